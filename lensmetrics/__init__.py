@@ -1,0 +1,11 @@
+"""Scores over stored attribution maps: how much of an explanation survives a small perturbation.
+
+The names below are loaded when they are first used, so that importing the package costs
+milliseconds; ``__init__.pyi`` lists them for type checkers and editors.
+"""
+
+import lazy_loader
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
