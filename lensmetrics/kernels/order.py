@@ -1,0 +1,134 @@
+"""Sorting a map once: integer keys, the order of its pixels, their ranks."""
+
+import numpy as np
+from numba import njit
+
+# Two digits of this many bits sort the keys; few pixels do not repay the zeroing of a long histogram.
+_FEW_PIXELS = 4096
+_DIGIT_BITS_FEW = 9
+_DIGIT_BITS = 12
+# Moves per pixel that the repair may make before a merge sort is the cheaper way out.
+_REPAIR_LIMIT = 8
+
+
+@njit(nogil=True, cache=True)
+def descending_keys(bits, sign, infinity, keys, extremes):
+    """Write the unsigned integers that sort upwards as the floats with these bits sort downwards.
+
+    `sign` and `infinity` are the bits of -0.0 and of inf, in the type of `bits`. Both zeros get the
+    same key. `extremes` receives the smallest and the largest key. Returns whether all values are
+    finite and whether all are equal.
+    """
+    # Loops of their own, because each of them vectorises and one doing all does not.
+    for i in range(bits.size):
+        b = bits[i]
+        keys[i] = b if b > sign else (b ^ (sign - 1)) & (sign - 1)
+    lowest = keys[0]
+    highest = keys[0]
+    for i in range(keys.size):
+        lowest = min(lowest, keys[i])
+        highest = max(highest, keys[i])
+    extremes[0] = lowest
+    extremes[1] = highest
+    return lowest > (infinity ^ (sign - 1)) and highest < (infinity | sign), lowest == highest
+
+
+@njit(nogil=True, cache=True)
+def _counting_pass(source, target, shift, digit_bits):
+    """Sort `source` stably into `target` by the `digit_bits` bits above `shift`."""
+    shift = np.uint64(shift)
+    mask = np.uint64((1 << digit_bits) - 1)
+    position = np.zeros(1 << digit_bits, np.uint32)
+    for i in range(source.size):
+        position[(source[i] >> shift) & mask] += np.uint32(1)
+    total = np.uint32(0)
+    for bucket in range(position.size):
+        count = position[bucket]
+        position[bucket] = total
+        total += count
+    for i in range(source.size):
+        bucket = (source[i] >> shift) & mask
+        target[position[bucket]] = source[i]
+        position[bucket] += np.uint32(1)
+
+
+@njit(nogil=True, cache=True)
+def sort_keys(keys, extremes, packed, other, order):
+    """Write the stable ascending order of `keys`; `packed` and `other` are scratch of their length.
+
+    Key (less the smallest) and index share one uint64; a float64 key that needs more than the 32
+    bits there are leaves its low ones to the repair. Two counting passes sort the top bits of the
+    range, insertion repairs what they left equal, a merge sort takes over where that would be long.
+    """
+    n = keys.size
+    lowest = extremes[0]
+    span = np.uint64(extremes[1] - lowest)
+    low_half = np.uint64(0xFFFFFFFF)
+    used = 0
+    while used < 64 and span >> np.uint64(used) > 0:
+        used += 1
+    dropped = np.uint64(max(0, used - 32))
+    used = min(used, 32)
+    for i in range(n):
+        packed[i] = ((np.uint64(keys[i] - lowest) >> dropped) << np.uint64(32)) | np.uint64(i)
+
+    digit_bits = _DIGIT_BITS_FEW if n <= _FEW_PIXELS else _DIGIT_BITS
+    shift = 32 + max(0, used - 2 * digit_bits)
+    _counting_pass(packed, other, shift, digit_bits)
+    _counting_pass(other, packed, shift + digit_bits, digit_bits)
+
+    moves = 0
+    for i in range(1, n):
+        item = packed[i]
+        j = i
+        while j > 0 and packed[j - 1] > item:
+            packed[j] = packed[j - 1]
+            j -= 1
+        packed[j] = item
+        moves += i - j
+        if moves > _REPAIR_LIMIT * n:
+            break
+    for i in range(n):
+        order[i] = packed[i] & low_half
+    if dropped > 0:
+        for i in range(1, n):
+            index = order[i]
+            key = keys[index]
+            top = packed[i] >> np.uint64(32)
+            j = i
+            while j > 0 and packed[j - 1] >> np.uint64(32) == top and keys[order[j - 1]] > key:
+                order[j] = order[j - 1]
+                j -= 1
+            order[j] = index
+            moves += i - j
+            if moves > _REPAIR_LIMIT * n:
+                break
+    if moves > _REPAIR_LIMIT * n:
+        order[:] = np.argsort(keys, kind="mergesort")
+
+
+@njit(nogil=True, cache=True)
+def doubled_ranks(keys, order, ranks, groups):
+    """Write twice the average rank of every pixel (1 is the largest value) and the groups of ties.
+
+    Equal values at positions s to e-1 of the order get s + e + 1; ``groups`` (n // 2, 2) receives
+    their s and e. Returns the number of groups.
+    """
+    n = order.size
+    n_groups = 0
+    start = 0
+    key = keys[order[0]]
+    for end in range(1, n + 1):
+        # The key past the last one is taken as different.
+        next_key = keys[order[end]] if end < n else ~key
+        if next_key != key:
+            ranks[order[start]] = start + end + 1
+            if end - start > 1:
+                for i in range(start + 1, end):
+                    ranks[order[i]] = start + end + 1
+                groups[n_groups, 0] = start
+                groups[n_groups, 1] = end
+                n_groups += 1
+            start = end
+            key = next_key
+    return n_groups

@@ -1,0 +1,150 @@
+"""Rank and linear correlation of two maps over all pixels."""
+
+import math
+
+import numpy as np
+
+from ..pairs import MapPair
+from ..registry import register
+
+
+@register(bounds=(-1, 1), best=1)
+def spearman(pair: MapPair) -> float:
+    r"""Spearman's rank correlation over all pixels.
+
+    The Pearson correlation of the ranks, equal values sharing the average of theirs; what
+    ``scipy.stats.spearmanr`` computes.
+
+    Returns
+    -------
+    float
+        In [-1, 1], 1 where both maps order the pixels alike. NaN where a map is constant
+        (``constant_map``) or not finite (``nan_map``).
+
+    References
+    ----------
+    .. [1] A. Ghorbani, A. Abid, J. Zou, "Interpretation of Neural Networks Is Fragile", AAAI 2019.
+    """
+    if not pair.finite or pair.constant:
+        return math.nan
+    covariance, variance_u, variance_p = pair.rank_sums()
+    return _ratio(covariance, math.sqrt(variance_u * variance_p))
+
+
+@register(bounds=(-1, 1), best=1)
+def kendall(pair: MapPair) -> float:
+    r"""Kendall's tau-b over all pairs of pixels.
+
+    .. math:: \tau_b = (C - D) / \sqrt{(n_0 - n_u)(n_0 - n_p)}
+
+    C and D count the pairs of pixels that both maps order alike and oppositely, n_0 all pairs,
+    n_u and n_p those tied in the unperturbed and in the perturbed map; what
+    ``scipy.stats.kendalltau`` computes. All counts are exact.
+
+    Returns
+    -------
+    float
+        In [-1, 1], 1 where both maps order the pixels alike. NaN where a map is constant
+        (``constant_map``) or not finite (``nan_map``).
+
+    References
+    ----------
+    .. [1] M. G. Kendall, "The treatment of ties in ranking problems", Biometrika 33, 1945.
+    .. [2] J. Chen et al., "Robust Attribution Regularization", NeurIPS 2019: the acceptance
+       criterion of its attacks.
+    """
+    if not pair.finite or pair.constant:
+        return math.nan
+    n, tied_u, tied_p, tied_both, discordant = pair.pixel_pairs()
+    difference = n - tied_u - tied_p + tied_both - 2 * discordant
+    return _ratio(difference, math.sqrt((n - tied_u) * (n - tied_p)))
+
+
+@register(bounds=(-1, 1), best=1)
+def lens_spearman(pair: MapPair, *, w: int = 1) -> float:
+    """Spearman's rank correlation of the w-smoothed maps.
+
+    Parameters
+    ----------
+    pair
+        The two maps.
+    w
+        Half-width of the window in pixels, at least 0; 0 gives :func:`spearman`.
+
+    Returns
+    -------
+    float
+        In [-1, 1], as :func:`spearman`. NaN where a smoothed map is constant or not finite.
+
+    Notes
+    -----
+    Smoothing sums over the (2w+1)x(2w+1) window inside the map and divides by (2w+1)^2 also at the
+    border; see :meth:`MapPair.smoothed`. The paper defines this number, its released code lacks it.
+
+    References
+    ----------
+    .. [1] S. Kamath et al., "Rethinking Robustness of Model Attributions", AAAI 2024,
+       arXiv:2312.10534.
+    """
+    return spearman(pair.smoothed(w))
+
+
+@register(bounds=(-1, 1), best=1)
+def lens_kendall(pair: MapPair, *, w: int = 1) -> float:
+    """Kendall's tau-b of the w-smoothed maps.
+
+    Parameters
+    ----------
+    pair
+        The two maps.
+    w
+        Half-width of the window in pixels, at least 0; 0 gives :func:`kendall`.
+
+    Returns
+    -------
+    float
+        In [-1, 1], as :func:`kendall`. NaN where a smoothed map is constant or not finite.
+
+    Notes
+    -----
+    Smoothing sums over the (2w+1)x(2w+1) window inside the map and divides by (2w+1)^2 also at the
+    border; see :meth:`MapPair.smoothed`. The paper defines this number, its released code lacks it.
+
+    References
+    ----------
+    .. [1] S. Kamath et al., "Rethinking Robustness of Model Attributions", AAAI 2024,
+       arXiv:2312.10534.
+    """
+    return kendall(pair.smoothed(w))
+
+
+@register(bounds=(-1, 1), best=1)
+def pearson(pair: MapPair) -> float:
+    """Pearson's linear correlation over all pixels.
+
+    Returns
+    -------
+    float
+        In [-1, 1], 1 where one map is the other times a positive number plus a constant. NaN where
+        a map is constant (``constant_map``) or not finite (``nan_map``).
+
+    References
+    ----------
+    .. [1] A.-K. Dombrowski et al., "Explanations can be manipulated and geometry is to blame",
+       NeurIPS 2019 (there PCC).
+    """
+    if not pair.finite or pair.constant:
+        return math.nan
+    centred = []
+    for values in (pair.unperturbed, pair.perturbed):
+        # Halved, and scaled to at most 1, so that no sum overflows or underflows.
+        scaled = values / np.float64(2) / (np.abs(values).max() / np.float64(2))
+        scaled = scaled - scaled.mean()
+        centred.append(scaled / np.abs(scaled).max())
+    u, p = centred
+    return _ratio(float((u * p).sum()), math.sqrt(float((u * u).sum()) * float((p * p).sum())))
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    """Divide, and cut off what rounding adds beyond 1."""
+    return max(-1.0, min(1.0, numerator / denominator))

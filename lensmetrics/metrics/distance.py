@@ -1,0 +1,155 @@
+"""Distances and similarities of two maps' values."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import uniform_filter
+
+from ..pairs import FloatMap, MapPair
+from ..registry import register
+
+# The defaults of skimage.metrics.structural_similarity, from Wang et al. 2004.
+_SSIM_SIDE = 7
+_SSIM_K1 = 0.01
+_SSIM_K2 = 0.03
+
+
+@register(bounds=(-1, 1), best=1)
+def cosine(pair: MapPair) -> float:
+    """Cosine of the angle between the two maps, taken as vectors of pixels.
+
+    Returns
+    -------
+    float
+        In [-1, 1], 1 where one map is a positive multiple of the other. NaN where a map is zero
+        everywhere (``constant_map``) or not finite (``nan_map``).
+
+    Notes
+    -----
+    Certified bounds on the change of attributions are bounds on this number [1]_.
+
+    References
+    ----------
+    .. [1] F. Wang, A. W.-K. Kong, "Certified attribution robustness by uniform smoothing".
+    """
+    if not pair.finite:
+        return math.nan
+    u, p = _unit_peak(pair.unperturbed), _unit_peak(pair.perturbed)
+    norms = math.sqrt(float((u * u).sum()) * float((p * p).sum()))
+    if norms == 0:
+        return math.nan
+    return max(-1.0, min(1.0, float((u * p).sum()) / norms))
+
+
+@register(bounds=(0, math.inf), best=0)
+def mse(pair: MapPair) -> float:
+    """Mean squared difference of the two maps over all pixels.
+
+    Returns
+    -------
+    float
+        At least 0, in squared units of the maps: compare only maps on one scale. NaN where a map
+        is not finite (``nan_map``).
+
+    References
+    ----------
+    .. [1] A.-K. Dombrowski et al., "Explanations can be manipulated and geometry is to blame",
+       NeurIPS 2019.
+    """
+    if not pair.finite:
+        return math.nan
+    difference = pair.unperturbed.astype(np.float64) - pair.perturbed
+    return float((difference * difference).mean())
+
+
+@register(bounds=(-1, 1), best=1)
+def ssim(pair: MapPair) -> float:
+    """Mean structural similarity of the two maps.
+
+    What ``skimage.metrics.structural_similarity`` computes with its defaults: uniform windows of
+    7x7 pixels, all inside the map, sample covariances, K1 = 0.01 and K2 = 0.03; its data range is
+    the range of both maps together.
+
+    Returns
+    -------
+    float
+        In [-1, 1], 1 for identical maps. NaN where a side is shorter than 7 pixels
+        (``too_small``), where both maps have one and the same value everywhere
+        (``constant_map``), or where a map is not finite (``nan_map``).
+
+    Notes
+    -----
+    Computed in float64 whatever the maps are, where scikit-image stays in float32.
+
+    References
+    ----------
+    .. [1] Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image quality assessment: from
+       error visibility to structural similarity", IEEE TIP 13(4), 2004, doi:10.1109/TIP.2003.819861.
+    """
+    if not pair.finite:
+        return math.nan
+    if min(pair.shape) < _SSIM_SIDE:
+        pair.add_status("too_small")
+        return math.nan
+    u, p = pair.unperturbed.astype(np.float64), pair.perturbed.astype(np.float64)
+    data_range = max(u.max(), p.max()) - min(u.min(), p.min())
+    if data_range == 0:
+        return math.nan
+    mean_u, mean_p = _window_mean(u), _window_mean(p)
+    n = _SSIM_SIDE**2
+    sample = n / (n - 1)
+    variance_u = sample * (_window_mean(u * u) - mean_u * mean_u)
+    variance_p = sample * (_window_mean(p * p) - mean_p * mean_p)
+    covariance = sample * (_window_mean(u * p) - mean_u * mean_p)
+    c1, c2 = (_SSIM_K1 * data_range) ** 2, (_SSIM_K2 * data_range) ** 2
+    similarity = ((2 * mean_u * mean_p + c1) * (2 * covariance + c2)) / (
+        (mean_u * mean_u + mean_p * mean_p + c1) * (variance_u + variance_p + c2)
+    )
+    return float(similarity.mean())
+
+
+@register(bounds=(0, math.inf), best=0)
+def mass_center_shift(pair: MapPair) -> float:
+    """Euclidean distance between the centres of mass of the absolute values of the two maps.
+
+    Returns
+    -------
+    float
+        In pixels, from 0 to the diagonal of the map. NaN where a map is zero everywhere
+        (``constant_map``) or not finite (``nan_map``).
+
+    References
+    ----------
+    .. [1] A. Ghorbani, A. Abid, J. Zou, "Interpretation of Neural Networks Is Fragile", AAAI 2019.
+    """
+    if not pair.finite:
+        return math.nan
+    y_u, x_u = _mass_center(pair.unperturbed)
+    y_p, x_p = _mass_center(pair.perturbed)
+    return math.hypot(y_u - y_p, x_u - x_p)
+
+
+def _unit_peak(values: FloatMap) -> npt.NDArray[np.float64]:
+    """Scale so that the largest absolute value is 1: squares then neither overflow nor vanish."""
+    peak = np.float64(np.abs(values).max())
+    if peak == 0:
+        return values.astype(np.float64)
+    # Subnormal peaks have no finite reciprocal, so divide.
+    return values / peak
+
+
+def _window_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Means over the windows that lie inside the map."""
+    border = _SSIM_SIDE // 2
+    means: npt.NDArray[np.float64] = uniform_filter(values, _SSIM_SIDE)
+    return means[border:-border, border:-border]
+
+
+def _mass_center(values: FloatMap) -> tuple[float, float]:
+    mass = np.abs(_unit_peak(values))
+    total = float(mass.sum())
+    if total == 0:
+        return math.nan, math.nan
+    height, width = mass.shape
+    return float(mass.sum(1) @ np.arange(height)) / total, float(mass.sum(0) @ np.arange(width)) / total

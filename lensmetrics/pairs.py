@@ -1,0 +1,384 @@
+"""MapPair: two aligned attribution maps and what is computed from them once."""
+
+import math
+import threading
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .kernels import correlation, order, overlap
+
+Which = Literal["unperturbed", "perturbed"]
+FloatMap = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
+# The bits of -0.0 and of inf, by the size of the float.
+_SIGN_AND_INFINITY: dict[int, tuple[np.unsignedinteger[Any], np.unsignedinteger[Any]]] = {
+    4: (np.uint32(0x80000000), np.uint32(0x7F800000)),
+    8: (np.uint64(0x8000000000000000), np.uint64(0x7FF0000000000000)),
+}
+
+
+class Overlap(NamedTuple):
+    """Sizes of a set of pixels S of the unperturbed and T of the perturbed map, and of what they share.
+
+    N is the neighbourhood of half-width w. All values are NaN where a map has non-finite pixels.
+    """
+
+    n_unperturbed: float  # abs(S)
+    n_perturbed: float  # abs(T)
+    common: float  # abs(S & T)
+    recalled: float  # abs(N(S) & T)
+    precise: float  # abs(S & N(T))
+    near_unperturbed: float  # abs(N(S))
+    near_perturbed: float  # abs(N(T))
+
+
+class PixelPairs(NamedTuple):
+    """Counts over all pairs of two different pixels, as tau-b needs them."""
+
+    n: int
+    tied_unperturbed: int
+    tied_perturbed: int
+    tied_both: int
+    discordant: int
+
+
+_UNDEFINED = Overlap(*[math.nan] * 7)
+
+
+def as_map(values: npt.ArrayLike, name: str) -> FloatMap:
+    """Return values as a two-dimensional, C-ordered, native float32 or float64 array, exactly.
+
+    float32 and float64 stay what they are and are not copied where their layout allows; float16
+    becomes float32; integers and booleans become float64; masked elements become NaN.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers, or would lose precision in float64.
+    ValueError
+        If there are not two dimensions, or no pixels.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        kind = np.result_type(values.dtype, np.float16)
+        array = np.asarray(values.astype(kind).filled(np.nan))
+    else:
+        array = np.asarray(values)
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        msg = f"the {name} map has dtype {array.dtype}; allowed are float16, float32, float64, integers and bool"
+        raise TypeError(msg)
+    if array.ndim != 2:
+        msg = f"the {name} map must have two dimensions (height, width), got shape {array.shape}"
+        raise ValueError(msg)
+    if array.size == 0:
+        msg = f"the {name} map has no pixels: its shape is {array.shape}"
+        raise ValueError(msg)
+    if array.dtype.kind != "f":
+        as_float = array.astype(np.float64)
+        if array.dtype.itemsize == 8 and not np.array_equal(as_float.astype(array.dtype), array):
+            msg = f"the {name} map holds integers too large for float64 to tell apart; convert it yourself"
+            raise TypeError(msg)
+        return as_float
+    if array.dtype.itemsize == 8:
+        return np.ascontiguousarray(array, dtype=np.float64)
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def check_k(k: object, n_pixels: int) -> int:
+    """Return k as an int, or raise a ValueError that says what is allowed."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= n_pixels:
+        msg = f"k must be a whole number between 1 and {n_pixels} (the number of pixels), got {k!r}"
+        raise ValueError(msg)
+    return int(k)
+
+
+def check_w(w: object) -> int:
+    """Return w as an int, or raise a ValueError that says what is allowed."""
+    if isinstance(w, bool) or not isinstance(w, int | np.integer) or w < 0:
+        msg = f"w must be a whole number of at least 0 (the half-width of the window in pixels), got {w!r}"
+        raise ValueError(msg)
+    return int(w)
+
+
+class _Scratch(threading.local):
+    """Two buffers per thread for the kernels: fresh ones cost more in page faults than the sort does."""
+
+    packed = np.empty(0, np.uint64)
+    other = np.empty(0, np.uint64)
+
+    def of(self, n: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+        if self.packed.size < n:
+            self.packed = np.empty(n, np.uint64)
+            self.other = np.empty(n, np.uint64)
+        return self.packed[:n], self.other[:n]
+
+
+_scratch = _Scratch()
+
+
+class _SortedMap:
+    """One map, its order and its ranks, each computed when first asked for."""
+
+    def __init__(self, values: FloatMap) -> None:
+        self.values = values
+        size = values.dtype.itemsize
+        bits = values.reshape(-1).view(np.uint32 if size == 4 else np.uint64)
+        sign, infinity = _SIGN_AND_INFINITY[size]
+        self._keys = np.empty_like(bits)
+        self._extremes = np.empty(2, bits.dtype)
+        self.finite, self.constant = order.descending_keys(bits, sign, infinity, self._keys, self._extremes)
+        self._order: npt.NDArray[np.uint32] | None = None
+        self._ranks: tuple[npt.NDArray[np.int32], npt.NDArray[np.uint32]] | None = None
+
+    def order(self) -> npt.NDArray[np.uint32]:
+        if self._order is None:
+            n = self._keys.size
+            self._order = np.empty(n, np.uint32)
+            order.sort_keys(self._keys, self._extremes, *_scratch.of(n), self._order)
+        return self._order
+
+    def ranks(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint32]]:
+        """Doubled average ranks by pixel, and start and end of every group of ties in the order."""
+        if self._ranks is None:
+            n = self._keys.size
+            ranks = np.empty(n, np.int32)
+            groups = np.empty((n // 2, 2), np.uint32)
+            n_groups = order.doubled_ranks(self._keys, self.order(), ranks, groups)
+            self._ranks = ranks, groups[:n_groups].copy()
+        return self._ranks
+
+    def group_sizes(self) -> list[int]:
+        groups = self.ranks()[1].astype(np.int64)
+        sizes: list[int] = (groups[:, 1] - groups[:, 0]).tolist()
+        return sizes
+
+    def tied_at(self, k: int) -> bool:
+        """Whether the k-th and the (k+1)-th largest value are equal."""
+        positions = self.order()
+        return k < positions.size and bool(self._keys[positions[k - 1]] == self._keys[positions[k]])
+
+
+class MapPair:
+    """The unperturbed and the perturbed attribution map of one sample.
+
+    Everything that metrics share is computed when it is first needed and kept: the order of the
+    pixels, their ranks, the overlaps of top-k sets. The arrays must therefore not be changed while
+    the pair is in use.
+
+    Parameters
+    ----------
+    unperturbed, perturbed
+        Two maps of equal shape (height, width), one attribution per pixel, of any real dtype.
+        float32 and float64 keep their precision, whichever the other map has; masked elements
+        count as NaN.
+
+    Attributes
+    ----------
+    unperturbed, perturbed
+        The maps as C-ordered float32 or float64 arrays; the caller's own where possible.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a map is not a two-dimensional array of real numbers, or the shapes differ.
+
+    Notes
+    -----
+    Pixels are ordered with the largest value first and, among equal values, the lowest flat
+    (row-major) index first; -0.0 equals 0.0. Sets of pixels follow that order to the letter, and
+    ``status`` says where it decided by index alone.
+    """
+
+    def __init__(self, unperturbed: npt.ArrayLike, perturbed: npt.ArrayLike) -> None:
+        self.unperturbed = as_map(unperturbed, "unperturbed")
+        self.perturbed = as_map(perturbed, "perturbed")
+        if self.unperturbed.shape != self.perturbed.shape:
+            msg = (
+                f"the maps of a pair must have one shape, but the unperturbed is {self.unperturbed.shape} "
+                f"and the perturbed {self.perturbed.shape}"
+            )
+            raise ValueError(msg)
+        self._u = _SortedMap(self.unperturbed)
+        self._p = _SortedMap(self.perturbed)
+        self._finite = self._u.finite and self._p.finite
+        self._constant = self._u.constant or self._p.constant
+        self._tokens: set[str] = set()
+        if not self._finite:
+            self._tokens.add("nan_map")
+        elif self._constant:
+            self._tokens.add("constant_map")
+        self._overlaps: dict[tuple[int, int], Overlap] = {}
+        self._diverse_overlaps: dict[tuple[int, int], Overlap] = {}
+        self._smoothed: dict[int, MapPair] = {}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        height, width = self.unperturbed.shape
+        return height, width
+
+    @property
+    def finite(self) -> bool:
+        """Whether all pixels of both maps are finite; where not, every metric is NaN."""
+        return self._finite
+
+    @property
+    def constant(self) -> bool:
+        """Whether one of the maps, or both, has the same value in every pixel."""
+        return self._constant
+
+    @property
+    def status(self) -> str:
+        """What made values asked of this pair so far undefined or doubtful.
+
+        ``ok``, or sorted tokens joined by ``;``: ``nan_map`` and ``constant_map`` of the maps
+        themselves, others such as ``tied_cut`` once a metric has met them.
+        """
+        return ";".join(sorted(self._tokens)) or "ok"
+
+    def add_status(self, token: str) -> None:
+        """Note that a value is undefined or doubtful: a metric calls this with one of its tokens."""
+        self._tokens.add(token)
+
+    def order(self, which: Which) -> npt.NDArray[np.intp]:
+        """Flat indices of the pixels, largest value first, equal values by index."""
+        return self._sorted(which).order().astype(np.intp)
+
+    def ranks(self, which: Which) -> npt.NDArray[np.float64]:
+        """Rank of every pixel (flat), 1 for the largest value, equal values sharing their average."""
+        return self._sorted(which).ranks()[0] / 2.0
+
+    def top_pixels(self, which: Which, k: int) -> npt.NDArray[np.uint32]:
+        """Flat indices of the k pixels with the largest values, largest first (a view, not to be changed)."""
+        return self._top(self._sorted(which), self._checked_k(k))
+
+    def top_k(self, which: Which, k: int) -> npt.NDArray[np.bool_]:
+        """Mask (height, width) of the k pixels with the largest values."""
+        mask = np.zeros(self.unperturbed.size, np.bool_)
+        mask[self.top_pixels(which, k)] = True
+        return mask.reshape(self.shape)
+
+    def neighbourhood(self, which: Which, k: int, w: int) -> npt.NDArray[np.bool_]:
+        """Mask (height, width) of the pixels within Chebyshev distance w of the top k, clipped at the border."""
+        near = overlap.dilate(self.top_pixels(which, k), self._reach(check_w(w)), *self.shape)
+        return near.reshape(self.shape).astype(np.bool_)
+
+    def diverse_top_k(self, which: Which, k: int, w: int) -> npt.NDArray[np.intp]:
+        """Flat indices of the diverse top k, in the order picked.
+
+        Each is the best pixel outside the (2w+1)x(2w+1) windows, clipped at the border, of those
+        picked before. There are fewer than k where no pixel is left; ``status`` then says
+        ``few_diverse``.
+        """
+        return self._diverse(self._sorted(which), self._checked_k(k), check_w(w)).astype(np.intp)
+
+    def overlap(self, k: int, w: int) -> Overlap:
+        """Sizes and intersections of the two top-k sets and their neighbourhoods of half-width w."""
+        found = self._overlaps.get((k, w))
+        if found is None:
+            k, w = self._checked_k(k), check_w(w)
+            found = _UNDEFINED
+            if self._finite:
+                found = self._overlap_of(self._top(self._u, k), self._top(self._p, k), w)
+            self._overlaps[k, w] = found
+        return found
+
+    def diverse_overlap(self, k: int, w: int) -> Overlap:
+        """Sizes and intersections of the two diverse top-k sets and their neighbourhoods.
+
+        The windows that make the sets diverse and the neighbourhoods have the same half-width w.
+        """
+        found = self._diverse_overlaps.get((k, w))
+        if found is None:
+            k, w = self._checked_k(k), check_w(w)
+            found = _UNDEFINED
+            if self._finite:
+                found = self._overlap_of(self._diverse(self._u, k, w), self._diverse(self._p, k, w), w)
+            self._diverse_overlaps[k, w] = found
+        return found
+
+    def smoothed(self, w: int) -> "MapPair":
+        """The pair of w-smoothed maps, which shares this pair's status.
+
+        Each pixel becomes the sum over its (2w+1)x(2w+1) window inside the map, divided by
+        (2w+1)^2 also at the border, in float64. Sums are made anew for every pixel: running sums
+        leave rounding residues that break ties, so that a window of zeros would not give 0.
+        """
+        found = self._smoothed.get(w)
+        if found is None:
+            w = check_w(w)
+            area = float((2 * w + 1) ** 2)
+            found = MapPair(
+                correlation.smooth(self.unperturbed, self._reach(w), area),
+                correlation.smooth(self.perturbed, self._reach(w), area),
+            )
+            self._tokens |= found._tokens
+            found._tokens = self._tokens
+            self._smoothed[w] = found
+        return found
+
+    def pixel_pairs(self) -> PixelPairs:
+        """Count the tied and the discordant pairs of pixels of two maps that have an order."""
+        ranks_u, groups_u = self._sorted("unperturbed").ranks()
+        ranks_p, groups_p = self._sorted("perturbed").ranks()
+        n = ranks_u.size
+        packed, other = _scratch.of(n)
+        index = np.uint16 if n <= 65536 else np.uint32
+        place = packed.view(index)[:n]
+        sequence = other.view(index)[:n]
+        tied_both = correlation.tie_free_sequence(
+            self._u.order(), self._p.order(), ranks_u, ranks_p, groups_u, groups_p, place, sequence
+        )
+        return PixelPairs(
+            n * (n - 1) // 2,
+            sum(t * (t - 1) // 2 for t in self._u.group_sizes()),
+            sum(t * (t - 1) // 2 for t in self._p.group_sizes()),
+            tied_both,
+            correlation.inversions(sequence, place),
+        )
+
+    def rank_sums(self) -> tuple[float, int, int]:
+        """Covariance and the two variances of the ranks, each times 4 and the number of pixels."""
+        ranks_u = self._sorted("unperturbed").ranks()[0]
+        ranks_p = self._sorted("perturbed").ranks()[0]
+        n = ranks_u.size
+        tie_free = n**3 - n
+        return (
+            correlation.rank_product_sum(ranks_u, ranks_p),
+            (tie_free - sum(t**3 - t for t in self._u.group_sizes())) // 3,
+            (tie_free - sum(t**3 - t for t in self._p.group_sizes())) // 3,
+        )
+
+    def _sorted(self, which: Which) -> _SortedMap:
+        if which not in ("unperturbed", "perturbed"):
+            msg = f"which must be 'unperturbed' or 'perturbed', got {which!r}"
+            raise ValueError(msg)
+        found = self._u if which == "unperturbed" else self._p
+        if not found.finite:
+            msg = f"the {which} map has non-finite pixels, so its pixels have no order"
+            raise ValueError(msg)
+        return found
+
+    def _reach(self, w: int) -> int:
+        """The half-width w cut down to where the window covers the map from any pixel."""
+        return min(w, max(self.unperturbed.shape))
+
+    def _checked_k(self, k: int) -> int:
+        return check_k(k, self.unperturbed.size)
+
+    def _top(self, of: _SortedMap, k: int) -> npt.NDArray[np.uint32]:
+        if of.tied_at(k):
+            self._tokens.add("tied_cut")
+        return of.order()[:k]
+
+    def _diverse(self, of: _SortedMap, k: int, w: int) -> npt.NDArray[np.uint32]:
+        if of.tied_at(k):
+            self._tokens.add("tied_cut")
+        picked: npt.NDArray[np.uint32] = overlap.diverse(of.order(), k, self._reach(w), *self.shape)
+        if picked.size < k:
+            self._tokens.add("few_diverse")
+        return picked
+
+    def _overlap_of(self, set_u: npt.NDArray[np.uint32], set_p: npt.NDArray[np.uint32], w: int) -> Overlap:
+        return Overlap(set_u.size, set_p.size, *overlap.overlap(set_u, set_p, self._reach(w), *self.shape))

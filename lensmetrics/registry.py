@@ -1,0 +1,221 @@
+"""Metrics by name: registering, finding, parsing and printing them."""
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from .pairs import MapPair
+
+MetricFunction = Callable[..., float]
+F = TypeVar("F", bound=MetricFunction)
+
+# What the parameters with a meaning common to all metrics must at least be, whatever the map.
+_SMALLEST = {"k": 1, "w": 0, "pool": 1}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the registry knows of a metric besides its function.
+
+    `bounds` are the smallest and the largest value it can have, `best` the value of identical maps
+    (None where that says nothing), `unit` what a value of 1 means where it is not a plain number.
+    """
+
+    function: MetricFunction
+    bounds: tuple[float, float]
+    best: float | None
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n\n")[0].replace("\n", " ")
+
+    @property
+    def signature(self) -> str:
+        """Name and parameters, with the defaults where there are any."""
+        shown = [name if p.default is p.empty else f"{name}={p.default}" for name, p in self.parameters.items()]
+        return f"{self.function.__name__}({','.join(shown)})" if shown else self.function.__name__
+
+    @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The keyword-only parameters of the function."""
+        found = inspect.signature(self.function).parameters
+        return {name: p for name, p in found.items() if p.kind is p.KEYWORD_ONLY}
+
+
+_entries: dict[str, Entry] = {}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named function of one MapPair, with its parameters: call it with a pair.
+
+    ``str(metric)`` is the column name in a table of scores, and what :func:`parse_metric` reads.
+    """
+
+    name: str
+    function: MetricFunction = field(repr=False)
+    params: dict[str, int | float]
+
+    def __call__(self, pair: MapPair) -> float:
+        """Return the score of the pair."""
+        return self.function(pair, **self.params)
+
+    def __str__(self) -> str:
+        """Return ``name`` or ``name(k=1000,w=1)``, parameters in the function's own order."""
+        if not self.params:
+            return self.name
+        return f"{self.name}({','.join(f'{key}={value}' for key, value in self.params.items())})"
+
+    def __hash__(self) -> int:
+        """Hash by the text."""
+        return hash(str(self))
+
+
+def register(*, bounds: tuple[float, float], best: float | None) -> Callable[[F], F]:
+    """Make a function known as a metric, under its own name; the function stays as it is.
+
+    Parameters
+    ----------
+    bounds
+        Smallest and largest value that the function can return besides NaN.
+    best
+        The value of two identical maps, None if that is not fixed.
+
+    Returns
+    -------
+    decorator
+        For a function that takes a MapPair and, as keywords only, its parameters, and returns a
+        float: NaN where ``pair.finite`` is false.
+    """
+
+    def add(function: F) -> F:
+        _entries[function.__name__] = Entry(function, bounds, best)
+        return function
+
+    return add
+
+
+def entries() -> dict[str, Entry]:
+    """Return all registered metrics by name, the package's own first."""
+    importlib.import_module(".metrics", __package__)
+    return _entries
+
+
+def list_metrics() -> list[str]:
+    """Return the names of all metrics."""
+    return list(entries())
+
+
+def get_metric(name: str, **params: int | float) -> Metric:
+    """Return the metric of that name with these parameters, the defaults filled in.
+
+    Raises
+    ------
+    ValueError
+        If there is no such metric, a parameter is unknown or missing, or a value cannot be right
+        for any map. Whether k fits a map is checked when a pair is scored.
+    """
+    known = entries()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ";"
+        msg = f"unknown metric {name!r}{hint} known: {', '.join(known)}"
+        raise ValueError(msg)
+    entry = known[name]
+    allowed = entry.parameters
+    for key in params:
+        if key not in allowed:
+            takes = ", ".join(allowed) or "no parameters"
+            msg = f"{name} has no parameter {key!r}; it takes {takes}"
+            raise ValueError(msg)
+    filled: dict[str, int | float] = {}
+    for key, parameter in allowed.items():
+        value = params.get(key, parameter.default)
+        if value is inspect.Parameter.empty:
+            msg = f"{name} needs {key}: write {entry.signature} with a value for {key}"
+            raise ValueError(msg)
+        if value is not None:
+            filled[key] = _checked(name, key, value)
+    return Metric(name, entry.function, filled)
+
+
+def parse_metric(text: str) -> Metric:
+    """Return the metric that a text such as ``lens_recall(k=1000, w=1)`` names.
+
+    Raises
+    ------
+    ValueError
+        If the text has another form, or as :func:`get_metric` does.
+    """
+    match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\)\s*)?", text, re.ASCII | re.DOTALL)
+    if match is None:
+        msg = f"cannot read the metric {text!r}; write a name, or name(key=value, ...) as in lens_recall(k=100, w=1)"
+        raise ValueError(msg)
+    name, inside = match.groups()
+    params: dict[str, int | float] = {}
+    for part in (inside or "").split(",") if (inside or "").strip() else []:
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not key.isidentifier() or key in params:
+            msg = f"cannot read {part.strip()!r} in the metric {text!r}; write each parameter once, as key=value"
+            raise ValueError(msg)
+        params[key] = _number(value, text)
+    return get_metric(name, **params)
+
+
+def lens_suite(k: int, windows: Sequence[int] = (1, 2, 3)) -> list[Metric]:
+    """Return what the LENS paper reports: 3 metrics, and 5 more for every window half-width.
+
+    Top-k intersection, Kendall and Spearman; for every w LENS recall and precision, top-k-div
+    intersection, LENS recall div and LENS precision div. The paper takes k = 100 for MNIST,
+    Fashion-MNIST and GTSRB, 1000 for Flower and ImageNet, and w = 1, 2, 3.
+    """
+    suite = [get_metric("topk_intersection", k=k), get_metric("kendall"), get_metric("spearman")]
+    windowed = (
+        "lens_recall",
+        "lens_precision",
+        "topk_div_intersection",
+        "lens_recall_div",
+        "lens_precision_div",
+    )
+    return suite + [get_metric(name, k=k, w=w) for w in windows for name in windowed]
+
+
+def as_metrics(metrics: str | Metric | Sequence[str | Metric]) -> list[Metric]:
+    """Return a list of different metrics from one or several, given as such or as texts."""
+    if isinstance(metrics, str | Metric):
+        metrics = [metrics]
+    read = [parse_metric(m) if isinstance(m, str) else m for m in metrics]
+    for metric in read:
+        if not isinstance(metric, Metric):
+            msg = f"a metric is a text or what get_metric returns, got {metric!r}"
+            raise TypeError(msg)
+    if not read:
+        msg = "no metrics given: name at least one, or take lens_suite(k=...)"
+        raise ValueError(msg)
+    return list(dict.fromkeys(read))
+
+
+def _number(value: str, text: str) -> int | float:
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    msg = f"cannot read {value!r} in the metric {text!r}; parameters are numbers"
+    raise ValueError(msg)
+
+
+def _checked(name: str, key: str, value: int | float) -> int | float:
+    """Return the value as a plain number; k, w and pool must be whole and not too small."""
+    if key in _SMALLEST:
+        whole = not isinstance(value, bool) and hasattr(value, "__index__")
+        if not whole or value < _SMALLEST[key]:
+            msg = f"{key} of {name} must be a whole number of at least {_SMALLEST[key]}, got {value!r}"
+            raise ValueError(msg)
+        return int(value)
+    return value
