@@ -40,6 +40,6 @@ from .runner import evaluate as evaluate
 from .runner import score as score
 from .store import FormatError as FormatError
 from .store import PairStore as PairStore
-from .store import PairWriter as PairWriter
+from .writer import PairWriter as PairWriter
 
 __version__: str

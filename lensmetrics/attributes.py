@@ -1,0 +1,94 @@
+"""Attributes of a pair file: read as plain values, checked before they are written, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from .pairfile import FORMAT, REDUCTIONS, VERSION, FormatError
+
+
+def read_attrs(path: Path, file: h5py.File) -> dict[str, Any]:
+    needs = f"a pair file says format = '{FORMAT}' and format_version = {VERSION}"
+    if "format" not in file.attrs:
+        raise FormatError(f"{path} has no attribute 'format'; {needs}")
+    name = _plain(path, "format", file.attrs["format"])
+    if name != FORMAT:
+        raise FormatError(f"{path} has format {name!r}; {needs}")
+    if "format_version" not in file.attrs:
+        raise FormatError(f"{path} has no attribute 'format_version'; {needs}")
+    version = _plain(path, "format_version", file.attrs["format_version"])
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise FormatError(f"{path} has format_version {version!r}; it must be a whole number from 1 on")
+    if version > VERSION:
+        raise FormatError(
+            f"{path} has format version {version}; this lensmetrics reads version {VERSION}: "
+            "install a newer release"
+        )
+    # Names with an underscore in front belong to the netCDF library.
+    names = [name for name in file.attrs if not name.startswith("_")]
+    return {name: _plain(path, name, file.attrs[name]) for name in names}
+
+
+def _plain(path: Path, name: str, value: Any) -> Any:
+    """One attribute as str, int, float, bool, or a list of them."""
+    if isinstance(value, h5py.Empty):  # how the netCDF library writes an empty text
+        return ""
+    values = np.asarray(value).reshape(-1).tolist()
+    plain = [item.decode() if isinstance(item, bytes) else item for item in values]
+    if not all(isinstance(item, str | int | float) for item in plain):
+        raise FormatError(f"{path}: attribute '{name}' is {value!r}; attributes must be text or numbers")
+    return plain[0] if len(plain) == 1 else plain
+
+
+def checked_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes as the plain values that a reader will get back."""
+    checked = {name: _attr(name, value) for name, value in attrs.items()}
+    for name, value in (("format", FORMAT), ("format_version", VERSION)):
+        if checked.pop(name, value) != value:
+            raise ValueError(f"attribute '{name}' is written by PairWriter itself: {value!r}")
+    if checked.get("reduction", "abs_sum") not in REDUCTIONS:
+        raise ValueError(f"unknown reduction {checked['reduction']!r}; allowed: {', '.join(REDUCTIONS)}")
+    return checked
+
+
+def _attr(name: str, value: Any) -> Any:
+    if not isinstance(name, str) or not name or name.startswith("_") or "/" in name:
+        raise ValueError(f"attribute name {name!r} must be a word without '/' that does not begin with '_'")
+    values = list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
+    plain = [_netcdf_value(item) for item in values]
+    if {type(item) for item in plain} == {int, float}:
+        plain = [float(item) for item in plain if item is not None]
+    if not plain or plain[0] is None or len({type(item) for item in plain}) > 1:
+        raise TypeError(
+            f"attribute '{name}' is {value!r}; it must be text without NUL, an int64, a float or a "
+            "sequence of one of these (no bool, None or float16: netCDF-4 has no such attributes)"
+        )
+    return plain[0] if len(plain) == 1 else plain
+
+
+def _netcdf_value(item: object) -> str | int | float | None:
+    """Return the item as a plain value that netCDF-4 can hold, None if it cannot."""
+    if isinstance(item, str):
+        return str(item) if "\0" not in item else None
+    if isinstance(item, int | np.integer) and not isinstance(item, bool):
+        return int(item) if -(2**63) <= item < 2**63 else None
+    if isinstance(item, float | np.float32):
+        return float(item)
+    return None
+
+
+def refuse_other_attrs(path: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse to mix two conditions in one file. NaN equals NaN: it says that there is no eps."""
+    old = {name: value for name, value in stored.items() if name not in ("format", "format_version")}
+    differences = []
+    for name in sorted({*old, *given}):
+        here, there = (repr(side[name]) if name in side else "absent" for side in (old, given))
+        if here != there and not (name in old and name in given and old[name] == given[name]):
+            differences.append(f"{name} is {here} in the file and {there} here")
+    if differences:
+        raise ValueError(f"{path} was begun with other attributes: {'; '.join(differences)}")

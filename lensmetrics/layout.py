@@ -1,0 +1,96 @@
+"""How a pair file lies on disk, so that a kill cannot tear it and netCDF-4 readers open it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+# Checksummed metadata, and files that open after their writer was killed; "latest" files do not.
+LIBVER = ("v108", "v108")
+# What the netCDF library calls a dimension without coordinates; it looks for exactly these words.
+_BARE_DIMENSION = "This is a netCDF dimension but not a netCDF variable.%10d"
+
+
+def part_path(path: Path) -> Path:
+    """Name of a file while it is unfinished."""
+    return path.with_name(path.name + ".part")
+
+
+def check_target(path: Path) -> None:
+    """Refuse an output path at which something is already, or nothing can be."""
+    part = part_path(path)
+    if path.name.endswith(".part"):
+        raise ValueError(f"{path}: give the name of the finished file, without .part")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a directory; give the name of a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no directory {path.parent}; create it")
+    if path.exists():
+        raise FileExistsError(f"{path} exists already: delete it, or choose another name")
+    if part.exists():
+        raise FileExistsError(
+            f"{part} is an unfinished {path.name}: go on with PairWriter.resume({str(path)!r}, attrs=...), "
+            "or delete it"
+        )
+
+
+def create_variable(
+    file: h5py.File,
+    name: str,
+    dims: Mapping[str, int],
+    dtype: np.dtype[Any],
+    compression: Mapping[str, Any],
+) -> None:
+    """Create a variable with these dimensions, of which the first is `sample`."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    options: dict[str, Any] = {}
+    column = len(dims) == 1
+    if compression and not column:
+        options = {"chunks": (1, *list(dims.values())[1:]), "shuffle": True, **compression}
+    else:
+        # No metadata changes while values are written: a killed writer leaves a file that opens.
+        properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    dataset = file.create_dataset(name, shape=tuple(dims.values()), dtype=dtype, dcpl=properties, **options)
+    if column:  # maps and images stay holes in the file until they are written
+        dataset[...] = {"i": -1, "u": 0, "f": np.nan}[dtype.kind]
+    if name in dims:
+        dataset.make_scale(name)
+        return
+    for axis, (dim, size) in enumerate(dims.items()):
+        if dim not in file:
+            bare = file.create_dataset(dim, shape=(size,), dtype=">f4")
+            bare.make_scale(_BARE_DIMENSION % size)
+        dataset.dims[axis].attach_scale(file[dim])
+
+
+def map_dims(shape: tuple[int, ...]) -> dict[str, int]:
+    """Name the axes of maps of that shape, ([channel,] y, x)."""
+    return dict(zip(("channel", "y", "x")[-len(shape) :], shape, strict=True))
+
+
+def image_dims(file: h5py.File, shape: tuple[int, ...]) -> dict[str, int]:
+    """Name the axes of images as those of the maps where the lengths agree."""
+    return {
+        dim if dim not in file or len(file[dim]) == size else f"image_{dim}": size
+        for dim, size in map_dims(shape).items()
+    }
+
+
+def compression_options(name: str | None) -> Mapping[str, Any]:
+    if name is None:
+        return {}
+    if name == "gzip":
+        return {"compression": "gzip"}
+    if name != "zstd":
+        raise ValueError(f"compression must be None, 'gzip' or 'zstd', got {name!r}")
+    try:
+        import hdf5plugin
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            "compression 'zstd' needs hdf5plugin: pip install 'lensmetrics[zstd]', or use 'gzip'"
+        ) from error
+    return dict(hdf5plugin.Zstd())

@@ -1,0 +1,313 @@
+"""The table of scores: on disk, in long form, as xarray, and summarized."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import xarray as xr
+
+from .registry import Metric, parse_metric
+
+# Attributes that tell the conditions of a study apart.
+CONDITIONS = ("dataset", "model", "training", "explanation", "attack", "eps", "attack_k", "attack_w")
+# Columns of a table of scores that are not metrics.
+IDENTITY = ("file", *CONDITIONS, "sample", "label", "prediction", "prediction_perturbed", "status")
+
+_CSV = (".csv", ".csv.gz")
+_N_RESAMPLES = 2000
+# Weights of resamples are drawn in chunks of about this many numbers.
+_CHUNK = 2**22
+
+
+def metric_columns(scores: pd.DataFrame) -> list[str]:
+    """Return the columns that hold scores, in their order."""
+    return [column for column in scores.columns if column not in IDENTITY]
+
+
+def check_output(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a table to be written, or raise before the work is done that fills it."""
+    path = Path(path)
+    if not (path.suffix == ".parquet" or path.name.endswith(_CSV)):
+        msg = f"{path}: cannot tell the kind of table; name it .parquet, .csv or .csv.gz"
+        raise ValueError(msg)
+    check_writable(path)
+    return path
+
+
+def check_writable(path: Path) -> None:
+    """Raise an OSError that says why, if no file can be written at the path."""
+    if path.is_dir():
+        msg = f"{path} is a directory; give the name of a file in it"
+        raise IsADirectoryError(msg)
+    if not path.parent.is_dir():
+        msg = f"{path} cannot be written: there is no directory {path.parent}; create it"
+        raise FileNotFoundError(msg)
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        msg = f"{path} cannot be written: permission denied; choose another place"
+        raise PermissionError(msg)
+
+
+def write_scores(scores: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a table of scores as Parquet or, where the name ends in .csv or .csv.gz, as CSV.
+
+    The file appears whole or not at all; an older one is replaced.
+    """
+    path = check_output(path)
+    part = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        if path.suffix == ".parquet":
+            scores.to_parquet(part)
+        else:
+            scores.to_csv(part, index=False)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a table of scores that :func:`write_scores` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is no table of scores.
+    """
+    path = Path(path)
+    try:
+        if path.name.endswith(_CSV):
+            scores = pd.read_csv(path, float_precision="round_trip")
+        else:
+            scores = pd.read_parquet(path)
+    except (pa.ArrowInvalid, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        msg = f"{path} cannot be read as a table of scores (.parquet, .csv or .csv.gz): {error}"
+        raise ValueError(msg) from error
+    _check(scores, str(path))
+    for column in ("file", *CONDITIONS):
+        if column in scores:
+            scores[column] = scores[column].astype("category")
+    for column in ("label", "prediction", "prediction_perturbed"):
+        if column in scores:
+            scores[column] = scores[column].astype("Int64")
+    return scores
+
+
+def tidy(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores in long form, a row per pair and metric.
+
+    Returns
+    -------
+    DataFrame
+        The identifying columns, then ``metric`` (the name alone), its parameters ``k`` and ``w``
+        (and ``pool`` or others, where a metric has them) and ``value``. A parameter that a metric
+        does not have is missing. Rows of one pair stand together, in the order of the columns.
+    """
+    _check(scores, "the table")
+    columns = metric_columns(scores)
+    parsed = [_parsed(column) for column in columns]
+    identity = [column for column in scores.columns if column in IDENTITY]
+    rows = np.repeat(np.arange(len(scores)), len(columns))
+    long = scores[identity].iloc[rows].reset_index(drop=True)
+    long["metric"] = pd.Categorical(
+        [name for name, _ in parsed] * len(scores), categories=list(dict.fromkeys(name for name, _ in parsed))
+    )
+    extra = [key for _, params in parsed for key in params if key not in ("k", "w")]
+    for key in dict.fromkeys(["k", "w", *extra]):
+        of_metric: list[Any] = [params.get(key) for _, params in parsed]
+        whole = all(value is None or isinstance(value, int) for value in of_metric)
+        values = pd.array(of_metric, dtype="Int64" if whole else "Float64")
+        long[key] = values.take(np.tile(np.arange(len(columns)), len(scores)))
+    long["value"] = scores[columns].to_numpy(dtype=np.float64).reshape(-1)
+    return long
+
+
+def to_xarray(scores: pd.DataFrame) -> xr.Dataset:
+    """Return the scores as a Dataset with a variable per metric name.
+
+    Returns
+    -------
+    Dataset
+        Each variable has the dimension ``sample``, one for each parameter of its metric (``k``,
+        ``w``, ...), and ``file`` first where the table has several files. Combinations that were
+        not scored are NaN. ``status`` is a variable too, empty where a file lacks the sample;
+        condition attributes are coordinates, along ``file`` where there are several.
+
+    Raises
+    ------
+    ValueError
+        If a sample stands twice in one file.
+    """
+    _check(scores, "the table")
+    several = "file" in scores and scores["file"].nunique() > 1
+    keys = ["file", "sample"] if several else ["sample"]
+    if scores.duplicated(keys).any():
+        row = scores.loc[scores.duplicated(keys), keys].iloc[0]
+        where = f" of {row['file']}" if several else ""
+        msg = f"sample {row['sample']}{where} stands twice in the table; a cube has one place for it"
+        raise ValueError(msg)
+    # Files keep their order, samples are sorted: files of one study then share the axis.
+    labels = {key: pd.unique(scores[key]) if key == "file" else np.unique(scores[key]) for key in keys}
+    shape = tuple(len(values) for values in labels.values())
+    place = np.ravel_multi_index(
+        [pd.Index(labels[key]).get_indexer(pd.Index(scores[key])) for key in keys], shape
+    )
+
+    def spread(values: npt.NDArray[Any], fill: object) -> npt.NDArray[Any]:
+        full = np.full(shape, fill, dtype=values.dtype)
+        full.reshape(-1)[place] = values
+        return full
+
+    variables: dict[str, xr.DataArray] = {}
+    by_name: dict[str, list[tuple[str, dict[str, int | float]]]] = {}
+    for column in metric_columns(scores):
+        name, params = _parsed(column)
+        by_name.setdefault(name, []).append((column, params))
+    for name, members in by_name.items():
+        axes: dict[str, list[int | float]] = {}
+        for _, params in members:
+            for key, value in params.items():
+                axes.setdefault(key, []).append(value)
+        axes = {key: sorted(set(values)) for key, values in axes.items()}
+        cube = np.full((*shape, *(len(values) for values in axes.values())), np.nan)
+        for column, params in members:
+            at = tuple(axes[key].index(params[key]) if key in params else 0 for key in axes)
+            cube[(..., *at)] = spread(scores[column].to_numpy(dtype=np.float64), np.nan)
+        variables[name] = xr.DataArray(cube, dims=[*keys, *axes], coords=axes)
+    data = xr.Dataset(variables).assign_coords({key: np.asarray(values) for key, values in labels.items()})
+    if "status" in scores:
+        data["status"] = (keys, spread(scores["status"].to_numpy(dtype=object), ""))
+    for column in CONDITIONS:
+        if column in scores:
+            first = scores if several else scores.iloc[:1]
+            values = first.drop_duplicates("file" if several else None)[column].to_numpy()
+            data = data.assign_coords({column: ("file", values) if several else values[0]})
+    return data
+
+
+def summarize(scores: pd.DataFrame, by: Sequence[str] | None = None, *, seed: int = 0) -> pd.DataFrame:
+    """Aggregate the scores of each condition.
+
+    Parameters
+    ----------
+    scores
+        A table of scores.
+    by
+        Columns whose values tell the groups apart, such as ``["training", "attack"]``; the
+        default is every condition attribute that has more than one value. Rows in which such a
+        value is missing are a group of their own.
+    seed
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        A row per group and metric: the columns `by`, ``metric`` (its text), ``mean``, ``sd`` (of
+        the sample, n - 1), ``n`` (scores that are defined), ``n_undefined`` (NaN), ``ci_low`` and
+        ``ci_high``, then ``n_`` and the name of each status that occurs in the table: how many of
+        the group's rows have it.
+
+    Notes
+    -----
+    The 95 % interval is the percentile bootstrap of the mean over 2000 resamples of **source
+    samples** (dataset and sample number): all rows of a sample that a group pools are drawn
+    together, because they share an image. Groups with the same number of source samples use the
+    same draws. The interval is NaN where fewer than two source samples have defined scores.
+    """
+    _check(scores, "the table")
+    if isinstance(by, str):
+        by = [by]
+    if by is None:
+        by = [c for c in CONDITIONS if c in scores and scores[c].nunique(dropna=False) > 1]
+    for column in by:
+        if column not in scores or column in metric_columns(scores):
+            known = [c for c in scores.columns if c in IDENTITY]
+            msg = f"cannot summarize by {column!r}: the table has {', '.join(known)}"
+            raise ValueError(msg)
+    tokens = sorted({token for status in scores.get("status", []) for token in status.split(";")} - {"ok"})
+    groups: Any = [((), scores)]
+    if by:
+        groups = scores.groupby(list(by), sort=True, observed=True, dropna=False)
+    tables = []
+    for key, group in groups:
+        table = _summary(group, seed)
+        for i, (column, value) in enumerate(zip(by, key, strict=True)):
+            table.insert(i, column, value)
+        for token in tokens:
+            table[f"n_{token}"] = sum(token in status.split(";") for status in group["status"])
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _summary(group: pd.DataFrame, seed: int) -> pd.DataFrame:
+    columns = metric_columns(group)
+    values = group[columns].to_numpy(dtype=np.float64)
+    defined = np.isfinite(values)
+    n = defined.sum(0)
+    filled = np.where(defined, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = filled.sum(0) / n
+        deviation = np.where(defined, values - mean, 0.0)
+        sd = np.sqrt((deviation**2).sum(0) / np.where(n > 1, n - 1, np.nan))
+    low, high = _bootstrap(deviation, defined, _source_sample(group), seed)
+    return pd.DataFrame(
+        {
+            "metric": columns,
+            "mean": mean,
+            "sd": sd,
+            "n": n,
+            "n_undefined": len(group) - n,
+            "ci_low": mean + low,
+            "ci_high": mean + high,
+        }
+    )
+
+
+def _source_sample(group: pd.DataFrame) -> npt.NDArray[np.intp]:
+    """Number the source samples of the rows: equal numbers for rows of one sample of one dataset."""
+    keys = [column for column in ("dataset", "sample") if column in group]
+    if "sample" not in keys:
+        return np.arange(len(group))
+    return group.groupby(keys, sort=True, observed=True, dropna=False).ngroup().to_numpy()
+
+
+def _bootstrap(
+    deviation: npt.NDArray[np.float64],
+    defined: npt.NDArray[np.bool_],
+    source: npt.NDArray[np.intp],
+    seed: int,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the ends of the interval of the mean (of deviations that are 0 where not defined)."""
+    n_sources = int(source.max()) + 1 if len(source) else 0
+    n_metrics = deviation.shape[1]
+    totals = np.zeros((n_sources, 2 * n_metrics))
+    np.add.at(totals, source, np.concatenate([deviation, defined], axis=1))
+    rng = np.random.default_rng(seed)
+    means = np.empty((_N_RESAMPLES, n_metrics))
+    length = max(1, _CHUNK // max(1, n_sources))
+    for start in range(0, _N_RESAMPLES if n_sources else 0, length):
+        stop = min(start + length, _N_RESAMPLES)
+        draws = rng.multinomial(n_sources, np.full(n_sources, 1 / n_sources), size=stop - start)
+        resampled = draws.astype(np.float64) @ totals
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means[start:stop] = resampled[:, :n_metrics] / resampled[:, n_metrics:]
+    enough = (totals[:, n_metrics:] > 0).sum(0) > 1
+    low, high = np.full((2, n_metrics), np.nan)
+    if enough.any():
+        # A resample may miss every sample with a defined score; it has no mean.
+        low[enough], high[enough] = np.nanquantile(means[:, enough], [0.025, 0.975], axis=0)
+    return low, high
+
+
+def _parsed(column: str) -> tuple[str, dict[str, int | float]]:
+    metric: Metric = parse_metric(column)
+    return metric.name, metric.params
+
+
+def _check(scores: pd.DataFrame, what: str) -> None:
+    if not metric_columns(scores):
+        msg = f"{what} has no column of scores; is it one that score or evaluate made?"
+        raise ValueError(msg)
