@@ -61,12 +61,11 @@ def as_map(values: npt.ArrayLike, name: str) -> FloatMap:
         If there are not two dimensions, or no pixels.
     """
     if isinstance(values, np.ma.MaskedArray):
-        kind = np.result_type(values.dtype, np.float16)
-        array = np.asarray(values.astype(kind).filled(np.nan))
+        array = np.ma.filled(values.astype(np.result_type(values.dtype, np.float16)), np.nan)
     else:
         array = np.asarray(values)
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
-        msg = f"the {name} map has dtype {array.dtype}; allowed are float16, float32, float64, integers and bool"
+        msg = f"the {name} map is {array.dtype}; allowed are float16, float32, float64, integers and bool"
         raise TypeError(msg)
     if array.ndim != 2:
         msg = f"the {name} map must have two dimensions (height, width), got shape {array.shape}"
@@ -127,6 +126,8 @@ class _SortedMap:
         sign, infinity = _SIGN_AND_INFINITY[size]
         self._keys = np.empty_like(bits)
         self._extremes = np.empty(2, bits.dtype)
+        self.finite: bool
+        self.constant: bool
         self.finite, self.constant = order.descending_keys(bits, sign, infinity, self._keys, self._extremes)
         self._order: npt.NDArray[np.uint32] | None = None
         self._ranks: tuple[npt.NDArray[np.int32], npt.NDArray[np.uint32]] | None = None
@@ -260,9 +261,9 @@ class MapPair:
         return mask.reshape(self.shape)
 
     def neighbourhood(self, which: Which, k: int, w: int) -> npt.NDArray[np.bool_]:
-        """Mask (height, width) of the pixels within Chebyshev distance w of the top k, clipped at the border."""
+        """Mask (height, width) of the pixels within Chebyshev distance w of the top k, clipped."""
         near = overlap.dilate(self.top_pixels(which, k), self._reach(check_w(w)), *self.shape)
-        return near.reshape(self.shape).astype(np.bool_)
+        return np.asarray(near, np.bool_).reshape(self.shape)
 
     def diverse_top_k(self, which: Which, k: int, w: int) -> npt.NDArray[np.intp]:
         """Flat indices of the diverse top k, in the order picked.
@@ -362,7 +363,7 @@ class MapPair:
 
     def _reach(self, w: int) -> int:
         """The half-width w cut down to where the window covers the map from any pixel."""
-        return min(w, max(self.unperturbed.shape))
+        return min(w, max(self.shape))
 
     def _checked_k(self, k: int) -> int:
         return check_k(k, self.unperturbed.size)

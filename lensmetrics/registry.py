@@ -21,8 +21,8 @@ _SMALLEST = {"k": 1, "w": 0, "pool": 1}
 class Entry:
     """What the registry knows of a metric besides its function.
 
-    `bounds` are the smallest and the largest value it can have, `best` the value of identical maps
-    (None where that says nothing), `unit` what a value of 1 means where it is not a plain number.
+    `bounds` are the smallest and the largest value it can have, `best` is the value of identical
+    maps (None where they have no fixed one).
     """
 
     function: MetricFunction
@@ -37,7 +37,9 @@ class Entry:
     @property
     def signature(self) -> str:
         """Name and parameters, with the defaults where there are any."""
-        shown = [name if p.default is p.empty else f"{name}={p.default}" for name, p in self.parameters.items()]
+        shown = [
+            name if p.default is p.empty else f"{name}={p.default}" for name, p in self.parameters.items()
+        ]
         return f"{self.function.__name__}({','.join(shown)})" if shown else self.function.__name__
 
     @property
@@ -154,14 +156,14 @@ def parse_metric(text: str) -> Metric:
     """
     match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\)\s*)?", text, re.ASCII | re.DOTALL)
     if match is None:
-        msg = f"cannot read the metric {text!r}; write a name, or name(key=value, ...) as in lens_recall(k=100, w=1)"
+        msg = f"cannot read the metric {text!r}; write a name, or as in lens_recall(k=100, w=1)"
         raise ValueError(msg)
     name, inside = match.groups()
     params: dict[str, int | float] = {}
     for part in (inside or "").split(",") if (inside or "").strip() else []:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not key.isidentifier() or key in params:
-            msg = f"cannot read {part.strip()!r} in the metric {text!r}; write each parameter once, as key=value"
+            msg = f"cannot read {part.strip()!r} in {text!r}; write the parameters as key=value, each once"
             raise ValueError(msg)
         params[key] = _number(value, text)
     return get_metric(name, **params)
@@ -189,15 +191,20 @@ def as_metrics(metrics: str | Metric | Sequence[str | Metric]) -> list[Metric]:
     """Return a list of different metrics from one or several, given as such or as texts."""
     if isinstance(metrics, str | Metric):
         metrics = [metrics]
-    read = [parse_metric(m) if isinstance(m, str) else m for m in metrics]
-    for metric in read:
-        if not isinstance(metric, Metric):
-            msg = f"a metric is a text or what get_metric returns, got {metric!r}"
-            raise TypeError(msg)
+    read = [_as_metric(metric) for metric in metrics]
     if not read:
         msg = "no metrics given: name at least one, or take lens_suite(k=...)"
         raise ValueError(msg)
     return list(dict.fromkeys(read))
+
+
+def _as_metric(metric: object) -> Metric:
+    if isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, str):
+        return parse_metric(metric)
+    msg = f"a metric is a text or what get_metric returns, got {metric!r}"
+    raise TypeError(msg)
 
 
 def _number(value: str, text: str) -> int | float:

@@ -133,7 +133,7 @@ def to_xarray(scores: pd.DataFrame) -> xr.Dataset:
     Dataset
         Each variable has the dimension ``sample``, one for each parameter of its metric (``k``,
         ``w``, ...), and ``file`` first where the table has several files. Combinations that were
-        not scored are NaN. ``status`` is a variable too, empty where a file lacks the sample;
+        not scored are NaN; an optional parameter that was not given (``pool``) is at 0. ``status`` is a variable too, empty where a file lacks the sample;
         condition attributes are coordinates, along ``file`` where there are several.
 
     Raises
@@ -167,15 +167,12 @@ def to_xarray(scores: pd.DataFrame) -> xr.Dataset:
         name, params = _parsed(column)
         by_name.setdefault(name, []).append((column, params))
     for name, members in by_name.items():
-        axes: dict[str, list[int | float]] = {}
-        for _, params in members:
-            for key, value in params.items():
-                axes.setdefault(key, []).append(value)
-        axes = {key: sorted(set(values)) for key, values in axes.items()}
+        used = dict.fromkeys(key for _, params in members for key in params)
+        axes = {key: sorted({params.get(key, 0) for _, params in members}) for key in used}
         cube = np.full((*shape, *(len(values) for values in axes.values())), np.nan)
         for column, params in members:
-            at = tuple(axes[key].index(params[key]) if key in params else 0 for key in axes)
-            cube[(..., *at)] = spread(scores[column].to_numpy(dtype=np.float64), np.nan)
+            at = tuple(axes[key].index(params.get(key, 0)) for key in axes)
+            cube[..., *at] = spread(scores[column].to_numpy(dtype=np.float64), np.nan)
         variables[name] = xr.DataArray(cube, dims=[*keys, *axes], coords=axes)
     data = xr.Dataset(variables).assign_coords({key: np.asarray(values) for key, values in labels.items()})
     if "status" in scores:
@@ -270,8 +267,9 @@ def _source_sample(group: pd.DataFrame) -> npt.NDArray[np.intp]:
     """Number the source samples of the rows: equal numbers for rows of one sample of one dataset."""
     keys = [column for column in ("dataset", "sample") if column in group]
     if "sample" not in keys:
-        return np.arange(len(group))
-    return group.groupby(keys, sort=True, observed=True, dropna=False).ngroup().to_numpy()
+        return np.arange(len(group), dtype=np.intp)
+    numbers = group.groupby(keys, sort=True, observed=True, dropna=False).ngroup()
+    return np.asarray(numbers, dtype=np.intp)
 
 
 def _bootstrap(

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from .pairs import MapPair
 from .registry import Metric, as_metrics
 from .results import CONDITIONS
-from .store import PairStore
+from .store import FormatError, PairStore
 
 Metrics = str | Metric | Sequence[str | Metric]
 Maps = npt.ArrayLike | xr.DataArray
@@ -207,7 +207,7 @@ def _run(
     tasks: Sequence[_Task], metrics: Sequence[Metric], executor: Executor | None
 ) -> Iterator[tuple[int, _Scores]]:
     """Yield the number and the scores of every task, as they come."""
-    if executor is None:
+    if executor is None or len(tasks) == 1:
         for i, task in enumerate(tasks):
             yield i, _run_task(task, metrics)
         return
@@ -229,17 +229,27 @@ def _tasks(store: PairStore) -> Iterator[_Task]:
 
 
 def _open_all(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[PairStore]:
+    """Open every file; whatever is wrong with any of them is said at once."""
+    """Open every file; whatever is wrong with any of them is said at once."""
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
     stores = []
+    problems: list[Exception] = []
     seen: set[Path] = set()
     for path in map(Path, paths):
-        stores.append(PairStore(path))
-        resolved = path.resolve()
-        if resolved in seen:
-            msg = f"{path} is given twice; give every file once"
-            raise ValueError(msg)
-        seen.add(resolved)
+        if path.resolve() in seen:
+            problems.append(ValueError(f"{path} is given twice; give every file once"))
+            continue
+        seen.add(path.resolve())
+        try:
+            stores.append(PairStore(path))
+        except (FormatError, OSError) as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise FormatError(f"{len(problems)} of the files cannot be scored:{lines}")
     if not stores:
         msg = "no pair files given: name at least one"
         raise ValueError(msg)
@@ -271,7 +281,9 @@ def _file_columns(stores: Sequence[PairStore]) -> pd.DataFrame:
 
 def _categorical(values: Sequence[Any], lengths: Sequence[int]) -> pd.Categorical:
     """Repeat each value as often as its length says; None is a missing value."""
-    by_file = pd.Categorical([value if np.isscalar(value) or value is None else str(value) for value in values])
+    by_file = pd.Categorical(
+        [value if np.isscalar(value) or value is None else str(value) for value in values]
+    )
     return by_file.take(np.repeat(np.arange(len(values)), lengths))
 
 

@@ -148,6 +148,8 @@ class PairWriter:
         current = part if part.exists() else target
         store = PairStore(current)
         refuse_other_attrs(current, store.attrs, checked_attrs(attrs))
+        if not os.access(current, os.W_OK):
+            raise PermissionError(f"{current} may not be written: allow it with chmod, or resume a copy")
         damaged = [position for position, _, problem in verify(current) if problem == "checksum"]
         if current == target:
             if store.complete.all() and not damaged:

@@ -156,15 +156,22 @@ def inversions(sequence, other):
             digit_bits = min(3, bits - 2)
             bits -= digit_bits
             count += _partition(
-                sequence, other, np.uint64(bits), np.uint64(digit_bits), np.uint64(3), np.uint64(0x0101010101010101)
+                sequence,
+                other,
+                np.uint64(bits),
+                np.uint64(digit_bits),
+                np.uint64(3),
+                np.uint64(0x0101010101010101),
             )
         sequence, other = other, sequence
-    # Groups of four neighbouring values are left: compare all pairs.
-    for base in range(0, n, 4):
-        end = min(base + 4, n)
-        for i in range(base, end):
-            for j in range(i + 1, end):
-                count += np.uint64(sequence[i] > sequence[j])
+    # Groups of four neighbouring values are left: compare all pairs, written out so that it vectorises.
+    whole = n - n % 4
+    for i in range(0, whole, 4):
+        a, b, c, d = sequence[i], sequence[i + 1], sequence[i + 2], sequence[i + 3]
+        count += np.uint64(int(a > b) + int(a > c) + int(a > d) + int(b > c) + int(b > d) + int(c > d))
+    for i in range(whole, n):
+        for j in range(i + 1, n):
+            count += np.uint64(sequence[i] > sequence[j])
     return count
 
 

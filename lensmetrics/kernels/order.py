@@ -6,7 +6,7 @@ from numba import njit
 # Two digits of this many bits sort the keys; few pixels do not repay the zeroing of a long histogram.
 _FEW_PIXELS = 4096
 _DIGIT_BITS_FEW = 9
-_DIGIT_BITS = 12
+_DIGIT_BITS = 11
 # Moves per pixel that the repair may make before a merge sort is the cheaper way out.
 _REPAIR_LIMIT = 8
 
@@ -34,22 +34,13 @@ def descending_keys(bits, sign, infinity, keys, extremes):
 
 
 @njit(nogil=True, cache=True)
-def _counting_pass(source, target, shift, digit_bits):
-    """Sort `source` stably into `target` by the `digit_bits` bits above `shift`."""
-    shift = np.uint64(shift)
-    mask = np.uint64((1 << digit_bits) - 1)
-    position = np.zeros(1 << digit_bits, np.uint32)
-    for i in range(source.size):
-        position[(source[i] >> shift) & mask] += np.uint32(1)
+def _start_positions(counts):
+    """Turn the counts of buckets into the positions where the buckets start."""
     total = np.uint32(0)
-    for bucket in range(position.size):
-        count = position[bucket]
-        position[bucket] = total
+    for bucket in range(counts.size):
+        count = counts[bucket]
+        counts[bucket] = total
         total += count
-    for i in range(source.size):
-        bucket = (source[i] >> shift) & mask
-        target[position[bucket]] = source[i]
-        position[bucket] += np.uint32(1)
 
 
 @njit(nogil=True, cache=True)
@@ -63,23 +54,42 @@ def sort_keys(keys, extremes, packed, other, order):
     n = keys.size
     lowest = extremes[0]
     span = np.uint64(extremes[1] - lowest)
-    low_half = np.uint64(0xFFFFFFFF)
     used = 0
     while used < 64 and span >> np.uint64(used) > 0:
         used += 1
+    bits = _DIGIT_BITS_FEW if n <= _FEW_PIXELS else _DIGIT_BITS
+    half = np.uint64(32)
     dropped = np.uint64(max(0, used - 32))
-    used = min(used, 32)
-    for i in range(n):
-        packed[i] = ((np.uint64(keys[i] - lowest) >> dropped) << np.uint64(32)) | np.uint64(i)
+    ignored = np.uint64(max(0, min(used, 32) - 2 * bits))
+    digit_bits = np.uint64(bits)
+    mask = np.uint64((1 << bits) - 1)
 
-    digit_bits = _DIGIT_BITS_FEW if n <= _FEW_PIXELS else _DIGIT_BITS
-    shift = 32 + max(0, used - 2 * digit_bits)
-    _counting_pass(packed, other, shift, digit_bits)
-    _counting_pass(other, packed, shift + digit_bits, digit_bits)
+    low = np.zeros(1 << bits, np.uint32)
+    high = np.zeros(1 << bits, np.uint32)
+    for i in range(n):
+        top = (np.uint64(keys[i] - lowest) >> dropped) >> ignored
+        low[top & mask] += np.uint32(1)
+        high[top >> digit_bits] += np.uint32(1)
+    _start_positions(low)
+    _start_positions(high)
+    for i in range(n):
+        key = np.uint64(keys[i] - lowest) >> dropped
+        digit = (key >> ignored) & mask
+        other[low[digit]] = (key << half) | np.uint64(i)
+        low[digit] += np.uint32(1)
+    for i in range(n):
+        item = other[i]
+        digit = item >> (half + ignored + digit_bits)
+        packed[high[digit]] = item
+        high[digit] += np.uint32(1)
 
     moves = 0
+    largest = packed[0]
     for i in range(1, n):
         item = packed[i]
+        if item >= largest:
+            largest = item
+            continue
         j = i
         while j > 0 and packed[j - 1] > item:
             packed[j] = packed[j - 1]
@@ -89,14 +99,14 @@ def sort_keys(keys, extremes, packed, other, order):
         if moves > _REPAIR_LIMIT * n:
             break
     for i in range(n):
-        order[i] = packed[i] & low_half
+        order[i] = packed[i] & ((np.uint64(1) << half) - np.uint64(1))
     if dropped > 0:
         for i in range(1, n):
             index = order[i]
             key = keys[index]
-            top = packed[i] >> np.uint64(32)
+            top = packed[i] >> half
             j = i
-            while j > 0 and packed[j - 1] >> np.uint64(32) == top and keys[order[j - 1]] > key:
+            while j > 0 and packed[j - 1] >> half == top and keys[order[j - 1]] > key:
                 order[j] = order[j - 1]
                 j -= 1
             order[j] = index

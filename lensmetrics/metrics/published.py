@@ -212,7 +212,9 @@ def _near_share(pair: MapPair, dilated: Which, counted: Which, k: int, w: int) -
     return _count_near(pair, pair.top_pixels(counted, k), pair.top_pixels(dilated, k), w) / k
 
 
-def _count_near(pair: MapPair, counted: npt.NDArray[np.uint32], dilated: npt.NDArray[np.uint32], w: int) -> int:
+def _count_near(
+    pair: MapPair, counted: npt.NDArray[np.uint32], dilated: npt.NDArray[np.uint32], w: int
+) -> int:
     near = published.flat_windows(dilated, _reach(pair, w), pair.shape[1], pair.unperturbed.size)
     count: int = published.count_near(counted, near)
     return count
@@ -250,8 +252,8 @@ def _checked_pool(pool: int | None, shape: tuple[int, int], w: int) -> int:
         found = 600 if shape == (28, 28) else known.get((*shape, w))
         if found is None:
             msg = (
-                f"the released scripts have no candidate pool for maps of {shape[0]}x{shape[1]} pixels and w={w}; "
-                f"give pool=, between 1 and {n}"
+                f"the released scripts have no candidate pool for maps of {shape[0]}x{shape[1]} pixels "
+                f"and w={w}; give pool=, between 1 and {n}"
             )
             raise ValueError(msg)
         return found

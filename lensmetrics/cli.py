@@ -1,0 +1,351 @@
+"""The command ``lensmetrics``: one short function per subcommand.
+
+Tables go to stdout, progress and messages to stderr. Exit status: 0 good, 1 some samples or files
+failed, 2 wrong usage. What the commands need is imported when they run, so that help comes at once.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .registry import Metric
+
+# What makes a sample unreadable, as opposed to its scores undefined.
+_FAILED = ("incomplete", "checksum")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments (default: the process's) and return the exit status."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # The reader of our output has gone; Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("lensmetrics: interrupted, nothing was written", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        for line in (f"lensmetrics: {error}", *getattr(error, "__notes__", [])):
+            print(line, file=sys.stderr)
+        return 1 if _is_about_a_file(error) else 2
+
+
+def _is_about_a_file(error: Exception) -> bool:
+    from .store import FormatError
+
+    return isinstance(error, FormatError | OSError | RuntimeError)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lensmetrics",
+        description="Score how well stored attribution maps survive small perturbations of the input.",
+    )
+    parser.add_argument("--version", action="version", version=f"lensmetrics {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("demo", _demo, "score the embedded example files and write scores.parquet and report.html")
+    sub.add_argument(
+        "-o", "--output", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)"
+    )
+
+    sub = command("score", _score, "score the pairs in pair files and print a summary")
+    sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="pair files (.h5)")
+    sub.add_argument(
+        "-o", "--output", type=Path, metavar="TABLE", help="write all scores here: .parquet, .csv or .csv.gz"
+    )
+    sub.add_argument(
+        "--k", type=int, help="size of the top-k sets in pixels: takes the LENS suite for this k"
+    )
+    sub.add_argument(
+        "--windows", type=int, nargs="+", metavar="W", help="window half-widths of the suite (default: 1 2 3)"
+    )
+    sub.add_argument(
+        "-m",
+        "--metric",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="METRIC",
+        help='further metrics, such as "lens_kendall(w=1)"; see lensmetrics metrics',
+    )
+    sub.add_argument(
+        "--workers", type=int, metavar="N", help="processes to score with (default: one per core)"
+    )
+
+    sub = command(
+        "summarize", _summarize, "print mean, interval and counts for each condition of a table of scores"
+    )
+    sub.add_argument("scores", type=Path, metavar="TABLE", help="a table that score wrote")
+    sub.add_argument(
+        "--by",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns that tell the groups apart (default: those that vary)",
+    )
+    sub.add_argument(
+        "-o", "--output", type=Path, metavar="CSV", help="write the summary here as CSV, with all digits"
+    )
+
+    sub = command("report", _report, "write one self-contained HTML page about a table of scores")
+    sub.add_argument("scores", type=Path, metavar="TABLE", help="a table that score wrote")
+    sub.add_argument(
+        "--maps",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="pair files, or folders of them, for example pairs",
+    )
+    sub.add_argument(
+        "-o", "--output", type=Path, default=Path("report.html"), metavar="HTML", help="default: report.html"
+    )
+
+    sub = command("inspect", _inspect, "say what a pair file holds")
+    sub.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
+    sub = command("verify", _verify, "compare every sample of pair files with its checksum")
+    sub.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
+    command("metrics", _metrics, "list all metrics with their parameters and ranges")
+
+    sub = command("import", _import, "make a pair file of two arrays in .npy or .npz files")
+    sub.add_argument("unperturbed", type=Path, help=".npy or .npz: (N, H*W), (N, H, W) or (N, C, H, W)")
+    sub.add_argument("perturbed", type=Path, help="the same after the attack")
+    sub.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="the pair file to write"
+    )
+    sub.add_argument(
+        "--shape", type=int, nargs=2, metavar=("H", "W"), help="size of the maps; needed for (N, H*W)"
+    )
+    sub.add_argument(
+        "--names", nargs=2, metavar=("U", "P"), help="names of the arrays in .npz files with several"
+    )
+    sub.add_argument(
+        "--samples",
+        type=Path,
+        metavar="NPY",
+        help="indices of the samples in their dataset (default: 0, 1, ...)",
+    )
+    sub.add_argument("--labels", type=Path, metavar="NPY", help="true classes of the samples")
+    sub.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=_attribute,
+        metavar="NAME=VALUE",
+        help="attributes, such as dataset=imagenet attack=topk eps=8/255",
+    )
+    return parser
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from . import demo
+
+    _print_summary(demo.run(arguments.output))
+    print(f"wrote {arguments.output / demo.SCORES} and {arguments.output / demo.REPORT}", file=sys.stderr)
+    return 0
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    from .results import check_output, summarize, write_scores
+    from .runner import evaluate
+
+    metrics = _chosen_metrics(arguments)
+    if arguments.output is not None:
+        check_output(arguments.output)
+    with _pool(arguments.workers) as executor:
+        scores = evaluate(arguments.files, metrics, executor=executor, progress=True)
+    if arguments.output is not None:
+        write_scores(scores, arguments.output)
+    _print_summary(summarize(scores))
+    return _report_failures(scores)
+
+
+def _chosen_metrics(arguments: argparse.Namespace) -> "list[Metric]":
+    from .registry import lens_suite, parse_metric
+
+    chosen = [parse_metric(text) for text in arguments.metric]
+    if arguments.k is not None:
+        return lens_suite(arguments.k, arguments.windows or (1, 2, 3)) + chosen
+    if arguments.windows is not None:
+        msg = "--windows belongs to the LENS suite, which needs --k, the size of the top-k sets in pixels"
+        raise ValueError(msg)
+    if not chosen:
+        msg = (
+            "say what to score: --k 100 for the LENS suite with top-100 sets, -m for single metrics, or both"
+        )
+        raise ValueError(msg)
+    return chosen
+
+
+@contextlib.contextmanager
+def _pool(workers: int | None) -> Iterator[Executor | None]:
+    """Yield a pool of spawned processes, or None for one worker."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    if workers is None:
+        # Not all cores of a shared machine need be ours.
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers < 1:
+        msg = f"--workers must be at least 1, got {workers}"
+        raise ValueError(msg)
+    if workers == 1:
+        yield None
+        return
+    try:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
+            yield executor
+    except BrokenProcessPool as error:
+        msg = "a worker process died, perhaps for lack of memory; try again with fewer --workers"
+        raise RuntimeError(msg) from error
+
+
+def _report_failures(scores: "pd.DataFrame") -> int:
+    """Say which samples could not be read; return the exit status."""
+    failed = scores[scores["status"].isin(_FAILED)]
+    for (file, status), rows in failed.groupby(["file", "status"], observed=True):
+        shown = ", ".join(map(str, rows["sample"].tolist()[:10])) + (", ..." if len(rows) > 10 else "")
+        print(f"lensmetrics: {file}: {len(rows)} samples not scored ({status}): {shown}", file=sys.stderr)
+    return 1 if len(failed) else 0
+
+
+def _summarize(arguments: argparse.Namespace) -> int:
+    from .results import check_writable, read_scores, summarize
+
+    if arguments.output is not None:
+        check_writable(arguments.output)
+    table = summarize(read_scores(arguments.scores), arguments.by)
+    if arguments.output is not None:
+        table.to_csv(arguments.output, index=False)
+    _print_summary(table)
+    return 0
+
+
+def _print_summary(table: "pd.DataFrame") -> None:
+    """Print a summary, three decimals, without the counts that are 0 everywhere."""
+    counts = [column for column in table.columns if column.startswith("n_") and table[column].any()]
+    by = list(table.columns[: table.columns.get_loc("metric")])
+    shown = table[[*by, "metric"]].astype(str)
+    shown["mean"] = table["mean"].map("{:.3f}".format)
+    shown["95 % interval"] = [
+        f"[{low:.3f}, {high:.3f}]" for low, high in zip(table["ci_low"], table["ci_high"], strict=True)
+    ]
+    shown["sd"] = table["sd"].map("{:.3f}".format)
+    for column in ("n", *counts):
+        shown[column] = table[column]
+    print(shown.set_index([*by, "metric"]).to_string())
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from .report import write_report
+    from .results import check_writable, read_scores
+    from .store import PairStore
+
+    check_writable(arguments.output)
+    files = [
+        file for path in arguments.maps for file in (sorted(path.glob("*.h5")) if path.is_dir() else [path])
+    ]
+    scores = read_scores(arguments.scores)
+    write_report(scores, arguments.output, stores=[PairStore(file) for file in files])
+    print(f"wrote {arguments.output}", file=sys.stderr)
+    return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from .store import PairStore
+
+    for file in arguments.files:
+        store = PairStore(file)
+        height, width = store.shape
+        n_complete = int(store.complete.sum())
+        channels = (
+            "" if store.n_channels is None else f", {store.n_channels} channels reduced by {store.reduction}"
+        )
+        print(f"{file}: {len(store)} pairs of {height}x{width} maps{channels}; {n_complete} complete")
+        for name, value in store.attrs.items():
+            print(f"  {name}: {value}")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from .store import verify
+
+    failed = False
+    for file in arguments.files:
+        try:
+            problems = verify(file)
+        except (ValueError, OSError) as error:
+            print(f"{error}")
+            failed = True
+            continue
+        for position, sample, problem in problems:
+            print(f"{file}: sample {sample} at position {position}: {problem}")
+        if not problems:
+            print(f"{file}: good")
+        failed = failed or bool(problems)
+    return 1 if failed else 0
+
+
+def _metrics(_: argparse.Namespace) -> int:
+    from .registry import entries
+
+    for entry in entries().values():
+        low, high = entry.bounds
+        best = "" if entry.best is None else f", best {entry.best:g}"
+        print(f"{entry.signature}\n    {entry.summary} [{low:g}, {high:g}]{best}")
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from .importers import import_arrays
+
+    import_arrays(
+        arguments.unperturbed,
+        arguments.perturbed,
+        arguments.output,
+        shape=None if arguments.shape is None else tuple(arguments.shape),
+        attrs=dict(arguments.set),
+        names=(None, None) if arguments.names is None else tuple(arguments.names),
+        samples=arguments.samples,
+        labels=arguments.labels,
+    )
+    print(f"wrote {arguments.output}", file=sys.stderr)
+    return 0
+
+
+def _attribute(text: str) -> tuple[str, str | int | float]:
+    """Read NAME=VALUE; a value that looks like a number is one, also as a fraction such as 8/255."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        msg = f"expected NAME=VALUE, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    with contextlib.suppress(ValueError):
+        return name, int(value)
+    with contextlib.suppress(ValueError, ZeroDivisionError):
+        numerator, slash, denominator = value.partition("/")
+        return name, float(numerator) / (float(denominator) if slash else 1.0)
+    return name, value

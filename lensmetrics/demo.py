@@ -1,0 +1,63 @@
+"""The demo: eight embedded pair files of real maps, scored and reported."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from .registry import Metric, get_metric, lens_suite
+from .report import write_report
+from .results import check_output, check_writable, read_scores, summarize, write_scores
+from .runner import evaluate
+from .store import PairStore
+
+SCORES = "scores.parquet"
+REPORT = "report.html"
+_DATA = Path(__file__).parent / "data"
+# What the printed table shows; the files hold all of it.
+_SHOWN = (
+    "topk_intersection(k=100)",
+    "lens_recall(k=100,w=1)",
+    "lens_recall_adjusted(k=100,w=1)",
+    "kendall",
+    "spearman",
+)
+
+
+def metrics() -> list[Metric]:
+    """Return what the demo scores: the LENS suite for k = 100, and recall against chance."""
+    windows = (1, 2, 3)
+    return [
+        *lens_suite(k=100, windows=windows),
+        *(get_metric("lens_recall_chance", k=100, w=w) for w in (0, *windows)),
+        *(get_metric("lens_recall_adjusted", k=100, w=w) for w in windows),
+    ]
+
+
+def run(folder: Path) -> pd.DataFrame:
+    """Score the embedded files, write the scores and the report into the folder, return the summary shown.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder has files of those names that are not from an earlier demo.
+    """
+    files = sorted(_DATA.glob("*.h5"))
+    _check_folder(folder, {str(file) for file in files})
+    scores = evaluate(files, metrics())
+    write_scores(scores, folder / SCORES)
+    write_report(scores, folder / REPORT, stores=[PairStore(file) for file in files])
+    summary = summarize(scores, by=["training", "explanation", "attack"])
+    return summary[summary["metric"].isin(_SHOWN)]
+
+
+def _check_folder(folder: Path, files: set[str]) -> None:
+    """Refuse to replace anything but an earlier demo's output."""
+    check_output(folder / SCORES)
+    check_writable(folder / REPORT)
+    present = [name for name in (SCORES, REPORT) if (folder / name).exists()]
+    if not present:
+        return
+    if SCORES in present and set(read_scores(folder / SCORES).get("file", [])) == files:
+        return
+    msg = f"{folder / present[0]} exists and is not the demo's: run in another folder, or give one with -o"
+    raise FileExistsError(msg)
