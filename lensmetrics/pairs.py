@@ -136,7 +136,8 @@ class _SortedMap:
         if self._order is None:
             n = self._keys.size
             self._order = np.empty(n, np.uint32)
-            order.sort_keys(self._keys, self._extremes, *_scratch.of(n), self._order)
+            if not order.sort_keys(self._keys, self._extremes, *_scratch.of(n), self._order):
+                self._order[:] = np.argsort(self._keys, kind="stable")
         return self._order
 
     def ranks(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint32]]:

@@ -133,8 +133,9 @@ def to_xarray(scores: pd.DataFrame) -> xr.Dataset:
     Dataset
         Each variable has the dimension ``sample``, one for each parameter of its metric (``k``,
         ``w``, ...), and ``file`` first where the table has several files. Combinations that were
-        not scored are NaN; an optional parameter that was not given (``pool``) is at 0. ``status`` is a variable too, empty where a file lacks the sample;
-        condition attributes are coordinates, along ``file`` where there are several.
+        not scored are NaN; an optional parameter that was not given (``pool``) is at 0. ``status``
+        is a variable too, empty where a file lacks the sample; condition attributes are
+        coordinates, along ``file`` where there are several.
 
     Raises
     ------
@@ -169,11 +170,11 @@ def to_xarray(scores: pd.DataFrame) -> xr.Dataset:
     for name, members in by_name.items():
         used = dict.fromkeys(key for _, params in members for key in params)
         axes = {key: sorted({params.get(key, 0) for _, params in members}) for key in used}
-        cube = np.full((*shape, *(len(values) for values in axes.values())), np.nan)
+        cube = np.full((*(len(values) for values in axes.values()), *shape), np.nan)
         for column, params in members:
             at = tuple(axes[key].index(params.get(key, 0)) for key in axes)
-            cube[..., *at] = spread(scores[column].to_numpy(dtype=np.float64), np.nan)
-        variables[name] = xr.DataArray(cube, dims=[*keys, *axes], coords=axes)
+            cube[at] = spread(scores[column].to_numpy(dtype=np.float64), np.nan)
+        variables[name] = xr.DataArray(cube, dims=[*axes, *keys], coords=axes).transpose(*keys, *axes)
     data = xr.Dataset(variables).assign_coords({key: np.asarray(values) for key, values in labels.items()})
     if "status" in scores:
         data["status"] = (keys, spread(scores["status"].to_numpy(dtype=object), ""))

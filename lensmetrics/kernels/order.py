@@ -7,7 +7,8 @@ from numba import njit
 _FEW_PIXELS = 4096
 _DIGIT_BITS_FEW = 9
 _DIGIT_BITS = 11
-# Moves per pixel that the repair may make before a merge sort is the cheaper way out.
+# Moves per pixel that the repair may make before a merge sort is the cheaper way out. It is left to the
+# caller because numba takes seconds to compile one.
 _REPAIR_LIMIT = 8
 
 
@@ -45,11 +46,14 @@ def _start_positions(counts):
 
 @njit(nogil=True, cache=True)
 def sort_keys(keys, extremes, packed, other, order):
-    """Write the stable ascending order of `keys`; `packed` and `other` are scratch of their length.
+    """Write the stable ascending order of `keys`, or return False where another sort does it sooner.
+
+    `packed` and `other` are scratch of the length of the keys.
 
     Key (less the smallest) and index share one uint64; a float64 key that needs more than the 32
     bits there are leaves its low ones to the repair. Two counting passes sort the top bits of the
-    range, insertion repairs what they left equal, a merge sort takes over where that would be long.
+    range and insertion repairs what they left equal, unless that gets long: many different values
+    then share their top bits.
     """
     n = keys.size
     lowest = extremes[0]
@@ -97,7 +101,7 @@ def sort_keys(keys, extremes, packed, other, order):
         packed[j] = item
         moves += i - j
         if moves > _REPAIR_LIMIT * n:
-            break
+            return False
     for i in range(n):
         order[i] = packed[i] & ((np.uint64(1) << half) - np.uint64(1))
     if dropped > 0:
@@ -112,9 +116,8 @@ def sort_keys(keys, extremes, packed, other, order):
             order[j] = index
             moves += i - j
             if moves > _REPAIR_LIMIT * n:
-                break
-    if moves > _REPAIR_LIMIT * n:
-        order[:] = np.argsort(keys, kind="mergesort")
+                return False
+    return True
 
 
 @njit(nogil=True, cache=True)

@@ -1,0 +1,1 @@
+"""How fast lensmetrics is, as ratios against named baselines in the same run."""
