@@ -2,7 +2,7 @@
 
 import math
 import threading
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -84,9 +84,14 @@ def as_map(values: npt.ArrayLike, name: str) -> FloatMap:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
+def _is_whole(value: object) -> TypeGuard[int]:
+    """Whether the value is an int; numpy's integers count, bool does not."""
+    return type(value) is int or isinstance(value, np.integer)
+
+
 def check_k(k: object, n_pixels: int) -> int:
     """Return k as an int, or raise a ValueError that says what is allowed."""
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= n_pixels:
+    if not _is_whole(k) or not 1 <= k <= n_pixels:
         msg = f"k must be a whole number between 1 and {n_pixels} (the number of pixels), got {k!r}"
         raise ValueError(msg)
     return int(k)
@@ -94,7 +99,7 @@ def check_k(k: object, n_pixels: int) -> int:
 
 def check_w(w: object) -> int:
     """Return w as an int, or raise a ValueError that says what is allowed."""
-    if isinstance(w, bool) or not isinstance(w, int | np.integer) or w < 0:
+    if not _is_whole(w) or w < 0:
         msg = f"w must be a whole number of at least 0 (the half-width of the window in pixels), got {w!r}"
         raise ValueError(msg)
     return int(w)
@@ -130,6 +135,7 @@ class _SortedMap:
         self.constant: bool
         self.finite, self.constant = order.descending_keys(bits, sign, infinity, self._keys, self._extremes)
         self._order: npt.NDArray[np.uint32] | None = None
+        self._tops: dict[int, tuple[npt.NDArray[np.uint32], bool]] = {}
         self._ranks: tuple[npt.NDArray[np.int32], npt.NDArray[np.uint32]] | None = None
 
     def order(self) -> npt.NDArray[np.uint32]:
@@ -155,10 +161,14 @@ class _SortedMap:
         sizes: list[int] = (groups[:, 1] - groups[:, 0]).tolist()
         return sizes
 
-    def tied_at(self, k: int) -> bool:
-        """Whether the k-th and the (k+1)-th largest value are equal."""
-        positions = self.order()
-        return k < positions.size and bool(self._keys[positions[k - 1]] == self._keys[positions[k]])
+    def top(self, k: int) -> tuple[npt.NDArray[np.uint32], bool]:
+        """Flat indices of the k largest values, and whether the next one equals the last of them."""
+        found = self._tops.get(k)
+        if found is None:
+            pixels = self.order()
+            tied = k < pixels.size and bool(self._keys[pixels[k - 1]] == self._keys[pixels[k]])
+            found = self._tops[k] = pixels[:k], tied
+        return found
 
 
 class MapPair:
@@ -179,6 +189,8 @@ class MapPair:
     ----------
     unperturbed, perturbed
         The maps as C-ordered float32 or float64 arrays; the caller's own where possible.
+    shape
+        Height and width in pixels.
 
     Raises
     ------
@@ -201,6 +213,8 @@ class MapPair:
                 f"and the perturbed {self.perturbed.shape}"
             )
             raise ValueError(msg)
+        height, width = self.unperturbed.shape
+        self.shape: tuple[int, int] = height, width
         self._u = _SortedMap(self.unperturbed)
         self._p = _SortedMap(self.perturbed)
         self._finite = self._u.finite and self._p.finite
@@ -213,12 +227,6 @@ class MapPair:
         self._overlaps: dict[tuple[int, int], Overlap] = {}
         self._diverse_overlaps: dict[tuple[int, int], Overlap] = {}
         self._smoothed: dict[int, MapPair] = {}
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        height, width = self.unperturbed.shape
-        return height, width
 
     @property
     def finite(self) -> bool:
@@ -253,7 +261,7 @@ class MapPair:
 
     def top_pixels(self, which: Which, k: int) -> npt.NDArray[np.uint32]:
         """Flat indices of the k pixels with the largest values, largest first (a view, not to be changed)."""
-        return self._top(self._sorted(which), self._checked_k(k))
+        return self._top(self._sorted(which), check_k(k, self.unperturbed.size))
 
     def top_k(self, which: Which, k: int) -> npt.NDArray[np.bool_]:
         """Mask (height, width) of the k pixels with the largest values."""
@@ -273,17 +281,19 @@ class MapPair:
         picked before. There are fewer than k where no pixel is left; ``status`` then says
         ``few_diverse``.
         """
-        return self._diverse(self._sorted(which), self._checked_k(k), check_w(w)).astype(np.intp)
+        k, w = check_k(k, self.unperturbed.size), self._reach(check_w(w))
+        return self._diverse(self._sorted(which), k, w).astype(np.intp)
 
     def overlap(self, k: int, w: int) -> Overlap:
         """Sizes and intersections of the two top-k sets and their neighbourhoods of half-width w."""
         found = self._overlaps.get((k, w))
         if found is None:
-            k, w = self._checked_k(k), check_w(w)
+            key = k, w = check_k(k, self.unperturbed.size), check_w(w)
+            w = self._reach(w)
             found = _UNDEFINED
             if self._finite:
                 found = self._overlap_of(self._top(self._u, k), self._top(self._p, k), w)
-            self._overlaps[k, w] = found
+            self._overlaps[key] = found
         return found
 
     def diverse_overlap(self, k: int, w: int) -> Overlap:
@@ -293,11 +303,12 @@ class MapPair:
         """
         found = self._diverse_overlaps.get((k, w))
         if found is None:
-            k, w = self._checked_k(k), check_w(w)
+            key = k, w = check_k(k, self.unperturbed.size), check_w(w)
+            w = self._reach(w)
             found = _UNDEFINED
             if self._finite:
                 found = self._overlap_of(self._diverse(self._u, k, w), self._diverse(self._p, k, w), w)
-            self._diverse_overlaps[k, w] = found
+            self._diverse_overlaps[key] = found
         return found
 
     def smoothed(self, w: int) -> "MapPair":
@@ -366,21 +377,18 @@ class MapPair:
         """The half-width w cut down to where the window covers the map from any pixel."""
         return min(w, max(self.shape))
 
-    def _checked_k(self, k: int) -> int:
-        return check_k(k, self.unperturbed.size)
-
     def _top(self, of: _SortedMap, k: int) -> npt.NDArray[np.uint32]:
-        if of.tied_at(k):
+        pixels, tied = of.top(k)
+        if tied:
             self._tokens.add("tied_cut")
-        return of.order()[:k]
+        return pixels
 
     def _diverse(self, of: _SortedMap, k: int, w: int) -> npt.NDArray[np.uint32]:
-        if of.tied_at(k):
-            self._tokens.add("tied_cut")
-        picked: npt.NDArray[np.uint32] = overlap.diverse(of.order(), k, self._reach(w), *self.shape)
+        self._top(of, k)  # a tie at the cut makes the diverse set doubtful too
+        picked: npt.NDArray[np.uint32] = overlap.diverse(of.order(), k, w, *self.shape)
         if picked.size < k:
             self._tokens.add("few_diverse")
         return picked
 
     def _overlap_of(self, set_u: npt.NDArray[np.uint32], set_p: npt.NDArray[np.uint32], w: int) -> Overlap:
-        return Overlap(set_u.size, set_p.size, *overlap.overlap(set_u, set_p, self._reach(w), *self.shape))
+        return Overlap(set_u.size, set_p.size, *overlap.overlap(set_u, set_p, w, *self.shape))
