@@ -271,8 +271,13 @@ class MapPair:
 
     def neighbourhood(self, which: Which, k: int, w: int) -> npt.NDArray[np.bool_]:
         """Mask (height, width) of the pixels within Chebyshev distance w of the top k, clipped."""
-        near = overlap.dilate(self.top_pixels(which, k), self._reach(check_w(w)), *self.shape)
-        return np.asarray(near, np.bool_).reshape(self.shape)
+        near: npt.NDArray[np.uint64] = overlap.dilate(
+            self.top_pixels(which, k), self._reach(check_w(w)), *self.shape
+        )
+        bits = np.unpackbits(
+            near.astype("<u8").view(np.uint8), count=self.unperturbed.size, bitorder="little"
+        )
+        return bits.astype(np.bool_).reshape(self.shape)
 
     def diverse_top_k(self, which: Which, k: int, w: int) -> npt.NDArray[np.intp]:
         """Flat indices of the diverse top k, in the order picked.
