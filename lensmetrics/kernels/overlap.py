@@ -108,7 +108,7 @@ def dilate(pixels, w, height, width):
 def _size(words):
     count = np.uint64(0)
     for i in range(words.size):
-        # Adds neighbouring bits, then pairs, then nibbles, then bytes; compilers know this as one instruction.
+        # Sums of neighbouring bits, pairs, nibbles, bytes: compilers know this as one instruction.
         v = words[i]
         v -= (v >> _ONE) & np.uint64(0x5555555555555555)
         v = (v & np.uint64(0x3333333333333333)) + ((v >> np.uint64(2)) & np.uint64(0x3333333333333333))
