@@ -12,10 +12,10 @@ from .kernels import correlation, order, overlap
 Which = Literal["unperturbed", "perturbed"]
 FloatMap = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
-# The bits of -0.0 and of inf, by the size of the float.
-_SIGN_AND_INFINITY: dict[int, tuple[np.unsignedinteger[Any], np.unsignedinteger[Any]]] = {
-    4: (np.uint32(0x80000000), np.uint32(0x7F800000)),
-    8: (np.uint64(0x8000000000000000), np.uint64(0x7FF0000000000000)),
+# The sign bit, all other bits, and inf, by the size of the float.
+_MASKS: dict[int, tuple[np.unsignedinteger[Any], ...]] = {
+    4: (np.uint32(0x80000000), np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)),
+    8: (np.uint64(0x8000000000000000), np.uint64(0x7FFFFFFFFFFFFFFF), np.uint64(0x7FF0000000000000)),
 }
 
 
@@ -128,12 +128,11 @@ class _SortedMap:
         self.values = values
         size = values.dtype.itemsize
         bits = values.reshape(-1).view(np.uint32 if size == 4 else np.uint64)
-        sign, infinity = _SIGN_AND_INFINITY[size]
         self._keys = np.empty_like(bits)
         self._extremes = np.empty(2, bits.dtype)
         self.finite: bool
         self.constant: bool
-        self.finite, self.constant = order.descending_keys(bits, sign, infinity, self._keys, self._extremes)
+        self.finite, self.constant = order.descending_keys(bits, *_MASKS[size], self._keys, self._extremes)
         self._order: npt.NDArray[np.uint32] | None = None
         self._tops: dict[int, tuple[npt.NDArray[np.uint32], bool]] = {}
         self._ranks: tuple[npt.NDArray[np.int32], npt.NDArray[np.uint32]] | None = None
@@ -291,7 +290,8 @@ class MapPair:
 
     def overlap(self, k: int, w: int) -> Overlap:
         """Sizes and intersections of the two top-k sets and their neighbourhoods of half-width w."""
-        found = self._overlaps.get((k, w))
+        # True and 2.0 would find what 1 and 2 have left here; they must reach the check.
+        found = self._overlaps.get((k, w)) if type(k) is type(w) is int else None
         if found is None:
             key = k, w = check_k(k, self.unperturbed.size), check_w(w)
             w = self._reach(w)
@@ -306,7 +306,7 @@ class MapPair:
 
         The windows that make the sets diverse and the neighbourhoods have the same half-width w.
         """
-        found = self._diverse_overlaps.get((k, w))
+        found = self._diverse_overlaps.get((k, w)) if type(k) is type(w) is int else None
         if found is None:
             key = k, w = check_k(k, self.unperturbed.size), check_w(w)
             w = self._reach(w)
@@ -323,7 +323,7 @@ class MapPair:
         (2w+1)^2 also at the border, in float64. Sums are made anew for every pixel: running sums
         leave rounding residues that break ties, so that a window of zeros would not give 0.
         """
-        found = self._smoothed.get(w)
+        found = self._smoothed.get(w) if type(w) is int else None
         if found is None:
             w = check_w(w)
             area = float((2 * w + 1) ** 2)

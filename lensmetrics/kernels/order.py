@@ -13,17 +13,18 @@ _REPAIR_LIMIT = 8
 
 
 @njit(nogil=True, cache=True)
-def descending_keys(bits, sign, infinity, keys, extremes):
+def descending_keys(bits, sign, magnitude, infinity, keys, extremes):
     """Write the unsigned integers that sort upwards as the floats with these bits sort downwards.
 
-    `sign` and `infinity` are the bits of -0.0 and of inf, in the type of `bits`. Both zeros get the
-    same key. `extremes` receives the smallest and the largest key. Returns whether all values are
-    finite and whether all are equal.
+    `sign` is the sign bit, `magnitude` all the others and `infinity` the bits of inf, in the type of
+    `bits`: an int beside a uint64 would make a float64 of both. Both zeros get the same key.
+    `extremes` receives the smallest and the largest key. Returns whether all values are finite and
+    whether all are equal.
     """
     # Loops of their own, because each of them vectorises and one doing all does not.
     for i in range(bits.size):
         b = bits[i]
-        keys[i] = b if b > sign else (b ^ (sign - 1)) & (sign - 1)
+        keys[i] = b if b > sign else (b ^ magnitude) & magnitude
     lowest = keys[0]
     highest = keys[0]
     for i in range(keys.size):
@@ -31,7 +32,7 @@ def descending_keys(bits, sign, infinity, keys, extremes):
         highest = max(highest, keys[i])
     extremes[0] = lowest
     extremes[1] = highest
-    return lowest > (infinity ^ (sign - 1)) and highest < (infinity | sign), lowest == highest
+    return lowest > (infinity ^ magnitude) and highest < (infinity | sign), lowest == highest
 
 
 @njit(nogil=True, cache=True)

@@ -74,7 +74,8 @@ def lens_spearman(pair: MapPair, *, w: int = 1) -> float:
     Returns
     -------
     float
-        In [-1, 1], as :func:`spearman`. NaN where a smoothed map is constant or not finite.
+        In [-1, 1], as :func:`spearman`. NaN where a map, before or after smoothing, is constant or
+        not finite: what smoothing makes of a constant map is the image border alone.
 
     Notes
     -----
@@ -86,7 +87,7 @@ def lens_spearman(pair: MapPair, *, w: int = 1) -> float:
     .. [1] S. Kamath et al., "Rethinking Robustness of Model Attributions", AAAI 2024,
        arXiv:2312.10534.
     """
-    return spearman(pair.smoothed(w))
+    return math.nan if pair.constant else spearman(pair.smoothed(w))
 
 
 @register(bounds=(-1, 1), best=1)
@@ -103,7 +104,8 @@ def lens_kendall(pair: MapPair, *, w: int = 1) -> float:
     Returns
     -------
     float
-        In [-1, 1], as :func:`kendall`. NaN where a smoothed map is constant or not finite.
+        In [-1, 1], as :func:`kendall`. NaN where a map, before or after smoothing, is constant or
+        not finite: what smoothing makes of a constant map is the image border alone.
 
     Notes
     -----
@@ -115,7 +117,7 @@ def lens_kendall(pair: MapPair, *, w: int = 1) -> float:
     .. [1] S. Kamath et al., "Rethinking Robustness of Model Attributions", AAAI 2024,
        arXiv:2312.10534.
     """
-    return kendall(pair.smoothed(w))
+    return math.nan if pair.constant else kendall(pair.smoothed(w))
 
 
 @register(bounds=(-1, 1), best=1)

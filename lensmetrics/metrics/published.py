@@ -165,7 +165,7 @@ def lens_recall_div_published(pair: MapPair, *, k: int, w: int = 1, pool: int | 
     sets = _diverse_sets(pair, k, w, pool)
     if sets is None:
         return math.nan
-    return _count_near(pair, sets[1], sets[0], w) / k
+    return _count_near(pair, sets[1], sets[0], check_w(w)) / k
 
 
 @register(bounds=(0, 1), best=None)
@@ -202,7 +202,7 @@ def lens_precision_div_published(pair: MapPair, *, k: int, w: int = 1, pool: int
     sets = _diverse_sets(pair, k, w, pool)
     if sets is None:
         return math.nan
-    return _count_near(pair, sets[0], sets[1], w) / k
+    return _count_near(pair, sets[0], sets[1], check_w(w)) / k
 
 
 def _near_share(pair: MapPair, dilated: Which, counted: Which, k: int, w: int) -> float:

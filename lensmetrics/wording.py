@@ -1,0 +1,101 @@
+"""How the page and its figures name conditions, metrics and numbers."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from .registry import parse_metric
+from .results import CONDITIONS
+
+# What each status means for the scores, in one sentence.
+STATUS = {
+    "nan_map": "A map has pixels that are NaN or infinite, so all scores of the pair are undefined.",
+    "constant_map": "A map has one value everywhere: correlations are undefined, its top-k set goes by index.",
+    "tied_cut": "The k-th and the (k+1)-th value of a map are equal, so its top-k set holds some of the tied "
+    "pixels by their index, and such scores can be too high or too low.",
+    "few_diverse": "A map has fewer than k mutually diverse pixels; diverse scores divide by their number.",
+    "saturated": "The neighbourhood covers the whole map, so that chance reaches 1 and nothing was measured: "
+    "the adjusted score is undefined.",
+    "pool_exhausted": "The published procedure ran out of candidate pixels, so its score is undefined.",
+    "too_small": "The map is smaller than the window of a metric, whose score is undefined.",
+    "incomplete": "The sample was never finished in its file, so all its scores are undefined.",
+    "checksum": "The maps do not match their checksum: the file is damaged, and their scores are undefined.",
+}
+_WORDS = {"lens": "LENS", "topk": "top-k", "ssim": "SSIM", "mse": "MSE"}
+_QUALIFIERS = {"div": "diverse", "published": "as published"}
+
+
+class Column(NamedTuple):
+    """A column of scores, taken apart; one of an unknown metric has no parameters."""
+
+    text: str
+    name: str
+    params: dict[str, int | float]
+
+    @property
+    def family(self) -> tuple[str, tuple[tuple[str, int | float], ...]]:
+        """The name and all parameters but w: what a table shows side by side."""
+        return self.name, tuple((key, value) for key, value in self.params.items() if key != "w")
+
+
+def condition_text(name: str, value: Any) -> str:
+    """Return the value of a condition attribute for people: eps as x/255 where it is a multiple of that."""
+    if pd.isna(value):
+        return "not given"
+    if name == "eps" and isinstance(value, int | float | np.number):
+        steps = float(value) * 255
+        if math.isfinite(steps) and abs(steps - round(steps)) < 1e-5:
+            return f"{round(steps)}/255"
+    if isinstance(value, float | np.floating):
+        return f"{value:g}"
+    return str(value)
+
+
+def labelled(name: str, value: Any) -> str:
+    """Return the value of a condition so that it stands alone: numbers with their name."""
+    text = condition_text(name, value)
+    return f"{name} {text}" if name in ("eps", "attack_k", "attack_w") or pd.isna(value) else text
+
+
+def distinguishing(scores: pd.DataFrame) -> list[str]:
+    """Return the condition columns that tell the conditions in the table apart, training last.
+
+    ``attack_k`` and ``attack_w`` are left out where the other columns already say what they are.
+    """
+    order = [*(c for c in CONDITIONS if c != "training"), "training"]
+    found = [c for c in order if c in scores and scores[c].nunique(dropna=False) > 1]
+    for name in ("attack_k", "attack_w"):
+        rest = [c for c in found if c != name]
+        if name in found and rest and _n_different(scores, rest) == _n_different(scores, found):
+            found = rest
+    return found
+
+
+def _n_different(scores: pd.DataFrame, columns: list[str]) -> int:
+    return len(scores[columns].drop_duplicates())
+
+
+def metric_title(name: str) -> str:
+    """Return the name of a metric for people: ``lens_recall_div`` is LENS recall (diverse)."""
+    words = name.split("_")
+    title = " ".join(_WORDS.get(word, word) for word in words if word not in _QUALIFIERS)
+    qualifiers = ", ".join(_QUALIFIERS[word] for word in words if word in _QUALIFIERS)
+    return title[:1].upper() + title[1:] + (f" ({qualifiers})" if qualifiers else "")
+
+
+def number_text(value: float) -> str:
+    """Return a number with three decimals, or with three digits where these say nothing; NaN is a dash."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.2e}"
+
+
+def parse_column(text: str) -> Column:
+    """Take the name of a column of scores apart."""
+    try:
+        metric = parse_metric(text)
+    except ValueError:  # registered in another process
+        return Column(text, text, {})
+    return Column(text, metric.name, metric.params)

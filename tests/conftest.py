@@ -1,0 +1,28 @@
+"""What all tests share: hypothesis profiles, a display-free matplotlib, and the marker ``large``."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# The first example of a test may compile, so no example has a deadline.
+settings.register_profile(
+    "local", deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "large: maps of many thousand pixels; skipped without compilation")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
+        return
+    skip = pytest.mark.skip(reason="uncompiled loops over large maps take minutes")
+    for item in items:
+        if "large" in item.keywords:
+            item.add_marker(skip)

@@ -1,0 +1,432 @@
+"""The command: what it prints where, its exit status, and one clear sentence for every mistake."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_runner import flip_byte, write_file
+
+import lensmetrics as lm
+from lensmetrics import cli, demo, runner
+from lensmetrics.cli import main
+
+COMMANDS = ("demo", "score", "summarize", "report", "inspect", "verify", "metrics", "import")
+PYTHON = [sys.executable, "-W", "error", "-m", "lensmetrics"]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line in an empty folder; return exit status, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        try:
+            status = main(words)
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> None:
+    """a.h5 and b.h5 are sound, part.h5 lacks a sample, bad.h5 has a damaged one."""
+    attrs = {"dataset": "toy", "training": "natural", "attack": "topk", "eps": 0.1}
+    write_file(tmp_path / "a.h5", attrs=attrs, labels=True)
+    write_file(tmp_path / "b.h5", attrs={**attrs, "training": "pgd"}, seed=1)
+    write_file(tmp_path / "part.h5", attrs=attrs, seed=2, missing=[4])
+    write_file(tmp_path / "bad.h5", attrs=attrs, seed=3)
+    flip_byte(tmp_path / "bad.h5", "unperturbed", 3 * 42 * 4)
+
+
+# Help
+
+
+def test_help_of_every_command(run: Run) -> None:
+    status, out, err = run("--help")
+    assert (status, err) == (0, "")
+    assert all(re.search(rf"^ +{command}( |$)", out, re.MULTILINE) for command in COMMANDS)
+    for command in COMMANDS:
+        status, out, err = run(command, "--help")
+        assert (status, err) == (0, "")
+        assert out.startswith(f"usage: lensmetrics {command} ")
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == (0, f"lensmetrics {lm.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["nope"], ["score"], ["score", "a.h5", "--k", "x"], ["import", "a.npy"]]
+)
+def test_wrong_usage(run: Run, words: list[str]) -> None:
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert err.startswith("usage: lensmetrics")
+
+
+# score
+
+
+@pytest.mark.usefixtures("files")
+def test_score_writes_what_evaluate_returns(run: Run) -> None:
+    status, out, err = run("score", "a.h5", "b.h5", "--k", "5", "-o", "s.parquet", "--workers", "1")
+    assert (status, err) == (0, "")
+    expected = lm.evaluate(["a.h5", "b.h5"], lm.lens_suite(5))
+    pd.testing.assert_frame_equal(lm.read_scores("s.parquet"), expected)
+    table = lm.summarize(expected)
+    assert len(out.splitlines()) == len(table) + 2
+    assert re.findall(r"\S+(?= +-?\d\.\d{3} +\[)", out) == table["metric"].tolist()
+    assert re.findall(r"(-?\d\.\d{3}) +\[", out) == [f"{mean:.3f}" for mean in table["mean"]]
+    assert "training" in out
+    assert "attack" not in out  # it does not vary
+    # The same table again, from the file.
+    assert run("summarize", "s.parquet") == (0, out, "")
+
+
+@pytest.mark.usefixtures("files")
+def test_workers_do_not_show(run: Run) -> None:
+    words = ["score", "a.h5", "b.h5", "part.h5", "-m", "kendall", "lens_recall(k=3, w=1)", "-m", "cosine"]
+    outputs = {n: run(*words, "-o", f"{n}.csv", "--workers", n) for n in ("1", "2")}
+    assert outputs["1"] == outputs["2"]
+    assert outputs["1"][0] == 1
+    assert Path("1.csv").read_bytes() == Path("2.csv").read_bytes()
+    columns = lm.read_scores("1.csv").columns.tolist()
+    assert columns[-3:] == ["kendall", "lens_recall(k=3,w=1)", "cosine"]
+
+
+@pytest.mark.usefixtures("files")
+def test_score_takes_suite_windows_and_further_metrics(run: Run) -> None:
+    words = ("score", "a.h5", "--workers", "1", "-o", "s.csv")
+    assert run(*words, "--k", "4", "--windows", "0", "2", "-m", "mse")[0] == 0
+    expected = [*map(str, lm.lens_suite(4, (0, 2))), "mse"]
+    assert lm.read_scores("s.csv").columns.tolist()[-len(expected) :] == expected
+
+
+@pytest.mark.usefixtures("files")
+def test_samples_that_failed_are_named(run: Run) -> None:
+    status, out, err = run("score", "part.h5", "a.h5", "bad.h5", "-m", "kendall", "--workers", "1")
+    assert status == 1
+    assert re.search(r"n_undefined +n_checksum +n_incomplete", out)
+    lines = err.splitlines()
+    assert len(lines) == 2
+    assert re.search(r"part\.h5: 1 samples? not scored \(incomplete\)", err)
+    assert re.search(r"bad\.h5: 1 samples? not scored \(checksum\): 16$", err, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["-m", "kendal"], 2, "unknown metric 'kendal'; did you mean 'kendall'?"),
+        (["-m", "topk_intersection(k=43)"], 2, r"between 1 and 42 \(the number of pixels\), got 43"),
+        (["--k", "0"], 2, "k of topk_intersection must be a whole number of at least 1, got 0"),
+        (["--k", "3", "--windows", "-1"], 2, "w of lens_recall must be .* at least 0, got -1"),
+        (["--windows", "1"], 2, "--windows .* needs --k"),
+        ([], 2, "say what to score: --k .* -m"),
+        (["-m", "kendall", "--workers", "0"], 2, "--workers must be at least 1, got 0"),
+        (["-m", "kendall", "missing.h5"], 2, "missing.h5"),
+        (["-m", "kendall", "-o", "s.txt"], 2, r"s\.txt: .*\.parquet, \.csv or \.csv\.gz"),
+        (["-m", "kendall", "-o", "no/s.csv"], 1, r"no/s\.csv cannot be written: there is no directory no"),
+        (["-m", "kendall", "-o", "folder.csv"], 1, r"folder\.csv is a directory"),
+    ],
+)
+@pytest.mark.usefixtures("files")
+def test_mistakes_of_score(
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: list[str], status: int, message: str
+) -> None:
+    def too_late(*_: object) -> Any:
+        raise AssertionError("the mistake must be found before anything is scored")
+
+    Path("folder.csv").mkdir()
+    monkeypatch.setattr(runner, "_run_task", too_late)
+    found, out, err = run("score", "a.h5", *words)
+    assert (found, out) == (status, "")
+    assert re.match(f"lensmetrics: .*{message}", err)
+    assert len(err.splitlines()) == (2 if "got 43" in message else 1)
+    assert not Path("s.csv").exists()
+
+
+@pytest.mark.usefixtures("files")
+def test_score_says_where_a_metric_does_not_fit(run: Run) -> None:
+    _, _, err = run("score", "a.h5", "-m", "kendall", "topk_intersection(k=1000000)")
+    assert re.search(
+        r"^\s*while scoring topk_intersection\(k=1000000\) on sample \d+ of a\.h5$", err, re.MULTILINE
+    )
+
+
+@pytest.mark.usefixtures("files")
+def test_score_says_all_problems_of_files_at_once(run: Run) -> None:
+    Path("text.h5").write_text("text")
+    status, out, err = run("score", "a.h5", "none.h5", "a.h5", "text.h5", "-m", "kendall", "-o", "s.csv")
+    assert (status, out) == (1, "")
+    assert err.startswith("lensmetrics: 3 of the files cannot be scored:\n")
+    assert all(
+        re.search(words, err) for words in ("none.h5 does not", "a.h5 is given twice", "text.h5 is not an")
+    )
+    assert not Path("s.csv").exists()
+
+
+@pytest.mark.usefixtures("files")
+def test_interrupt(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "_run_task", interrupted)
+    status, out, err = run("score", "a.h5", "-m", "kendall", "--workers", "1", "-o", "s.csv")
+    assert (status, out) == (130, "")
+    assert "interrupted" in err
+    assert not Path("s.csv").exists()
+
+
+# summarize
+
+
+@pytest.mark.usefixtures("files")
+def test_summarize_by_and_into_a_file(run: Run) -> None:
+    run("score", "a.h5", "b.h5", "-m", "kendall", "--workers", "1", "-o", "s.parquet")
+    status, out, err = run("summarize", "s.parquet", "--by", "training", "attack", "eps", "-o", "t.csv")
+    assert (status, err) == (0, "")
+    expected = lm.summarize(lm.read_scores("s.parquet"), by=["training", "attack", "eps"])
+    pd.testing.assert_frame_equal(pd.read_csv("t.csv"), expected, check_dtype=False, rtol=1e-15)
+    assert all(word in out for word in ("training", "attack", "eps", "pgd", "natural", "topk"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["none.parquet"], "none.parquet.*(not exist|No such)"),
+        (["none.csv"], "none.csv.*(not exist|No such)"),
+        (["a.h5"], "a.h5 cannot be read as a table of scores"),
+        (["text.csv"], "text.csv has no column of scores"),
+        (["s.csv", "--by", "nope"], "cannot summarize by 'nope': the table has .*training"),
+        (["s.csv", "-o", "no/t.csv"], "no/t.csv cannot be written"),
+    ],
+)
+@pytest.mark.usefixtures("files")
+def test_mistakes_of_summarize(run: Run, words: list[str], message: str) -> None:
+    Path("text.csv").write_text("sample,status\n1,ok\n")
+    lm.write_scores(lm.evaluate("a.h5", "kendall").assign(training="x"), "s.csv")
+    status, out, err = run("summarize", *words)
+    assert status in (1, 2)
+    assert out == ""
+    assert re.fullmatch(f"lensmetrics: .*{message}.*\n", err)
+
+
+# inspect, verify, metrics
+
+
+@pytest.mark.usefixtures("files")
+def test_inspect(run: Run) -> None:
+    write_file(Path("c.h5"), 2, (4, 9), channels=3, attrs={"attack": "topk", "note": "two words"})
+    status, out, err = run("inspect", "c.h5", "part.h5")
+    assert (status, err) == (0, "")
+    assert "c.h5: 2 pairs of 4x9 maps, 3 channels reduced by abs_sum; 2 complete" in out
+    assert "part.h5: 6 pairs of 6x7 maps; 5 complete" in out
+    assert "attack: topk" in out
+    assert "note: two words" in out
+
+
+@pytest.mark.usefixtures("files")
+def test_inspect_goes_on_after_a_bad_file(run: Run) -> None:
+    status, out, err = run("inspect", "none.h5", "a.h5")
+    assert status == 1
+    assert "none.h5 does not exist" in err
+    assert "a.h5: 6 pairs" in out
+
+
+@pytest.mark.usefixtures("files")
+def test_verify(run: Run) -> None:
+    status, out, err = run("verify", "a.h5", "b.h5")
+    assert (status, out, err) == (0, "a.h5: good\nb.h5: good\n", "")
+    status, out, err = run("verify", "none.h5", "part.h5", "bad.h5", "a.h5")
+    assert status == 1
+    assert "none.h5 does not exist" in out + err
+    assert re.search(r"^part\.h5: .*position 4: incomplete$", out, re.MULTILINE)
+    assert "bad.h5: sample 16 at position 3: checksum\n" in out
+    assert out.endswith("a.h5: good\n")
+
+
+def test_metrics_lists_all(run: Run) -> None:
+    status, out, err = run("metrics")
+    assert (status, err) == (0, "")
+    names = re.findall(r"^(\w+)", out, re.MULTILINE)
+    assert names == lm.list_metrics()
+    assert "lens_recall(k,w=1)\n" in out
+    out.encode("ascii")  # so that it prints everywhere
+
+
+# import
+
+
+@pytest.mark.parametrize("layout", ["flat", "maps", "channels", "npz"])
+def test_import_then_score(run: Run, layout: str) -> None:
+    maps = np.random.default_rng(0).normal(size=(2, 5, 6, 7)).astype(np.float32)
+    reduced = maps
+    shape = ["--shape", "6", "7"] if layout == "flat" else []
+    sources = ["u.npy", "p.npy"]
+    if layout == "flat":
+        maps = maps.reshape(2, 5, 42)
+    elif layout == "channels":
+        maps = np.random.default_rng(0).normal(size=(2, 5, 3, 6, 7)).astype(np.float32)
+        reduced = np.abs(maps).sum(2)
+    if layout == "npz":
+        np.savez("both.npz", unperturbed=maps[0], perturbed=maps[1])
+        sources = ["both.npz", "both.npz"]
+    else:
+        for source, array in zip(sources, maps, strict=True):
+            np.save(source, array)
+    np.save("labels.npy", np.arange(5))
+    np.save("samples.npy", np.array([9, 3, 4, 5, 8]))
+    options = ["--labels", "labels.npy", "--samples", "samples.npy"]
+    settings = ["--set", "dataset=toy", "eps=8/255", "--set", "seed=3", "note=a=b", "rate=1e-3", "odd=1/0"]
+    status, out, err = run("import", *sources, *shape, "-o", "a.h5", *options, *settings)
+    assert (status, out) == (0, "")
+    assert err == "wrote a.h5\n"
+    attrs = lm.PairStore("a.h5").attrs
+    found = {name: attrs[name] for name in ("dataset", "eps", "seed", "note", "rate", "odd")}
+    assert found == {"dataset": "toy", "eps": 8 / 255, "seed": 3, "note": "a=b", "rate": 1e-3, "odd": "1/0"}
+    assert run("score", "a.h5", "--k", "5", "-o", "s.parquet", "--workers", "1")[0] == 0
+    scores = lm.read_scores("s.parquet")
+    assert scores["sample"].tolist() == [9, 3, 4, 5, 8]
+    assert scores["label"].tolist() == [0, 1, 2, 3, 4]
+    expected = lm.score(reduced[0], reduced[1], lm.lens_suite(5))
+    for metric in lm.lens_suite(5):
+        assert scores[str(metric)].tolist() == expected[str(metric)].tolist()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["u.npy", "u.npy", "-o", "no/x.h5"], "no/x.h5 cannot be written: there is no directory no"),
+        (["u.npy", "u.npy", "-o", "there.h5"], "there.h5 exists already"),
+        (["u.npy", "none.npy", "-o", "x.h5"], "none.npy does not exist"),
+        (["u.npy", "v.npy", "-o", "x.h5"], r"u\.npy has maps \(5, 6, 7\) but v\.npy has \(4, 6, 7\)"),
+        (["text.npy", "u.npy", "-o", "x.h5"], "text.npy is not an array"),
+        (["flat.npy", "flat.npy", "-o", "x.h5"], r"flat\.npy is \(5, 42\).*--shape"),
+        (["flat.npy", "flat.npy", "-o", "x.h5", "--shape", "6", "8"], "48 pixels"),
+        (["u.npy", "u.npy", "-o", "x.h5", "--set", "format=x"], "attribute 'format'"),
+    ],
+)
+def test_mistakes_of_import(run: Run, words: list[str], message: str) -> None:
+    maps = np.random.default_rng(0).normal(size=(5, 6, 7))
+    np.save("u.npy", maps)
+    np.save("v.npy", maps[:4])
+    np.save("flat.npy", maps.reshape(5, 42))
+    Path("text.npy").write_text("text")
+    Path("there.h5").touch()
+    before = sorted(Path().iterdir())
+    status, out, err = run("import", *words)
+    assert status in (1, 2)
+    assert out == ""
+    assert re.fullmatch(f"lensmetrics: .*{message}.*\n", err)
+    assert sorted(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize("word", ["novalue", "=3", ""])
+def test_attribute_needs_name_and_value(run: Run, word: str) -> None:
+    status, _, err = run("import", "u.npy", "p.npy", "-o", "a.h5", "--set", word)
+    assert status == 2
+    assert f"expected NAME=VALUE, got '{word}'" in err
+
+
+# demo, report
+
+
+def test_demo_replaces_nothing_but_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("out").mkdir()
+    status, out, err = run("demo", "-o", "out")
+    assert status == 0
+    assert "training" in out
+    assert "wrote out/scores.parquet and out/report.html" in err
+    assert sorted(path.name for path in Path("out").iterdir()) == ["report.html", "scores.parquet"]
+    scores = lm.read_scores("out/scores.parquet")
+    assert set(scores.groupby("file", observed=True).size()) == {64}
+    assert (scores["training"].nunique(), scores["explanation"].nunique(), scores["attack"].nunique()) == (
+        2,
+        2,
+        2,
+    )
+    monkeypatch.setattr(demo, "evaluate", lambda *_: scores)
+    monkeypatch.setattr(demo, "write_report", lambda *_, **__: None)
+    assert run("demo", "-o", "out") == (0, out, err)  # its own files may be replaced
+    Path("out/report.html").unlink()
+    lm.write_scores(scores.assign(file="mine.h5"), "out/scores.parquet")
+    status, _, err = run("demo", "-o", "out")
+    assert status in (1, 2)
+    assert "out/scores.parquet exists and is not the demo's" in err
+    assert set(lm.read_scores("out/scores.parquet")["file"]) == {"mine.h5"}
+
+
+@pytest.mark.usefixtures("files")
+def test_report_is_one_page(run: Run) -> None:
+    run("score", "a.h5", "b.h5", "--k", "5", "--workers", "1", "-o", "s.parquet")
+    Path("maps").mkdir()
+    Path("maps/a.h5").symlink_to("../a.h5")
+    for maps in ([], ["--maps", "maps", "b.h5"]):
+        Path("r.html").unlink(missing_ok=True)
+        status, out, err = run("report", "s.parquet", "-o", "r.html", *maps)
+        assert (status, out, err) == (0, "", "wrote r.html\n")
+        page = Path("r.html").read_text()
+        assert page.rstrip().endswith("</html>")
+        assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+    assert run("report", "s.parquet", "-o", "no/r.html")[0] in (1, 2)
+    assert run("report", "none.parquet", "-o", "q.html")[0] in (1, 2)
+    assert not Path("q.html").exists()
+
+
+# As a process of its own
+
+
+@pytest.mark.usefixtures("files")
+def test_process_is_silent_without_a_terminal(tmp_path: Path) -> None:
+    words = ["score", "a.h5", "b.h5", "-m", "kendall", "--workers", "1", "-o", "s.csv"]
+    done = subprocess.run([*PYTHON, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "kendall" in done.stdout
+    words[1:1] = ["none.h5"]
+    done = subprocess.run([*PYTHON, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "lensmetrics: none.h5 does not exist\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a POSIX shell")
+@pytest.mark.parametrize("to", ["| true", ">&-"])
+def test_output_that_nobody_reads(to: str) -> None:
+    command = f"'{sys.executable}' -m lensmetrics metrics {to}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_help_comes_without_loading_anything() -> None:
+    code = """
+import sys
+from lensmetrics.cli import main
+try:
+    main(["score", "--help"])
+finally:
+    print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "lensmetrics.cli" in loaded
+    assert not loaded & {"numpy", "pandas", "numba", "h5py", "xarray", "matplotlib"}
+
+
+def test_pool_takes_what_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    with cli._pool(None) as executor:
+        assert executor is None
+    with cli._pool(1) as executor:
+        assert executor is None

@@ -1,0 +1,209 @@
+"""Correlations of whole maps: against the twins, scipy, and the smoothing worked out by hand."""
+
+import functools
+import math
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import numpy.typing as npt
+import pytest
+import reference
+import scipy.ndimage
+import scipy.stats
+from hypothesis import given
+from strategies import DTYPES, WHICH, Case, DType, Which, cases
+
+import lensmetrics as lm
+
+Map = npt.NDArray[Any]
+
+
+@given(case=cases())
+def test_rank_correlations_equal_their_twins(case: Case) -> None:
+    """Of any finite values: only their order counts."""
+    for name in ("spearman", "kendall"):
+        expected = reference.CORRELATION[name](case.unperturbed, case.perturbed)
+        value = getattr(lm, name)(lm.MapPair(case.unperturbed, case.perturbed))
+        assert type(value) is float, name
+        assert value == pytest.approx(expected, rel=1e-12, abs=1e-12, nan_ok=True), name
+
+
+@given(case=cases(exact=True))
+def test_correlations_equal_their_twins(case: Case) -> None:
+    """Of multiples of 1/8: window sums are exact, so their ties are the same in any order of summation."""
+    for name, twin in reference.CORRELATION.items():
+        expected = twin(case.unperturbed, case.perturbed, **case.arguments(name))
+        value = getattr(lm, name)(lm.MapPair(case.unperturbed, case.perturbed), **case.arguments(name))
+        assert type(value) is float, name
+        assert value == pytest.approx(expected, rel=1e-10, abs=1e-10, nan_ok=True), name
+
+
+# --- scipy ------------------------------------------------------------------------------------------------
+
+
+def tied(rng: np.random.Generator, shape: tuple[int, int]) -> Map:
+    """31 levels of both signs and 40 % zeros, of both signs too."""
+    a = rng.integers(-15, 16, shape) / 8
+    a[rng.random(shape) < 0.4] = 0
+    return np.asarray(a * rng.choice([-1, 1], shape))
+
+
+@functools.cache
+def pairs_of_maps(shape: tuple[int, int]) -> dict[str, tuple[Map, Map]]:
+    rng = np.random.default_rng(shape)
+    normal, noise = rng.normal(size=shape), rng.normal(size=shape)
+    ramp = np.arange(normal.size, dtype=np.float64).reshape(shape)
+    outlier = normal * 1e-6
+    outlier.flat[7] = 1e12
+    return {
+        "independent": (normal, noise),
+        "related": (normal, normal + 0.1 * noise),
+        "reversed": (normal, -normal),
+        "ramps": (ramp, ramp[::-1, ::-1] + 0.3 * noise),
+        "identical ramps": (ramp, ramp),
+        "positive": (np.abs(normal) ** 3, np.abs(normal + noise) ** 3),
+        "mostly zero": (np.maximum(normal, 0.3), np.maximum(normal + noise, 0.3)),
+        "tied": (tied(rng, shape), tied(rng, shape)),
+        "tied and related": (np.round(normal * 5), np.round(normal * 5 + noise)),
+        "two levels": (normal > 0, normal + noise > 0),
+        "one level but for a pixel": (ramp == 3, normal),
+        "outlier": (outlier, noise),
+        "far from zero": (1000 + normal, 1000 + normal + noise),
+    }
+
+
+KINDS = list(pairs_of_maps((5, 5)))
+SIZES = [(5, 9), (28, 28), (1, 300), (128, 128), (227, 227), (300, 300), (384, 384)]
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SIZES)
+def test_agrees_with_scipy(shape: tuple[int, int], kind: str, dtype: DType) -> None:
+    u, p = (a.astype(dtype) for a in pairs_of_maps(shape)[kind])
+    pair = lm.MapPair(u, p)
+    x, y = u.ravel().astype(np.float64), p.ravel().astype(np.float64)
+    assert lm.kendall(pair) == pytest.approx(scipy.stats.kendalltau(x, y).statistic, rel=1e-12, abs=1e-12)
+    assert lm.spearman(pair) == pytest.approx(scipy.stats.spearmanr(x, y).statistic, rel=1e-9, abs=1e-9)
+    assert lm.pearson(pair) == pytest.approx(scipy.stats.pearsonr(x, y).statistic, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("shape", [(28, 28), (30, 200), (227, 227), (300, 300)])
+def test_smoothed_rank_correlation_agrees_with_scipy(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(shape)
+    u = tied(rng, shape)
+    p = u + tied(rng, shape) * (rng.random(shape) < 0.5)
+    pair = lm.MapPair(u.astype(np.float32), p)
+    for w in (0, 1, 2, 3, 6):
+        window = np.ones((2 * w + 1, 2 * w + 1))
+        x, y = (scipy.ndimage.convolve(a, window, mode="constant").ravel() for a in (u, p))
+        kendall, spearman = scipy.stats.kendalltau(x, y).statistic, scipy.stats.spearmanr(x, y).statistic
+        assert lm.lens_kendall(pair, w=w) == pytest.approx(kendall, rel=1e-12, abs=1e-12)
+        assert lm.lens_spearman(pair, w=w) == pytest.approx(spearman, rel=1e-9, abs=1e-9)
+
+
+# --- smoothing --------------------------------------------------------------------------------------------
+
+
+@given(case=cases(exact=True), which=st.sampled_from(WHICH))
+def test_smoothing_equals_its_twin(which: Which, case: Case) -> None:
+    smoothed = getattr(lm.MapPair(case.unperturbed, case.perturbed).smoothed(case.w), which)
+    if case.w > 0:
+        assert smoothed.dtype == np.float64
+    np.testing.assert_array_equal(smoothed, reference.smoothed(getattr(case, which), case.w))
+
+
+def test_smoothing_divides_by_the_full_window_at_the_border() -> None:
+    a = np.ones((4, 5), dtype=np.float32)
+    smoothed = lm.MapPair(a, a).smoothed(1).perturbed
+    assert smoothed[0, 0] == 4 / 9
+    assert smoothed[0, 2] == 6 / 9
+    assert smoothed[2, 2] == 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_smoothing_of_any_values(dtype: DType) -> None:
+    rng = np.random.default_rng(1)
+    a = rng.normal(size=(40, 33)).astype(dtype) + dtype.type(1000)
+    for w in (0, 1, 2, 3, 20, 50):
+        window = np.ones((2 * w + 1, 2 * w + 1)) / (2 * w + 1) ** 2
+        expected = scipy.ndimage.convolve(a.astype(np.float64), window, mode="constant")
+        np.testing.assert_allclose(lm.MapPair(a, a).smoothed(w).unperturbed, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("w", [1, 2, 3])
+def test_windows_of_zeros_smooth_to_zero(w: int) -> None:
+    """Running sums would leave residues beside large values, and residues break ties."""
+    rng = np.random.default_rng(w)
+    a = rng.normal(size=(60, 60)) * 10.0 ** rng.integers(-12, 12, (60, 60))
+    a[20:45, 15:50] = 0
+    a[rng.random((60, 60)) < 0.3] = 0
+    smoothed = lm.MapPair(a, a).smoothed(w).unperturbed
+    is_empty = ~scipy.ndimage.binary_dilation(a != 0, np.ones((2 * w + 1, 2 * w + 1), dtype=bool))
+    assert is_empty.sum() > 300
+    assert (smoothed[is_empty] == 0).all()
+
+
+@pytest.mark.parametrize("w", [1, 2, 3])
+def test_windows_of_equal_content_smooth_to_equal_values(w: int) -> None:
+    rng = np.random.default_rng(w)
+    a = np.tile(rng.normal(size=(7, 7)) * 10.0 ** rng.integers(-6, 6, (7, 7)), (4, 4))
+    inside = lm.MapPair(a, a).smoothed(w).unperturbed[w:-w, w:-w]
+    np.testing.assert_array_equal(inside[7:], inside[:-7])
+    np.testing.assert_array_equal(inside[:, 7:], inside[:, :-7])
+
+
+# --- undefined values and precision -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", reference.CORRELATION)
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e30])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_undefined_for_a_constant_map(name: str, value: float, dtype: DType) -> None:
+    rng = np.random.default_rng(0)
+    constant, other = np.full((9, 11), value, dtype), rng.random((9, 11))
+    for u, p in ((constant, other), (other, constant), (constant, constant)):
+        pair = lm.MapPair(u, p)
+        arguments = {"w": 2} if "w" in reference.parameters(name) else {}
+        assert math.isnan(getattr(lm, name)(pair, **arguments))
+        assert pair.status == "constant_map"
+
+
+@pytest.mark.parametrize("name", reference.CORRELATION)
+def test_zeros_of_both_signs_are_constant(name: str) -> None:
+    zeros = np.array([[0.0, -0.0, 0.0], [-0.0, 0.0, 0.0]])
+    pair = lm.MapPair(zeros, np.arange(6.0).reshape(2, 3))
+    assert math.isnan(getattr(lm, name)(pair))
+    assert pair.status == "constant_map"
+
+
+def test_undefined_where_smoothing_leaves_nothing() -> None:
+    pair = lm.MapPair(np.arange(9.0).reshape(3, 3), np.eye(3))
+    assert not math.isnan(lm.lens_kendall(pair, w=1))
+    assert math.isnan(lm.lens_kendall(pair, w=2))  # every window holds the whole map
+    assert math.isnan(lm.lens_spearman(pair, w=2))
+
+
+def test_float64_maps_keep_their_precision() -> None:
+    rng = np.random.default_rng(2)
+    steps = rng.permutation(400).reshape(20, 20)
+    near_one, other = 1 + steps * 2.0**-50, rng.random((20, 20))
+    assert len(np.unique(near_one.astype(np.float32))) == 1
+    pair, exact = lm.MapPair(near_one, other), lm.MapPair(steps.astype(np.float64), other)
+    assert lm.kendall(pair) == lm.kendall(exact)
+    assert lm.spearman(pair) == lm.spearman(exact)
+    assert lm.pearson(pair) == pytest.approx(lm.pearson(exact), rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-30, 1e30])
+def test_pearson_and_cosine_do_not_depend_on_the_scale(scale: float) -> None:
+    """Squares of float32 values leave the range of float32."""
+    rng = np.random.default_rng(3)
+    u, p = rng.random((2, 30, 30))
+    scaled = lm.MapPair((u * scale).astype(np.float32), p)
+    expected = lm.MapPair(u, p)
+    assert lm.pearson(scaled) == pytest.approx(lm.pearson(expected), abs=1e-4)
+    assert lm.cosine(scaled) == pytest.approx(lm.cosine(expected), abs=1e-4)

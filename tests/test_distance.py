@@ -1,0 +1,134 @@
+"""Distances between maps: against the twins, scikit-image and scipy."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import numpy.typing as npt
+import pytest
+import reference
+import scipy.ndimage
+from hypothesis import given, settings
+from skimage import metrics
+from strategies import DTYPES, Case, DType, cases
+
+import lensmetrics as lm
+
+Map = npt.NDArray[Any]
+
+
+@given(case=cases(exact=True))
+def test_distances_equal_their_twins(case: Case) -> None:
+    for name, twin in reference.DISTANCE.items():
+        expected = twin(case.unperturbed, case.perturbed)
+        value = getattr(lm, name)(lm.MapPair(case.unperturbed, case.perturbed))
+        assert type(value) is float, name
+        assert value == pytest.approx(expected, rel=1e-10, abs=1e-10, nan_ok=True), name
+
+
+@settings(max_examples=40)
+@given(case=cases(exact=True, shape=st.tuples(st.integers(7, 10), st.integers(7, 10))))
+def test_ssim_equals_its_twin(case: Case) -> None:
+    expected = reference.ssim(case.unperturbed, case.perturbed)
+    pair = lm.MapPair(case.unperturbed, case.perturbed)
+    assert lm.ssim(pair) == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True)
+    assert "too_small" not in pair.status
+
+
+@pytest.mark.parametrize("shape", [(6, 20), (20, 6), (1, 1)])
+def test_ssim_needs_one_window(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    pair = lm.MapPair(rng.random(shape), rng.random(shape))
+    before = pair.status
+    assert "too_small" not in before
+    assert math.isnan(lm.ssim(pair))
+    assert "too_small" in pair.status.split(";")
+
+
+# --- outside oracles --------------------------------------------------------------------------------------
+
+
+# Its types are half known, which is worse than not at all.
+structural_similarity: Callable[..., float] = metrics.structural_similarity
+
+
+def joint_range(u: Map, p: Map) -> float:
+    return float(max(u.max(), p.max()) - min(u.min(), p.min()))
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(7, 7), (7, 30), (28, 28), (128, 100), (227, 227), (300, 300)])
+@pytest.mark.parametrize("offset", [0.0, 10.0])
+def test_agrees_with_outside_oracles(shape: tuple[int, int], offset: float, dtype: DType) -> None:
+    rng = np.random.default_rng(shape)
+    u = (offset + rng.normal(size=shape)).astype(dtype)
+    p = (u + rng.normal(size=shape) * 0.5).astype(dtype)
+    pair = lm.MapPair(u, p)
+    x, y = u.astype(np.float64), p.astype(np.float64)
+    expected = structural_similarity(x, y, data_range=joint_range(x, y))
+    assert lm.ssim(pair) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert lm.mse(pair) == pytest.approx(np.mean((x - y) ** 2), rel=1e-12)
+    norms = np.linalg.norm(x) * np.linalg.norm(y)
+    assert lm.cosine(pair) == pytest.approx((x * y).sum() / norms, rel=1e-12, abs=1e-12)
+    centers = [scipy.ndimage.center_of_mass(np.abs(a)) for a in (x, y)]
+    assert lm.mass_center_shift(pair) == pytest.approx(math.dist(*centers), rel=1e-9, abs=1e-9)
+
+
+def test_ssim_of_maps_far_from_zero() -> None:
+    """The variance of a window must not drown in the square of its mean."""
+    rng = np.random.default_rng(1)
+    u = rng.normal(size=(12, 12))
+    p = u + 0.5 * rng.normal(size=(12, 12))
+    far_u, far_p = 1000 + u, 1000 + p
+    assert lm.ssim(lm.MapPair(far_u, far_p)) == pytest.approx(reference.ssim(far_u, far_p), abs=1e-7)
+
+
+def test_mse_of_float32_maps_is_taken_in_float64() -> None:
+    u = np.full((50, 50), 1e8, dtype=np.float32)
+    p = np.full((50, 50), 1.0, dtype=np.float32)
+    assert lm.mse(lm.MapPair(u, p)) == pytest.approx((1e8 - 1) ** 2, rel=1e-12)
+
+
+@pytest.mark.large
+def test_sums_of_many_float32_pixels_stay_exact() -> None:
+    a = np.full((384, 384), 1000.25, dtype=np.float32)
+    a[-1, -1] = 1000.5
+    assert lm.mse(lm.MapPair(a, a - np.float32(0.5))) == 0.25
+    assert lm.cosine(lm.MapPair(a, a)) == pytest.approx(1, abs=1e-12)
+    assert lm.mass_center_shift(lm.MapPair(a, a[::-1, ::-1])) == pytest.approx(reference_shift(a), rel=1e-6)
+
+
+def reference_shift(a: Map) -> float:
+    """Twice the way from the centre of the map to the centre of mass."""
+    center = scipy.ndimage.center_of_mass(a.astype(np.float64))
+    return 2 * math.dist(center, ((a.shape[0] - 1) / 2, (a.shape[1] - 1) / 2))
+
+
+# --- worked examples and undefined values -----------------------------------------------------------------
+
+
+def test_mass_center_of_single_pixels() -> None:
+    u, p = np.zeros((9, 9)), np.zeros((9, 9))
+    u[1, 2], p[4, 6] = 2.0, -0.5
+    assert lm.mass_center_shift(lm.MapPair(u, p)) == 5
+
+
+def test_a_map_of_zeros_has_no_center_and_no_direction() -> None:
+    rng = np.random.default_rng(0)
+    zeros, other = np.zeros((8, 8)), rng.random((8, 8))
+    for u, p in ((zeros, other), (other, zeros), (zeros, zeros)):
+        pair = lm.MapPair(u, p)
+        assert math.isnan(lm.mass_center_shift(pair))
+        assert math.isnan(lm.cosine(pair))
+        assert lm.mse(pair) == pytest.approx(np.mean((u - p) ** 2))
+        assert pair.status == "constant_map"
+
+
+def test_constant_maps_have_a_direction_and_a_center() -> None:
+    pair = lm.MapPair(np.full((8, 8), 2.0), np.full((8, 8), -3.0))
+    assert lm.cosine(pair) == pytest.approx(-1)
+    assert lm.mass_center_shift(pair) == pytest.approx(0, abs=1e-12)
+    assert lm.mse(pair) == 25

@@ -1,0 +1,300 @@
+"""Orders and ranks, on values that break fast sorts; and what a pair takes as a map."""
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import numpy.typing as npt
+import pytest
+import reference
+import scipy.stats
+from hypothesis import given
+from strategies import DTYPES, WHICH, Case, DType, Which, cases
+
+import lensmetrics as lm
+
+Map = npt.NDArray[Any]
+Builder = Callable[[np.random.Generator, int], Map]
+
+
+@given(case=cases(), which=st.sampled_from(WHICH))
+def test_order_and_ranks_equal_their_twins(which: Which, case: Case) -> None:
+    a = getattr(case, which)
+    pair = lm.MapPair(case.unperturbed, case.perturbed)
+    order, ranks = pair.order(which), pair.ranks(which)
+    assert order.dtype.kind in "iu"
+    assert order.tolist() == reference.flat(a, reference.ordered(a))
+    assert ranks.dtype == np.float64
+    assert ranks.tolist() == reference.average_ranks(a)
+    assert pair.shape == a.shape
+
+
+# --- values that break fast sorts -------------------------------------------------------------------------
+
+
+def organ_pipe(rng: np.random.Generator, n: int) -> Map:
+    return np.minimum(np.arange(n), np.arange(n)[::-1])
+
+
+def tied(rng: np.random.Generator, n: int) -> Map:
+    return np.where(rng.random(n) < 0.4, rng.choice([0.0, -0.0], n), rng.integers(-15, 16, n))
+
+
+def outlier(value: float) -> Builder:
+    """One value far from all others, so that the top bits of the range tell nothing."""
+
+    def build(rng: np.random.Generator, n: int) -> Map:
+        a = rng.normal(size=n) * 1e-30
+        a[n // 2] = value
+        return a
+
+    return build
+
+
+def two_clusters(rng: np.random.Generator, n: int) -> Map:
+    return np.asarray(rng.choice([-1e20, 1e20], n) * (1 + rng.integers(0, 9, n) * 1e-5))
+
+
+def one_ulp_apart(base: float) -> Builder:
+    """Equal in all but the lowest bits."""
+
+    def build(rng: np.random.Generator, n: int) -> Map:
+        return base + rng.permutation(n) % 2**12 * abs(base) * 2.0**-52
+
+    return build
+
+
+def almost_constant(rng: np.random.Generator, n: int) -> Map:
+    a = np.full(n, 0.25)
+    a[-1] = 0.5
+    a[0] = -0.5
+    return a
+
+
+BUILDERS: dict[str, Builder] = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "uniform": lambda rng, n: rng.random(n),
+    "all negative": lambda rng, n: -rng.random(n) - 1,
+    "constant": lambda rng, n: np.full(n, -0.1),
+    "zeros of both signs": lambda rng, n: rng.choice([0.0, -0.0], n),
+    "almost constant": almost_constant,
+    "tied": tied,
+    "two levels": lambda rng, n: rng.integers(0, 2, n),
+    "rising": lambda rng, n: np.arange(n),
+    "falling": lambda rng, n: -np.arange(n),
+    "nearly sorted": lambda rng, n: np.arange(n) + rng.integers(0, 20, n),
+    "organ pipe": organ_pipe,
+    "sawtooth": lambda rng, n: np.arange(n) % 97,
+    "large outlier": outlier(1e30),
+    "large negative outlier": outlier(-1e30),
+    "many magnitudes": lambda rng, n: rng.normal(size=n) * 2.0 ** rng.integers(-140, 120, n),
+    "denormals": lambda rng, n: rng.integers(-5000, 5000, n) * 2.0**-1074,
+    "float32 denormals": lambda rng, n: rng.integers(-5000, 5000, n) * 2.0**-149,
+    "denormals and ones": lambda rng, n: rng.choice([2.0**-149, -(2.0**-149), 0.0, -0.0, 1.0, -1.0], n),
+    "one ulp apart": one_ulp_apart(1.0),
+    "one ulp apart, negative": one_ulp_apart(-1.0),
+    "two clusters": two_clusters,
+    "ends of the number line": lambda rng, n: rng.choice([3.4e38, -3.4e38, 1e-38, -1e-38, 0.0], n),
+    "squares": lambda rng, n: rng.normal(size=n) ** 8,
+}
+SHAPES = [
+    (1, 1),
+    (1, 2),
+    (3, 1),
+    (28, 28),
+    (1, 5000),
+    (227, 227),
+    (256, 256),
+    (384, 384),
+]
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("kind", BUILDERS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_order_is_numpys_stable_order(shape: tuple[int, int], kind: str, dtype: DType) -> None:
+    rng = np.random.default_rng(shape)
+    n = shape[0] * shape[1]
+    a = np.asarray(BUILDERS[kind](rng, n), dtype=np.float64).astype(dtype)
+    other = rng.permutation(a)
+    pair = lm.MapPair(a.reshape(shape), other.reshape(shape))
+    which: Which
+    for which, values in (("unperturbed", a), ("perturbed", other)):
+        order = np.argsort(-values, kind="stable")
+        np.testing.assert_array_equal(pair.order(which), order)
+        np.testing.assert_array_equal(pair.ranks(which), scipy.stats.rankdata(-values))
+        k = n // 3 + 1
+        assert set(np.flatnonzero(pair.top_k(which, k))) == set(order[:k])
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("shape", [(255, 257), (256, 256), (1, 65537), (3, 30000)])
+def test_sizes_around_16_bits(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(shape)
+    for a in (rng.normal(size=shape), rng.normal(size=shape).astype(np.float32), np.ones(shape)):
+        pair = lm.MapPair(a, -a)
+        np.testing.assert_array_equal(pair.order("unperturbed"), np.argsort(-a.ravel(), kind="stable"))
+        np.testing.assert_array_equal(pair.order("perturbed"), np.argsort(a.ravel(), kind="stable"))
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (28, 28), (300, 300)])
+def test_float64_maps_are_ordered_below_float32_precision(shape: tuple[int, int]) -> None:
+    n = shape[0] * shape[1]
+    steps = np.random.default_rng(1).permutation(n)
+    a = (1 + steps * 2.0**-50).reshape(shape)
+    assert len(np.unique(a.astype(np.float32))) == 1 + (n > 2**25)
+    pair = lm.MapPair(a, a.astype(np.float32))
+    np.testing.assert_array_equal(pair.order("unperturbed"), np.argsort(-steps))
+    np.testing.assert_array_equal(pair.order("perturbed"), np.arange(n))
+
+
+# --- what a pair takes ------------------------------------------------------------------------------------
+
+PARAMETERS = {"k": 9, "w": 1, "pool": 60}
+
+
+def all_scores(u: npt.ArrayLike, p: npt.ArrayLike) -> dict[str, float]:
+    """Every metric on one pair, and its status."""
+    pair = lm.MapPair(u, p)
+    scores = {
+        name: getattr(lm, name)(pair, **{key: PARAMETERS[key] for key in reference.parameters(name)})
+        for name in reference.TWINS
+    }
+    return scores | {"is ok": float(pair.status == "ok")}
+
+
+def plain_pair(dtype: npt.DTypeLike = np.float64) -> tuple[Map, Map]:
+    """Two maps of whole numbers without ties, which every type of number holds exactly."""
+    rng = np.random.default_rng(9)
+    return rng.permutation(120).reshape(10, 12).astype(dtype), rng.permutation(120).reshape(10, 12).astype(
+        dtype
+    )
+
+
+LAYOUTS: dict[str, Callable[[Map], Map]] = {
+    "Fortran order": np.asfortranarray,
+    "view with steps": lambda a: np.repeat(np.repeat(a, 2, axis=0), 3, axis=1)[::2, ::3],
+    "view backwards": lambda a: np.ascontiguousarray(a[::-1, ::-1])[::-1, ::-1],
+    "view of a transpose": lambda a: np.ascontiguousarray(a.T).T,
+    "one of many channels": lambda a: np.stack([a, a * 0, a + 1], axis=-1)[..., 0],
+    "unaligned": lambda a: np.frombuffer(b"\0" + a.tobytes(), dtype=a.dtype, offset=1).reshape(a.shape),
+    "big endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
+    "little endian": lambda a: a.astype(a.dtype.newbyteorder("<")),
+    "masked nowhere": np.ma.masked_array,
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layout_of_the_array_does_not_matter(layout: str, dtype: DType) -> None:
+    u, p = plain_pair(dtype)
+    change = LAYOUTS[layout]
+    assert all_scores(change(u), change(p)) == all_scores(u, p)
+    assert all_scores(change(u), p) == all_scores(u, p)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [np.float16, np.float32, np.int8, np.uint8, np.int16, np.uint32, np.int64, np.uint64, ">i4", ">f2"],
+)
+def test_numbers_are_converted_exactly(dtype: npt.DTypeLike) -> None:
+    u, p = plain_pair()
+    expected = all_scores(u, p)
+    assert expected["is ok"]
+    assert all_scores(u.astype(dtype), p.astype(dtype)) == expected
+    assert all_scores(u.astype(dtype), p) == expected
+
+
+def test_integers_are_converted_to_float64() -> None:
+    whole = 2**52 + np.random.default_rng(0).permutation(100).reshape(10, 10)
+    pair = lm.MapPair(whole, -whole)
+    np.testing.assert_array_equal(pair.order("unperturbed"), np.argsort(-whole.ravel()))
+    np.testing.assert_array_equal(pair.order("perturbed"), np.argsort(whole.ravel()))
+
+
+def test_the_smallest_integer_and_bools() -> None:
+    pair = lm.MapPair(np.array([[-128, 127, 0]], dtype=np.int8), np.array([[False, True, False]]))
+    assert pair.order("unperturbed").tolist() == [1, 2, 0]
+    assert pair.order("perturbed").tolist() == [1, 0, 2]
+    assert lm.mse(pair) == (128**2 + 126**2) / 3
+
+
+def test_maps_on_disk(tmp_path: Path) -> None:
+    u, p = plain_pair(np.float32)
+    np.save(tmp_path / "maps.npy", np.stack([u, p]))
+    stored = np.load(tmp_path / "maps.npy", mmap_mode="r")
+    assert isinstance(stored, np.memmap)
+    assert all_scores(stored[0], stored[1]) == all_scores(u, p)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+def test_maps_are_never_written_to(dtype: npt.DTypeLike) -> None:
+    u, p = plain_pair(dtype)
+    u[0, 0], p[2, 3] = 0, 0
+    expected = all_scores(u, p)
+    before = u.copy(), p.copy()
+    u.flags.writeable = p.flags.writeable = False
+    assert all_scores(u, p) == expected
+    np.testing.assert_array_equal(u, before[0])
+    np.testing.assert_array_equal(p, before[1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("damaged", ["unperturbed", "perturbed", "both"])
+def test_maps_that_are_not_finite_score_nothing(damaged: str, value: float, dtype: DType) -> None:
+    u, p = plain_pair(dtype)
+    if damaged != "perturbed":
+        u[3, 4] = value
+    if damaged != "unperturbed":
+        p[0, 0] = value
+    assert lm.MapPair(u, p).status == "nan_map"
+    pair = lm.MapPair(u, p)
+    for name in reference.TWINS:
+        arguments = {key: PARAMETERS[key] for key in reference.parameters(name)}
+        assert math.isnan(getattr(lm, name)(pair, **arguments)), name
+        assert pair.status == "nan_map", name
+
+
+def test_a_masked_pixel_is_a_missing_one() -> None:
+    u, p = plain_pair()
+    masked = np.ma.masked_array(u, mask=np.zeros(u.shape, dtype=bool))
+    masked[2, 2] = np.ma.masked
+    for pair in (lm.MapPair(masked, p), lm.MapPair(p, masked)):
+        assert math.isnan(lm.topk_intersection(pair, k=5))
+        assert pair.status == "nan_map"
+    whole = np.ma.masked_array(np.arange(4).reshape(2, 2), mask=[[True, False], [False, False]])
+    assert lm.MapPair(whole, np.eye(2)).status == "nan_map"
+
+
+@pytest.mark.parametrize("dtype", [np.complex128, object, "U3", "S3", "datetime64[s]", "timedelta64[s]"])
+def test_what_is_no_number_is_refused(dtype: npt.DTypeLike) -> None:
+    u, p = plain_pair()
+    for maps in ((u.astype(np.int64).astype(dtype), p), (u, p.astype(np.int64).astype(dtype))):
+        with pytest.raises((TypeError, ValueError), match="perturbed"):
+            lm.MapPair(*maps)
+
+
+@pytest.mark.parametrize("shape", [(), (6,), (2, 3, 1), (0, 3), (3, 0), (0, 0)])
+def test_what_is_no_map_is_refused(shape: tuple[int, ...]) -> None:
+    a = np.zeros(shape)
+    with pytest.raises(ValueError, match=re.escape(str(shape))):
+        lm.MapPair(a, a)
+
+
+@pytest.mark.parametrize(("first", "second"), [((3, 4), (4, 3)), ((3, 4), (3, 5)), ((1, 6), (6, 1))])
+def test_maps_of_different_shapes_are_refused(first: tuple[int, int], second: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=f"{re.escape(str(first))}.*{re.escape(str(second))}"):
+        lm.MapPair(np.zeros(first), np.zeros(second))
+
+
+@pytest.mark.parametrize("method", ["order", "ranks"])
+def test_which_map_is_named_in_full(method: str) -> None:
+    pair = lm.MapPair(np.eye(3), np.eye(3))
+    with pytest.raises(ValueError, match="perturbed"):
+        getattr(pair, method)("clean")
