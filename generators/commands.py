@@ -84,10 +84,13 @@ def versions() -> str:
 
 
 def run(work: Callable[[], None]) -> int:
-    """Exit status of `work`: 0, or 2 with one sentence on stderr where the input is at fault."""
+    """Exit status of `work`: 0, 2 with one sentence on stderr where the input is at fault, 130 on Ctrl-C."""
     try:
         work()
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; generate goes on where it was when the same command is run again", file=sys.stderr)
+        return 130
     return 0

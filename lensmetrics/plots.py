@@ -45,6 +45,10 @@ _MAX_LABEL = 30
 _VECTOR_PIXELS = 64 * 64
 _MAP_INCHES = 2.35
 
+# Where an SVG names another of its elements: href="#id" or clip-path="url(#id)".
+_REFERENCE = re.compile(r"(?<=^)#([\w.-]+)$|(?<=^url\()#([\w.-]+)(?=\)$)")
+_COLOUR = re.compile("#[0-9a-fA-F]{6}")
+
 _STYLE: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
@@ -451,14 +455,20 @@ def inline_svg(figure: Figure, *, prefix: str, description: str) -> str:
         for child in list(parent):
             if _local(child.tag) in ("metadata", "style"):
                 parent.remove(child)
+    used = {name for e in root.iter() for value in e.attrib.values() for name in _REFERENCE.findall(value)}
     variables = {INK: "ink", RULE: "rule"} | {c: f"line-{i}" for i, c in enumerate(PALETTE)}
-    replaced = {colour.lower(): f"var(--{name}, {colour})" for colour, name in variables.items()}
+    colours = {colour.lower(): f"var(--{name}, {colour})" for colour, name in variables.items()}
     for element in root.iter():
         element.tag = _local(element.tag)
         attributes = {_local(name): value for name, value in element.attrib.items()}
         element.attrib.clear()
         for name, value in attributes.items():
-            element.set(name, _attribute(name, value, prefix, replaced))
+            if name == "id" and value in used:
+                element.set(name, f"{prefix}-{value}")
+            elif name == "style":
+                element.set(name, _COLOUR.sub(lambda found: colours.get(found[0].lower(), found[0]), value))
+            elif name != "id":
+                element.set(name, _REFERENCE.sub(rf"#{prefix}-\1", value))
     _, _, width, height = root.get("viewBox", "0 0 0 0").split()
     root.attrib = {
         "viewBox": f"0 0 {width} {height}",
@@ -471,14 +481,3 @@ def inline_svg(figure: Figure, *, prefix: str, description: str) -> str:
 
 def _local(name: str) -> str:
     return name.rpartition("}")[2]
-
-
-def _attribute(name: str, value: str, prefix: str, colours: dict[str, str]) -> str:
-    if name == "id":
-        return f"{prefix}-{value}"
-    if name == "href" and value.startswith("#"):
-        return f"#{prefix}-{value[1:]}"
-    value = re.sub(r"url\(#", f"url(#{prefix}-", value)
-    if name == "style":
-        value = re.sub("#[0-9a-fA-F]{6}", lambda found: colours.get(found[0].lower(), found[0]), value)
-    return value

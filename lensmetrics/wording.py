@@ -12,7 +12,7 @@ from .results import CONDITIONS
 # What each status means for the scores, in one sentence.
 STATUS = {
     "nan_map": "A map has pixels that are NaN or infinite, so all scores of the pair are undefined.",
-    "constant_map": "A map has one value everywhere: correlations are undefined, its top-k set goes by index.",
+    "constant_map": "A map has one value everywhere: correlations are undefined, top-k sets go by index.",
     "tied_cut": "The k-th and the (k+1)-th value of a map are equal, so its top-k set holds some of the tied "
     "pixels by their index, and such scores can be too high or too low.",
     "few_diverse": "A map has fewer than k mutually diverse pixels; diverse scores divide by their number.",

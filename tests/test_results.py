@@ -143,7 +143,7 @@ def test_older_table_is_replaced(tmp_path: Path, scores: pd.DataFrame) -> None:
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".csv.gz"])
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\x00\xff\x00", b"hello", b"a,b\n1,2,3\n4\n", gzip.compress(b"a,b\n" * 999, mtime=0)[:-9]],
+    [b"", b"\x00\xff\x00", b"hello", b"a,b\n1,2\n1,2,3\n", gzip.compress(b"a,b\n" * 999, mtime=0)[:-9]],
     ids=["empty", "binary", "text", "ragged", "half a gzip"],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, ending: str, content: bytes) -> None:

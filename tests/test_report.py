@@ -1,0 +1,635 @@
+"""The page and its figures: what they show is what was scored, whatever the table or its texts hold."""
+
+from __future__ import annotations
+
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from numpy.typing import NDArray
+
+from lensmetrics.pairs import MapPair
+from lensmetrics.plots import PALETTE, inline_svg, lens_curves, pair_overlay
+from lensmetrics.registry import get_metric, lens_suite
+from lensmetrics.report import write_report
+from lensmetrics.results import summarize
+from lensmetrics.runner import evaluate, score
+from lensmetrics.store import PairStore
+from lensmetrics.wording import STATUS, condition_text, distinguishing, metric_title, number_text
+from lensmetrics.writer import PairWriter
+
+SIZE, N, K = 12, 6, 10
+METRICS = [
+    *lens_suite(K, windows=(1, 2)),
+    *(get_metric("lens_recall_chance", k=K, w=w) for w in (0, 1, 2)),
+    *(get_metric("lens_precision_adjusted", k=K, w=w) for w in (1, 2)),
+]
+VOID = {"meta", "br", "img", "link", "path", "use", "image"}
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, and its text by the tag it stands in."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self._open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._open:
+            while self._open.pop() != tag:
+                pass
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self._open and data.strip() and self._open[-1] != "style":
+            self.texts.append((self._open[-1], data.strip()))
+
+    def attributes(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for found, attributes in self.tags if found == tag]
+
+    def text(self, *tags: str) -> list[str]:
+        return [" ".join(text.split()) for tag, text in self.texts if not tags or tag in tags]
+
+
+def write(path: Path, seed: int, noise: float, **attrs: Any) -> PairStore:
+    """Write six pairs: one with a NaN, one with a constant map, one that is never finished."""
+    rng = np.random.default_rng(seed)
+    unperturbed = rng.random((N, SIZE, SIZE))
+    perturbed = unperturbed + noise * rng.normal(size=unperturbed.shape)
+    perturbed[1, 3, 4] = np.nan
+    unperturbed[2] = 0.25
+    with PairWriter(path, n_samples=N, shape=(SIZE, SIZE), attrs=attrs) as writer:
+        for i in range(N - 1):
+            image = rng.integers(0, 256, (3, SIZE, SIZE), np.uint8)
+            writer.write(i, unperturbed[i], perturbed[i], sample=10 + i, label=i % 2, image=image)
+    return PairStore(path)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> list[PairStore]:
+    folder = tmp_path_factory.mktemp("maps")
+    return [
+        write(
+            folder / f"{training}-{attack}.h5",
+            seed,
+            noise,
+            dataset="toy",
+            training=training,
+            attack=attack,
+            eps=8 / 255,
+            **({"attack_k": 7} if attack == "topk" else {}),
+        )
+        for seed, (training, attack, noise) in enumerate(
+            [("natural", "topk", 0.6), ("natural", "none", 0.1), ("pgd", "topk", 0.3), ("pgd", "none", 0.05)]
+        )
+    ]
+
+
+@pytest.fixture(scope="module")
+def scores(stores: list[PairStore]) -> pd.DataFrame:
+    return evaluate([store.path for store in stores], METRICS)
+
+
+@pytest.fixture(scope="module")
+def page(
+    scores: pd.DataFrame, stores: list[PairStore], tmp_path_factory: pytest.TempPathFactory
+) -> Page:
+    out = tmp_path_factory.mktemp("page") / "report.html"
+    write_report(scores, out, stores=stores)
+    html = out.read_text("utf-8")
+    assert out.parent.joinpath("report.html").exists()
+    assert list(out.parent.iterdir()) == [out]  # nothing temporary is left
+    return Page(html)
+
+
+def report(scores: pd.DataFrame, tmp_path: Path, **options: Any) -> Page:
+    write_report(scores, tmp_path / "r.html", **options)
+    return Page((tmp_path / "r.html").read_text("utf-8"))
+
+
+def assert_self_contained(page: Page) -> None:
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "img", "iframe", "object", "base"), tag
+        assert not {"src", "srcset", "action"} & set(attributes)
+        assert not any(name.startswith("on") for name in attributes)
+        assert attributes.get("href", "#").startswith(("#", "data:image/png;base64,"))
+        assert all(
+            value.startswith("#") for value in re.findall(r"url\(([^)]*)", attributes.get("style", ""))
+        )
+
+
+def test_page_needs_no_other_file(page: Page) -> None:
+    assert_self_contained(page)
+    assert page.attributes("svg")
+
+
+def test_page_source_names_no_address(scores: pd.DataFrame, tmp_path: Path) -> None:
+    write_report(scores, tmp_path / "r.html")
+    html = (tmp_path / "r.html").read_text("utf-8")
+    assert "://" not in html
+    assert "@import" not in html
+    assert re.findall(r"url\((?!#)", html) == []
+
+
+def test_ids_are_unique_and_references_lead_somewhere(page: Page) -> None:
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    used = [a["href"] for _, a in page.tags if a.get("href", "").startswith("#")]
+    clips = [clip for _, a in page.tags for clip in re.findall(r"url\((#[^)]*)", a.get("clip-path", ""))]
+    assert clips
+    assert {name[1:] for name in used + clips} <= set(ids)
+
+
+def test_every_figure_has_caption_and_text_alternative(page: Page) -> None:
+    figures = page.attributes("figure")
+    assert len(figures) == 2 + 6  # recall, precision; three examples of two regimes
+    alternatives = [svg["aria-label"] for svg in page.attributes("svg") if svg.get("role") == "img"]
+    assert len(alternatives) == len(figures)
+    captions = page.text("figcaption")
+    assert len(captions) == len(figures)
+    assert all(caption in text for caption, text in zip(captions, alternatives, strict=True))
+
+
+def test_tables_hold_the_numbers_of_summarize(scores: pd.DataFrame, page: Page) -> None:
+    summary = summarize(scores, by=["attack", "training"])
+    means, rest = page.text("b"), page.text("span")
+    for row in summary.itertuples():
+        assert f"{row.mean:.3f}" in means
+        assert f"[{row.ci_low:.3f}, {row.ci_high:.3f}]" in rest
+    notes = set(page.text("small"))
+    assert notes == {f"n = {row.n}, {row.n_undefined} undefined" for row in summary.itertuples()}
+
+
+def test_one_cell_stands_in_the_right_row_and_column(scores: pd.DataFrame, tmp_path: Path) -> None:
+    """The means of one metric, in the order of the rows."""
+    page = report(scores[["file", "attack", "training", "sample", "status", "kendall"]], tmp_path)
+    summary = summarize(scores, by=["attack", "training"])
+    expected = summary[summary["metric"] == "kendall"]["mean"]
+    assert page.text("b")[1:] == [f"{mean:.3f}" for mean in expected]
+    heads = page.text("th")
+    assert heads[-7:] == ["Kendall", "none", "natural", "pgd", "topk", "natural", "pgd"][-7:]
+
+
+def test_statuses_are_counted_and_explained(scores: pd.DataFrame, page: Page) -> None:
+    tokens = {token for status in scores["status"] for token in status.split(";")} - {"ok"}
+    assert {"nan_map", "constant_map", "incomplete", "tied_cut"} <= tokens
+    assert set(page.text("dt")) >= {"files", "pairs", "conditions"}
+    for token in tokens:
+        assert token in page.text("code")
+        assert STATUS[token] in page.text("dd")
+    assert STATUS["checksum"] not in page.text("dd")
+    heads = [text for text in page.text("th") if text == "pairs" or text in tokens]
+    assert heads == ["pairs", *sorted(tokens)]
+    counts = [text for text in page.text("td") if text.isdigit()]
+    by_row = [counts[i : i + len(heads)] for i in range(0, len(counts), len(heads))]
+    assert len(by_row) == 4
+    assert [row[0] for row in by_row] == ["6"] * 4
+    assert all(row[heads.index("incomplete")] == "1" for row in by_row)
+
+
+def test_header_says_what_was_scored(page: Page) -> None:
+    facts = dict(zip(page.text("dt"), page.text("dd"), strict=False))
+    assert facts["files"] == "4"
+    assert facts["pairs"] == "24"
+    assert facts["conditions"] == "4"
+    assert facts["eps"] == "8/255"
+    assert facts["training"] == "natural, pgd"
+    assert facts["attack_k"] == "7"
+    assert any("10" == value for name, value in facts.items() if name.startswith("k "))
+    assert any("0, 1, 2" == value for name, value in facts.items() if name.startswith("w "))
+
+
+def test_examples_are_lowest_median_and_highest(scores: pd.DataFrame, page: Page) -> None:
+    column = f"lens_recall(k={K},w=1)"
+    captions = page.text("figcaption")[2:]
+    titles = page.text("h3")[-6:]
+    assert titles == [
+        f"{t}: {p} LENS recall" for t in ("natural", "pgd") for p in ("lowest", "median", "highest")
+    ]
+    for i, training in enumerate(("natural", "pgd")):
+        rows = scores[(scores["training"] == training) & scores[column].notna()]
+        ranked = rows.sort_values(column, kind="stable")
+        for j, position in enumerate((0, (len(ranked) - 1) // 2, len(ranked) - 1)):
+            row, caption = ranked.iloc[position], captions[3 * i + j]
+            assert f"sample {row['sample']} (label {row['label']})" in caption
+            assert Path(row["file"]).name in caption
+            assert f"LENS recall {row[column]:.3f}" in caption
+            assert f"{round(row[column] * K)} lie in N_w(S)" in caption
+            assert "no longer" not in caption
+    assert any(column in text for text in page.text("p"))
+
+
+def test_without_stores_the_page_says_how_to_get_examples(scores: pd.DataFrame, tmp_path: Path) -> None:
+    page = report(scores, tmp_path)
+    assert len(page.attributes("figure")) == 2
+    assert any("--maps" in text for text in page.text("p"))
+
+
+def test_moved_files_are_found_by_name_and_changed_maps_noticed(scores: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "moved").mkdir()
+    store = write(tmp_path / "moved" / "pgd-none.h5", 99, 0.9, training="pgd", attack="none")
+    captions = report(scores, tmp_path, stores=[store]).text("figcaption")[2:]
+    assert len(captions) == 3
+    assert all("no longer give the score in the table" in caption for caption in captions)
+    ambiguous = scores.assign(file=[f"{i % 2}/pgd-none.h5" for i in range(len(scores))])
+    page = report(ambiguous, tmp_path, stores=[store])
+    assert any("no scored pair of the table" in text for text in page.text("p"))
+
+
+def test_a_file_with_smaller_maps_or_other_samples_gives_no_example(
+    scores: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = tmp_path / "pgd-none.h5"
+    with PairWriter(path, n_samples=N, shape=(2, 2), attrs={}) as writer:
+        writer.write(slice(0, N), np.ones((N, 2, 2)), np.ones((N, 2, 2)), sample=np.arange(10, 10 + N))
+    assert len(report(scores, tmp_path, stores=[PairStore(path)]).attributes("figure")) == 2
+
+
+def test_page_is_the_same_every_time(scores: pd.DataFrame, stores: list[PairStore], tmp_path: Path) -> None:
+    part = scores[scores["training"] == "pgd"]
+    for name in ("a.html", "b.html"):
+        write_report(part, tmp_path / name, stores=stores[2:])
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_a_failure_leaves_the_old_page(
+    scores: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "r.html"
+    out.write_text("old")
+    with pytest.raises(ValueError, match="no column of scores"):
+        write_report(scores[["file", "sample"]], out)
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        write_report(scores[["file", "sample", "kendall"]], out)
+    assert out.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [out]
+    with pytest.raises(FileNotFoundError, match="no directory"):
+        write_report(scores, tmp_path / "absent" / "r.html")
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "$\\frac{1}$ {{ 7 * 7 }}",
+    "_hidden",
+    "two\nlines\x00\x1b",
+    "\udc80 广义",
+    "]]></svg><b>" + 500 * "x",
+    " ",
+]
+
+
+@pytest.mark.filterwarnings("error")
+def test_texts_from_files_stay_text(scores: pd.DataFrame, stores: list[PairStore], tmp_path: Path) -> None:
+    hostile = scores.copy()
+    files = list(scores["file"].unique())
+    for shift, name in enumerate(("training", "attack", "dataset")):
+        chosen = {file: HOSTILE[(i + 3 * shift) % len(HOSTILE)] for i, file in enumerate(files)}
+        hostile[name] = pd.Series([chosen[file] for file in hostile["file"]], dtype=object)
+    page = report(hostile, tmp_path, stores=stores)
+    assert_self_contained(page)
+    assert HOSTILE[0] in page.text("th")
+    assert HOSTILE[1] in page.text("th")
+    assert not page.attributes("img")
+    assert not any("49" == text for text in page.text())
+    svg_texts = page.text("text")
+    assert HOSTILE[0] in svg_texts
+    assert any("$\\frac{1}$" in text for text in svg_texts)
+    assert any("hidden" in text for text in svg_texts)
+
+
+def degenerate(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    identity = ["file", "sample", "status"]
+    rng = np.random.default_rng(5)
+    maps = rng.random((2, 3, 5, 6))
+    return {
+        "no conditions": score(maps[0], maps[1], lens_suite(4)),
+        "no status": score(maps[0], maps[1], "kendall").drop(columns="status"),
+        "one file": scores[scores["file"] == scores["file"].iloc[0]],
+        "no chance": scores.drop(columns=[c for c in scores if "chance" in str(c)]),
+        "no windows": scores[[*identity, "training", "kendall"]],
+        "only a chance level": scores[[*identity, f"lens_recall_chance(k={K},w=1)"]],
+        "one row": scores.iloc[:1],
+        "no rows": scores.iloc[:0],
+        "nothing defined": scores[scores["status"].str.contains("nan_map|incomplete")],
+        "another program's metric": scores[[*identity, "kendall"]].assign(**{"mine(z=<3>)": 0.5}),
+        "two k": score(maps[0], maps[1], [f"lens_recall(k={k},w={w})" for k in (2, 5) for w in (0, 3)]),
+        "missing conditions": scores.assign(training=None, eps=np.nan, attack_w=[1, *[np.nan] * (4 * N - 1)]),
+        "text conditions": scores.assign(eps=["big", *[0.1] * (4 * N - 1)]),
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no conditions",
+        "no status",
+        "one file",
+        "no chance",
+        "no windows",
+        "only a chance level",
+        "one row",
+        "no rows",
+        "nothing defined",
+        "another program's metric",
+        "two k",
+        "missing conditions",
+        "text conditions",
+    ],
+)
+def test_every_table_gives_a_page(
+    name: str, scores: pd.DataFrame, stores: list[PairStore], tmp_path: Path
+) -> None:
+    table = degenerate(scores)[name]
+    page = report(table, tmp_path, stores=stores[:1])
+    assert_self_contained(page)
+    assert dict(zip(page.text("dt"), page.text("dd"), strict=False))["pairs"] == str(len(table))
+    assert len(page.attributes("table")) >= 2
+    assert any(text.startswith(("Chosen by score", "There are none")) for text in page.text("p"))
+
+
+def test_a_page_of_many_conditions_stays_short(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    n_conditions = 144
+    table = pd.DataFrame(
+        {
+            "file": np.repeat([f"{i}.h5" for i in range(n_conditions)], 4),
+            "training": np.repeat([f"t{i % 16}" for i in range(n_conditions)], 4),
+            "explanation": np.repeat([f"e{i // 16}" for i in range(n_conditions)], 4),
+            "sample": np.tile(np.arange(4), n_conditions),
+            "status": "ok",
+        }
+    )
+    for metric in (
+        "kendall",
+        *(f"{name}(k=5,w=1)" for name in ("lens_distance", "n_diverse", "lens_recall_div")),
+    ):
+        table[metric] = rng.random(len(table))
+    page = report(table, tmp_path)
+    assert (tmp_path / "r.html").stat().st_size < 300_000
+    opened = ["open" in attributes for attributes in page.attributes("details")]
+    assert opened == [True, True, True, False]
+
+
+# Figures.
+
+
+def curve_table() -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(
+        {
+            "dataset": "toy",
+            "training": pd.Categorical(np.repeat(["natural", "pgd"], 20)),
+            "attack": np.tile(np.repeat(["topk", "mass"], 10), 2),
+            "sample": np.tile(np.arange(10), 4),
+            "status": "ok",
+        }
+    )
+    for column in (
+        "topk_intersection(k=9)",
+        "lens_recall(k=9,w=3)",
+        "lens_recall(k=9,w=1)",
+        "lens_recall_chance(k=9,w=0)",
+        "lens_recall_chance(k=9,w=1)",
+        "lens_recall(k=2,w=1)",
+        "lens_precision(k=9,w=1)",
+    ):
+        table[column] = rng.random(40)
+    return table
+
+
+def lines(axes: Axes) -> dict[str, tuple[list[float], list[float], str]]:
+    return {
+        str(line.get_gid()): (
+            [float(x) for x in np.asarray(line.get_xdata())],
+            [float(y) for y in np.asarray(line.get_ydata())],
+            str(line.get_linestyle()),
+        )
+        for line in axes.get_lines()
+    }
+
+
+def test_curves_are_means_along_w_with_their_intervals() -> None:
+    table = curve_table()
+    figure = lens_curves(table, k=9)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["mass", "topk"]
+    summary: Any = summarize(table, by=["attack", "training"]).set_index(["attack", "training", "metric"])
+    for axes in figure.axes:
+        drawn = lines(axes)
+        for i, training in enumerate(["natural", "pgd"]):
+            rows = summary.loc[axes.get_title(loc="left"), training]
+            along = [
+                f"{name})" for name in ("topk_intersection(k=9", "lens_recall(k=9,w=1", "lens_recall(k=9,w=3")
+            ]
+            assert drawn[f"line-{i}"] == ([0, 1, 3], list(rows.loc[along, "mean"]), "-")
+            chance = [f"lens_recall_chance(k=9,w={w})" for w in (0, 1)]
+            assert drawn[f"chance-{i}"] == ([0, 1], list(rows.loc[chance, "mean"]), "--")
+            band = np.asarray(axes.collections[i].get_paths()[0].vertices)[:, 1]
+            assert set(rows.loc[along, "ci_low"]) | set(rows.loc[along, "ci_high"]) == set(band)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "natural",
+        "pgd",
+        "95 % interval",
+        "chance level (same colour)",
+    ]
+
+
+def test_curves_of_part_of_a_table_keep_their_colours() -> None:
+    table = curve_table()
+    table = table[(table["training"] == "pgd") | (table["attack"] == "topk")]
+    mass, topk = lens_curves(table, k=9).axes
+    assert list(lines(mass)) == ["line-1", "chance-1"]
+    assert to_hex(mass.get_lines()[0].get_color()) == PALETTE[1].lower()
+    assert list(lines(topk)) == ["line-0", "chance-0", "line-1", "chance-1"]
+
+
+def test_curves_without_chance_or_conditions() -> None:
+    table = curve_table()[["sample", "lens_precision(k=9,w=1)", "lens_recall_chance(k=9,w=1)"]]
+    (axes,) = lens_curves(table, k=9, metric="lens_precision").axes
+    assert list(lines(axes)) == ["line-0"]
+    with pytest.raises(ValueError, match=r"no column lens_recall\(k=9,w=...\)"):
+        lens_curves(table, k=9)
+
+
+def test_more_panels_than_columns_leave_no_empty_axes() -> None:
+    table = curve_table().assign(attack=[f"a{i % 5}" for i in range(40)])
+    assert len(lens_curves(table, k=9).axes) == 5
+
+
+def smooth_pair(height: int = 9, width: int = 14) -> MapPair:
+    rng = np.random.default_rng(8)
+    return MapPair(rng.random((height, width)), rng.random((height, width)))
+
+
+def marks(axes: Axes, gid: str) -> set[tuple[float, float]]:
+    (line,) = [line for line in axes.get_lines() if line.get_gid() == gid]
+    return set(zip(np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), strict=True))
+
+
+def as_points(mask: NDArray[np.bool_]) -> set[tuple[float, float]]:
+    y, x = np.nonzero(mask)
+    return set(zip(x.astype(float), y.astype(float), strict=True))
+
+
+def test_overlay_marks_the_sets_of_the_pair() -> None:
+    pair, k, w = smooth_pair(), 12, 1
+    unperturbed, perturbed, sets = pair_overlay(pair, k=k, w=w).axes
+    for axes, which in ((unperturbed, "unperturbed"), (perturbed, "perturbed")):
+        y, x = np.unravel_index(pair.diverse_top_k(which, k, w), pair.shape)  # type: ignore[arg-type]
+        assert marks(axes, "diverse") == set(zip(x, y, strict=True))
+    top, near = pair.top_k("perturbed", k), pair.neighbourhood("unperturbed", k, w)
+    assert marks(sets, "missed") == as_points(top & ~near)
+    picture = np.asarray(sets.get_images()[0].get_array())
+    kinds = {tuple(picture[top].mean(axis=0)): top, tuple(picture[near & ~top].mean(axis=0)): near & ~top}
+    for colour, mask in kinds.items():
+        np.testing.assert_array_equal(np.isclose(picture, colour).all(axis=-1), mask)
+
+
+def test_outline_follows_the_edges_of_the_set() -> None:
+    values = np.zeros((4, 5))
+    values[0, 0] = values[0, 1] = values[3, 4] = 1  # a domino in one corner, a pixel in the other
+    unperturbed = pair_overlay(MapPair(values, values), k=3, w=0).axes[0]
+    (line,) = [line for line in unperturbed.get_lines() if line.get_gid() == "outline"]
+    points = np.column_stack([np.asarray(line.get_xdata()), np.asarray(line.get_ydata())])
+    edges = {frozenset(map(tuple, points[i : i + 2])) for i in range(0, len(points), 3)}
+    domino = [((x - 0.5, y), (x + 0.5, y)) for x in (0, 1) for y in (-0.5, 0.5)]
+    domino += [((x, -0.5), (x, 0.5)) for x in (-0.5, 1.5)]
+    pixel = [
+        ((3.5, 2.5), (4.5, 2.5)),
+        ((3.5, 3.5), (4.5, 3.5)),
+        ((3.5, 2.5), (3.5, 3.5)),
+        ((4.5, 2.5), (4.5, 3.5)),
+    ]
+    assert edges == {frozenset(edge) for edge in domino + pixel}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_overlay_of_a_map_that_is_not_finite_has_no_sets(value: float) -> None:
+    values = np.arange(30.0).reshape(5, 6)
+    broken = values.copy()
+    broken[2, 3] = value
+    for first in (broken, np.full((5, 6), value)):
+        figure = pair_overlay(MapPair(first, values), k=4, w=1)
+        assert [line.get_gid() for axes in figure.axes for line in axes.get_lines()] == []
+        assert "not finite" in inline_svg(figure, prefix="p", description="d")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((5, 6), 255, np.uint8),
+        np.zeros((1, 5, 6), np.uint8),
+        np.random.default_rng(0).normal(size=(3, 5, 6)),
+        np.full((4, 5, 6), np.nan, np.float32),
+        np.full((3, 10, 12), 0.5, np.float32),
+    ],
+)
+def test_overlay_shows_any_image(image: NDArray[Any]) -> None:
+    pair = MapPair(np.ones((5, 6)), np.arange(30.0).reshape(5, 6))
+    figure = pair_overlay(pair, k=4, w=1, image=image)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "image",
+        "unperturbed map",
+        "perturbed map",
+        "the sets, k = 4, w = 1",
+    ]
+    shown = np.asarray(figure.axes[0].get_images()[0].get_array())
+    assert shown.shape == (*image.shape[-2:], *((3,) if image.shape[0] == 3 and image.ndim == 3 else ()))
+    assert shown.min() >= 0
+    assert shown.max() <= 1
+    assert "<svg" in inline_svg(figure, prefix="p", description="d")
+
+
+def test_overlay_refuses_a_k_that_is_too_large() -> None:
+    with pytest.raises(ValueError, match="k must be a whole number between 1 and 126"):
+        pair_overlay(smooth_pair(), k=127, w=1)
+
+
+def test_a_large_overlay_stays_small() -> None:
+    figure = pair_overlay(smooth_pair(120, 130), k=900, w=1)
+    assert len(inline_svg(figure, prefix="p", description="d")) < 500_000
+
+
+def test_svg_takes_its_colours_from_the_page() -> None:
+    svg = inline_svg(lens_curves(curve_table(), k=9), prefix="a", description='say "<this>"')
+    assert f"var(--line-0, {PALETTE[0]})" in svg
+    assert "var(--ink, " in svg
+    assert Page(svg).attributes("svg")[0]["aria-label"] == 'say "<this>"'
+    assert all(a["id"].startswith("a-") for _, a in Page(svg).tags if "id" in a)
+
+
+# Words.
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (8 / 255, "8/255"),
+        (np.float32(4 / 255), "4/255"),
+        (0.0314, "0.0314"),
+        (0.1, "0.1"),
+        (0.3, "0.3"),
+        (math.inf, "inf"),
+        (math.nan, "not given"),
+        ("8/255", "8/255"),
+        (1, "255/255"),
+    ],
+)
+def test_eps_is_shown_in_steps_of_255(value: object, text: str) -> None:
+    assert condition_text("eps", value) == text
+
+
+def test_names_for_people() -> None:
+    assert metric_title("lens_recall_div") == "LENS recall (diverse)"
+    assert metric_title("topk_div_intersection_published") == "Top-k intersection (diverse, as published)"
+    assert metric_title("kendall") == "Kendall"
+    assert metric_title("mass_center_shift") == "Mass center shift"
+
+
+def test_numbers_keep_their_digits() -> None:
+    texts = [number_text(value) for value in (0.0, 0.46651, -0.2, 1234.5, 1.25e-7, 2e6, math.nan)]
+    assert texts == ["0.000", "0.467", "-0.200", "1234.500", "1.25e-07", "2.00e+06", "–"]
+
+
+def test_conditions_that_follow_from_others_are_left_out() -> None:
+    table = pd.DataFrame(
+        {
+            "dataset": "toy",
+            "training": ["natural", "pgd", "natural", "pgd"],
+            "attack": ["topk", "topk", "none", "none"],
+            "attack_k": [5, 5, np.nan, np.nan],
+        }
+    )
+    assert distinguishing(table) == ["attack", "training"]
+    assert distinguishing(table.assign(attack_k=[5, 9, np.nan, 1])) == ["attack", "training"]
+    assert distinguishing(table.assign(training="pgd", attack_k=[5, 9, np.nan, np.nan])) == ["attack", "attack_k"]
+    assert distinguishing(table.iloc[:1]) == []
+
+
+def test_every_status_is_explained() -> None:
+    tokens = ["nan_map", "constant_map", "tied_cut", "few_diverse", "saturated", "pool_exhausted"]
+    assert set(STATUS) == {*tokens, "too_small", "incomplete", "checksum"}
+    assert all(text.endswith(".") and text.count(". ") == 0 for text in STATUS.values())
