@@ -246,18 +246,24 @@ def _summarize(arguments: argparse.Namespace) -> int:
 
 
 def _print_summary(table: "pd.DataFrame") -> None:
-    """Print a summary, three decimals, without the counts that are 0 everywhere."""
-    counts = [column for column in table.columns if column.startswith("n_") and table[column].any()]
-    by = list(table.columns[: table.columns.get_loc("metric")])
+    """Print a summary with three decimals, and below it how many samples of each group have which status."""
+    columns = list(table.columns)
+    by = columns[: columns.index("metric")]
     shown = table[[*by, "metric"]].astype(str)
     shown["mean"] = table["mean"].map("{:.3f}".format)
     shown["95 % interval"] = [
         f"[{low:.3f}, {high:.3f}]" for low, high in zip(table["ci_low"], table["ci_high"], strict=True)
     ]
     shown["sd"] = table["sd"].map("{:.3f}".format)
-    for column in ("n", *counts):
-        shown[column] = table[column]
+    shown[["n", "n_undefined"]] = table[["n", "n_undefined"]]
     print(shown.set_index([*by, "metric"]).to_string())
+    statuses = columns[columns.index("ci_high") + 1 :]
+    if statuses:
+        counts = table[[*by, *statuses]].drop_duplicates()
+        print(
+            "\nSamples by status, for at least one of the metrics scored (see the README for what it means):"
+        )
+        print(counts.astype(str).set_index(by).to_string() if by else counts.to_string(index=False))
 
 
 def _report(arguments: argparse.Namespace) -> int:

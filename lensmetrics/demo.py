@@ -12,7 +12,7 @@ from .store import PairStore
 
 SCORES = "scores.parquet"
 REPORT = "report.html"
-_DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "data"
 # What the printed table shows; the files hold all of it.
 _SHOWN = (
     "topk_intersection(k=100)",
@@ -41,7 +41,7 @@ def run(folder: Path) -> pd.DataFrame:
     FileExistsError
         If the folder has files of those names that are not from an earlier demo.
     """
-    files = sorted(_DATA.glob("*.h5"))
+    files = sorted(DATA.glob("*.h5"))
     _check_folder(folder, {str(file) for file in files})
     scores = evaluate(files, metrics())
     write_scores(scores, folder / SCORES)

@@ -13,7 +13,8 @@ Which = Literal["unperturbed", "perturbed"]
 FloatMap = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 # The sign bit, all other bits, and inf, by the size of the float.
-_MASKS: dict[int, tuple[np.unsignedinteger[Any], ...]] = {
+_Bits = np.unsignedinteger[Any]
+_MASKS: dict[int, tuple[_Bits, _Bits, _Bits]] = {
     4: (np.uint32(0x80000000), np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)),
     8: (np.uint64(0x8000000000000000), np.uint64(0x7FFFFFFFFFFFFFFF), np.uint64(0x7FF0000000000000)),
 }

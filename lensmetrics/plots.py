@@ -45,8 +45,8 @@ _MAX_LABEL = 30
 _VECTOR_PIXELS = 64 * 64
 _MAP_INCHES = 2.35
 
-# Where an SVG names another of its elements: href="#id" or clip-path="url(#id)".
-_REFERENCE = re.compile(r"(?<=^)#([\w.-]+)$|(?<=^url\()#([\w.-]+)(?=\)$)")
+# How an SVG names another of its elements: href="#id" or clip-path="url(#id)".
+_REFERENCE = re.compile(r"^(#|url\(#)([^)]+)")
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 
 _STYLE: Any = {
@@ -455,7 +455,8 @@ def inline_svg(figure: Figure, *, prefix: str, description: str) -> str:
         for child in list(parent):
             if _local(child.tag) in ("metadata", "style"):
                 parent.remove(child)
-    used = {name for e in root.iter() for value in e.attrib.values() for name in _REFERENCE.findall(value)}
+    values = (value for element in root.iter() for value in element.attrib.values())
+    used = {found[2] for value in values if (found := _REFERENCE.match(value))}
     variables = {INK: "ink", RULE: "rule"} | {c: f"line-{i}" for i, c in enumerate(PALETTE)}
     colours = {colour.lower(): f"var(--{name}, {colour})" for colour, name in variables.items()}
     for element in root.iter():
@@ -468,7 +469,7 @@ def inline_svg(figure: Figure, *, prefix: str, description: str) -> str:
             elif name == "style":
                 element.set(name, _COLOUR.sub(lambda found: colours.get(found[0].lower(), found[0]), value))
             elif name != "id":
-                element.set(name, _REFERENCE.sub(rf"#{prefix}-\1", value))
+                element.set(name, _REFERENCE.sub(rf"\g<1>{prefix}-\g<2>", value))
     _, _, width, height = root.get("viewBox", "0 0 0 0").split()
     root.attrib = {
         "viewBox": f"0 0 {width} {height}",

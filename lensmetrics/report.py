@@ -83,8 +83,7 @@ def write_report(scores: pd.DataFrame, out: Path, *, stores: Sequence[PairStore]
     page = _page(scores, stores)
     part = out.with_name(f".{os.getpid()}.{out.name}")
     try:
-        # A text that is no valid Unicode can come from an attribute.
-        part.write_text(page, encoding="utf-8", errors="replace")
+        part.write_text(page, encoding="utf-8")
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
