@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         status: int = arguments.run(arguments)
-        sys.stdout.flush()
+        print(end="", flush=True)
         return status
     except BrokenPipeError:
         # The reader of our output has gone; Python must not complain about it at exit.
@@ -284,8 +284,14 @@ def _report(arguments: argparse.Namespace) -> int:
 def _inspect(arguments: argparse.Namespace) -> int:
     from .store import PairStore
 
+    failed = False
     for file in arguments.files:
-        store = PairStore(file)
+        try:
+            store = PairStore(file)
+        except (ValueError, OSError) as error:
+            print(f"lensmetrics: {error}", file=sys.stderr)
+            failed = True
+            continue
         height, width = store.shape
         n_complete = int(store.complete.sum())
         channels = (
@@ -294,7 +300,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
         print(f"{file}: {len(store)} pairs of {height}x{width} maps{channels}; {n_complete} complete")
         for name, value in store.attrs.items():
             print(f"  {name}: {value}")
-    return 0
+    return 1 if failed else 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:

@@ -29,6 +29,7 @@ def metrics() -> list[Metric]:
     return [
         *lens_suite(k=100, windows=windows),
         *(get_metric("lens_recall_chance", k=100, w=w) for w in (0, *windows)),
+        *(get_metric("lens_precision_chance", k=100, w=w) for w in (0, *windows)),
         *(get_metric("lens_recall_adjusted", k=100, w=w) for w in windows),
     ]
 

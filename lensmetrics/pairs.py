@@ -85,14 +85,14 @@ def as_map(values: npt.ArrayLike, name: str) -> FloatMap:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
-def _is_whole(value: object) -> TypeGuard[int]:
+def is_whole(value: object) -> TypeGuard[int]:
     """Whether the value is an int; numpy's integers count, bool does not."""
     return type(value) is int or isinstance(value, np.integer)
 
 
 def check_k(k: object, n_pixels: int) -> int:
     """Return k as an int, or raise a ValueError that says what is allowed."""
-    if not _is_whole(k) or not 1 <= k <= n_pixels:
+    if not is_whole(k) or not 1 <= k <= n_pixels:
         msg = f"k must be a whole number between 1 and {n_pixels} (the number of pixels), got {k!r}"
         raise ValueError(msg)
     return int(k)
@@ -100,7 +100,7 @@ def check_k(k: object, n_pixels: int) -> int:
 
 def check_w(w: object) -> int:
     """Return w as an int, or raise a ValueError that says what is allowed."""
-    if not _is_whole(w) or w < 0:
+    if not is_whole(w) or w < 0:
         msg = f"w must be a whole number of at least 0 (the half-width of the window in pixels), got {w!r}"
         raise ValueError(msg)
     return int(w)

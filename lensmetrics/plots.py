@@ -4,8 +4,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -297,9 +296,10 @@ def _as_picture(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _show_map(axes: Axes, values: npt.NDArray[Any]) -> None:
     finite = np.isfinite(values)
-    low, high = (values[finite].min(), np.quantile(values[finite], 0.995)) if finite.any() else (0.0, 1.0)
-    with np.errstate(over="ignore"):  # the range of a map can exceed its own type
-        scaled = np.clip((values.astype(np.float64) - low) / ((float(high) - float(low)) or 1), 0, 1)
+    # Divided by the largest first, because the range of a map can exceed its own type.
+    values = values.astype(np.float64) / (np.abs(values[finite]).max(initial=0) or 1)
+    low, high = (values[finite].min(), np.quantile(values[finite], 0.995)) if finite.any() else (0, 1)
+    scaled = np.clip((values - low) / ((high - low) or 1), 0, 1)
     axes.imshow(np.ma.masked_where(~finite, scaled), cmap=_GREYS, vmin=0, vmax=1, interpolation="none")
 
 
@@ -391,6 +391,7 @@ def _overlay_legend(figure: Figure, k: int, w: int, *, finite: bool) -> None:
         Line2D([], [], linestyle="none", marker="o", markersize=5, markerfacecolor="white", markeredgecolor=c)
         for c in (_BLUE, _RED)
     )
+    # The two marks of `missed` lie upon each other, those of the other tuples side by side.
     missed = (Patch(color=_TOP), Line2D([], [], color="black", linestyle="none", marker="x", markersize=5))
     marks: list[tuple[Any, str]] = [
         (Line2D([], [], color=_BLUE, linewidth=1.5), f"S: top {k} of the unperturbed map"),
@@ -405,10 +406,7 @@ def _overlay_legend(figure: Figure, k: int, w: int, *, finite: bool) -> None:
         loc="outside lower center",
         ncols=3,
         fontsize=8,
-        handler_map={
-            tuple: HandlerTuple(ndivide=None),
-            missed: HandlerTuple(),
-        },  # beside, and upon, each other
+        handler_map={tuple: HandlerTuple(ndivide=None), missed: HandlerTuple()},
     )
 
 
@@ -417,16 +415,8 @@ def _label(text: str) -> str:
     printable = "".join(c if c.isprintable() else " " for c in text)
     line = " ".join(printable.split()) or "(empty)"
     short = line if len(line) <= _MAX_LABEL else line[: _MAX_LABEL - 1] + "…"
-    # A legend drops labels that begin with an underscore.
+    # Before matplotlib 3.10 a legend drops labels that begin with an underscore.
     return "\u200b" + short if short.startswith("_") else short
-
-
-@contextmanager
-def _no_font_warnings() -> Iterator[None]:
-    """Keep quiet about letters that the font lacks: in an SVG the browser draws them."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
 
 
 def inline_svg(figure: Figure, *, prefix: str, description: str) -> str:
@@ -448,7 +438,9 @@ def inline_svg(figure: Figure, *, prefix: str, description: str) -> str:
         (``--ink``, ``--rule``, ``--line-0``, ...) that fall back to the figure's own.
     """
     buffer = io.StringIO()
-    with mpl.rc_context(_STYLE), _no_font_warnings():
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # The browser has letters that matplotlib's own font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="svg", dpi=200, transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
     for parent in list(root.iter()):

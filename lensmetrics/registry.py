@@ -4,11 +4,13 @@ import difflib
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from .pairs import MapPair
+import numpy as np
+
+from .pairs import MapPair, is_whole
 
 MetricFunction = Callable[..., float]
 F = TypeVar("F", bound=MetricFunction)
@@ -113,7 +115,7 @@ def list_metrics() -> list[str]:
     return list(entries())
 
 
-def get_metric(name: str, **params: int | float) -> Metric:
+def get_metric(name: str, /, **params: int | float) -> Metric:
     """Return the metric of that name with these parameters, the defaults filled in.
 
     Raises
@@ -137,12 +139,14 @@ def get_metric(name: str, **params: int | float) -> Metric:
             raise ValueError(msg)
     filled: dict[str, int | float] = {}
     for key, parameter in allowed.items():
-        value = params.get(key, parameter.default)
-        if value is inspect.Parameter.empty:
+        optional = parameter.default is None
+        if key in params and not (optional and params[key] is None):
+            filled[key] = _checked(name, key, params[key])
+        elif parameter.default is parameter.empty:
             msg = f"{name} needs {key}: write {entry.signature} with a value for {key}"
             raise ValueError(msg)
-        if value is not None:
-            filled[key] = _checked(name, key, value)
+        elif not optional:
+            filled[key] = parameter.default
     return Metric(name, entry.function, filled)
 
 
@@ -154,6 +158,12 @@ def parse_metric(text: str) -> Metric:
     ValueError
         If the text has another form, or as :func:`get_metric` does.
     """
+    name, params = split_metric(text)
+    return get_metric(name, **params)
+
+
+def split_metric(text: str) -> tuple[str, dict[str, int | float]]:
+    """Return the name and the parameters in the text of a metric, which need not be known here."""
     match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\)\s*)?", text, re.ASCII | re.DOTALL)
     if match is None:
         msg = f"cannot read the metric {text!r}; write a name, or as in lens_recall(k=100, w=1)"
@@ -166,7 +176,7 @@ def parse_metric(text: str) -> Metric:
             msg = f"cannot read {part.strip()!r} in {text!r}; write the parameters as key=value, each once"
             raise ValueError(msg)
         params[key] = _number(value, text)
-    return get_metric(name, **params)
+    return name, params
 
 
 def lens_suite(k: int, windows: Sequence[int] = (1, 2, 3)) -> list[Metric]:
@@ -187,11 +197,10 @@ def lens_suite(k: int, windows: Sequence[int] = (1, 2, 3)) -> list[Metric]:
     return suite + [get_metric(name, k=k, w=w) for w in windows for name in windowed]
 
 
-def as_metrics(metrics: str | Metric | Sequence[str | Metric]) -> list[Metric]:
+def as_metrics(metrics: object) -> list[Metric]:
     """Return a list of different metrics from one or several, given as such or as texts."""
-    if isinstance(metrics, str | Metric):
-        metrics = [metrics]
-    read = [_as_metric(metric) for metric in metrics]
+    several = metrics if isinstance(metrics, Iterable) and not isinstance(metrics, str) else [metrics]
+    read = [_as_metric(metric) for metric in several]
     if not read:
         msg = "no metrics given: name at least one, or take lens_suite(k=...)"
         raise ValueError(msg)
@@ -217,12 +226,16 @@ def _number(value: str, text: str) -> int | float:
     raise ValueError(msg)
 
 
-def _checked(name: str, key: str, value: int | float) -> int | float:
+def _checked(name: str, key: str, value: object) -> int | float:
     """Return the value as a plain number; k, w and pool must be whole and not too small."""
     if key in _SMALLEST:
-        whole = not isinstance(value, bool) and hasattr(value, "__index__")
-        if not whole or value < _SMALLEST[key]:
+        if not is_whole(value) or value < _SMALLEST[key]:
             msg = f"{key} of {name} must be a whole number of at least {_SMALLEST[key]}, got {value!r}"
             raise ValueError(msg)
         return int(value)
-    return value
+    if is_whole(value):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value)
+    msg = f"{key} of {name} must be a number, got {value!r}"
+    raise ValueError(msg)

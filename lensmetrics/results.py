@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import xarray as xr
 
-from .registry import Metric, parse_metric
+from .registry import split_metric
 
 # Attributes that tell the conditions of a study apart.
 CONDITIONS = ("dataset", "model", "training", "explanation", "attack", "eps", "attack_k", "attack_w")
@@ -25,8 +25,13 @@ _CHUNK = 2**22
 
 
 def metric_columns(scores: pd.DataFrame) -> list[str]:
-    """Return the columns that hold scores, in their order."""
-    return [column for column in scores.columns if column not in IDENTITY]
+    """Return the columns that hold scores, in their order: those of floats, but for the identifying ones."""
+    floats = scores.select_dtypes("float").columns
+    return [column for column in floats if column not in IDENTITY]
+
+
+def _identity_columns(scores: pd.DataFrame) -> list[str]:
+    return [column for column in scores.columns if column not in metric_columns(scores)]
 
 
 def check_output(path: str | os.PathLike[str]) -> Path:
@@ -47,7 +52,7 @@ def check_writable(path: Path) -> None:
     if not path.parent.is_dir():
         msg = f"{path} cannot be written: there is no directory {path.parent}; create it"
         raise FileNotFoundError(msg)
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    if not os.access(path.parent, os.W_OK):  # also an existing file is replaced, not written into
         msg = f"{path} cannot be written: permission denied; choose another place"
         raise PermissionError(msg)
 
@@ -78,22 +83,42 @@ def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
         If the file is no table of scores.
     """
     path = Path(path)
+    if not path.exists():
+        msg = f"{path} does not exist"
+        raise FileNotFoundError(msg)
     try:
+        # Nullable types keep whole numbers whole where some are missing.
         if path.name.endswith(_CSV):
-            scores = pd.read_csv(path, float_precision="round_trip")
+            # Only an empty cell is missing: "None" and "NA" may be names.
+            scores = pd.read_csv(
+                path, engine="pyarrow", dtype_backend="numpy_nullable", keep_default_na=False, na_values=[""]
+            )
         else:
-            scores = pd.read_parquet(path)
-    except (pa.ArrowInvalid, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            scores = pd.read_parquet(path, dtype_backend="numpy_nullable")
+    except (pa.ArrowException, ValueError, OSError, EOFError) as error:
         msg = f"{path} cannot be read as a table of scores (.parquet, .csv or .csv.gz): {error}"
         raise ValueError(msg) from error
+    for column in scores.columns:
+        scores[column] = _as_written(column, scores[column], path)
     _check(scores, str(path))
-    for column in ("file", *CONDITIONS):
-        if column in scores:
-            scores[column] = scores[column].astype("category")
-    for column in ("label", "prediction", "prediction_perturbed"):
-        if column in scores:
-            scores[column] = scores[column].astype("Int64")
     return scores
+
+
+def _as_written(name: str, values: "pd.Series[Any]", path: Path) -> "pd.Series[Any]":
+    """Return a column that was read with nullable types with the type that it was written with."""
+    if name in ("file", *CONDITIONS):
+        known = values.astype("category")
+        categories = known.cat.categories
+        plain = {"i": "int64", "f": "float64"}.get(getattr(categories.dtype, "kind", ""), "str")
+        return known.cat.rename_categories(list(pd.Index(categories, dtype=plain)))
+    if name in ("label", "prediction", "prediction_perturbed", "sample"):
+        if not pd.api.types.is_integer_dtype(values.dtype):
+            msg = f"{path}: the column {name!r} must hold whole numbers, it has {values.dtype}"
+            raise ValueError(msg)
+        return values.astype("int64" if name == "sample" else "Int64")
+    if pd.api.types.is_float_dtype(values.dtype) or (name != "status" and values.isna().all()):
+        return values.astype("float64")
+    return values.astype("str") if pd.api.types.is_string_dtype(values.dtype) else values
 
 
 def tidy(scores: pd.DataFrame) -> pd.DataFrame:
@@ -108,8 +133,8 @@ def tidy(scores: pd.DataFrame) -> pd.DataFrame:
     """
     _check(scores, "the table")
     columns = metric_columns(scores)
-    parsed = [_parsed(column) for column in columns]
-    identity = [column for column in scores.columns if column in IDENTITY]
+    parsed = [split_metric(column) for column in columns]
+    identity = _identity_columns(scores)
     rows = np.repeat(np.arange(len(scores)), len(columns))
     long = scores[identity].iloc[rows].reset_index(drop=True)
     long["metric"] = pd.Categorical(
@@ -135,7 +160,8 @@ def to_xarray(scores: pd.DataFrame) -> xr.Dataset:
         ``w``, ...), and ``file`` first where the table has several files. Combinations that were
         not scored are NaN; an optional parameter that was not given (``pool``) is at 0. ``status``
         is a variable too, empty where a file lacks the sample; condition attributes are
-        coordinates, along ``file`` where there are several.
+        coordinates, along ``file`` where there are several. Samples that were never written have
+        no number (-1 in the table) and no place here.
 
     Raises
     ------
@@ -143,6 +169,8 @@ def to_xarray(scores: pd.DataFrame) -> xr.Dataset:
         If a sample stands twice in one file.
     """
     _check(scores, "the table")
+    if "status" in scores:
+        scores = scores[(scores["status"] != "incomplete") | (scores["sample"] >= 0)]
     several = "file" in scores and scores["file"].nunique() > 1
     keys = ["file", "sample"] if several else ["sample"]
     if scores.duplicated(keys).any():
@@ -165,7 +193,7 @@ def to_xarray(scores: pd.DataFrame) -> xr.Dataset:
     variables: dict[str, xr.DataArray] = {}
     by_name: dict[str, list[tuple[str, dict[str, int | float]]]] = {}
     for column in metric_columns(scores):
-        name, params = _parsed(column)
+        name, params = split_metric(column)
         by_name.setdefault(name, []).append((column, params))
     for name, members in by_name.items():
         used = dict.fromkeys(key for _, params in members for key in params)
@@ -222,8 +250,7 @@ def summarize(scores: pd.DataFrame, by: Sequence[str] | None = None, *, seed: in
         by = [c for c in CONDITIONS if c in scores and scores[c].nunique(dropna=False) > 1]
     for column in by:
         if column not in scores or column in metric_columns(scores):
-            known = [c for c in scores.columns if c in IDENTITY]
-            msg = f"cannot summarize by {column!r}: the table has {', '.join(known)}"
+            msg = f"cannot summarize by {column!r}: the table has {', '.join(_identity_columns(scores))}"
             raise ValueError(msg)
     tokens = sorted({token for status in scores.get("status", []) for token in status.split(";")} - {"ok"})
     groups: Any = [((), scores)]
@@ -237,7 +264,7 @@ def summarize(scores: pd.DataFrame, by: Sequence[str] | None = None, *, seed: in
         for token in tokens:
             table[f"n_{token}"] = sum(token in status.split(";") for status in group["status"])
         tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables or [_summary(scores, seed)[:0]], ignore_index=True)
 
 
 def _summary(group: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -299,11 +326,6 @@ def _bootstrap(
         # A resample may miss every sample with a defined score; it has no mean.
         low[enough], high[enough] = np.nanquantile(means[:, enough], [0.025, 0.975], axis=0)
     return low, high
-
-
-def _parsed(column: str) -> tuple[str, dict[str, int | float]]:
-    metric: Metric = parse_metric(column)
-    return metric.name, metric.params
 
 
 def _check(scores: pd.DataFrame, what: str) -> None:

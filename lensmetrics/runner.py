@@ -280,11 +280,14 @@ def _file_columns(stores: Sequence[PairStore]) -> pd.DataFrame:
 
 
 def _categorical(values: Sequence[Any], lengths: Sequence[int]) -> pd.Categorical:
-    """Repeat each value as often as its length says; None is a missing value."""
-    by_file = pd.Categorical(
-        [value if np.isscalar(value) or value is None else str(value) for value in values]
-    )
-    return by_file.take(np.repeat(np.arange(len(values)), lengths))
+    """Repeat each value as often as its length says; None is a missing value.
+
+    Numbers stay numbers where all values are: a column of a table has one kind of value.
+    """
+    if not all(value is None or isinstance(value, int | float) for value in values):
+        values = [None if value is None else str(value) for value in values]
+    categories = sorted({value for value in values if not pd.isna(value)})
+    return pd.Categorical(values, categories=categories).take(np.repeat(np.arange(len(values)), lengths))
 
 
 def _sample_columns(stores: Sequence[PairStore]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .registry import parse_metric
+from .registry import split_metric
 from .results import CONDITIONS
 
 # What each status means for the scores, in one sentence.
@@ -28,7 +28,7 @@ _QUALIFIERS = {"div": "diverse", "published": "as published"}
 
 
 class Column(NamedTuple):
-    """A column of scores, taken apart; one of an unknown metric has no parameters."""
+    """A column of scores, taken apart."""
 
     text: str
     name: str
@@ -41,12 +41,15 @@ class Column(NamedTuple):
 
 
 def condition_text(name: str, value: Any) -> str:
-    """Return the value of a condition attribute for people: eps as x/255 where it is a multiple of that."""
+    """Return the value of a condition attribute for people.
+
+    An eps that is no short decimal but a multiple of 1/255 is written as such.
+    """
     if pd.isna(value):
         return "not given"
     if name == "eps" and isinstance(value, int | float | np.number):
         steps = float(value) * 255
-        if math.isfinite(steps) and abs(steps - round(steps)) < 1e-5:
+        if math.isfinite(steps) and abs(steps - round(steps)) < 1e-5 and round(float(value), 2) != value:
             return f"{round(steps)}/255"
     if isinstance(value, float | np.floating):
         return f"{value:g}"
@@ -94,8 +97,4 @@ def number_text(value: float) -> str:
 
 def parse_column(text: str) -> Column:
     """Take the name of a column of scores apart."""
-    try:
-        metric = parse_metric(text)
-    except ValueError:  # registered in another process
-        return Column(text, text, {})
-    return Column(text, metric.name, metric.params)
+    return Column(text, *split_metric(text))

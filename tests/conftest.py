@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis profiles, a display-free matplotlib, and the marker ``large``."""
+"""What all tests share: hypothesis profiles, a display-free matplotlib, and runs without compilation."""
 
 import os
 
@@ -7,9 +7,14 @@ from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+IS_COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+
 # The first example of a test may compile, so no example has a deadline.
 settings.register_profile(
-    "local", deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow]
+    "local",
+    deadline=None,
+    max_examples=150 if IS_COMPILED else 30,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
@@ -17,10 +22,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "large: maps of many thousand pixels; skipped without compilation")
+    if not IS_COMPILED:
+        # Unsigned integers wrap around in compiled kernels, where it is meant; NumPy's scalars warn of it.
+        config.addinivalue_line("filterwarnings", "ignore:overflow encountered in scalar:RuntimeWarning")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0":
+    if IS_COMPILED:
         return
     skip = pytest.mark.skip(reason="uncompiled loops over large maps take minutes")
     for item in items:

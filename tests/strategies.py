@@ -7,6 +7,7 @@ import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
 import numpy as np
 import numpy.typing as npt
+import pytest
 from reference import parameters
 
 Map = npt.NDArray[Any]
@@ -16,6 +17,8 @@ Which = Literal["unperturbed", "perturbed"]
 WHICH: tuple[Which, Which] = ("unperturbed", "perturbed")
 
 DType = np.dtype[Any]
+
+LARGE = 6000  # pixels; above it an uncompiled loop takes seconds
 
 DTYPES: tuple[DType, ...] = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -33,6 +36,19 @@ class Case:
     def arguments(self, name: str) -> dict[str, int]:
         """The parameters that one metric takes."""
         return {parameter: getattr(self, parameter) for parameter in parameters(name)}
+
+
+def each_shape(*some: Shape) -> pytest.MarkDecorator:
+    """Run a test once per shape; the large ones are marked so."""
+    return pytest.mark.parametrize(
+        "shape",
+        [
+            pytest.param(
+                shape, id=f"{shape[0]}x{shape[1]}", marks=[pytest.mark.large] * (shape[0] * shape[1] > LARGE)
+            )
+            for shape in some
+        ],
+    )
 
 
 def shapes() -> st.SearchStrategy[Shape]:

@@ -344,6 +344,7 @@ def test_attribute_needs_name_and_value(run: Run, word: str) -> None:
 # demo, report
 
 
+@pytest.mark.large
 def test_demo_replaces_nothing_but_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("out").mkdir()
     status, out, err = run("demo", "-o", "out")
@@ -395,7 +396,9 @@ def test_process_is_silent_without_a_terminal(tmp_path: Path) -> None:
     done = subprocess.run([*PYTHON, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "kendall" in done.stdout
-    done = subprocess.run([*PYTHON, "inspect", "none.h5"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*PYTHON, "inspect", "none.h5"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "lensmetrics: none.h5 does not exist\n"
 

@@ -12,7 +12,7 @@ import reference
 import scipy.ndimage
 import scipy.stats
 from hypothesis import given
-from strategies import DTYPES, WHICH, Case, DType, Which, cases
+from strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
 
 import lensmetrics as lm
 
@@ -25,7 +25,7 @@ def test_rank_correlations_equal_their_twins(case: Case) -> None:
     for name in ("spearman", "kendall"):
         expected = reference.CORRELATION[name](case.unperturbed, case.perturbed)
         value = getattr(lm, name)(lm.MapPair(case.unperturbed, case.perturbed))
-        assert type(value) is float, name
+        assert isinstance(value, float), name
         assert value == pytest.approx(expected, rel=1e-12, abs=1e-12, nan_ok=True), name
 
 
@@ -35,7 +35,7 @@ def test_correlations_equal_their_twins(case: Case) -> None:
     for name, twin in reference.CORRELATION.items():
         expected = twin(case.unperturbed, case.perturbed, **case.arguments(name))
         value = getattr(lm, name)(lm.MapPair(case.unperturbed, case.perturbed), **case.arguments(name))
-        assert type(value) is float, name
+        assert isinstance(value, float), name
         assert value == pytest.approx(expected, rel=1e-10, abs=1e-10, nan_ok=True), name
 
 
@@ -74,13 +74,11 @@ def pairs_of_maps(shape: tuple[int, int]) -> dict[str, tuple[Map, Map]]:
 
 
 KINDS = list(pairs_of_maps((5, 5)))
-SIZES = [(5, 9), (28, 28), (1, 300), (128, 128), (227, 227), (300, 300), (384, 384)]
 
 
-@pytest.mark.large
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", SIZES)
+@each_shape((5, 9), (28, 28), (1, 300), (128, 128), (227, 227), (300, 300), (384, 384))
 def test_agrees_with_scipy(shape: tuple[int, int], kind: str, dtype: DType) -> None:
     u, p = (a.astype(dtype) for a in pairs_of_maps(shape)[kind])
     pair = lm.MapPair(u, p)
@@ -90,8 +88,7 @@ def test_agrees_with_scipy(shape: tuple[int, int], kind: str, dtype: DType) -> N
     assert lm.pearson(pair) == pytest.approx(scipy.stats.pearsonr(x, y).statistic, rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.large
-@pytest.mark.parametrize("shape", [(28, 28), (30, 200), (227, 227), (300, 300)])
+@each_shape((28, 28), (30, 200), (227, 227), (300, 300))
 def test_smoothed_rank_correlation_agrees_with_scipy(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(shape)
     u = tied(rng, shape)

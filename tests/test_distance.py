@@ -12,7 +12,7 @@ import reference
 import scipy.ndimage
 from hypothesis import given, settings
 from skimage import metrics
-from strategies import DTYPES, Case, DType, cases
+from strategies import DTYPES, Case, DType, cases, each_shape
 
 import lensmetrics as lm
 
@@ -24,7 +24,7 @@ def test_distances_equal_their_twins(case: Case) -> None:
     for name, twin in reference.DISTANCE.items():
         expected = twin(case.unperturbed, case.perturbed)
         value = getattr(lm, name)(lm.MapPair(case.unperturbed, case.perturbed))
-        assert type(value) is float, name
+        assert isinstance(value, float), name
         assert value == pytest.approx(expected, rel=1e-10, abs=1e-10, nan_ok=True), name
 
 
@@ -58,9 +58,8 @@ def joint_range(u: Map, p: Map) -> float:
     return float(max(u.max(), p.max()) - min(u.min(), p.min()))
 
 
-@pytest.mark.large
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("shape", [(7, 7), (7, 30), (28, 28), (128, 100), (227, 227), (300, 300)])
+@each_shape((7, 7), (7, 30), (28, 28), (128, 100), (227, 227), (300, 300))
 @pytest.mark.parametrize("offset", [0.0, 10.0])
 def test_agrees_with_outside_oracles(shape: tuple[int, int], offset: float, dtype: DType) -> None:
     rng = np.random.default_rng(shape)

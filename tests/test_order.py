@@ -13,7 +13,7 @@ import pytest
 import reference
 import scipy.stats
 from hypothesis import given
-from strategies import DTYPES, WHICH, Case, DType, Which, cases
+from strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
 
 import lensmetrics as lm
 
@@ -101,22 +101,11 @@ BUILDERS: dict[str, Builder] = {
     "ends of the number line": lambda rng, n: rng.choice([3.4e38, -3.4e38, 1e-38, -1e-38, 0.0], n),
     "squares": lambda rng, n: rng.normal(size=n) ** 8,
 }
-SHAPES = [
-    (1, 1),
-    (1, 2),
-    (3, 1),
-    (28, 28),
-    (1, 5000),
-    (227, 227),
-    (256, 256),
-    (384, 384),
-]
 
 
-@pytest.mark.large
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("kind", BUILDERS)
-@pytest.mark.parametrize("shape", SHAPES)
+@each_shape((1, 1), (1, 2), (3, 1), (28, 28), (1, 5000), (227, 227), (256, 256), (384, 384))
 def test_order_is_numpys_stable_order(shape: tuple[int, int], kind: str, dtype: DType) -> None:
     rng = np.random.default_rng(shape)
     n = shape[0] * shape[1]
@@ -132,8 +121,7 @@ def test_order_is_numpys_stable_order(shape: tuple[int, int], kind: str, dtype: 
         assert set(np.flatnonzero(pair.top_k(which, k))) == set(order[:k])
 
 
-@pytest.mark.large
-@pytest.mark.parametrize("shape", [(255, 257), (256, 256), (1, 65537), (3, 30000)])
+@each_shape((255, 257), (256, 256), (1, 65537), (3, 30000))
 def test_sizes_around_16_bits(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(shape)
     for a in (rng.normal(size=shape), rng.normal(size=shape).astype(np.float32), np.ones(shape)):
@@ -142,7 +130,7 @@ def test_sizes_around_16_bits(shape: tuple[int, int]) -> None:
         np.testing.assert_array_equal(pair.order("perturbed"), np.argsort(a.ravel(), kind="stable"))
 
 
-@pytest.mark.parametrize("shape", [(4, 5), (28, 28), (300, 300)])
+@each_shape((4, 5), (28, 28), (300, 300))
 def test_float64_maps_are_ordered_below_float32_precision(shape: tuple[int, int]) -> None:
     n = shape[0] * shape[1]
     steps = np.random.default_rng(1).permutation(n)

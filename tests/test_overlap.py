@@ -12,7 +12,7 @@ import pytest
 import reference
 import scipy.ndimage
 from hypothesis import given, settings
-from strategies import DTYPES, WHICH, Case, DType, Which, cases
+from strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
 
 import lensmetrics as lm
 
@@ -39,7 +39,7 @@ def test_metrics_equal_their_twins(case: Case) -> None:
     for name, twin in reference.OVERLAP.items():
         expected = twin(case.unperturbed, case.perturbed, **case.arguments(name))
         value = getattr(lm, name)(lm.MapPair(case.unperturbed, case.perturbed), **case.arguments(name))
-        assert type(value) is float, name
+        assert isinstance(value, float), name
         if name.endswith("_adjusted"):
             assert value == pytest.approx(expected, rel=1e-12, abs=1e-12, nan_ok=True), name
         else:
@@ -194,7 +194,7 @@ def test_a_window_beyond_the_map_covers_it() -> None:
 
 # --- outside oracles --------------------------------------------------------------------------------------
 
-SHAPES = [(28, 28), (1, 200), (65, 7), (128, 64), (227, 227), (300, 300), (384, 384)]
+on_every_shape = each_shape((28, 28), (1, 200), (65, 7), (128, 64), (227, 227), (300, 300), (384, 384))
 
 
 def tied_map(rng: np.random.Generator, shape: tuple[int, int]) -> Map:
@@ -204,9 +204,8 @@ def tied_map(rng: np.random.Generator, shape: tuple[int, int]) -> Map:
     return a
 
 
-@pytest.mark.large
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("shape", SHAPES)
+@on_every_shape
 def test_neighbourhoods_equal_scipys_dilation(shape: tuple[int, int], dtype: DType) -> None:
     rng = np.random.default_rng(shape)
     for a in (rng.normal(size=shape).astype(dtype), tied_map(rng, shape).astype(dtype)):
@@ -239,8 +238,36 @@ def greedy_diverse(a: Map, k: int, w: int) -> list[int]:
     return found
 
 
-@pytest.mark.large
-@pytest.mark.parametrize("shape", SHAPES)
+@st.composite
+def wide_cases(draw: st.DrawFn) -> tuple[Map, int, int]:
+    """A map of up to 150 pixels a side, k and w: rows end at, before and behind multiples of 64 pixels."""
+    side = st.sampled_from([1, 2, 20, 31, 32, 33, 63, 64, 65, 127, 128, 129, 150])
+    shape = draw(side), draw(side)
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    a = tied_map(rng, shape) if draw(st.booleans()) else rng.random(shape)
+    k = draw(st.integers(1, min(a.size, 30)))
+    w = draw(st.integers(0, 3) | st.sampled_from([30, 31, 32, 33, 62, 63, 64, 65, 127, 128, 129, 149, 150]))
+    return a, k, w
+
+
+@given(case=wide_cases())
+def test_sets_on_rows_of_any_length(case: tuple[Map, int, int]) -> None:
+    a, k, w = case
+    pair = lm.MapPair(a, a[::-1, ::-1])
+    near = np.zeros(a.shape, dtype=bool)
+    for index in pair.order("unperturbed")[:k]:
+        row, column = divmod(int(index), a.shape[1])
+        near[max(row - w, 0) : row + w + 1, max(column - w, 0) : column + w + 1] = True
+    np.testing.assert_array_equal(pair.neighbourhood("unperturbed", k, w), near)
+    others = pair.top_k("perturbed", k)
+    assert lm.lens_recall(pair, k=k, w=w) == (near & others).sum() / k
+    assert lm.lens_recall_chance(pair, k=k, w=w) == near.sum() / near.size
+    s, t = greedy_diverse(a, k, w), greedy_diverse(a[::-1, ::-1], k, w)
+    assert pair.diverse_top_k("unperturbed", k, w).tolist() == s
+    assert lm.topk_div_intersection(pair, k=k, w=w) == len(set(s) & set(t)) / max(len(s), len(t))
+
+
+@on_every_shape
 def test_diverse_sets_of_large_maps(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(shape)
     a, b = rng.normal(size=shape).astype(np.float32), tied_map(rng, shape)

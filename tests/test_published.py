@@ -66,7 +66,7 @@ def test_variants_equal_their_twins(case: Case) -> None:
         expected = twin(case.unperturbed, case.perturbed, **case.arguments(name))
         pair = lm.MapPair(case.unperturbed, case.perturbed)
         value = getattr(lm, name)(pair, **case.arguments(name))
-        assert type(value) is float, name
+        assert isinstance(value, float), name
         assert value == expected or (math.isnan(value) and math.isnan(expected)), name
         assert ("pool_exhausted" in pair.status.split(";")) == math.isnan(expected), name
 

@@ -136,7 +136,10 @@ def test_failed_writing_leaves_the_old_table(
 
 def test_older_table_is_replaced(tmp_path: Path, scores: pd.DataFrame) -> None:
     lm.write_scores(scores, tmp_path / "a.parquet")
-    lm.write_scores(scores.head(2), tmp_path / "a.parquet")
+    before = (tmp_path / "a.parquet").read_bytes()
+    with (tmp_path / "a.parquet").open("rb") as reader:
+        lm.write_scores(scores.head(2), tmp_path / "a.parquet")
+        assert reader.read() == before  # whoever is reading the old one sees none of the new
     assert len(lm.read_scores(tmp_path / "a.parquet")) == 2
 
 
@@ -385,6 +388,12 @@ def test_summary_of_little() -> None:
     assert len(lm.summarize(make_scores([]), by="sample")) == 0
 
 
+def test_each_token_of_a_status_is_counted() -> None:
+    found = lm.summarize(make_scores([1, 2, 3], status=["constant_map;tied_cut", "ok", "tied_cut"])).iloc[0]
+    assert (found["n_tied_cut"], found["n_constant_map"]) == (2, 1)
+    assert "n_ok" not in found
+
+
 def test_status_is_optional() -> None:
     table = make_scores([1, 2, 3])
     pd.testing.assert_frame_equal(lm.summarize(table.drop(columns="status")), lm.summarize(table))
@@ -472,7 +481,10 @@ def test_interval_is_seeded_and_does_not_depend_on_the_order_of_rows(scores: pd.
     first = lm.summarize(table)
     pd.testing.assert_frame_equal(lm.summarize(table), first, check_exact=True)
     pd.testing.assert_frame_equal(lm.summarize(table, seed=0), first, check_exact=True)
-    assert lm.summarize(table, seed=1)["ci_low"][0] != first["ci_low"][0]
+    ends = [lm.summarize(table, seed=seed)["ci_low"][0] for seed in range(12)]
+    assert len(set(ends)) > 1
+    # That seeds matter little is what many resamples are for.
+    assert np.std(ends) < 0.035 * (first["ci_high"][0] - first["ci_low"][0])
     pd.testing.assert_frame_equal(lm.summarize(table.sample(frac=1, random_state=3)), first)
     shifted = lm.summarize(make_scores(values + 5)).iloc[0]
     np.testing.assert_allclose(shifted["ci_low"] - 5, first["ci_low"][0], rtol=1e-12)
@@ -486,7 +498,7 @@ def test_interval_is_seeded_and_does_not_depend_on_the_order_of_rows(scores: pd.
 def test_interval_covers_the_mean_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
     covered = 0
-    for seed in range(200):
+    for seed in range(100):
         found = lm.summarize(make_scores(rng.normal(size=40)), seed=seed).iloc[0]
         covered += found["ci_low"] <= 0 <= found["ci_high"]
-    assert 0.89 * 200 <= covered <= 199
+    assert 86 <= covered <= 99

@@ -103,18 +103,20 @@ class ReverseExecutor(Executor):
                 future.set_exception(error)
 
 
-class OneTaskExecutor(Executor):
-    """Runs its first task at once and none of the others."""
+class UntilItFails(Executor):
+    """Runs every task at once, until one fails; later ones wait for ever."""
 
     def __init__(self) -> None:
         self.futures: list[Future[Any]] = []
+        self.failed = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        if not self.futures:
+        if not self.failed:
             try:
                 future.set_result(fn(*args, **kwargs))
             except Exception as error:
+                self.failed = True
                 future.set_exception(error)
         self.futures.append(future)
         return future
@@ -305,9 +307,9 @@ def test_table_of_a_study(study: list[Path]) -> None:
         "eps": [0.1, 8 / 255, None, 0.1],
         "attack_k": [9, 9, None, 9],
     }
-    for name, values in conditions.items():
+    for name, by_file in conditions.items():
         assert isinstance(scores[name].dtype, pd.CategoricalDtype)
-        repeated = [value for value, n in zip(values, lengths, strict=True) for _ in range(n)]
+        repeated = [value for value, n in zip(by_file, lengths, strict=True) for _ in range(n)]
         assert scores[name].astype(object).where(scores[name].notna(), None).tolist() == repeated
     assert scores["eps"].cat.categories.dtype == np.float64
 
@@ -455,7 +457,7 @@ def test_metrics_are_checked_before_files_are_opened(metrics: Any) -> None:
 def test_metric_that_does_not_fit_is_found_before_scoring(tmp_path: Path) -> None:
     write_file(tmp_path / "large.h5", 2, (9, 9))
     write_file(tmp_path / "small.h5", 2, (3, 4))
-    executor = OneTaskExecutor()
+    executor = UntilItFails()
     with pytest.raises(ValueError, match=r"between 1 and 12 .*, got 20") as caught:
         lm.evaluate(
             [tmp_path / "large.h5", tmp_path / "small.h5"],
@@ -505,7 +507,10 @@ def test_users_metric_runs_in_spawned_processes(
     assert scores[str(metric)].tolist() == maps.max(axis=(1, 2)).astype(float).tolist()
 
 
-def test_error_in_a_worker_keeps_its_place(tmp_path: Path, user_metric: str, process_pool: Executor) -> None:
+def test_error_in_a_worker_keeps_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user_metric: str, process_pool: Executor
+) -> None:
+    monkeypatch.setattr(runner, "_BLOCK_PIXELS", 1)
     paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
     write_file(paths[0], 3)
     with lm.PairWriter(paths[1], n_samples=3, shape=(6, 7), attrs={}) as writer:
@@ -525,7 +530,7 @@ def test_error_cancels_what_has_not_begun(
 ) -> None:
     write_file(tmp_path / "a.h5", 6)
     monkeypatch.setattr(runner, "_TASK_PIXELS", 1)
-    executor = OneTaskExecutor()
+    executor = UntilItFails()
     with pytest.raises(RuntimeError, match="the user's own metric failed"):
         lm.evaluate(tmp_path / "a.h5", f"{user_metric}(level=0)", executor=executor)
     assert [future.cancelled() for future in executor.futures] == [False] + [True] * 5
