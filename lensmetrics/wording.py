@@ -96,5 +96,8 @@ def number_text(value: float) -> str:
 
 
 def parse_column(text: str) -> Column:
-    """Take the name of a column of scores apart."""
-    return Column(text, *split_metric(text))
+    """Take the name of a column of scores apart; one that is no text of a metric has no parameters."""
+    try:
+        return Column(text, *split_metric(text))
+    except ValueError:
+        return Column(text, text, {})

@@ -623,7 +623,8 @@ def test_svg_takes_its_colours_from_the_page() -> None:
         (math.inf, "inf"),
         (math.nan, "not given"),
         ("8/255", "8/255"),
-        (1, "255/255"),
+        (0.2, "0.2"),
+        (1, "1"),
     ],
 )
 def test_eps_is_shown_in_steps_of_255(value: object, text: str) -> None:
