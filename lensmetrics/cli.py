@@ -228,8 +228,10 @@ def _report_failures(scores: "pd.DataFrame") -> int:
     """Say which samples could not be read; return the exit status."""
     failed = scores[scores["status"].isin(_FAILED)]
     for (file, status), rows in failed.groupby(["file", "status"], observed=True):
-        shown = ", ".join(map(str, rows["sample"].tolist()[:10])) + (", ..." if len(rows) > 10 else "")
-        print(f"lensmetrics: {file}: {len(rows)} samples not scored ({status}): {shown}", file=sys.stderr)
+        # Samples that were never written have no number.
+        known = [str(sample) for sample in rows["sample"] if sample >= 0]
+        shown = ": " + ", ".join(known[:10]) + (", ..." if len(known) > 10 else "") if known else ""
+        print(f"lensmetrics: {file}: {len(rows)} samples not scored ({status}){shown}", file=sys.stderr)
     return 1 if len(failed) else 0
 
 
@@ -247,9 +249,15 @@ def _summarize(arguments: argparse.Namespace) -> int:
 
 def _print_summary(table: "pd.DataFrame") -> None:
     """Print a summary with three decimals, and below it how many samples of each group have which status."""
+    import pandas as pd
+
+    from .wording import condition_text
+
+    table = table.reset_index(drop=True)
     columns = list(table.columns)
     by = columns[: columns.index("metric")]
-    shown = table[[*by, "metric"]].astype(str)
+    shown = pd.DataFrame({c: [condition_text(c, value) for value in table[c]] for c in by})
+    shown["metric"] = table["metric"].to_numpy()
     shown["mean"] = table["mean"].map("{:.3f}".format)
     shown["95 % interval"] = [
         f"[{low:.3f}, {high:.3f}]" for low, high in zip(table["ci_low"], table["ci_high"], strict=True)
@@ -263,7 +271,9 @@ def _print_summary(table: "pd.DataFrame") -> None:
         print(
             "\nSamples by status, for at least one of the metrics scored (see the README for what it means):"
         )
-        print(counts.astype(str).set_index(by).to_string() if by else counts.to_string(index=False))
+        for column in by:
+            counts[column] = [condition_text(column, value) for value in counts[column]]
+        print(counts.set_index(by).to_string() if by else counts.to_string(index=False))
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -315,7 +325,8 @@ def _verify(arguments: argparse.Namespace) -> int:
             failed = True
             continue
         for position, sample, problem in problems:
-            print(f"{file}: sample {sample} at position {position}: {problem}")
+            named = f"sample {sample} at position" if sample >= 0 else "position"
+            print(f"{file}: {named} {position}: {problem}")
         if not problems:
             print(f"{file}: good")
         failed = failed or bool(problems)

@@ -19,9 +19,10 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from .columns import IDENTITY
 from .pairs import MapPair, Which
-from .results import IDENTITY, metric_columns, summarize
-from .wording import distinguishing, labelled, metric_title, parse_column
+from .results import distinguishing, metric_columns, summarize
+from .wording import labelled, metric_title, parse_column
 
 # The colours of Okabe and Ito, which stay apart for colour-blind readers; lines also differ by marker.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -129,8 +130,8 @@ def lens_curves(scores: pd.DataFrame, *, k: int, metric: str = "lens_recall") ->
         msg = f"the table has no column {metric}(k={k},w=...); score that metric first"
         raise ValueError(msg)
     used = dict.fromkeys([*columns.score.values(), *columns.chance.values()])
-    summary = summarize(scores[[c for c in scores if c in IDENTITY or c in used]], by=distinguishing(scores))
     panels, lines = panels_and_lines(scores)
+    summary = summarize(scores[[c for c in scores if c in IDENTITY or c in used]], by=[*panels, *lines])
     levels = _levels(scores[lines[0]]) if lines else [None]
     grouped: list[tuple[Any, pd.DataFrame]] = [((), summary)]
     if panels:
@@ -154,7 +155,7 @@ def lens_curves(scores: pd.DataFrame, *, k: int, metric: str = "lens_recall") ->
 
 def panels_and_lines(scores: pd.DataFrame) -> tuple[list[str], list[str]]:
     """Return the conditions that tell panels of a figure apart, and the one that tells lines apart."""
-    found = distinguishing(scores)
+    found = sorted(distinguishing(scores), key="training".__eq__)
     return found[:-1], found[-1:]
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from .columns import IDENTITY
 from .pairs import MapPair, is_whole
 
 MetricFunction = Callable[..., float]
@@ -95,13 +96,33 @@ def register(*, bounds: tuple[float, float], best: float | None) -> Callable[[F]
     decorator
         For a function that takes a MapPair and, as keywords only, its parameters, and returns a
         float: NaN where ``pair.finite`` is false.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken, by another metric or by a column of the table of scores, or if a
+        parameter other than the pair is not keyword-only.
     """
 
     def add(function: F) -> F:
-        _entries[function.__name__] = Entry(function, bounds, best)
+        name = function.__name__
+        taken = entries().get(name)
+        if name in IDENTITY or (taken is not None and _origin(taken.function) != _origin(function)):
+            msg = f"a metric cannot be named {name!r}: a column of scores or another metric has that name"
+            raise ValueError(msg)
+        entry = Entry(function, bounds, best)
+        if len(inspect.signature(function).parameters) != 1 + len(entry.parameters):
+            msg = f"the parameters of the metric {name} must be keyword-only: write {name}(pair, *, ...)"
+            raise ValueError(msg)
+        _entries[name] = entry
         return function
 
     return add
+
+
+def _origin(function: MetricFunction) -> tuple[str, str]:
+    """Where a function is defined; defining it there again replaces it."""
+    return function.__module__, function.__qualname__
 
 
 def entries() -> dict[str, Entry]:

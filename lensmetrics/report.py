@@ -13,16 +13,16 @@ import jinja2
 import pandas as pd
 
 from . import __version__
+from .columns import CONDITIONS
 from .examples import draw_examples
 from .plots import Curve, Shown, curve, inline_svg, lens_curves, panels_and_lines
 from .registry import entries
-from .results import CONDITIONS, check_writable, metric_columns, summarize
+from .results import check_writable, distinguishing, metric_columns, summarize
 from .store import PairStore
 from .wording import (
     STATUS,
     Column,
     condition_text,
-    distinguishing,
     labelled,
     metric_title,
     number_text,
@@ -90,7 +90,7 @@ def write_report(scores: pd.DataFrame, out: Path, *, stores: Sequence[PairStore]
 
 
 def _page(scores: pd.DataFrame, stores: Sequence[PairStore]) -> str:
-    by = distinguishing(scores)
+    by = sorted(distinguishing(scores), key="training".__eq__)
     summary = summarize(scores, by=by)
     columns = [parse_column(text) for text in metric_columns(scores)]
     groups = [summary.iloc[i : i + len(columns)] for i in range(0, len(summary), len(columns))]

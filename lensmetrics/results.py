@@ -1,5 +1,7 @@
 """The table of scores: on disk, in long form, as xarray, and summarized."""
 
+import contextlib
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,16 +11,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv
 import xarray as xr
 
+from .columns import CONDITIONS, IDENTITY
 from .registry import split_metric
 
-# Attributes that tell the conditions of a study apart.
-CONDITIONS = ("dataset", "model", "training", "explanation", "attack", "eps", "attack_k", "attack_w")
-# Columns of a table of scores that are not metrics.
-IDENTITY = ("file", *CONDITIONS, "sample", "label", "prediction", "prediction_perturbed", "status")
-
 _CSV = (".csv", ".csv.gz")
+# Nullable types keep whole numbers whole where some are missing.
+_NULLABLE = {
+    pa.int64(): pd.Int64Dtype(),
+    pa.float64(): pd.Float64Dtype(),
+    pa.string(): pd.StringDtype(),
+    pa.null(): pd.Float64Dtype(),
+}
+
 _N_RESAMPLES = 2000
 # Weights of resamples are drawn in chunks of about this many numbers.
 _CHUNK = 2**22
@@ -87,12 +94,14 @@ def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
         msg = f"{path} does not exist"
         raise FileNotFoundError(msg)
     try:
-        # Nullable types keep whole numbers whole where some are missing.
         if path.name.endswith(_CSV):
-            # Only an empty cell is missing: "None" and "NA" may be names.
-            scores = pd.read_csv(
-                path, engine="pyarrow", dtype_backend="numpy_nullable", keep_default_na=False, na_values=[""]
+            # Texts are not guessed to be something else, and only an empty cell is missing.
+            texts = dict.fromkeys(("file", *CONDITIONS, "status"), pa.string())
+            options = pyarrow.csv.ConvertOptions(
+                column_types=texts, null_values=[""], strings_can_be_null=True
             )
+            table = pyarrow.csv.read_csv(path, convert_options=options)
+            scores: pd.DataFrame = table.to_pandas(types_mapper=_NULLABLE.get)
         else:
             scores = pd.read_parquet(path, dtype_backend="numpy_nullable")
     except (pa.ArrowException, ValueError, OSError, EOFError) as error:
@@ -108,9 +117,15 @@ def _as_written(name: str, values: "pd.Series[Any]", path: Path) -> "pd.Series[A
     """Return a column that was read with nullable types with the type that it was written with."""
     if name in ("file", *CONDITIONS):
         known = values.astype("category")
-        categories = known.cat.categories
-        plain = {"i": "int64", "f": "float64"}.get(getattr(categories.dtype, "kind", ""), "str")
-        return known.cat.rename_categories(list(pd.Index(categories, dtype=plain)))
+        texts = [str(value) for value in known.cat.categories]
+        if name == "file":
+            return known.cat.rename_categories(texts)
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                numbers = [kind(text) for text in texts]
+                if not any(math.isnan(number) for number in numbers):
+                    return known.cat.rename_categories(numbers)
+        return known.cat.rename_categories(texts)
     if name in ("label", "prediction", "prediction_perturbed", "sample"):
         if not pd.api.types.is_integer_dtype(values.dtype):
             msg = f"{path}: the column {name!r} must hold whole numbers, it has {values.dtype}"
@@ -223,8 +238,9 @@ def summarize(scores: pd.DataFrame, by: Sequence[str] | None = None, *, seed: in
         A table of scores.
     by
         Columns whose values tell the groups apart, such as ``["training", "attack"]``; the
-        default is every condition attribute that has more than one value. Rows in which such a
-        value is missing are a group of their own.
+        default is every condition attribute that has more than one value, but for ``attack_k``
+        and ``attack_w`` where the others decide them. Rows in which such a value is missing are a
+        group of their own.
     seed
         Seed of the bootstrap.
 
@@ -247,12 +263,13 @@ def summarize(scores: pd.DataFrame, by: Sequence[str] | None = None, *, seed: in
     if isinstance(by, str):
         by = [by]
     if by is None:
-        by = [c for c in CONDITIONS if c in scores and scores[c].nunique(dropna=False) > 1]
+        by = distinguishing(scores)
     for column in by:
         if column not in scores or column in metric_columns(scores):
             msg = f"cannot summarize by {column!r}: the table has {', '.join(_identity_columns(scores))}"
             raise ValueError(msg)
-    tokens = sorted({token for status in scores.get("status", []) for token in status.split(";")} - {"ok"})
+    statuses = [str(status).split(";") for status in scores.get("status", pd.Series(dtype=str)).dropna()]
+    tokens = sorted({token for status in statuses for token in status} - {"ok"})
     groups: Any = [((), scores)]
     if by:
         groups = scores.groupby(list(by), sort=True, observed=True, dropna=False)
@@ -262,9 +279,23 @@ def summarize(scores: pd.DataFrame, by: Sequence[str] | None = None, *, seed: in
         for i, (column, value) in enumerate(zip(by, key, strict=True)):
             table.insert(i, column, value)
         for token in tokens:
-            table[f"n_{token}"] = sum(token in status.split(";") for status in group["status"])
+            table[f"n_{token}"] = sum(token in str(status).split(";") for status in group["status"])
         tables.append(table)
     return pd.concat(tables or [_summary(scores, seed)[:0]], ignore_index=True)
+
+
+def distinguishing(scores: pd.DataFrame) -> list[str]:
+    """Return the condition columns that tell the conditions in the table apart.
+
+    ``attack_k`` and ``attack_w`` are left out where the other columns already say what they are.
+    """
+    found = [c for c in CONDITIONS if c in scores and scores[c].nunique(dropna=False) > 1]
+    for name in ("attack_k", "attack_w"):
+        rest = [c for c in found if c != name]
+        if name in found and rest:
+            n_rest, n_found = (len(scores[columns].drop_duplicates()) for columns in (rest, found))
+            found = rest if n_rest == n_found else found
+    return found
 
 
 def _summary(group: pd.DataFrame, seed: int) -> pd.DataFrame:

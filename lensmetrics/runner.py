@@ -13,9 +13,9 @@ import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
+from .columns import CONDITIONS
 from .pairs import MapPair
 from .registry import Metric, as_metrics
-from .results import CONDITIONS
 from .store import FormatError, PairStore
 
 Metrics = str | Metric | Sequence[str | Metric]
@@ -111,7 +111,9 @@ def evaluate(
         condition attributes that the files have (dataset, model, training, explanation, attack,
         eps, attack_k, attack_w) as categorical columns, ``sample``, label and predictions where
         stored, ``status``, and a column per metric. Samples that are not complete and samples
-        that fail their checksum are rows of NaN with the status ``incomplete`` or ``checksum``.
+        that fail their checksum are rows of NaN with the status ``incomplete`` or ``checksum``;
+        the number of a sample that was never written is -1, and what a damaged one says of itself
+        may be damaged too.
 
     Raises
     ------

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from .registry import split_metric
-from .results import CONDITIONS
 
 # What each status means for the scores, in one sentence.
 STATUS = {
@@ -60,24 +59,6 @@ def labelled(name: str, value: Any) -> str:
     """Return the value of a condition so that it stands alone: numbers with their name."""
     text = condition_text(name, value)
     return f"{name} {text}" if name in ("eps", "attack_k", "attack_w") or pd.isna(value) else text
-
-
-def distinguishing(scores: pd.DataFrame) -> list[str]:
-    """Return the condition columns that tell the conditions in the table apart, training last.
-
-    ``attack_k`` and ``attack_w`` are left out where the other columns already say what they are.
-    """
-    order = [*(c for c in CONDITIONS if c != "training"), "training"]
-    found = [c for c in order if c in scores and scores[c].nunique(dropna=False) > 1]
-    for name in ("attack_k", "attack_w"):
-        rest = [c for c in found if c != name]
-        if name in found and rest and _n_different(scores, rest) == _n_different(scores, found):
-            found = rest
-    return found
-
-
-def _n_different(scores: pd.DataFrame, columns: list[str]) -> int:
-    return len(scores[columns].drop_duplicates())
 
 
 def metric_title(name: str) -> str:

@@ -301,3 +301,27 @@ def test_parameter_that_is_no_number_is_refused() -> None:
     high: Any = "high"
     with pytest.raises(ValueError, match="level"):
         lm.get_metric("half", level=high)  # its text could not be read again
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_names_that_are_taken_are_refused() -> None:
+    def kendall(pair: lm.MapPair) -> float:
+        return 0.0
+
+    def sample(pair: lm.MapPair) -> float:
+        return 0.0
+
+    for function in (kendall, sample):
+        with pytest.raises(ValueError, match=f"cannot be named '{function.__name__}'"):
+            lm.register(bounds=(0, 1), best=None)(function)
+    assert lm.get_metric("kendall").function is lm.kendall
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_positional_parameters_are_refused() -> None:
+    def share(pair: lm.MapPair, level: float) -> float:
+        return level
+
+    with pytest.raises(ValueError, match="keyword-only"):
+        lm.register(bounds=(0, 1), best=None)(share)
+    assert "share" not in lm.list_metrics()

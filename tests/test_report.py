@@ -19,10 +19,10 @@ from lensmetrics.pairs import MapPair
 from lensmetrics.plots import PALETTE, inline_svg, lens_curves, pair_overlay
 from lensmetrics.registry import get_metric, lens_suite
 from lensmetrics.report import write_report
-from lensmetrics.results import summarize
+from lensmetrics.results import distinguishing, summarize
 from lensmetrics.runner import evaluate, score
 from lensmetrics.store import PairStore
-from lensmetrics.wording import STATUS, condition_text, distinguishing, metric_title, number_text
+from lensmetrics.wording import STATUS, condition_text, metric_title, number_text
 from lensmetrics.writer import PairWriter
 
 SIZE, N, K = 12, 6, 10
@@ -652,8 +652,8 @@ def test_conditions_that_follow_from_others_are_left_out() -> None:
             "attack_k": [5, 5, np.nan, np.nan],
         }
     )
-    assert distinguishing(table) == ["attack", "training"]
-    assert distinguishing(table.assign(attack_k=[5, 9, np.nan, 1])) == ["attack", "training"]
+    assert distinguishing(table) == ["training", "attack"]
+    assert distinguishing(table.assign(attack_k=[5, 9, np.nan, 1])) == ["training", "attack"]
     assert distinguishing(table.assign(training="pgd", attack_k=[5, 9, np.nan, np.nan])) == [
         "attack",
         "attack_k",

@@ -334,8 +334,9 @@ def test_summary_is_mean_sd_and_counts(scores: pd.DataFrame) -> None:
 
 
 def test_summary_without_by_uses_what_varies(scores: pd.DataFrame) -> None:
+    # attack_k is decided by attack.
     pd.testing.assert_frame_equal(
-        lm.summarize(scores), lm.summarize(scores, by=["training", "attack", "eps", "attack_k"])
+        lm.summarize(scores), lm.summarize(scores, by=["training", "attack", "eps"])
     )
     one = scores[scores["training"] == "None"]
     assert lm.summarize(one).columns[0] == "metric"
@@ -502,3 +503,15 @@ def test_interval_covers_the_mean_about_as_often_as_it_says() -> None:
         found = lm.summarize(make_scores(rng.normal(size=40)), seed=seed).iloc[0]
         covered += found["ci_low"] <= 0 <= found["ci_high"]
     assert 86 <= covered <= 99
+
+
+@pytest.mark.parametrize("text", ["nan", "true", "12:30", "None", "NA", "inf1", "2020-01-01"])
+def test_texts_in_csv_stay_texts(tmp_path: Path, text: str) -> None:
+    table = make_scores([1, 2], attack=[text, "topk"])
+    lm.write_scores(table, tmp_path / "s.csv")
+    assert lm.read_scores(tmp_path / "s.csv")["attack"].astype(str).tolist() == [text, "topk"]
+
+
+def test_undefined_columns_stay_scores_in_csv(tmp_path: Path) -> None:
+    lm.write_scores(make_scores([np.nan, np.nan]), tmp_path / "s.csv")
+    assert lm.read_scores(tmp_path / "s.csv")["kendall"].dtype == np.float64
