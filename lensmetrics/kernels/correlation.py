@@ -13,10 +13,10 @@ def rank_product_sum(ranks_u, ranks_p):
     n = ranks_u.size
     mean = np.int64(n + 1)
     total = 0.0
-    # Integer sums vectorise and are exact; 512 products of ranks of 2**26 pixels fit in 64 bits.
-    for begin in range(0, n, 512):
+    # Integer sums vectorise and are exact; 4096 products of ranks of 2**25 pixels fit in 64 bits.
+    for begin in range(0, n, 4096):
         part = 0
-        for i in range(begin, min(begin + 512, n)):
+        for i in range(begin, min(begin + 4096, n)):
             part += (ranks_u[i] - mean) * (ranks_p[i] - mean)
         total += part
     return total

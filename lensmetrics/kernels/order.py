@@ -88,23 +88,25 @@ def sort_keys(keys, extremes, packed, other, order):
         packed[high[digit]] = item
         high[digit] += np.uint32(1)
 
+    index_mask = (np.uint64(1) << half) - np.uint64(1)
     moves = 0
     largest = packed[0]
-    for i in range(1, n):
+    for i in range(n):
         item = packed[i]
         if item >= largest:
             largest = item
+            order[i] = item & index_mask
             continue
         j = i
         while j > 0 and packed[j - 1] > item:
             packed[j] = packed[j - 1]
+            order[j] = order[j - 1]
             j -= 1
         packed[j] = item
+        order[j] = item & index_mask
         moves += i - j
         if moves > _REPAIR_LIMIT * n:
             return False
-    for i in range(n):
-        order[i] = packed[i] & ((np.uint64(1) << half) - np.uint64(1))
     if dropped > 0:
         for i in range(1, n):
             index = order[i]

@@ -1,0 +1,62 @@
+"""The README's tables are what the code says, and its Python runs as printed."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lensmetrics as lm
+from benchmarks.table import README, metric_table, replaced
+from lensmetrics.registry import entries
+from lensmetrics.wording import STATUS
+
+TEXT = README.read_text(encoding="utf-8")
+SCORING, OWN_METRIC, WRITING = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+def test_metric_table_is_current() -> None:
+    assert replaced(TEXT, "metrics", metric_table()) == TEXT, "run python -m benchmarks.table"
+
+
+def test_all_statuses_are_explained() -> None:
+    rows = TEXT.split("| status | meaning |")[1].split("\n\n")[0].splitlines()
+    assert {token for row in rows for token in re.findall(r"`(\w+)`", "".join(row.split("|")[1:2]))} == set(
+        STATUS
+    )
+
+
+@pytest.fixture
+def maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    unperturbed = rng.random((3, 40, 40), dtype=np.float32)
+    return unperturbed, unperturbed + rng.random((3, 40, 40), dtype=np.float32)
+
+
+def test_scoring_runs_as_printed(maps: tuple[Any, Any]) -> None:
+    u, p = maps
+    for name in ("natural", "pgd"):
+        attrs = {"training": name, "attack": "topk"}
+        with lm.PairWriter(f"{name}.h5", n_samples=3, shape=(40, 40), attrs=attrs) as writer:
+            writer.write(slice(0, 3), u, p)
+    names: dict[str, Any] = {"u": u, "p": p, "unperturbed": u[0], "perturbed": p[0]}
+    exec(SCORING, names)
+    assert len(names["scores"]) == 6
+
+
+def test_own_metric_runs_as_printed(maps: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lensmetrics.registry._entries", dict(entries()))
+    names: dict[str, Any] = {"lm": lm, "u": maps[0], "p": maps[1]}
+    exec(OWN_METRIC, names)
+    same = lm.MapPair(maps[0][0], maps[0][0])
+    assert names["topk_iou"](same, k=100) == 1
+
+
+def test_writing_runs_as_printed(maps: tuple[Any, Any]) -> None:
+    zeros = np.zeros((32, 227, 227), np.float32)
+    names: dict[str, Any] = {"lm": lm, "unperturbed": zeros, "perturbed": zeros}
+    names |= {"indices": np.arange(32), "labels": np.arange(32)}
+    exec(WRITING, names)
+    assert names["writer"].missing.tolist() == list(range(32, 500))
