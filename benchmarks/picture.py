@@ -1,6 +1,6 @@
 """Draw the README's picture: one embedded pair with its sets.
 
-    python -m benchmarks.picture
+python -m benchmarks.picture
 """
 
 from pathlib import Path

@@ -51,7 +51,7 @@ def random_pairs(n: int, side: int) -> tuple[Map, Map]:
 def score_cases(folder: Path) -> dict[str, Case]:
     """Return the timed calls on 227x227 and 28x28 maps, by name."""
     cases: dict[str, Case] = {}
-    for side, k, n in ((227, 1000, 24), (28, 100, 1500)):
+    for side, k, n in ((227, 1000, 100), (28, 100, 2000)):
         u, p = random_pairs(n, side)
         suite = lm.lens_suite(k=k, windows=(1, 2, 3))
         smoothed = [lm.get_metric(name, w=w) for w in (1, 2, 3) for name in ("lens_kendall", "lens_spearman")]

@@ -91,6 +91,8 @@ def run(work: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; generate goes on where it was when the same command is run again", file=sys.stderr)
+        print(
+            "interrupted; generate goes on where it was when the same command is run again", file=sys.stderr
+        )
         return 130
     return 0

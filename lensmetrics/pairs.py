@@ -92,10 +92,11 @@ def is_whole(value: object) -> TypeGuard[int]:
 
 def check_k(k: object, n_pixels: int) -> int:
     """Return k as an int, or raise a ValueError that says what is allowed."""
-    if not is_whole(k) or not 1 <= k <= n_pixels:
-        msg = f"k must be a whole number between 1 and {n_pixels} (the number of pixels), got {k!r}"
-        raise ValueError(msg)
-    return int(k)
+    if is_whole(k) and 1 <= k <= n_pixels:
+        return int(k)
+    kind = "" if is_whole(k) else "a whole number "
+    msg = f"k must be {kind}between 1 and {n_pixels} (the number of pixels), got {k!r}"
+    raise ValueError(msg)
 
 
 def check_w(w: object) -> int:
@@ -129,35 +130,32 @@ class _SortedMap:
         self.values = values
         size = values.dtype.itemsize
         bits = values.reshape(-1).view(np.uint32 if size == 4 else np.uint64)
-        self._keys = np.empty_like(bits)
+        self.keys = np.empty_like(bits)
         self._extremes = np.empty(2, bits.dtype)
         self.finite: bool
         self.constant: bool
-        self.finite, self.constant = order.descending_keys(bits, *_MASKS[size], self._keys, self._extremes)
-        self._order: npt.NDArray[np.uint32] | None = None
+        self.finite, self.constant = order.descending_keys(bits, *_MASKS[size], self.keys, self._extremes)
+        self._sorted: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]] | None = None
         self._tops: dict[int, tuple[npt.NDArray[np.uint32], bool]] = {}
-        self._ranks: tuple[npt.NDArray[np.int32], npt.NDArray[np.uint32]] | None = None
 
-    def order(self) -> npt.NDArray[np.uint32]:
-        if self._order is None:
-            n = self._keys.size
-            self._order = np.empty(n, np.uint32)
-            if not order.sort_keys(self._keys, self._extremes, *_scratch.of(n), self._order):
-                self._order[:] = np.argsort(self._keys, kind="stable")
-        return self._order
-
-    def ranks(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint32]]:
-        """Doubled average ranks by pixel, and start and end of every group of ties in the order."""
-        if self._ranks is None:
-            n = self._keys.size
-            ranks = np.empty(n, np.int32)
+    def sorted(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        """Flat indices, largest value first, and first and last position + 1 of each group of ties."""
+        if self._sorted is None:
+            n = self.keys.size
+            pixels = np.empty(n, np.uint32)
             groups = np.empty((n // 2, 2), np.uint32)
-            n_groups = order.doubled_ranks(self._keys, self.order(), ranks, groups)
-            self._ranks = ranks, groups[:n_groups].copy()
-        return self._ranks
+            n_groups = order.sort_keys(self.keys, self._extremes, *_scratch.of(n), pixels, groups)
+            if n_groups < 0:
+                pixels[:] = np.argsort(self.keys, kind="stable")
+                edges = np.flatnonzero(np.diff(self.keys[pixels]) != 0) + 1
+                bounds = np.stack([np.append(0, edges), np.append(edges, n)], axis=1).astype(np.uint32)
+                groups = bounds[bounds[:, 1] - bounds[:, 0] > 1]
+                n_groups = len(groups)
+            self._sorted = pixels, groups[:n_groups].copy()
+        return self._sorted
 
     def group_sizes(self) -> list[int]:
-        groups = self.ranks()[1].astype(np.int64)
+        groups = self.sorted()[1].astype(np.int64)
         sizes: list[int] = (groups[:, 1] - groups[:, 0]).tolist()
         return sizes
 
@@ -165,8 +163,8 @@ class _SortedMap:
         """Flat indices of the k largest values, and whether the next one equals the last of them."""
         found = self._tops.get(k)
         if found is None:
-            pixels = self.order()
-            tied = k < pixels.size and bool(self._keys[pixels[k - 1]] == self._keys[pixels[k]])
+            pixels, _ = self.sorted()
+            tied = k < pixels.size and bool(self.keys[pixels[k - 1]] == self.keys[pixels[k]])
             found = self._tops[k] = pixels[:k], tied
         return found
 
@@ -227,6 +225,7 @@ class MapPair:
         self._overlaps: dict[tuple[int, int], Overlap] = {}
         self._diverse_overlaps: dict[tuple[int, int], Overlap] = {}
         self._smoothed: dict[int, MapPair] = {}
+        self._comparison: tuple[npt.NDArray[np.unsignedinteger[Any]], float, int] | None = None
 
     @property
     def finite(self) -> bool:
@@ -253,15 +252,18 @@ class MapPair:
 
     def order(self, which: Which) -> npt.NDArray[np.intp]:
         """Flat indices of the pixels, largest value first, equal values by index."""
-        return self._sorted(which).order().astype(np.intp)
+        return self._side(which).sorted()[0].astype(np.intp)
 
     def ranks(self, which: Which) -> npt.NDArray[np.float64]:
         """Rank of every pixel (flat), 1 for the largest value, equal values sharing their average."""
-        return self._sorted(which).ranks()[0] / 2.0
+        pixels, groups = self._side(which).sorted()
+        ranks = np.empty(pixels.size)
+        ranks[pixels] = order.doubled_ranks(groups, pixels.size) / 2
+        return ranks
 
     def top_pixels(self, which: Which, k: int) -> npt.NDArray[np.uint32]:
         """Flat indices of the k pixels with the largest values, largest first (a view, not to be changed)."""
-        return self._top(self._sorted(which), check_k(k, self.unperturbed.size))
+        return self._top(self._side(which), check_k(k, self.unperturbed.size))
 
     def top_k(self, which: Which, k: int) -> npt.NDArray[np.bool_]:
         """Mask (height, width) of the k pixels with the largest values."""
@@ -287,7 +289,7 @@ class MapPair:
         ``few_diverse``.
         """
         k, w = check_k(k, self.unperturbed.size), self._reach(check_w(w))
-        return self._diverse(self._sorted(which), k, w).astype(np.intp)
+        return self._diverse(self._side(which), k, w).astype(np.intp)
 
     def overlap(self, k: int, w: int) -> Overlap:
         """Sizes and intersections of the two top-k sets and their neighbourhoods of half-width w."""
@@ -339,37 +341,45 @@ class MapPair:
 
     def pixel_pairs(self) -> PixelPairs:
         """Count the tied and the discordant pairs of pixels of two maps that have an order."""
-        ranks_u, groups_u = self._sorted("unperturbed").ranks()
-        ranks_p, groups_p = self._sorted("perturbed").ranks()
-        n = ranks_u.size
-        packed, other = _scratch.of(n)
-        index = np.uint16 if n <= 65536 else np.uint32
-        place = packed.view(index)[:n]
-        sequence = other.view(index)[:n]
-        tied_both = correlation.tie_free_sequence(
-            self._u.order(), self._p.order(), ranks_u, ranks_p, groups_u, groups_p, place, sequence
-        )
+        sequence, _, tied_both = self._compared()
+        n = sequence.size
+        packed, other = (buffer.view(sequence.dtype)[:n] for buffer in _scratch.of(n))
+        packed[:] = sequence
         return PixelPairs(
             n * (n - 1) // 2,
             sum(t * (t - 1) // 2 for t in self._u.group_sizes()),
             sum(t * (t - 1) // 2 for t in self._p.group_sizes()),
-            tied_both,
-            correlation.inversions(sequence, place),
+            int(tied_both),
+            int(correlation.inversions(packed, other)),
         )
 
     def rank_sums(self) -> tuple[float, int, int]:
         """Covariance and the two variances of the ranks, each times 4 and the number of pixels."""
-        ranks_u = self._sorted("unperturbed").ranks()[0]
-        ranks_p = self._sorted("perturbed").ranks()[0]
-        n = ranks_u.size
+        sequence, products, _ = self._compared()
+        n = sequence.size
         tie_free = n**3 - n
         return (
-            correlation.rank_product_sum(ranks_u, ranks_p),
+            products,
             (tie_free - sum(t**3 - t for t in self._u.group_sizes())) // 3,
             (tie_free - sum(t**3 - t for t in self._p.group_sizes())) // 3,
         )
 
-    def _sorted(self, which: Which) -> _SortedMap:
+    def _compared(self) -> tuple[npt.NDArray[np.unsignedinteger[Any]], float, int]:
+        """What compare_orders writes and returns."""
+        if self._comparison is None:
+            order_u, groups_u = self._side("unperturbed").sorted()
+            order_p, groups_p = self._side("perturbed").sorted()
+            n = order_u.size
+            sequence: npt.NDArray[np.unsignedinteger[Any]]
+            sequence = np.empty(n, np.uint16 if n <= 65536 else np.uint32)
+            place = _scratch.of(n)[0].view(sequence.dtype)[:n]
+            products, tied_both = correlation.compare_orders(
+                order_u, order_p, self._u.keys, groups_u, groups_p, place, sequence
+            )
+            self._comparison = sequence, products, tied_both
+        return self._comparison
+
+    def _side(self, which: Which) -> _SortedMap:
         if which not in ("unperturbed", "perturbed"):
             msg = f"which must be 'unperturbed' or 'perturbed', got {which!r}"
             raise ValueError(msg)
@@ -391,7 +401,7 @@ class MapPair:
 
     def _diverse(self, of: _SortedMap, k: int, w: int) -> npt.NDArray[np.uint32]:
         self._top(of, k)  # a tie at the cut makes the diverse set doubtful too
-        picked: npt.NDArray[np.uint32] = overlap.diverse(of.order(), k, w, *self.shape)
+        picked: npt.NDArray[np.uint32] = overlap.diverse(of.sorted()[0], k, w, *self.shape)
         if picked.size < k:
             self._tokens.add("few_diverse")
         return picked

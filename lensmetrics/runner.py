@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -125,13 +126,16 @@ def evaluate(
     """
     chosen = as_metrics(metrics)
     stores = _open_all(paths)
-    _rehearse(stores, chosen)
     tasks = [task for store in stores for task in _tasks(store)]
+    if len(tasks) < 2:
+        executor = None
+    _rehearse(stores, chosen, compiling=executor is not None)
     scores: list[_Scores | None] = [None] * len(tasks)
     with tqdm(
         total=sum(map(len, stores)), unit="pair", desc="scoring", disable=None if progress else True
     ) as bar:
-        for i, result in _run(tasks, chosen, executor):
+        results = _run_here(tasks, stores, chosen) if executor is None else _run_on(executor, tasks, chosen)
+        for i, result in results:
             scores[i] = result
             bar.update(len(result.status))
     done = cast("list[_Scores]", scores)
@@ -169,28 +173,33 @@ def _score_block(
 ) -> list[str]:
     """Write the scores of all pairs into `values` (sample, metric) and return the statuses."""
     statuses = []
-    calls = [(metric.function, metric.params) for metric in metrics]
+    calls = [partial(metric.function, **metric.params) for metric in metrics]
     for i in range(len(unperturbed)):
         if unreadable is not None and unreadable[i]:
             values[i] = math.nan
             statuses.append(unreadable[i])
             continue
-        j = -1
+        scores: list[float] | None = None
         try:
             pair = MapPair(unperturbed[i], perturbed[i])
-            for j, (function, params) in enumerate(calls):
-                values[i, j] = function(pair, **params)
+            scores = []
+            for call in calls:
+                scores.append(call(pair))
         except Exception as error:
-            what = f" {metrics[j]}" if j >= 0 else ""
+            what = "" if scores is None else f" {metrics[len(scores)]}"
             error.add_note(f"while scoring{what} on sample {sample[i]}{where}")
             raise
+        values[i] = scores
         statuses.append(pair.status)
     return statuses
 
 
 def _run_task(task: _Task, metrics: Sequence[Metric]) -> _Scores:
     """Score one slice of one file, in whichever process this is."""
-    store = PairStore(task.path)
+    return _score_slice(PairStore(task.path), task, metrics)
+
+
+def _score_slice(store: PairStore, task: _Task, metrics: Sequence[Metric]) -> _Scores:
     height, width = store.shape
     length = min(max(1, _BLOCK_PIXELS // (height * width)), task.stop - task.start)
     values = np.empty((task.stop - task.start, len(metrics)))
@@ -205,14 +214,19 @@ def _run_task(task: _Task, metrics: Sequence[Metric]) -> _Scores:
     return _Scores(values, status)
 
 
-def _run(
-    tasks: Sequence[_Task], metrics: Sequence[Metric], executor: Executor | None
+def _run_here(
+    tasks: Sequence[_Task], stores: Sequence[PairStore], metrics: Sequence[Metric]
+) -> Iterator[tuple[int, _Scores]]:
+    """Yield the number and the scores of every task."""
+    opened = {store.path: store for store in stores}
+    for i, task in enumerate(tasks):
+        yield i, _score_slice(opened[task.path], task, metrics)
+
+
+def _run_on(
+    executor: Executor, tasks: Sequence[_Task], metrics: Sequence[Metric]
 ) -> Iterator[tuple[int, _Scores]]:
     """Yield the number and the scores of every task, as they come."""
-    if executor is None or len(tasks) == 1:
-        for i, task in enumerate(tasks):
-            yield i, _run_task(task, metrics)
-        return
     futures = {executor.submit(_run_task, task, metrics): i for i, task in enumerate(tasks)}
     try:
         for future in as_completed(futures):
@@ -231,7 +245,6 @@ def _tasks(store: PairStore) -> Iterator[_Task]:
 
 
 def _open_all(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[PairStore]:
-    """Open every file; whatever is wrong with any of them is said at once."""
     """Open every file; whatever is wrong with any of them is said at once."""
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
@@ -258,13 +271,16 @@ def _open_all(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) 
     return stores
 
 
-def _rehearse(stores: Iterable[PairStore], metrics: Sequence[Metric]) -> None:
+def _rehearse(stores: Iterable[PairStore], metrics: Sequence[Metric], *, compiling: bool) -> None:
     """Try every metric once on every size of map: mistakes show before hours of work, not after.
 
-    It also compiles the kernels in this process, so that workers find them in the cache.
+    Maps of NaN cost next to nothing; others compile the kernels, so that workers find them in the
+    cache instead of all compiling at once.
     """
     for shape, store in {store.shape: store for store in reversed(list(stores))}.items():
         ramp = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(1, *shape)
+        if not compiling:
+            ramp[:] = np.nan
         first = store.sample[:1]
         trial = np.empty((1, len(metrics)))
         _score_block(ramp, ramp[:, ::-1, ::-1], metrics, first, f" of {store.path}", trial)

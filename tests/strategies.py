@@ -8,6 +8,7 @@ import hypothesis.strategies as st
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from reference import parameters
 
 Map = npt.NDArray[Any]

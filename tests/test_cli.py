@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_runner import flip_byte, write_file
 
 import lensmetrics as lm
 from lensmetrics import cli, demo, runner
 from lensmetrics.cli import main
+from test_runner import flip_byte, write_file
 
 COMMANDS = ("demo", "score", "summarize", "report", "inspect", "verify", "metrics", "import")
 # Warnings are errors there too, but for NumPy's where kernels are not compiled (see conftest).

@@ -8,11 +8,11 @@ import hypothesis.strategies as st
 import numpy as np
 import numpy.typing as npt
 import pytest
-import reference
 from hypothesis import given
-from strategies import Case, cases, tie_free_cases
 
 import lensmetrics as lm
+import reference
+from strategies import Case, cases, tie_free_cases
 
 Map = npt.NDArray[Any]
 

@@ -9,12 +9,12 @@ import hypothesis.strategies as st
 import numpy as np
 import numpy.typing as npt
 import pytest
-import reference
 import scipy.ndimage
 from hypothesis import given, settings
-from strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
 
 import lensmetrics as lm
+import reference
+from strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
 
 Map = npt.NDArray[Any]
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-import reference
-from golden_published import GOLDEN, Golden, maps
 from hypothesis import given
-from strategies import Case, cases, tie_free_cases
 
 import lensmetrics as lm
+import reference
+from golden_published import GOLDEN, Golden, maps
+from strategies import Case, cases, tie_free_cases
 
 Map = npt.NDArray[Any]
 

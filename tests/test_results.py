@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from test_runner import flip_byte, write_file
 
 import lensmetrics as lm
 from lensmetrics.results import check_output
+from test_runner import flip_byte, write_file
 
 METRICS = [
     *lm.lens_suite(k=5, windows=(1, 2)),

@@ -3,85 +3,110 @@
 import numpy as np
 from numba import njit
 
-# Tied groups up to this length are put in order by insertion, longer ones by counting.
+from .order import doubled_ranks
+
+# Groups of ties up to this length are put in order by insertion, longer ones by counting.
 _SHORT_GROUP = 32
 
 
 @njit(nogil=True, cache=True)
-def rank_product_sum(ranks_u, ranks_p):
-    """Return the sum over pixels of the products of two maps' doubled ranks less their mean."""
-    n = ranks_u.size
-    mean = np.int64(n + 1)
-    total = 0.0
-    # Integer sums vectorise and are exact; 4096 products of ranks of 2**25 pixels fit in 64 bits.
-    for begin in range(0, n, 4096):
-        part = 0
-        for i in range(begin, min(begin + 4096, n)):
-            part += (ranks_u[i] - mean) * (ranks_p[i] - mean)
-        total += part
-    return total
-
-
-@njit(nogil=True, cache=True)
-def _sort_by(pixels, start, end, ranks):
-    """Sort pixels[start:end] by rank, stably, by insertion."""
-    for i in range(start + 1, end):
-        pixel = pixels[i]
-        j = i
-        while j > start and ranks[pixels[j - 1]] > ranks[pixel]:
-            pixels[j] = pixels[j - 1]
-            j -= 1
-        pixels[j] = pixel
-
-
-@njit(nogil=True, cache=True)
-def _break_ties(order, groups, other_order, other_ranks, ranks):
-    """Return `order` with the pixels of every tied group in the other map's order."""
+def _longest(groups):
     longest = 0
     for g in range(len(groups)):
         longest = max(longest, groups[g, 1] - groups[g, 0])
-    broken = order.copy()
-    if longest <= _SHORT_GROUP:
-        for g in range(len(groups)):
-            _sort_by(broken, groups[g, 0], groups[g, 1], other_ranks)
-        return broken
-    # Half a doubled rank, rounded down, tells the groups apart.
-    cursor = np.arange(order.size + 1, dtype=order.dtype)
-    for g in range(len(groups)):
-        cursor[(groups[g, 0] + groups[g, 1] + 1) >> 1] = groups[g, 0] + 1
-    for i in range(order.size):
-        pixel = other_order[i]
-        label = ranks[pixel] >> 1
-        broken[cursor[label] - 1] = pixel
-        cursor[label] += 1
-    return broken
+    return longest
 
 
 @njit(nogil=True, cache=True)
-def tie_free_sequence(order_u, order_p, ranks_u, ranks_p, groups_u, groups_p, place, sequence):
+def _write_places(order, groups, other_order, other_keys, place):
+    """Write each pixel's position in the order, its ties broken by the other map, then by index."""
+    n = order.size
+    for i in range(n):
+        place[order[i]] = i
+    if _longest(groups) <= _SHORT_GROUP:
+        for g in range(len(groups)):
+            start = groups[g, 0]
+            pixels = order[start : groups[g, 1]].copy()
+            for i in range(1, pixels.size):
+                pixel = pixels[i]
+                j = i
+                while j > 0 and other_keys[pixels[j - 1]] > other_keys[pixel]:
+                    pixels[j] = pixels[j - 1]
+                    j -= 1
+                pixels[j] = pixel
+            for i in range(pixels.size):
+                place[pixels[i]] = start + i
+        return
+    for g in range(len(groups)):
+        for i in range(groups[g, 0], groups[g, 1]):
+            place[order[i]] = groups[g, 0]
+    following = np.arange(n).astype(np.uint32)
+    for i in range(n):
+        start = place[other_order[i]]
+        place[other_order[i]] = following[start]
+        following[start] += np.uint32(1)
+
+
+@njit(nogil=True, cache=True)
+def _write_sequence(order, groups, place, sequence):
+    """Write the places of the pixels in this order, those of tied pixels ascending."""
+    n = order.size
+    if _longest(groups) <= _SHORT_GROUP:
+        for i in range(n):
+            sequence[i] = place[order[i]]
+        for g in range(len(groups)):
+            start = groups[g, 0]
+            for i in range(start + 1, groups[g, 1]):
+                value = sequence[i]
+                j = i
+                while j > start and sequence[j - 1] > value:
+                    sequence[j] = sequence[j - 1]
+                    j -= 1
+                sequence[j] = value
+        return
+    # Where the pixel at each place has its group in this order.
+    starts = np.empty(n, np.uint32)
+    for i in range(n):
+        starts[place[order[i]]] = i
+    for g in range(len(groups)):
+        for i in range(groups[g, 0], groups[g, 1]):
+            starts[place[order[i]]] = groups[g, 0]
+    following = np.arange(n).astype(np.uint32)
+    for i in range(n):
+        sequence[following[starts[i]]] = i
+        following[starts[i]] += np.uint32(1)
+
+
+@njit(nogil=True, cache=True)
+def compare_orders(order_u, order_p, keys_u, groups_u, groups_p, place, sequence):
     """Write the places in the perturbed order of the pixels in unperturbed order.
 
     Ties of either map are broken by the other map, then by index, so that no pair tied in a map is
-    an inversion of the sequence, a permutation of 0 to n-1. `place` is scratch. Returns the number
-    of pairs tied in both maps.
+    an inversion of the sequence, a permutation of 0 to n-1. `place` is scratch. Returns the sum
+    over pixels of the products of the maps' doubled ranks less their mean, and the number of pairs
+    tied in both maps.
     """
     n = order_u.size
-    if len(groups_u) > 0:
-        order_u = _break_ties(order_u, groups_u, order_p, ranks_p, ranks_u)
-    if len(groups_p) > 0:
-        order_p = _break_ties(order_p, groups_p, order_u, ranks_u, ranks_p)
-    for i in range(n):
-        place[order_p[i]] = i
-    for i in range(n):
-        sequence[i] = place[order_u[i]]
+    _write_places(order_p, groups_p, order_u, keys_u, place)
+    _write_sequence(order_u, groups_u, place, sequence)
+    ranks_u = doubled_ranks(groups_u, n)
+    ranks_p = doubled_ranks(groups_p, n)
+    mean = np.int64(n + 1)
+    total = 0.0
+    # Integer sums are exact; 4096 products of ranks of 2**25 pixels fit in 64 bits.
+    for begin in range(0, n, 4096):
+        part = 0
+        for i in range(begin, min(begin + 4096, n)):
+            part += (ranks_u[i] - mean) * (ranks_p[sequence[i]] - mean)
+        total += part
     tied_both = 0
     if len(groups_p) > 0:
         for g in range(len(groups_u)):
             run = 0
-            for i in range(groups_u[g, 0] + 1, groups_u[g, 1]):
-                run = run + 1 if ranks_p[order_u[i]] == ranks_p[order_u[i - 1]] else 0
+            for i in range(np.int64(groups_u[g, 0]) + 1, np.int64(groups_u[g, 1])):
+                run = run + 1 if ranks_p[sequence[i]] == ranks_p[sequence[i - 1]] else 0
                 tied_both += run
-    return tied_both
+    return total, tied_both
 
 
 @njit(nogil=True, cache=True)

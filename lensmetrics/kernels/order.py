@@ -1,4 +1,4 @@
-"""Sorting a map once: integer keys, the order of its pixels, their ranks."""
+"""Sorting a map once: integer keys, the order of its pixels, their ties and ranks."""
 
 import numpy as np
 from numba import njit
@@ -46,10 +46,12 @@ def _start_positions(counts):
 
 
 @njit(nogil=True, cache=True)
-def sort_keys(keys, extremes, packed, other, order):
-    """Write the stable ascending order of `keys`, or return False where another sort does it sooner.
+def sort_keys(keys, extremes, packed, other, order, groups):
+    """Write the stable ascending order of `keys` and its groups of ties; return the number of groups.
 
-    `packed` and `other` are scratch of the length of the keys.
+    A row of `groups` (n // 2, 2) receives the position of a group's first key and that after its
+    last. `packed` and `other` are scratch of the length of the keys. Returns -1, with nothing
+    written of use, where another sort is quicker.
 
     Key (less the smallest) and index share one uint64; a float64 key that needs more than the 32
     bits there are leaves its low ones to the repair. Two counting passes sort the top bits of the
@@ -106,7 +108,7 @@ def sort_keys(keys, extremes, packed, other, order):
         order[j] = item & index_mask
         moves += i - j
         if moves > _REPAIR_LIMIT * n:
-            return False
+            return -1
     if dropped > 0:
         for i in range(1, n):
             index = order[i]
@@ -119,32 +121,30 @@ def sort_keys(keys, extremes, packed, other, order):
             order[j] = index
             moves += i - j
             if moves > _REPAIR_LIMIT * n:
-                return False
-    return True
+                return -1
+
+    n_groups = 0
+    for i in range(1, n):
+        if packed[i] >> half != packed[i - 1] >> half:
+            continue
+        if dropped > 0 and keys[order[i]] != keys[order[i - 1]]:
+            continue
+        if n_groups > 0 and groups[n_groups - 1, 1] == i:
+            groups[n_groups - 1, 1] = i + 1
+        else:
+            groups[n_groups, 0] = i - 1
+            groups[n_groups, 1] = i + 1
+            n_groups += 1
+    return n_groups
 
 
 @njit(nogil=True, cache=True)
-def doubled_ranks(keys, order, ranks, groups):
-    """Write twice the average rank of every pixel (1 is the largest value) and the groups of ties.
-
-    Equal values at positions s to e-1 of the order get s + e + 1; ``groups`` (n // 2, 2) receives
-    their s and e. Returns the number of groups.
-    """
-    n = order.size
-    n_groups = 0
-    start = 0
-    key = keys[order[0]]
-    for end in range(1, n + 1):
-        # The key past the last one is taken as different.
-        next_key = keys[order[end]] if end < n else ~key
-        if next_key != key:
-            ranks[order[start]] = start + end + 1
-            if end - start > 1:
-                for i in range(start + 1, end):
-                    ranks[order[i]] = start + end + 1
-                groups[n_groups, 0] = start
-                groups[n_groups, 1] = end
-                n_groups += 1
-            start = end
-            key = next_key
-    return n_groups
+def doubled_ranks(groups, n):
+    """Return twice the rank of each position of an order, 1 being the first, ties sharing their average."""
+    ranks = np.empty(n, np.int32)
+    for i in range(n):
+        ranks[i] = 2 * i + 2
+    for g in range(len(groups)):
+        for i in range(groups[g, 0], groups[g, 1]):
+            ranks[i] = groups[g, 0] + groups[g, 1] + 1
+    return ranks

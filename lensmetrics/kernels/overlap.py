@@ -70,13 +70,12 @@ def _add_moved_down(target, words, distance):
 
 
 @njit(nogil=True, cache=True)
-def _columns(first, last, height, width):
-    """Return the set of all pixels with first <= x < last."""
-    words = _empty_set(height * width)
-    for start in range(first, last, 64):
-        pattern = ~np.uint64(0) >> np.uint64(64 - min(64, last - start))
-        for row in range(height):
-            _add(words, np.uint64(row * width + start), pattern)
+def _all_but_column(x, height, width):
+    """Return a set with every pixel but those of one column (and stray bits behind the last pixel)."""
+    words = ~_empty_set(height * width)
+    for row in range(height):
+        pixel = np.uint64(row * width + x)
+        words[pixel >> _SIX] &= ~(_ONE << (pixel & _63))
     return words
 
 
@@ -87,8 +86,8 @@ def dilate(pixels, w, height, width):
     near = _set_of(pixels, n)
     if w == 0:
         return near
-    not_last = _columns(0, width - 1, height, width)
-    not_first = _columns(1, width, height, width)
+    not_last = _all_but_column(width - 1, height, width)
+    not_first = _all_but_column(0, height, width)
     for _ in range(min(w, width - 1)):
         inner = near & not_last
         other = near & not_first
@@ -138,6 +137,8 @@ def overlap(set_u, set_p, w, height, width):
 def diverse(order, k, w, height, width):
     """Pick up to k pixels in the given order, each outside the windows of those picked before."""
     excluded = _empty_set(height * width)
+    # A division by the width, made a multiplication: exact for all maps of less than 2**39 pixels / width.
+    reciprocal = np.uint64((1 << 40) // width + 1)
     picked = np.empty(k, order.dtype)
     n_picked = 0
     for i in range(order.size):
@@ -147,9 +148,8 @@ def diverse(order, k, w, height, width):
         n_picked += 1
         if n_picked == k:
             break
-        pixel = np.int64(order[i])
-        y = pixel // width
-        x = pixel - y * width
+        y = np.int64((np.uint64(order[i]) * reciprocal) >> np.uint64(40))
+        x = np.int64(order[i]) - y * width
         right = min(width, x + w + 1)
         for start in range(max(0, x - w), right, 64):
             pattern = ~np.uint64(0) >> np.uint64(64 - min(64, right - start))

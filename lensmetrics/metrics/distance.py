@@ -59,8 +59,9 @@ def mse(pair: MapPair) -> float:
     """
     if not pair.finite:
         return math.nan
-    difference = pair.unperturbed.astype(np.float64) - pair.perturbed
-    return float((difference * difference).mean())
+    with np.errstate(over="ignore"):  # beyond 1e308 the mean is inf
+        difference = pair.unperturbed.astype(np.float64) - pair.perturbed
+        return float((difference * difference).mean())
 
 
 @register(bounds=(-1, 1), best=1)

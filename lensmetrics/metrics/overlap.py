@@ -241,7 +241,7 @@ def lens_recall_adjusted(pair: MapPair, *, k: int, w: int = 1) -> float:
     Notes
     -----
     Comparable across k, w and image sizes, which raw LENS is not: at w = 1, random sets of k = 100
-    in 28x28 reach .689, of k = 1000 in 227x227 .160. May fall as w grows. Ties at the cut go by
+    in 28x28 reach .688, of k = 1000 in 227x227 .161. May fall as w grows. Ties at the cut go by
     index (status ``tied_cut``). Not in the paper.
     """
     return _adjusted(pair, lens_recall(pair, k=k, w=w), lens_recall_chance(pair, k=k, w=w))
