@@ -207,9 +207,10 @@ def _pool(workers: int | None) -> Iterator[Executor | None]:
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
+    from .runner import available_cores
+
     if workers is None:
-        # Not all cores of a shared machine need be ours.
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = available_cores()
     if workers < 1:
         msg = f"--workers must be at least 1, got {workers}"
         raise ValueError(msg)

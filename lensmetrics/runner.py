@@ -1,9 +1,10 @@
 """Scoring many pairs: arrays in memory, or files, alone or on any executor."""
 
+import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -25,7 +26,7 @@ Maps = npt.ArrayLike | xr.DataArray
 # A task is long beside what it costs to send, and short beside a whole study.
 _TASK_PIXELS = 2**23
 # A block is read at once; it should still be in the cache when its last pair is scored.
-_BLOCK_PIXELS = 2**19
+_BLOCK_PIXELS = 2**18
 
 
 class _Task(NamedTuple):
@@ -34,6 +35,10 @@ class _Task(NamedTuple):
     path: Path
     start: int
     stop: int
+
+
+# Position of the first sample, unperturbed and perturbed maps, and what keeps each from being scored.
+_Block = tuple[int, npt.NDArray[Any], npt.NDArray[Any], list[str]]
 
 
 class _Scores(NamedTuple):
@@ -80,7 +85,7 @@ def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:
     sample = next((s for s in (sample_u, sample_p) if s is not None), np.arange(len(u)))
     values = np.empty((len(u), len(chosen)))
     status = _score_block(u, p, chosen, sample, "", values)
-    return pd.DataFrame({"sample": sample, "status": status}).join(_metric_columns(values, chosen))
+    return pd.DataFrame({"sample": sample, "status": status, **_metric_columns(values, chosen)})
 
 
 def evaluate(
@@ -139,10 +144,16 @@ def evaluate(
             scores[i] = result
             bar.update(len(result.status))
     done = cast("list[_Scores]", scores)
-    table = pd.concat([_file_columns(stores), _sample_columns(stores)], axis=1)
-    table["status"] = [status for result in done for status in result.status]
-    values = np.concatenate([result.values for result in done]) if done else np.empty((0, len(chosen)))
-    return table.join(_metric_columns(values, chosen))
+    values = np.concatenate([result.values for result in done])
+    status = [status for result in done for status in result.status]
+    return pd.DataFrame(
+        {
+            **_file_columns(stores),
+            **_sample_columns(stores),
+            "status": status,
+            **_metric_columns(values, chosen),
+        }
+    )
 
 
 def _as_stack(maps: Maps, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
@@ -196,22 +207,45 @@ def _score_block(
 
 def _run_task(task: _Task, metrics: Sequence[Metric]) -> _Scores:
     """Score one slice of one file, in whichever process this is."""
-    return _score_slice(PairStore(task.path), task, metrics)
+    store = PairStore(task.path)
+    return _score_slice(task, metrics, store, _blocks(task, store))
 
 
-def _score_slice(store: PairStore, task: _Task, metrics: Sequence[Metric]) -> _Scores:
-    height, width = store.shape
-    length = min(max(1, _BLOCK_PIXELS // (height * width)), task.stop - task.start)
+def _score_slice(
+    task: _Task, metrics: Sequence[Metric], store: PairStore, blocks: Iterator[_Block]
+) -> _Scores:
     values = np.empty((task.stop - task.start, len(metrics)))
     status: list[str] = []
-    buffer = store.buffer(length)
-    for start in range(task.start, task.stop, length):
-        stop = min(start + length, task.stop)
-        unperturbed, perturbed, problems = store.read_block(start, stop, buffer=buffer)
+    for start, unperturbed, perturbed, unreadable in blocks:
+        stop = start + len(unperturbed)
         rows = values[start - task.start : stop - task.start]
         sample = store.sample[start:stop]
-        status += _score_block(unperturbed, perturbed, metrics, sample, f" of {task.path}", rows, problems)
+        status += _score_block(unperturbed, perturbed, metrics, sample, f" of {task.path}", rows, unreadable)
     return _Scores(values, status)
+
+
+def _blocks(task: _Task, store: PairStore) -> Iterator[_Block]:
+    """Yield the blocks of a slice; each lives until the one after the next is asked for."""
+    height, width = store.shape
+    length = min(max(1, _BLOCK_PIXELS // (height * width)), task.stop - task.start)
+    buffers = itertools.cycle([store.buffer(length), store.buffer(length)])
+    for start in range(task.start, task.stop, length):
+        stop = min(start + length, task.stop)
+        yield start, *store.read_block(start, stop, buffer=next(buffers))
+
+
+def _ahead(blocks: Iterator[_Block]) -> Iterator[_Block]:
+    """Yield the same blocks, while a thread already reads and verifies the next."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = thread.submit(next, blocks, None)
+            yield block
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use: not all of a shared machine need be ours."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run_here(
@@ -219,8 +253,12 @@ def _run_here(
 ) -> Iterator[tuple[int, _Scores]]:
     """Yield the number and the scores of every task."""
     opened = {store.path: store for store in stores}
+    several_cores = available_cores() > 1
     for i, task in enumerate(tasks):
-        yield i, _score_slice(opened[task.path], task, metrics)
+        store = opened[task.path]
+        blocks = _blocks(task, store)
+        # On one core the thread would only push this one's data out of the cache.
+        yield i, _score_slice(task, metrics, store, _ahead(blocks) if several_cores else blocks)
 
 
 def _run_on(
@@ -286,44 +324,47 @@ def _rehearse(stores: Iterable[PairStore], metrics: Sequence[Metric], *, compili
         _score_block(ramp, ramp[:, ::-1, ::-1], metrics, first, f" of {store.path}", trial)
 
 
-def _file_columns(stores: Sequence[PairStore]) -> pd.DataFrame:
-    """File and condition attributes, a row per sample, as categorical columns."""
-    lengths = [len(store) for store in stores]
-    columns = {"file": _categorical([str(store.path) for store in stores], lengths)}
+def _file_columns(stores: Sequence[PairStore]) -> dict[str, pd.Categorical]:
+    """File and condition attributes, a value per sample."""
+    rows = np.repeat(np.arange(len(stores)), [len(store) for store in stores])
+    columns = {"file": _categorical([str(store.path) for store in stores], rows)}
     for name in CONDITIONS:
         values = [store.attrs.get(name) for store in stores]
         if any(value is not None for value in values):
-            columns[name] = _categorical(values, lengths)
-    return pd.DataFrame(columns)
+            columns[name] = _categorical(values, rows)
+    return columns
 
 
-def _categorical(values: Sequence[Any], lengths: Sequence[int]) -> pd.Categorical:
-    """Repeat each value as often as its length says; None is a missing value.
+def _categorical(values: Sequence[Any], rows: npt.NDArray[np.intp]) -> pd.Categorical:
+    """Return the values of the files that the rows name; None is a missing value.
 
     Numbers stay numbers where all values are: a column of a table has one kind of value.
     """
     if not all(value is None or isinstance(value, int | float) for value in values):
         values = [None if value is None else str(value) for value in values]
     categories = sorted({value for value in values if not pd.isna(value)})
-    return pd.Categorical(values, categories=categories).take(np.repeat(np.arange(len(values)), lengths))
+    code = {value: i for i, value in enumerate(categories)}
+    codes = np.array([code.get(value, -1) for value in values])
+    found: pd.Categorical = pd.Categorical.from_codes(codes[rows].tolist(), categories=pd.Index(categories))
+    return found
 
 
-def _sample_columns(stores: Sequence[PairStore]) -> pd.DataFrame:
+def _sample_columns(stores: Sequence[PairStore]) -> dict[str, Any]:
     """Sample number and, where a file stores them, label and predictions (missing: NA)."""
     columns: dict[str, Any] = {"sample": np.concatenate([store.sample for store in stores])}
     for name in ("label", "prediction", "prediction_perturbed"):
         found = [getattr(store, name) for store in stores]
         if all(values is None for values in found):
             continue
-        parts = [
-            pd.array(np.zeros(len(store), np.int64) if values is None else values, dtype="Int64")
-            for store, values in zip(stores, found, strict=True)
-        ]
-        for store, values, part in zip(stores, found, parts, strict=True):
-            part[~store.complete if values is not None else np.ones(len(store), np.bool_)] = pd.NA
-        columns[name] = pd.concat([pd.Series(part) for part in parts], ignore_index=True)
-    return pd.DataFrame(columns)
+        values, missing = [], []
+        for store, stored in zip(stores, found, strict=True):
+            values.append(np.zeros(len(store), np.int64) if stored is None else stored)
+            missing.append(np.ones(len(store), np.bool_) if stored is None else ~store.complete)
+        columns[name] = pd.arrays.IntegerArray(np.concatenate(values), np.concatenate(missing))
+    return columns
 
 
-def _metric_columns(values: npt.NDArray[np.float64], metrics: Sequence[Metric]) -> pd.DataFrame:
-    return pd.DataFrame(values, columns=[str(metric) for metric in metrics])
+def _metric_columns(
+    values: npt.NDArray[np.float64], metrics: Sequence[Metric]
+) -> dict[str, npt.NDArray[np.float64]]:
+    return {str(metric): values[:, j] for j, metric in enumerate(metrics)}

@@ -187,7 +187,7 @@ def test_interrupt(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "_run_task", interrupted)
+    monkeypatch.setattr(runner, "_score_slice", interrupted)
     status, out, err = run("score", "a.h5", "-m", "kendall", "--workers", "1", "-o", "s.csv")
     assert (status, out) == (130, "")
     assert "interrupted" in err
