@@ -102,6 +102,9 @@ def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
             )
             table = pyarrow.csv.read_csv(path, convert_options=options)
             scores: pd.DataFrame = table.to_pandas(types_mapper=_NULLABLE.get)
+            for column in CONDITIONS:
+                if column in scores:
+                    scores[column] = _as_numbers(scores[column])
         else:
             scores = pd.read_parquet(path, dtype_backend="numpy_nullable")
     except (pa.ArrowException, ValueError, OSError, EOFError) as error:
@@ -113,19 +116,23 @@ def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
     return scores
 
 
+def _as_numbers(texts: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return texts as numbers where all of them are such, else as they are."""
+    different = texts.dropna().unique()
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            number = {text: kind(text) for text in different}
+            if not any(math.isnan(value) for value in number.values()):
+                return texts.map(number).astype("Int64" if kind is int else "Float64")
+    return texts
+
+
 def _as_written(name: str, values: "pd.Series[Any]", path: Path) -> "pd.Series[Any]":
     """Return a column that was read with nullable types with the type that it was written with."""
     if name in ("file", *CONDITIONS):
         known = values.astype("category")
-        texts = [str(value) for value in known.cat.categories]
-        if name == "file":
-            return known.cat.rename_categories(texts)
-        for kind in (int, float):
-            with contextlib.suppress(ValueError):
-                numbers = [kind(text) for text in texts]
-                if not any(math.isnan(number) for number in numbers):
-                    return known.cat.rename_categories(numbers)
-        return known.cat.rename_categories(texts)
+        # Plain numbers and texts in place of nullable ones.
+        return known.cat.rename_categories(known.cat.categories.tolist())
     if name in ("label", "prediction", "prediction_perturbed", "sample"):
         if not pd.api.types.is_integer_dtype(values.dtype):
             msg = f"{path}: the column {name!r} must hold whole numbers, it has {values.dtype}"

@@ -515,3 +515,9 @@ def test_texts_in_csv_stay_texts(tmp_path: Path, text: str) -> None:
 def test_undefined_columns_stay_scores_in_csv(tmp_path: Path) -> None:
     lm.write_scores(make_scores([np.nan, np.nan]), tmp_path / "s.csv")
     assert lm.read_scores(tmp_path / "s.csv")["kendall"].dtype == np.float64
+
+
+def test_texts_of_digits_stay_texts_in_parquet(tmp_path: Path) -> None:
+    table = make_scores([1, 2], attack=["8", "9"]).astype({"attack": "category"})
+    lm.write_scores(table, tmp_path / "s.parquet")
+    assert lm.read_scores(tmp_path / "s.parquet")["attack"].tolist() == ["8", "9"]
