@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # What makes a sample unreadable, as opposed to its scores undefined.
 _FAILED = ("incomplete", "checksum")
+# Pair files of this size are scored in one or two seconds.
+_FEW_BYTES = 2**27
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,7 +92,10 @@ def _parser() -> argparse.ArgumentParser:
         help='further metrics, such as "lens_kendall(w=1)"; see lensmetrics metrics',
     )
     sub.add_argument(
-        "--workers", type=int, metavar="N", help="processes to score with (default: one per core)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes to score with (default: one per core, or 1 for less than 128 MB)",
     )
 
     sub = command(
@@ -163,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(arguments: argparse.Namespace) -> int:
     from . import demo
 
+    print("scoring the embedded files; the first time, this compiles for some seconds", file=sys.stderr)
     _print_summary(demo.run(arguments.output))
     print(f"wrote {arguments.output / demo.SCORES} and {arguments.output / demo.REPORT}", file=sys.stderr)
     return 0
@@ -175,7 +181,7 @@ def _score(arguments: argparse.Namespace) -> int:
     metrics = _chosen_metrics(arguments)
     if arguments.output is not None:
         check_output(arguments.output)
-    with _pool(arguments.workers) as executor:
+    with _pool(arguments.workers, arguments.files) as executor:
         scores = evaluate(arguments.files, metrics, executor=executor, progress=True)
     if arguments.output is not None:
         write_scores(scores, arguments.output)
@@ -201,8 +207,11 @@ def _chosen_metrics(arguments: argparse.Namespace) -> "list[Metric]":
 
 
 @contextlib.contextmanager
-def _pool(workers: int | None) -> Iterator[Executor | None]:
-    """Yield a pool of spawned processes, or None for one worker."""
+def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Executor | None]:
+    """Yield a pool of spawned processes, or None for one worker.
+
+    Unless told how many, few bytes are scored here: a pool takes two seconds to start.
+    """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
@@ -210,7 +219,8 @@ def _pool(workers: int | None) -> Iterator[Executor | None]:
     from .runner import available_cores
 
     if workers is None:
-        workers = available_cores()
+        n_bytes = sum(file.stat().st_size for file in files if file.is_file())
+        workers = available_cores() if n_bytes > _FEW_BYTES else 1
     if workers < 1:
         msg = f"--workers must be at least 1, got {workers}"
         raise ValueError(msg)

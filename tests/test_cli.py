@@ -430,9 +430,16 @@ finally:
     assert not loaded & {"numpy", "pandas", "numba", "h5py", "xarray", "matplotlib"}
 
 
-def test_pool_takes_what_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pool_takes_what_the_process_may_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    large = tmp_path / "large.h5"
+    with large.open("wb") as file:
+        file.truncate(2**28)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    with cli._pool(None, [large]) as executor:
+        assert executor is not None
+    for workers, files in ((None, [tmp_path / "none.h5"]), (1, [large])):
+        with cli._pool(workers, files) as executor:
+            assert executor is None
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
-    with cli._pool(None) as executor:
-        assert executor is None
-    with cli._pool(1) as executor:
+    with cli._pool(None, [large]) as executor:
         assert executor is None

@@ -592,7 +592,7 @@ def test_overlay_of_extreme_values_has_a_grey_scale() -> None:
 
 
 def test_overlay_refuses_a_k_that_is_too_large() -> None:
-    with pytest.raises(ValueError, match="k must be a whole number between 1 and 126"):
+    with pytest.raises(ValueError, match="k must be between 1 and 126"):
         pair_overlay(smooth_pair(), k=127, w=1)
 
 
