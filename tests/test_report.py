@@ -320,7 +320,6 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.filterwarnings("error")
 def test_texts_from_files_stay_text(scores: pd.DataFrame, stores: list[PairStore], tmp_path: Path) -> None:
     hostile = lean(scores).copy()
     files = list(scores["file"].unique())
