@@ -124,10 +124,9 @@ _scratch = _Scratch()
 
 
 class _SortedMap:
-    """One map, its order and its ranks, each computed when first asked for."""
+    """One map, and the order of its pixels, computed when first asked for."""
 
     def __init__(self, values: FloatMap) -> None:
-        self.values = values
         size = values.dtype.itemsize
         bits = values.reshape(-1).view(np.uint32 if size == 4 else np.uint64)
         self.keys = np.empty_like(bits)
@@ -139,7 +138,7 @@ class _SortedMap:
         self._tops: dict[int, tuple[npt.NDArray[np.uint32], bool]] = {}
 
     def sorted(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-        """Flat indices, largest value first, and first and last position + 1 of each group of ties."""
+        """Flat indices, largest value first, and where each group of ties starts and ends in them."""
         if self._sorted is None:
             n = self.keys.size
             pixels = np.empty(n, np.uint32)
@@ -173,7 +172,7 @@ class MapPair:
     """The unperturbed and the perturbed attribution map of one sample.
 
     Everything that metrics share is computed when it is first needed and kept: the order of the
-    pixels, their ranks, the overlaps of top-k sets. The arrays must therefore not be changed while
+    pixels, the overlaps of top-k sets, the smoothed maps. The arrays must therefore not be changed while
     the pair is in use.
 
     Parameters
