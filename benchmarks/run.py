@@ -51,7 +51,7 @@ def random_pairs(n: int, side: int) -> tuple[Map, Map]:
 def score_cases(folder: Path) -> dict[str, Case]:
     """Return the timed calls on 227x227 and 28x28 maps, by name."""
     cases: dict[str, Case] = {}
-    for side, k, n in ((227, 1000, 100), (28, 100, 2000)):
+    for side, k, n in ((227, 1000, 250), (28, 100, 5000)):
         u, p = random_pairs(n, side)
         suite = lm.lens_suite(k=k, windows=(1, 2, 3))
         smoothed = [lm.get_metric(name, w=w) for w in (1, 2, 3) for name in ("lens_kendall", "lens_spearman")]
@@ -94,9 +94,11 @@ def process_times(folder: Path, rounds: int) -> dict[str, float]:
         "print(time.perf_counter() - start)"
     )
     import_time = "import time; t = time.perf_counter(); import lensmetrics; print(time.perf_counter() - t)"
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "cache")}
-    compiling = float(subprocess.check_output([*python, first_call], env=environment))
-    times = {"first call, compiling": compiling}
+    compiling = []
+    for attempt in range(2):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / f"cache{attempt}")}
+        compiling.append(float(subprocess.check_output([*python, first_call], env=environment)))
+    times = {"first call, compiling": min(compiling)}
     for name, code in (("first call, cached", first_call), ("import lensmetrics", import_time)):
         times[name] = min(
             float(subprocess.check_output([*python, code], env=environment)) for _ in range(rounds)
@@ -114,7 +116,7 @@ def main() -> None:
     """Run all benchmarks."""
     parser = argparse.ArgumentParser(description="Time lensmetrics against its baselines.")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--rounds", type=int, default=60, help="how often every case is run (default: 60)")
+    parser.add_argument("--rounds", type=int, default=25, help="how often every case is run (default: 25)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         results = {

@@ -6,6 +6,7 @@ failed, 2 wrong usage. What the commands need is imported when they run, so that
 
 import argparse
 import contextlib
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .registry import Metric
+    from .store import PairStore
 
 # What makes a sample unreadable, as opposed to its scores undefined.
 _FAILED = ("incomplete", "checksum")
@@ -42,13 +44,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("lensmetrics: interrupted, nothing was written", file=sys.stderr)
         return 130
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        if "cannot cache function" in str(error):  # numba's words, when kernels are imported
+            error = RuntimeError(
+                "compiled code can be kept neither beside the package nor in the home folder; "
+                "set the environment variable NUMBA_CACHE_DIR to a folder that you can write"
+            )
         for line in (f"lensmetrics: {error}", *getattr(error, "__notes__", [])):
             print(line, file=sys.stderr)
         return 1 if _is_about_a_file(error) else 2
 
 
 def _is_about_a_file(error: Exception) -> bool:
-    from .store import FormatError
+    from .pairfile import FormatError
 
     return isinstance(error, FormatError | OSError | RuntimeError)
 
@@ -186,7 +193,23 @@ def _score(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         write_scores(scores, arguments.output)
     _print_summary(summarize(scores))
+    _warn_of_pooling(scores)
     return _report_failures(scores)
+
+
+def _warn_of_pooling(scores: "pd.DataFrame") -> None:
+    """Say so where files that carry the same conditions share a row of the summary."""
+    from .columns import CONDITIONS
+
+    columns = [column for column in CONDITIONS if column in scores]
+    files = scores[["file", *columns]].drop_duplicates()
+    n_conditions = len(files[columns].drop_duplicates()) if columns else 1
+    if len(files) > n_conditions:
+        print(
+            f"lensmetrics: {len(files)} files have {n_conditions} different conditions, and files of one "
+            "condition are averaged together: tell them apart with import --set, or with summarize --by file",
+            file=sys.stderr,
+        )
 
 
 def _chosen_metrics(arguments: argparse.Namespace) -> "list[Metric]":
@@ -230,7 +253,7 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Executor | Non
     try:
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
             yield executor
-    except BrokenProcessPool as error:
+    except (BrokenProcessPool, BrokenPipeError) as error:
         msg = "a worker process died, perhaps for lack of memory; try again with fewer --workers"
         raise RuntimeError(msg) from error
 
@@ -250,12 +273,23 @@ def _summarize(arguments: argparse.Namespace) -> int:
     from .results import check_writable, read_scores, summarize
 
     if arguments.output is not None:
+        _check_kind(arguments.output, ".csv", arguments.scores)
         check_writable(arguments.output)
     table = summarize(read_scores(arguments.scores), arguments.by)
     if arguments.output is not None:
         table.to_csv(arguments.output, index=False)
     _print_summary(table)
     return 0
+
+
+def _check_kind(output: Path, suffix: str, *inputs: Path) -> None:
+    """Refuse to write a file of another kind than its name says, or over what is read."""
+    if output.suffix != suffix:
+        msg = f"{output}: this command writes a {suffix} file; give the output a name that ends so"
+        raise ValueError(msg)
+    if any(output.exists() and file.exists() and output.samefile(file) for file in inputs):
+        msg = f"{output} is the file being read; give the output another name"
+        raise ValueError(msg)
 
 
 def _print_summary(table: "pd.DataFrame") -> None:
@@ -290,14 +324,21 @@ def _print_summary(table: "pd.DataFrame") -> None:
 def _report(arguments: argparse.Namespace) -> int:
     from .report import write_report
     from .results import check_writable, read_scores
-    from .store import PairStore
+    from .store import FormatError, PairStore
 
+    _check_kind(arguments.output, ".html")
     check_writable(arguments.output)
-    files = [
-        file for path in arguments.maps for file in (sorted(path.glob("*.h5")) if path.is_dir() else [path])
-    ]
     scores = read_scores(arguments.scores)
-    write_report(scores, arguments.output, stores=[PairStore(file) for file in files])
+    stores = []
+    for path in arguments.maps:
+        for file in sorted(path.glob("*.h5")) if path.is_dir() else [path]:
+            try:
+                stores.append(PairStore(file))
+            except FormatError as error:
+                if not path.is_dir():
+                    raise
+                print(f"lensmetrics: left out: {error}", file=sys.stderr)
+    write_report(scores, arguments.output, stores=stores)
     print(f"wrote {arguments.output}", file=sys.stderr)
     return 0
 
@@ -313,15 +354,18 @@ def _inspect(arguments: argparse.Namespace) -> int:
             print(f"lensmetrics: {error}", file=sys.stderr)
             failed = True
             continue
-        height, width = store.shape
-        n_complete = int(store.complete.sum())
-        channels = (
-            "" if store.n_channels is None else f", {store.n_channels} channels reduced by {store.reduction}"
-        )
-        print(f"{file}: {len(store)} pairs of {height}x{width} maps{channels}; {n_complete} complete")
+        print(f"{file}: {_description(store)}; {int(store.complete.sum())} complete")
         for name, value in store.attrs.items():
             print(f"  {name}: {value}")
     return 1 if failed else 0
+
+
+def _description(store: "PairStore") -> str:
+    height, width = store.shape
+    text = f"{len(store)} pairs of {height}x{width} maps"
+    if store.n_channels is None:
+        return text
+    return f"{text}, {store.n_channels} channels reduced by {store.reduction}"
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -356,7 +400,14 @@ def _metrics(_: argparse.Namespace) -> int:
 
 def _import(arguments: argparse.Namespace) -> int:
     from .importers import import_arrays
+    from .store import PairStore
 
+    _check_kind(arguments.output, ".h5")
+    names = [name for name, _ in arguments.set]
+    for name in names:
+        if names.count(name) > 1:
+            msg = f"--set gives {name} twice; give every attribute once"
+            raise ValueError(msg)
     import_arrays(
         arguments.unperturbed,
         arguments.perturbed,
@@ -367,19 +418,23 @@ def _import(arguments: argparse.Namespace) -> int:
         samples=arguments.samples,
         labels=arguments.labels,
     )
-    print(f"wrote {arguments.output}", file=sys.stderr)
+    print(f"wrote {arguments.output}: {_description(PairStore(arguments.output))}", file=sys.stderr)
     return 0
 
 
 def _attribute(text: str) -> tuple[str, str | int | float]:
     """Read NAME=VALUE; a value that looks like a number is one, also as a fraction such as 8/255."""
-    name, equals, value = text.partition("=")
-    if not name or not equals:
+    name, _, value = text.partition("=")
+    if not name or not value:
         msg = f"expected NAME=VALUE, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     with contextlib.suppress(ValueError):
         return name, int(value)
-    with contextlib.suppress(ValueError, ZeroDivisionError):
-        numerator, slash, denominator = value.partition("/")
-        return name, float(numerator) / (float(denominator) if slash else 1.0)
+    numerator, slash, denominator = value.partition("/")
+    with contextlib.suppress(ValueError):
+        numbers = float(numerator), float(denominator) if slash else 1.0
+        if numbers[1] == 0 or not math.isfinite(numbers[0] / numbers[1]):
+            msg = f"{text!r} is no finite number"
+            raise argparse.ArgumentTypeError(msg)
+        return name, numbers[0] / numbers[1]
     return name, value

@@ -127,6 +127,8 @@ def _open_array(
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give a .npy or .npz file")
     if not zipfile.is_zipfile(path):
+        if path.suffix == ".npz":
+            raise FormatError(f"{path} is truncated or no .npz file: save it again with numpy.savez")
         if wanted is not None:
             raise ValueError(f"{path} is no .npz: it has no array named {wanted!r}; leave the name out")
         return _mapped(path, str(path))
@@ -185,6 +187,11 @@ def _as_maps(path: Path, array: NDArray[Any], shape: tuple[int, int] | None) -> 
                 f"not {n_pixels}"
             )
         return array.reshape(len(array), *shape)
+    if array.ndim == 4 and array.shape[-1] in (1, 3, 4) and array.shape[1] > 4:
+        raise FormatError(
+            f"{path} is {array.shape}, which looks like (N, height, width, channel); it must be "
+            "(N, channel, height, width): move the axis with numpy.moveaxis(array, -1, 1)"
+        )
     if shape is not None and array.shape[-2:] != tuple(shape):
         raise FormatError(f"{path} is {array.shape}, but the shape given is {shape[0]} x {shape[1]}")
     return array

@@ -267,8 +267,7 @@ def summarize(scores: pd.DataFrame, by: Sequence[str] | None = None, *, seed: in
     same draws. The interval is NaN where fewer than two source samples have defined scores.
     """
     _check(scores, "the table")
-    if isinstance(by, str):
-        by = [by]
+    by = [by] if isinstance(by, str) else by if by is None else list(dict.fromkeys(by))
     if by is None:
         by = distinguishing(scores)
     for column in by:

@@ -288,16 +288,17 @@ def _open_all(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) 
         paths = [paths]
     stores = []
     problems: list[Exception] = []
-    seen: set[Path] = set()
+    seen: set[tuple[int, int]] = set()
     for path in map(Path, paths):
-        if path.resolve() in seen:
-            problems.append(ValueError(f"{path} is given twice; give every file once"))
-            continue
-        seen.add(path.resolve())
         try:
-            stores.append(PairStore(path))
+            store, status = PairStore(path), path.stat()
         except (FormatError, OSError) as error:
             problems.append(error)
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            problems.append(ValueError(f"{path} is given twice; give every file once"))
+        seen.add((status.st_dev, status.st_ino))
+        stores.append(store)
     if len(problems) == 1:
         raise problems[0]
     if problems:

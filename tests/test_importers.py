@@ -228,3 +228,18 @@ def test_an_existing_output_is_refused_before_any_work(tmp_path: Path) -> None:
 def test_no_progress_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import_arrays(*save(tmp_path, MAPS, MAPS), tmp_path / "out.h5")
     assert capsys.readouterr() == ("", "")
+
+
+def test_channels_last_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 8, 8, 3), np.float32))
+    with pytest.raises(FormatError, match=r"looks like \(N, height, width, channel\)"):
+        import_arrays(tmp_path / "a.npy", tmp_path / "a.npy", tmp_path / "out.h5")
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_truncated_npz_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", np.zeros((2, 8, 8), np.float32))
+    whole = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "a.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FormatError, match=r"a\.npz is truncated"):
+        import_arrays(tmp_path / "a.npz", tmp_path / "a.npz", tmp_path / "out.h5")

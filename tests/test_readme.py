@@ -13,7 +13,7 @@ from lensmetrics.registry import entries
 from lensmetrics.wording import STATUS
 
 TEXT = README.read_text(encoding="utf-8")
-SCORING, OWN_METRIC, WRITING = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+SCORING, OWN_METRIC, POOL, WRITING = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 def test_metric_table_is_current() -> None:
@@ -54,9 +54,13 @@ def test_own_metric_runs_as_printed(maps: tuple[Any, Any], monkeypatch: pytest.M
     assert names["topk_iou"](same, k=100) == 1
 
 
+def test_pool_is_valid_python() -> None:
+    compile(POOL, "README.md", "exec")
+
+
 def test_writing_runs_as_printed(maps: tuple[Any, Any]) -> None:
     zeros = np.zeros((32, 227, 227), np.float32)
     names: dict[str, Any] = {"lm": lm, "unperturbed": zeros, "perturbed": zeros}
-    names |= {"indices": np.arange(32), "labels": np.arange(32)}
+    names |= {"indices": np.arange(32), "labels": np.arange(32), "maps_of": lambda i: (zeros[0], zeros[0])}
     exec(WRITING, names)
-    assert names["writer"].missing.tolist() == list(range(32, 500))
+    assert lm.PairStore("topk.h5").complete.all()
