@@ -270,14 +270,15 @@ def _report_failures(scores: "pd.DataFrame") -> int:
 
 
 def _summarize(arguments: argparse.Namespace) -> int:
-    from .results import check_writable, read_scores, summarize
+    from .results import check_writable, read_scores, replacing, summarize
 
     if arguments.output is not None:
         _check_kind(arguments.output, ".csv", arguments.scores)
         check_writable(arguments.output)
     table = summarize(read_scores(arguments.scores), arguments.by)
     if arguments.output is not None:
-        table.to_csv(arguments.output, index=False)
+        with replacing(arguments.output) as part:
+            table.to_csv(part, index=False)
     _print_summary(table)
     return 0
 

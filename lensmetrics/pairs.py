@@ -273,7 +273,7 @@ class MapPair:
     def neighbourhood(self, which: Which, k: int, w: int) -> npt.NDArray[np.bool_]:
         """Mask (height, width) of the pixels within Chebyshev distance w of the top k, clipped."""
         near: npt.NDArray[np.uint64] = overlap.dilate(
-            self.top_pixels(which, k), self._reach(check_w(w)), *self.shape
+            self.top_pixels(which, k), self.reach(check_w(w)), *self.shape
         )
         bits = np.unpackbits(
             near.astype("<u8").view(np.uint8), count=self.unperturbed.size, bitorder="little"
@@ -287,7 +287,7 @@ class MapPair:
         picked before. There are fewer than k where no pixel is left; ``status`` then says
         ``few_diverse``.
         """
-        k, w = check_k(k, self.unperturbed.size), self._reach(check_w(w))
+        k, w = check_k(k, self.unperturbed.size), self.reach(check_w(w))
         return self._diverse(self._side(which), k, w).astype(np.intp)
 
     def overlap(self, k: int, w: int) -> Overlap:
@@ -296,7 +296,7 @@ class MapPair:
         found = self._overlaps.get((k, w)) if type(k) is type(w) is int else None
         if found is None:
             key = k, w = check_k(k, self.unperturbed.size), check_w(w)
-            w = self._reach(w)
+            w = self.reach(w)
             found = _UNDEFINED
             if self._finite:
                 found = self._overlap_of(self._top(self._u, k), self._top(self._p, k), w)
@@ -311,7 +311,7 @@ class MapPair:
         found = self._diverse_overlaps.get((k, w)) if type(k) is type(w) is int else None
         if found is None:
             key = k, w = check_k(k, self.unperturbed.size), check_w(w)
-            w = self._reach(w)
+            w = self.reach(w)
             found = _UNDEFINED
             if self._finite:
                 found = self._overlap_of(self._diverse(self._u, k, w), self._diverse(self._p, k, w), w)
@@ -330,8 +330,8 @@ class MapPair:
             w = check_w(w)
             area = float((2 * w + 1) ** 2)
             found = MapPair(
-                correlation.smooth(self.unperturbed, self._reach(w), area),
-                correlation.smooth(self.perturbed, self._reach(w), area),
+                correlation.smooth(self.unperturbed, self.reach(w), area),
+                correlation.smooth(self.perturbed, self.reach(w), area),
             )
             self._tokens |= found._tokens
             found._tokens = self._tokens
@@ -388,7 +388,7 @@ class MapPair:
             raise ValueError(msg)
         return found
 
-    def _reach(self, w: int) -> int:
+    def reach(self, w: int) -> int:
         """The half-width w cut down to where the window covers the map from any pixel."""
         return min(w, max(self.shape))
 

@@ -3,7 +3,6 @@
 import itertools
 import math
 import operator
-import os
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -17,7 +16,7 @@ from .columns import CONDITIONS
 from .examples import draw_examples
 from .plots import Curve, Shown, curve, inline_svg, lens_curves, panels_and_lines
 from .registry import entries
-from .results import check_writable, distinguishing, metric_columns, summarize
+from .results import check_writable, distinguishing, metric_columns, replacing, summarize
 from .store import PairStore
 from .wording import (
     STATUS,
@@ -81,12 +80,8 @@ def write_report(scores: pd.DataFrame, out: Path, *, stores: Sequence[PairStore]
     """
     check_writable(out)
     page = _page(scores, stores)
-    part = out.with_name(f".{os.getpid()}.{out.name}")
-    try:
+    with replacing(out) as part:
         part.write_text(page, encoding="utf-8")
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _page(scores: pd.DataFrame, stores: Sequence[PairStore]) -> str:

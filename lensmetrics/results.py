@@ -3,7 +3,7 @@
 import contextlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ def metric_columns(scores: pd.DataFrame) -> list[str]:
 
 
 def _identity_columns(scores: pd.DataFrame) -> list[str]:
-    return [column for column in scores.columns if column not in metric_columns(scores)]
+    scored = set(metric_columns(scores))
+    return [column for column in scores.columns if column not in scored]
 
 
 def check_output(path: str | os.PathLike[str]) -> Path:
@@ -64,21 +65,28 @@ def check_writable(path: Path) -> None:
         raise PermissionError(msg)
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; without an error that file then takes its place."""
+    part = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def write_scores(scores: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write a table of scores as Parquet or, where the name ends in .csv or .csv.gz, as CSV.
 
     The file appears whole or not at all; an older one is replaced.
     """
     path = check_output(path)
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with replacing(path) as part:
         if path.suffix == ".parquet":
             scores.to_parquet(part)
         else:
             scores.to_csv(part, index=False)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:

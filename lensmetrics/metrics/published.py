@@ -165,7 +165,7 @@ def lens_recall_div_published(pair: MapPair, *, k: int, w: int = 1, pool: int | 
     sets = _diverse_sets(pair, k, w, pool)
     if sets is None:
         return math.nan
-    return _count_near(pair, sets[1], sets[0], check_w(w)) / k
+    return _count_near(pair, sets[1], sets[0], w) / k
 
 
 @register(bounds=(0, 1), best=None)
@@ -202,7 +202,7 @@ def lens_precision_div_published(pair: MapPair, *, k: int, w: int = 1, pool: int
     sets = _diverse_sets(pair, k, w, pool)
     if sets is None:
         return math.nan
-    return _count_near(pair, sets[0], sets[1], check_w(w)) / k
+    return _count_near(pair, sets[0], sets[1], w) / k
 
 
 def _near_share(pair: MapPair, dilated: Which, counted: Which, k: int, w: int) -> float:
@@ -215,7 +215,7 @@ def _near_share(pair: MapPair, dilated: Which, counted: Which, k: int, w: int) -
 def _count_near(
     pair: MapPair, counted: npt.NDArray[np.uint32], dilated: npt.NDArray[np.uint32], w: int
 ) -> int:
-    near = published.flat_windows(dilated, _reach(pair, w), pair.shape[1], pair.unperturbed.size)
+    near = published.flat_windows(dilated, pair.reach(check_w(w)), pair.shape[1], pair.unperturbed.size)
     count: int = published.count_near(counted, near)
     return count
 
@@ -232,17 +232,12 @@ def _diverse_sets(
     for which in ("unperturbed", "perturbed"):
         pair.top_pixels(which, k)  # a tie at the cut makes the diverse set doubtful too
         candidates = pair.top_pixels(which, pool)
-        picked, sufficed = published.flat_diverse(candidates, k, _reach(pair, w), pair.shape[1], n)
+        picked, sufficed = published.flat_diverse(candidates, k, pair.reach(w), pair.shape[1], n)
         if not sufficed:
             pair.add_status("pool_exhausted")
             return None
         sets.append(picked)
     return sets[0], sets[1]
-
-
-def _reach(pair: MapPair, w: int) -> int:
-    """The half-width cut down to where the windows cover the map; its rows then overlap anyway."""
-    return min(w, max(pair.shape))
 
 
 def _checked_pool(pool: int | None, shape: tuple[int, int], w: int) -> int:
