@@ -1,13 +1,17 @@
-"""Checkpoints: one dictionary per trained network, readable without running any code it holds."""
+"""Checkpoints: one dictionary per trained network, and weights from elsewhere, read without running code."""
 
 import hashlib
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from .models import MODELS
+from . import models
+from .datasets import DATASETS
 
 KEYS = (
     "dataset",
@@ -20,6 +24,10 @@ KEYS = (
     "command",
     "versions",
 )
+# Instead of a file: the best weights that torchvision has for the model, downloaded where they are missing.
+TORCHVISION = "torchvision"
+
+State = dict[str, torch.Tensor]
 
 
 def reserve(path: Path) -> None:
@@ -37,9 +45,12 @@ def reserve(path: Path) -> None:
 
 
 def save(path: Path, network: nn.Module, facts: dict[str, Any]) -> None:
-    """Write `network` and `facts` (one value for each of ``KEYS``), whole or not at all."""
+    """Write `network` (as ``models.build`` made it) and `facts`, whole or not at all.
+
+    `facts` holds one value for each of ``KEYS``, and may hold more.
+    """
     state = {name: value.cpu() for name, value in network.state_dict().items()}
-    torch.save({**{key: facts[key] for key in KEYS}, "state_dict": state}, _partial(path))
+    torch.save({**{key: facts[key] for key in KEYS}, **facts, "state_dict": state}, _partial(path))
     _partial(path).replace(path)
 
 
@@ -47,33 +58,141 @@ def _partial(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def load(path: Path, *, dataset: str, model: str) -> tuple[nn.Module, dict[str, Any]]:
-    """The network in evaluation mode with fixed weights, and its facts with the file's ``sha256``.
+def load(source: Path | str, *, dataset: str, model: str) -> tuple[nn.Module, dict[str, Any]]:
+    """The network, as ``models.prepare`` makes it, and what is known of its training.
+
+    Parameters
+    ----------
+    source
+        A checkpoint of ``generators.train``; a state dict (.pt, .pth); the same as arrays (.npz); a
+        checkpoint of MadryLab/robustness, which brings its own normalisation; or the word ``torchvision``
+        for the best weights it has. Weights from elsewhere are those of the torchvision model itself.
+    dataset, model
+        The dataset gives the number of classes; the model is a name for ``models.build``.
+
+    Returns
+    -------
+    network, facts
+        A checkpoint's facts, with the file's ``sha256``; of weights from elsewhere ``training`` is None and
+        nothing else is known. For ``torchvision`` the sum is over the weights' bytes in the order of names.
 
     Raises
     ------
     ValueError
-        If the file is no checkpoint, or was trained as another model or on another dataset.
+        If the file holds no weights, or those of another model or dataset.
     """
+    if str(source) == TORCHVISION:
+        return _load_torchvision(dataset, model)
+    path = Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; make it with generators.train")
-    content = path.read_bytes()
-    not_one = f"{path} is not a checkpoint written by generators.train"
+        raise FileNotFoundError(
+            f"{path} does not exist; make it with generators.train, or give a file of weights or the word "
+            f"{TORCHVISION}"
+        )
+    content = _read_npz(path) if path.suffix == ".npz" else _read_torch(path)
+    network = models.build(model, DATASETS[dataset].n_classes)
+    facts: dict[str, Any] = {"training": None}
+    if all(key in content for key in (*KEYS, "state_dict")):
+        asked = {"dataset": dataset, "model": model}
+        differs = [f"{k} {content[k]} and not {asked[k]}" for k in asked if content[k] != asked[k]]
+        if differs:
+            raise ValueError(f"{path} was trained with {', '.join(differs)}")
+        facts = {key: value for key, value in content.items() if key != "state_dict"}
+        _fill(network, content["state_dict"], path, model)
+    else:
+        network = _with_weights(network, content, path, model)
+    facts["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return models.prepare(network), facts
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    except (zipfile.BadZipFile, ValueError, TypeError, EOFError, AttributeError) as error:
+        raise ValueError(f"{path} cannot be read as arrays: {error}") from error
+
+
+def _read_torch(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on bytes that are no checkpoint the unpickler fails in any way
-        raise ValueError(not_one) from error
-    missing = [k for k in (*KEYS, "state_dict") if not isinstance(checkpoint, dict) or k not in checkpoint]
-    if missing:
-        raise ValueError(f"{not_one}: it lacks {', '.join(missing)}")
-    asked = {"dataset": dataset, "model": model}
-    differs = [f"{k} {checkpoint[k]} and not {asked[k]}" for k in asked if checkpoint[k] != asked[k]]
-    if differs:
-        raise ValueError(f"{path} was trained with {', '.join(differs)}")
-    network = MODELS[model]()
-    try:
-        network.load_state_dict(checkpoint.pop("state_dict"))
-    except RuntimeError as error:
-        raise ValueError(f"{path}: its weights do not fit {model} ({str(error).splitlines()[0]})") from error
-    network.eval().requires_grad_(False)
-    return network, {**checkpoint, "sha256": hashlib.sha256(content).hexdigest()}
+        raise ValueError(
+            f"{path} is not a checkpoint written by generators.train, nor one that can be read without "
+            "running code in it; if you trust it, load it yourself and save its state dict with torch.save"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__} and no dictionary of weights")
+    return content
+
+
+def _with_weights(network: nn.Module, content: dict[str, Any], path: Path, model: str) -> nn.Module:
+    """`network` with weights from elsewhere: plain, under a key, or of MadryLab/robustness."""
+    wrapped = next((content[key] for key in ("state_dict", "model") if key in content), content)
+    if not isinstance(wrapped, dict) or not wrapped:
+        raise ValueError(f"{path} holds no weights")
+    state = {str(name).removeprefix("module."): value for name, value in wrapped.items()}
+    if not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(
+            f"{path} is not a checkpoint written by generators.train, nor a dictionary of weights"
+        )
+    is_own = model in models.MODELS
+    inner = network if is_own else network.get_submodule("network")
+    if model.startswith("densenet"):  # files of the first torchvision releases name layers norm.1, conv.2
+        state = {re.sub(r"\.(norm|conv)\.([12])\.", r".\1\2.", name): value for name, value in state.items()}
+    mean, std = (state.get(f"normalizer.new_{name}") for name in ("mean", "std"))
+    if mean is None or std is None:
+        _fill(inner, state, path, model)
+        return network
+    # The attacker beside the model holds all of it a second time.
+    state = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+    _fill(inner, state, path, model)
+    normalize = models.Normalize(mean.flatten().tolist(), std.flatten().tolist())
+    return models.normalized(normalize, inner)
+
+
+def _fill(network: nn.Module, state: State, path: Path, model: str) -> None:
+    """Load `state`, all of it and nothing else, or say in one sentence what does not fit."""
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    # BatchNorm's count of batches is no weight, and older files have none.
+    lacking = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
+    unknown = [name for name in state if name not in expected]
+    differing = [name for name in state if name in expected and tuple(state[name].shape) != expected[name]]
+    if not lacking and not unknown and differing:
+        pairs = [(tuple(state[name].shape), expected[name]) for name in differing]
+        classes = {(found[:1], wanted[:1]) for found, wanted in pairs}
+        if len(classes) == 1 and all(found[1:] == wanted[1:] for found, wanted in pairs):
+            ((found, wanted),) = classes
+            raise ValueError(
+                f"{path}: its weights are for {found[0]} classes and the dataset has {wanted[0]}; "
+                "use weights that were trained on this dataset"
+            )
+    kinds = {"lacks": lacking, "has besides": unknown, "has in another shape": differing}
+    faults = [f"{kind} {_some(names)}" for kind, names in kinds.items() if names]
+    if faults:
+        raise ValueError(f"{path}: its weights do not fit {model}: it {', '.join(faults)}")
+    network.load_state_dict(state)
+
+
+def _some(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _load_torchvision(dataset: str, model: str) -> tuple[nn.Module, dict[str, Any]]:
+    if model in models.MODELS:
+        raise ValueError(f"torchvision has no weights for {model}; train it with generators.train")
+    library = models.torchvision_models()
+    weights = library.get_model_weights(model).DEFAULT
+    n_classes = len(weights.meta["categories"])
+    if n_classes != DATASETS[dataset].n_classes:
+        raise ValueError(
+            f"torchvision's weights of {model} are for {n_classes} classes and {dataset} has "
+            f"{DATASETS[dataset].n_classes}; use them with imagenet"
+        )
+    network = library.get_model(model, weights=weights)
+    preset = weights.transforms()
+    digest = hashlib.sha256()
+    for _, value in sorted(network.state_dict().items()):
+        digest.update(value.cpu().numpy().tobytes())
+    network = models.normalized(models.Normalize(preset.mean, preset.std), network)
+    return models.prepare(network), {"training": None, "sha256": digest.hexdigest()}

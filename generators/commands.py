@@ -1,12 +1,14 @@
 """What the commands share: options, the recorded command line, and errors in one sentence."""
 
 import argparse
-import inspect
 import platform
 import shlex
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,46 @@ import torch
 import lensmetrics
 
 from .datasets import DATASETS
-from .models import MODELS
+from .models import MODELS, model_names
+
+INTERRUPTED = 130  # exit status after Ctrl-C or SIGTERM, as shells have it
+
+
+class _Models:
+    """The models as choices for argparse, which asks for all of them only in help and in error messages.
+
+    Naming torchvision's takes seconds, and is impossible where it is missing.
+    """
+
+    def __contains__(self, name: object) -> bool:
+        return name in MODELS or name in model_names()
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            yield from model_names()
+        except ValueError:
+            yield from MODELS
+            yield "a classifier of torchvision, which cannot be imported here"
 
 
 def add_shared_options(parser: argparse.ArgumentParser) -> None:
-    """--dataset, --data, --model, --device and --seed."""
+    """--dataset, --data, --download, --image-size, --model, --device and --seed."""
     parser.add_argument("--dataset", required=True, choices=DATASETS)
-    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder with DATASET.npz")
-    parser.add_argument("--model", required=True, choices=MODELS)
+    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder with the dataset")
+    parser.add_argument("--download", action="store_true", help="fetch the dataset into DIR with torchvision")
+    parser.add_argument(
+        "--image-size",
+        type=positive_number,
+        metavar="N",
+        help="pixels a side for datasets of picture files; default: that of the dataset",
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        choices=_Models(),
+        metavar="NAME",
+        help="one of %(choices)s",
+    )
     parser.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto: cuda where it is (default)"
     )
@@ -45,6 +79,16 @@ def positive_number(text: str) -> int:
     return value
 
 
+def fraction(text: str) -> float:
+    """A number, also written as a fraction such as 8/255, for argparse."""
+    try:
+        return float(Fraction(text)) if "/" in text else float(text)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(
+            f"must be a number or a fraction such as 8/255, got {text!r}"
+        ) from None
+
+
 def device_of(name: str) -> torch.device:
     """The device that --device names."""
     if name == "auto":
@@ -54,10 +98,9 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
-def accepted(function: Callable[..., object], parameters: dict[str, Any]) -> dict[str, Any]:
-    """Those of `parameters` that `function` takes by name: only these shape the result and are recorded."""
-    known = inspect.signature(function).parameters
-    return {name: value for name, value in parameters.items() if name in known}
+def option(name: str) -> str:
+    """The option that sets the parameter `name`."""
+    return "--" + name.replace("_", "-")
 
 
 def command_line(program: str, options: dict[str, Any]) -> str:
@@ -69,8 +112,10 @@ def command_line(program: str, options: dict[str, Any]) -> str:
     for name, value in options.items():
         if value is None or value is False:
             continue
-        words.append("--" + name.replace("_", "-"))
-        if value is not True:
+        words.append(option(name))
+        if isinstance(value, list | tuple):
+            words.extend(map(str, value))
+        elif value is not True:
             words.append(str(value))
     return shlex.join(words)
 
@@ -84,15 +129,23 @@ def versions() -> str:
 
 
 def run(work: Callable[[], None]) -> int:
-    """Exit status of `work`: 0, 2 with one sentence on stderr where the input is at fault, 130 on Ctrl-C."""
+    """Exit status of `work`: 0, 2 with one sentence on stderr where the input is at fault, 130 on Ctrl-C.
+
+    SIGTERM, which batch systems send before they kill, ends the work as Ctrl-C does.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         work()
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "interrupted; generate goes on where it was when the same command is run again", file=sys.stderr
-        )
-        return 130
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0

@@ -1,25 +1,69 @@
-"""Datasets as arrays: ``DATASETS`` maps a name to the function that reads one split of it."""
+"""Datasets by name: ``DATASETS`` says what each one is, ``read_split`` reads one split of it.
 
+Read are, in this order: ``NAME.npz``; a folder of images with ``labels.csv``; class folders; and what
+torchvision's dataset of the name keeps on disk, which it downloads where this is asked for.
+"""
+
+import csv
 import zipfile
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
+
+
+class Images(Protocol):
+    """The images of a split: an index array or a slice gives (sample, height, width[, channel]) uint8."""
+
+    def __getitem__(self, index: Any, /) -> NDArray[np.uint8]: ...
 
 
 class Split(NamedTuple):
-    """One split in dataset order.
+    """One split in dataset order; ``labels`` are class indices and ``shape`` is (height, width)."""
 
-    ``images`` are (sample, height, width) or (sample, height, width, channel) uint8; ``labels`` are
-    class indices.
+    images: Images
+    labels: NDArray[np.int64]
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is known of a dataset.
+
+    Attributes
+    ----------
+    n_classes, channels
+        Number of classes, and of colour channels.
+    image_size
+        Height and width that images get unless told otherwise; those in an .npz keep their size.
+    files, folders
+        Further names beside ``NAME.npz`` and ``NAME/``.
     """
 
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    n_classes: int
+    channels: int
+    image_size: int
+    files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+
+
+DATASETS = {
+    "fashion_mnist": Dataset(n_classes=10, channels=1, image_size=28),
+    "mnist": Dataset(n_classes=10, channels=1, image_size=28),
+    "gtsrb": Dataset(n_classes=43, channels=3, image_size=32, files=("gtsrb32_subset.npz",)),
+    "cifar10": Dataset(n_classes=10, channels=3, image_size=32),
+    "flower17": Dataset(n_classes=17, channels=3, image_size=128),
+    # SqueezeNet's size in the papers on attribution robustness
+    "imagenet": Dataset(n_classes=1000, channels=3, image_size=227, folders=("imagenet_val",)),
+}
+
+SPLITS = {"train": ("train",), "test": ("test", "val")}
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def inputs_of(images: NDArray[np.uint8], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -29,27 +73,239 @@ def inputs_of(images: NDArray[np.uint8], dtype: torch.dtype, device: torch.devic
     return tensor.to(device=device, dtype=dtype) / 255
 
 
-def _read_npz(name: str, folder: Path, split: str) -> Split:
-    path = folder / f"{name}.npz"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist; --data must name the folder that holds {name}.npz "
-            "(arrays x_train, y_train, x_test, y_test)"
-        )
+def read_split(
+    name: str, folder: Path, split: str, *, image_size: int | None = None, download: bool = False
+) -> Split:
+    """The train or test split of dataset `name` under `folder`.
+
+    Parameters
+    ----------
+    name
+        One of ``DATASETS``.
+    folder
+        The folder with ``NAME.npz`` or ``NAME/``, or ``NAME/`` itself, or the root of torchvision's datasets.
+    split
+        ``"train"`` or ``"test"``: of ``NAME.npz`` the arrays of this name, of ``labels.csv`` the rows with
+        this word (or ``val`` for the test split) in the column ``split`` or ``repo_split``, of class folders
+        those in the folder of this name (or ``val``). Where nothing says it, all is for testing.
+    image_size
+        Height and width of the images: the shorter side is resized to it (bilinear, with antialiasing) and
+        the middle is cut out. By default the stored size of an .npz, and the dataset's own size otherwise.
+    download
+        Let torchvision download what `folder` does not hold.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing of the dataset is there.
+    ValueError
+        If what is there cannot be read, or holds no such split.
+    """
+    dataset = DATASETS[name]
+    for file in (f"{name}.npz", *dataset.files):
+        if (folder / file).is_file():
+            return _read_npz(folder / file, split, dataset, image_size)
+    size = image_size or dataset.image_size
+    for parent in (*(folder / inner for inner in (name, *dataset.folders)), folder):
+        read = _read_folder(parent, split, dataset, size)
+        if read is not None:
+            return read
+    if name in _TORCHVISION:
+        return _read_torchvision(name, folder, split, size, download=download)
+    raise FileNotFoundError(_nothing_found(name, folder))
+
+
+def _nothing_found(name: str, folder: Path) -> str:
+    dataset = DATASETS[name]
+    files = " or ".join((f"{name}.npz", *dataset.files))
+    folders = " or ".join(f"{inner}/" for inner in (name, *dataset.folders))
+    sentence = (
+        f"{folder} holds no {name}: looked for {files} (arrays x_train, y_train, x_test, y_test) and, in it "
+        f"and in {folders}, for images with labels.csv (columns file, class_index) or {dataset.n_classes} "
+        "class folders, in train/ and test/ (or val/) or without them"
+    )
+    if name not in _TORCHVISION:
+        return f"{sentence}; name the right folder with --data"
+    return f"{sentence}, and for torchvision's files; name the right folder with --data or add --download"
+
+
+# --- arrays
+
+
+def _read_npz(path: Path, split: str, dataset: Dataset, image_size: int | None) -> Split:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
         raise ValueError(f"{path} cannot be read as x_{split} and y_{split} arrays: {error}") from error
-    if images.dtype != np.uint8 or images.ndim != 3 or labels.shape != images.shape[:1]:
+    n_dimensions, channels = (3, "") if dataset.channels == 1 else (4, ", 3")
+    if (
+        images.dtype != np.uint8
+        or images.ndim != n_dimensions
+        or images.shape[3:] not in ((), (3,))
+        or labels.shape != images.shape[:1]
+    ):
         raise ValueError(
-            f"{path}: x_{split} must be uint8 (sample, height, width) with one y_{split} each, "
+            f"{path}: x_{split} must be uint8 (sample, height, width{channels}) with one y_{split} each, "
             f"got {images.dtype} {images.shape} and {labels.shape}"
         )
-    return Split(images, labels.astype(np.int64))
+    labels = _checked(labels, dataset, f"{path}: y_{split}")
+    height, width = images.shape[1:3]
+    if image_size is None or (height, width) == (image_size, image_size):
+        return Split(images, labels, (height, width))
+    return _decoded(lambda index: Image.fromarray(images[index]), labels, dataset, image_size)
 
 
-DATASETS: dict[str, Callable[[Path, str], Split]] = {
-    "fashion_mnist": partial(_read_npz, "fashion_mnist"),
-    "mnist": partial(_read_npz, "mnist"),
+def _checked(labels: Any, dataset: Dataset, where: str) -> NDArray[np.int64]:
+    result = np.asarray(labels)
+    if not np.issubdtype(result.dtype, np.integer) or (
+        result.size and not 0 <= result.min() <= result.max() < dataset.n_classes
+    ):
+        raise ValueError(f"{where} must be class indices, whole numbers from 0 to {dataset.n_classes - 1}")
+    return result.astype(np.int64)
+
+
+# --- images decoded when they are asked for
+
+
+class _Decoded:
+    """Images that `read` gives one by one, resized and cropped when they are asked for."""
+
+    def __init__(self, read: Callable[[int], Image.Image], n: int, mode: str, size: int) -> None:
+        self._read = read
+        self._n = n
+        self._mode = mode
+        self._size = size
+
+    def __getitem__(self, index: Any, /) -> NDArray[np.uint8]:
+        chosen = np.arange(self._n)[index]
+        shape = (len(chosen), self._size, self._size, *((3,) if self._mode == "RGB" else ()))
+        result = np.empty(shape, dtype=np.uint8)
+        for row, position in enumerate(chosen):
+            result[row] = np.asarray(self._fitted(self._read(int(position))))
+        return result
+
+    def _fitted(self, image: Image.Image) -> Image.Image:
+        image = image.convert(self._mode)
+        size, shorter = self._size, min(image.size)
+        if shorter != size:  # PIL's bilinear filter widens with the reduction: it is antialiased
+            width, height = (size * side // shorter for side in image.size)
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        left, top = (round((side - size) / 2) for side in image.size)
+        return image.crop((left, top, left + size, top + size))
+
+
+def _decoded(
+    read: Callable[[int], Image.Image], labels: NDArray[np.int64], dataset: Dataset, size: int
+) -> Split:
+    mode = "L" if dataset.channels == 1 else "RGB"
+    return Split(_Decoded(read, len(labels), mode, size), labels, (size, size))
+
+
+def _from_files(paths: Sequence[Path], labels: NDArray[np.int64], dataset: Dataset, size: int) -> Split:
+    def read(index: int) -> Image.Image:
+        try:
+            with Image.open(paths[index]) as image:
+                image.load()
+                return image
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{paths[index]} cannot be read as an image: {error}") from error
+
+    return _decoded(read, labels, dataset, size)
+
+
+# --- folders
+
+
+def _read_folder(parent: Path, split: str, dataset: Dataset, size: int) -> Split | None:
+    """The split of a folder of images; None where `parent` is none."""
+    if (parent / "labels.csv").is_file():
+        return _from_csv(parent / "labels.csv", split, dataset, size)
+    for place in (parent / name for name in SPLITS[split]):
+        if (place / "labels.csv").is_file():
+            return _from_csv(place / "labels.csv", None, dataset, size)
+        if (read := _class_folders(place, dataset, size)) is not None:
+            return read
+    read = _class_folders(parent, dataset, size)
+    if read is not None and split != "test":
+        raise ValueError(_only_test(parent))
+    return read
+
+
+def _only_test(path: Path) -> str:
+    return (
+        f"{path} does not say which images are for training, so all of them are for testing; "
+        "use train/ and test/ folders, or a column split in labels.csv"
+    )
+
+
+def _from_csv(path: Path, split: str | None, dataset: Dataset, size: int) -> Split:
+    """The rows of `split`, by the column split (or repo_split); all rows where `split` is None."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read as a table of UTF-8 text: {error}") from error
+    columns = set(rows[0]) if rows else set()
+    if not {"file", "class_index"} <= columns:
+        raise ValueError(f"{path} must have the columns file and class_index and at least one row")
+    column = next((name for name in ("split", "repo_split") if name in columns), None)
+    if split is not None and column is not None:
+        rows = [row for row in rows if row[column] in SPLITS[split]]
+        if not rows:
+            raise ValueError(f"{path}: no row has {' or '.join(SPLITS[split])} in column {column}")
+    elif split not in (None, "test"):
+        raise ValueError(_only_test(path))
+    try:
+        labels = [int(row["class_index"]) for row in rows]
+        paths = [path.parent / row["file"] for row in rows]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: every row must have a file and a whole number as class_index: {error}"
+        ) from error
+    return _from_files(paths, _checked(labels, dataset, f"{path}: class_index"), dataset, size)
+
+
+def _class_folders(parent: Path, dataset: Dataset, size: int) -> Split | None:
+    """Images in one folder per class, numbered in the order of folder names; None where this is none."""
+    if not parent.is_dir():
+        return None
+    folders = sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(folders) != dataset.n_classes:  # of fewer folders the positions would not be the class indices
+        return None
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, folder in enumerate(folders):
+        images = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        paths += images
+        labels += [label] * len(images)
+    return _from_files(paths, np.array(labels, dtype=np.int64), dataset, size) if paths else None
+
+
+# --- torchvision
+
+# Name of the class there, and how it is told the split.
+_TORCHVISION: dict[str, tuple[str, Callable[[str], dict[str, Any]]]] = {
+    "fashion_mnist": ("FashionMNIST", lambda split: {"train": split == "train"}),
+    "mnist": ("MNIST", lambda split: {"train": split == "train"}),
+    "cifar10": ("CIFAR10", lambda split: {"train": split == "train"}),
+    "gtsrb": ("GTSRB", lambda split: {"split": split}),
 }
+
+
+def _read_torchvision(name: str, folder: Path, split: str, size: int, *, download: bool) -> Split:
+    class_name, arguments = _TORCHVISION[name]
+    try:
+        import torchvision.datasets
+    except (ImportError, RuntimeError) as error:
+        raise FileNotFoundError(f"{_nothing_found(name, folder)} (torchvision fails: {error})") from error
+    kind = getattr(torchvision.datasets, class_name)
+    try:
+        samples = kind(folder, download=download, **arguments(split))
+        labels = [samples[index][1] for index in range(len(samples))]
+    except Exception as error:  # raw bytes and pickles fail in any way
+        if isinstance(error, RuntimeError) and not download:
+            raise FileNotFoundError(_nothing_found(name, folder)) from error
+        raise ValueError(f"torchvision cannot read {name} under {folder}: {error}") from error
+    dataset = DATASETS[name]
+    return _decoded(lambda index: samples[index][0], _checked(labels, dataset, class_name), dataset, size)

@@ -1,8 +1,8 @@
-"""Command: attack a checkpoint's explanations and write one pair file.
+"""Command: attack a network's explanations and write one pair file.
 
 The samples are the first N of the test split, in dataset order, that the model classifies correctly. Maps are
 reduced by abs_sum and stored as float32. Where no perturbed image was accepted (see attacks.py) both maps
-are equal and perturbation_linf is 0.
+are equal and perturbation_linf is 0. Interrupted at any point, the same command goes on with the .part file.
 
 Example: ``python -m generators.generate --dataset fashion_mnist --data DIR --model small_cnn
 --checkpoint pgd.pt --explanation integrated_gradients --attack topk --eps 0.1 --samples 64
@@ -12,7 +12,7 @@ Example: ``python -m generators.generate --dataset fashion_mnist --data DIR --mo
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,57 @@ from tqdm import tqdm
 import lensmetrics as lm
 
 from . import checkpoints
-from .attacks import ATTACKS, SETTINGS, Attack
-from .commands import accepted, add_shared_options, command_line, device_of, positive_number, run, versions
-from .datasets import DATASETS, Split, inputs_of
+from .acceptance import acceptance_metric
+from .attacks import ATTACKS
+from .batches import fitting_batch_size
+from .commands import (
+    add_shared_options,
+    command_line,
+    device_of,
+    fraction,
+    positive_number,
+    run,
+    versions,
+    whole_number,
+)
+from .datasets import DATASETS, Split, inputs_of, read_split
 from .explanations import EXPLANATIONS, Explanation, abs_sum
+from .losses import region_mask
+from .models import check_images
+from .plan import Plan, plan, takes
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-# Options that only some explanations and attacks know; left unset they take the published values.
-PARAMETERS = ("n_points", "steps", "step_size", "attack_k", "attack_n_points")
-# It changes how the work is done, not what comes out, and stays out of the recorded command.
-NOT_RECORDED = ("batch_size",)
+# Parameters of explanations and attacks; left unset they take the published values.
+EXPLANATION_OPTIONS: dict[str, tuple[Any, str]] = {
+    "n_points": (positive_number, "points of integrated_gradients"),
+    "n_draws": (positive_number, "draws that smooth_grad, uniform_smooth and gradient_shap average"),
+    "sigma": (fraction, "standard deviation of the noise of smooth_grad and gradient_shap"),
+    "radius": (fraction, "radius of the l2 ball of uniform_smooth"),
+    "beta": (fraction, "of the softplus of beta_smooth"),
+    "base": (str, "explanation that uniform_smooth and beta_smooth smooth"),
+}
+ATTACK_OPTIONS: dict[str, tuple[Any, str]] = {
+    "eps": (fraction, "radius of the ball, inputs being in [0, 1]; 8/255 may be written"),
+    "steps": (positive_number, "number of steps"),
+    "step_size": (fraction, "length of a step"),
+    "attack_k": (positive_number, "pixels that topk, topk_lens and l2_topk attack"),
+    "attack_w": (whole_number, "half-width of the window that topk_lens adds"),
+    "restarts": (positive_number, "runs: the first from the image, further ones from random starts"),
+    "acceptance": (str, "metric that picks the best iterate, such as kendall or lens_recall(k=100,w=1)"),
+    "learning_rate": (fraction, "of target_map's Adam"),
+    "beta_start": (fraction, "target_map: softplus beta of the first step"),
+    "beta_end": (fraction, "target_map: softplus beta towards the last step"),
+    "map_weight": (fraction, "target_map: weight of the map's error"),
+    "output_weight": (fraction, "target_map: weight of the output's error"),
+    "attack_n_points": (
+        positive_number,
+        "points inside the attack, where they cost most; default: --n-points",
+    ),
+    "attack_n_draws": (positive_number, "draws inside the attack; default: --n-draws"),
+}
+PARAMETERS = (*EXPLANATION_OPTIONS, *ATTACK_OPTIONS, "region", "on_logits")
+# They change how the work is done, not what comes out, and stay out of the recorded command.
+NOT_RECORDED = ("batch_size", "chunk_size", "download")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,20 +86,34 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_shared_options(parser)
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="FILE.pt")
-    parser.add_argument("--explanation", required=True, choices=EXPLANATIONS)
-    parser.add_argument("--n-points", type=positive_number, help="of integrated_gradients; default: 100")
-    parser.add_argument("--attack", required=True, choices=ATTACKS)
-    parser.add_argument("--eps", required=True, type=float, help="l_inf radius, inputs being in [0, 1]")
     parser.add_argument(
-        "--steps", type=positive_number, help="of topk; default: as published for the dataset"
+        "--checkpoint",
+        required=True,
+        metavar="FILE",
+        help="from generators.train; or a state dict (.pt, .npz), a MadryLab/robustness checkpoint, or "
+        "the word torchvision for its own weights",
     )
-    parser.add_argument("--step-size", type=float, help="of topk; default: as published for the dataset")
-    parser.add_argument("--attack-k", type=positive_number, help="pixels topk attacks; default: as published")
     parser.add_argument(
-        "--attack-n-points",
-        type=positive_number,
-        help="of integrated_gradients inside topk, where they cost most; default: --n-points",
+        "--training", help="how foreign weights were trained, such as pgd; default for them: natural"
+    )
+    parser.add_argument("--explanation", required=True, choices=EXPLANATIONS)
+    for name, (kind, text) in EXPLANATION_OPTIONS.items():
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, help=text)
+    parser.add_argument("--attack", required=True, choices=ATTACKS)
+    for name, (kind, text) in ATTACK_OPTIONS.items():
+        parser.add_argument("--" + name.replace("_", "-"), type=kind, help=text)
+    parser.add_argument(
+        "--region",
+        type=int,
+        nargs=4,
+        metavar=("TOP", "LEFT", "HEIGHT", "WIDTH"),
+        help="pixels that target_region moves attribution to",
+    )
+    parser.add_argument(
+        "--on-logits",
+        action="store_const",
+        const=True,
+        help="target_map: keep the logits, not the softmax; default: as published for the network",
     )
     parser.add_argument("--samples", default=64, type=positive_number, metavar="N", help="default: 64")
     parser.add_argument(
@@ -69,7 +124,15 @@ def parser() -> argparse.ArgumentParser:
         "batch size gives the same scores, with float32 only similar ones (default: float32)",
     )
     parser.add_argument(
-        "--batch-size", default=16, type=positive_number, help="samples at a time; default: 16"
+        "--batch-size",
+        default="16",
+        type=_batch_size,
+        help="samples at a time, or auto: the fastest that fits into memory; default: 16",
+    )
+    parser.add_argument(
+        "--chunk-size",
+        type=positive_number,
+        help="images in one pass of the network, where an explanation needs many points; bounds the memory",
     )
     parser.add_argument(
         "--store-images",
@@ -82,78 +145,72 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def plan(options: argparse.Namespace) -> tuple[Explanation, Attack, dict[str, Any]]:
-    """The explanation and the attack with their parameters bound, and all parameters in use by name."""
-    published = SETTINGS[options.dataset]
-    n_points = options.n_points or 100
-    explanation, attack = EXPLANATIONS[options.explanation], ATTACKS[options.attack]
-    reported = accepted(explanation, {"n_points": n_points})
-    inside = accepted(explanation, {"n_points": options.attack_n_points or n_points})
-    settings = accepted(
-        attack,
-        {
-            "eps": options.eps,
-            "steps": options.steps or published.steps,
-            "step_size": published.step_size if options.step_size is None else options.step_size,
-            "attack_k": options.attack_k or published.attack_k,
-        },
-    )
-    for name in ("eps", "step_size"):
-        if name in settings and not 0 < settings[name] <= 1:
-            raise ValueError(f"--{_option(name)} must be above 0 and at most 1, got {settings[name]}")
-    used = {**reported, **settings}
-    if accepted(attack, {"explanation": None}):
-        settings["explanation"] = partial(explanation, **inside)
-        used |= {f"attack_{name}": value for name, value in inside.items()}
-    idle = [name for name in PARAMETERS if getattr(options, name) is not None and name not in used]
-    if idle:
-        raise ValueError(
-            f"--{_option(idle[0])} means nothing for explanation {options.explanation} "
-            f"with attack {options.attack}; leave it out"
-        )
-    return partial(explanation, **reported), partial(attack, **settings), used
-
-
 def first_correct(
     network: nn.Module, split: Split, n_samples: int, dtype: torch.dtype, device: torch.device
-) -> NDArray[np.int64]:
-    """Indices of the first `n_samples` of `split`, in dataset order, that `network` classifies correctly."""
+) -> tuple[NDArray[np.int64], int]:
+    """Indices of the first `n_samples` that `network` classifies correctly, and how many it looked at."""
+    height, width = split.shape
+    at_once = max(1, 2**20 // (height * width))
     found: list[int] = []
-    for start in range(0, len(split.labels), 500):
-        images = inputs_of(split.images[start : start + 500], dtype, device)
-        correct = _predictions(network, images) == split.labels[start : start + 500]
-        found.extend(start + np.flatnonzero(correct))
+    for start in range(0, len(split.labels), at_once):
+        part = slice(start, start + at_once)
+        images = inputs_of(split.images[part], dtype, device)
+        found.extend(start + np.flatnonzero(_predictions(network, images) == split.labels[part]))
         if len(found) >= n_samples:
-            return np.array(found[:n_samples], dtype=np.int64)
+            chosen = np.array(found[:n_samples], dtype=np.int64)
+            return chosen, int(chosen[-1]) + 1
     raise ValueError(
         f"--samples {n_samples}: only {len(found)} of the {len(split.labels)} test samples are "
         "classified correctly; ask for at most that many"
     )
 
 
-def attributes(options: argparse.Namespace, facts: dict[str, Any], used: dict[str, Any]) -> dict[str, Any]:
+def attributes(options: argparse.Namespace, facts: dict[str, Any], found: Plan) -> dict[str, Any]:
     """The pair file's attributes: the condition, the parameters in use, the checkpoint, the command."""
-    recorded = {
-        name: used.get(name) if name in PARAMETERS else value
-        for name, value in vars(options).items()
-        if name not in NOT_RECORDED
-    }
+    measured = ("natural_accuracy", "pgd_accuracy", "accuracy_samples")
     return {
         "dataset": options.dataset,
         "model": options.model,
         "training": facts["training"],
         "explanation": options.explanation,
         "attack": options.attack,
-        "eps_norm": "linf",
-        **used,
+        "eps": np.nan,
+        "eps_norm": "l2" if options.attack.startswith("l2") else "linf",
+        # netCDF-4 has no truth values
+        **{name: int(v) if isinstance(v, bool) else v for name, v in found.used.items()},
         "seed": options.seed,
         "dtype": options.dtype,
-        "natural_accuracy": facts["natural_accuracy"],
-        "pgd_accuracy": facts["pgd_accuracy"],
+        **{name: facts[name] for name in measured if name in facts},
         "checkpoint_sha256": facts["sha256"],
         "versions": versions(),
-        "command": command_line("generators.generate", recorded),
+        "command": recorded_command(options, found),
     }
+
+
+def recorded_command(options: argparse.Namespace, found: Plan) -> str:
+    """The command that makes this file again, defaults written out."""
+    recorded = {
+        name: found.used.get(name) if name in PARAMETERS else value
+        for name, value in vars(options).items()
+        if name not in NOT_RECORDED
+    }
+    return command_line("generators.generate", recorded | {"device": device_of(options.device).type})
+
+
+def planned(options: argparse.Namespace) -> Plan:
+    """The plan that `options` ask for."""
+    given = {name: getattr(options, name) for name in PARAMETERS}
+    found = plan(
+        options.explanation, options.attack, dataset=options.dataset, model=options.model, given=given
+    )
+    if "acceptance" in found.settings:
+        acceptance_metric(found.settings["acceptance"])
+    for name in ("eps", "step_size"):
+        if name in found.settings and not found.settings[name] > 0:
+            raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {found.settings[name]}")
+    if found.settings.get("eps", 0) > 1 and not options.attack.startswith("l2"):
+        raise ValueError(f"--eps must be at most 1, inputs being in [0, 1], got {found.settings['eps']}")
+    return found
 
 
 def pairs(
@@ -176,44 +233,118 @@ def pairs(
     }
 
 
+@dataclass(frozen=True)
+class Work:
+    """Everything that turns positions in the file into what the file holds."""
+
+    plan: Plan
+    network: nn.Module
+    split: Split
+    chosen: NDArray[np.int64]
+    seed: int
+    dtype: torch.dtype
+    device: torch.device
+    chunk_size: int | None
+    store_images: str | None
+
+    def columns(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Explain and attack the samples at `positions`."""
+        samples = self.chosen[positions]
+        images, labels = self._inputs(samples)
+        bound: dict[str, Any] = {"seed": self.seed, "chunk_size": self.chunk_size}
+        perturbed = self.plan.perturb(
+            self.network,
+            images,
+            labels,
+            samples=samples,
+            targets=self._targets(positions) if takes(self.plan.attack, "targets") else None,
+            **bound,
+        )
+        explain = self.plan.explain(samples, **bound)
+        columns = {"sample": samples, **pairs(self.network, explain, images, perturbed, labels)}
+        if self.store_images:
+            columns["image"] = _channels_first(self.split.images[samples])
+        if self.store_images == "all":
+            stored = _numpy(perturbed)
+            columns["image_perturbed"] = stored[:, 0] if stored.shape[1] == 1 else stored
+        return columns
+
+    def _inputs(self, samples: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = torch.from_numpy(self.split.labels[samples]).to(self.device)
+        return inputs_of(self.split.images[samples], self.dtype, self.device), labels
+
+    def _targets(self, positions: NDArray[np.int64]) -> torch.Tensor:
+        """For each position the map of the next one (after the last comes the first) with another label."""
+        labels = self.split.labels[self.chosen]
+        others = [_next_other(labels, position) for position in positions]
+        samples = self.chosen[others]
+        explain = self.plan.explain_inside(samples, seed=self.seed, chunk_size=self.chunk_size)
+        return abs_sum(explain(self.network, *self._inputs(samples))).detach()
+
+
 def generate(options: argparse.Namespace) -> None:
     """Write the pair file that `options` ask for."""
-    explain, perturb, used = plan(options)
+    found = planned(options)
     device, dtype = device_of(options.device), DTYPES[options.dtype]
-    options.device = device.type
     network, facts = checkpoints.load(options.checkpoint, dataset=options.dataset, model=options.model)
     network.to(device=device, dtype=dtype)
-    split = DATASETS[options.dataset](options.data, "test")
-    height, width = split.images.shape[1:3]
-    if used.get("attack_k", 1) > height * width:
+    split = read_split(
+        options.dataset, options.data, "test", image_size=options.image_size, download=options.download
+    )
+    check_images(network, DATASETS[options.dataset].channels, *split.shape)
+    height, width = split.shape
+    if "region" in found.used:
+        region_mask(found.used["region"], split.shape)
+    if found.used.get("attack_k", 1) > height * width:
         raise ValueError(
-            f"--attack-k must be at most {height * width} (the number of pixels), got {used['attack_k']}"
+            f"--attack-k must be at most {height * width} (the number of pixels), "
+            f"got {found.used['attack_k']}"
         )
-    chosen = first_correct(network, split, options.samples, dtype, device)
+    chosen, n_seen = first_correct(network, split, options.samples, dtype, device)
+    facts = _training_facts(facts, options.training, len(chosen), n_seen)
+    work = Work(
+        found, network, split, chosen, options.seed, dtype, device, options.chunk_size, options.store_images
+    )
 
     n_resisted = 0
     with (
-        _writer(options.out, len(chosen), (height, width), attributes(options, facts, used)) as writer,
+        _writer(options.out, len(chosen), split.shape, attributes(options, facts, found)) as writer,
         tqdm(total=len(writer.missing), desc=options.out.name, unit="sample", disable=None) as progress,
     ):
         missing = writer.missing
-        for start in range(0, len(missing), options.batch_size):
-            positions = missing[start : start + options.batch_size]
-            samples = chosen[positions]
-            images = inputs_of(split.images[samples], dtype, device)
-            labels = torch.from_numpy(split.labels[samples]).to(device)
-            randoms = [np.random.default_rng([options.seed, sample]) for sample in samples]
-            perturbed = perturb(network, images, labels, randoms)
-            columns = {"sample": samples, **pairs(network, explain, images, perturbed, labels)}
-            if options.store_images:
-                columns["image"] = split.images[samples]
-            if options.store_images == "all":
-                columns["image_perturbed"] = _numpy(perturbed[:, 0])
+        size = options.batch_size or _fitting(work)
+        for start in range(0, len(missing), size):
+            positions = missing[start : start + size]
+            columns = work.columns(positions)
             for row, position in enumerate(positions):
                 writer.write(position, **{name: values[row] for name, values in columns.items()})
             n_resisted += int((columns["perturbation_linf"] == 0).sum())
-            progress.update(len(samples))
+            progress.update(len(positions))
     print(f"{options.out}: {len(missing)} samples; for {n_resisted} of them no perturbed image counts")
+
+
+def _training_facts(
+    facts: dict[str, Any], training: str | None, n_correct: int, n_seen: int
+) -> dict[str, Any]:
+    """How the network was trained, how accurate it is; measured here where foreign weights do not say."""
+    known = facts["training"]
+    if known is not None and training not in (None, known):
+        raise ValueError(f"--training {training}: the checkpoint says {known}; leave it out")
+    if known is not None:
+        return facts
+    # The accuracy on the samples that were looked at until enough correct ones were found.
+    measured = {"natural_accuracy": n_correct / n_seen, "accuracy_samples": n_seen}
+    return {**facts, **measured, "training": training or "natural"}
+
+
+def _fitting(work: Work) -> int:
+    """The batch size for `auto`, tried with attacks of one step."""
+    one_step = {"steps": 1} if "steps" in work.plan.settings else {}
+    brief = replace(work, plan=replace(work.plan, settings={**work.plan.settings, **one_step}))
+    n_samples = len(work.chosen)
+    size = fitting_batch_size(lambda n: brief.columns(np.arange(n)), n_samples, work.device)
+    print(f"--batch-size auto: {size}", file=sys.stderr)
+    return size
 
 
 def _writer(path: Path, n_samples: int, shape: tuple[int, int], attrs: dict[str, Any]) -> lm.PairWriter:
@@ -224,8 +355,21 @@ def _writer(path: Path, n_samples: int, shape: tuple[int, int], attrs: dict[str,
     return lm.PairWriter(path, n_samples=n_samples, shape=shape, attrs=attrs)
 
 
-def _option(name: str) -> str:
-    return name.replace("_", "-")
+def _batch_size(text: str) -> int | None:
+    return None if text == "auto" else positive_number(text)
+
+
+def _next_other(labels: NDArray[np.int64], position: int) -> int:
+    """The next position, cyclically, whose label is another one."""
+    others = np.flatnonzero(labels != labels[position])
+    if not len(others):
+        raise ValueError("target_map needs samples of two classes: ask for more --samples")
+    after = others[others > position]
+    return int(after[0] if len(after) else others[0])
+
+
+def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return images if images.ndim == 3 else np.moveaxis(images, -1, 1)
 
 
 def _predictions(network: nn.Module, images: torch.Tensor) -> NDArray[np.int64]:

@@ -1,0 +1,107 @@
+"""Samples per second of the topk attack, batched against one sample at a time.
+
+    python -m benchmarks.generators --threads 2
+
+Weights are fresh and images random: they do not change the time. All cases of a network are timed in turn,
+round after round, and the best round of each counts. One step costs what every other one does, so that a few
+are timed and scaled to the published 100; the two maps that are reported are part of it.
+"""
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from generators.attacks import topk
+from generators.explanations import Explanation, abs_sum, gradient, integrated_gradients
+from generators.models import build, prepare
+
+# Beside a CPU torch, torchvision's import may need help.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+importlib.import_module("torchvision_ops").declare_missing()
+
+STEPS, POINTS = 100, 50
+# model, shape of its images, timed steps for the gradient and for integrated gradients
+NETWORKS = {"small_cnn": ((1, 28, 28), 10, 2), "squeezenet1_1": ((3, 227, 227), 5, 1)}
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long one call takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def attack(
+    network: nn.Module, explanation: Explanation, images: torch.Tensor, batch_size: int, steps: int
+) -> None:
+    """Attack all `images`, `batch_size` at a time."""
+    for part in torch.split(images, batch_size):
+        labels = network(part).argmax(1)
+        randoms = [np.random.default_rng(row) for row in range(len(part))]
+        topk(
+            network,
+            part,
+            labels,
+            randoms,
+            explanation=explanation,
+            eps=8 / 255,
+            steps=steps,
+            step_size=1 / 255,
+            attack_k=100,
+        )
+
+
+def report(network: nn.Module, explanation: Explanation, images: torch.Tensor, batch_size: int) -> None:
+    """Explain all `images` twice, as it is done for the file."""
+    for part in torch.split(images, batch_size):
+        labels = network(part).argmax(1)
+        for _ in range(2):
+            abs_sum(explanation(network, part, labels))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print a line per network, explanation and batch size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--models", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    print("model, explanation, samples at a time: samples per second, times one at a time")
+    for name in options.models:
+        shape, gradient_steps, ig_steps = NETWORKS[name]
+        network = prepare(build(name, 10)).to(options.device)
+        images = torch.rand((options.batch_size, *shape), device=options.device)
+        for explanation, steps in (
+            (gradient, gradient_steps),
+            (partial(integrated_gradients, n_points=POINTS), ig_steps),
+        ):
+            best = dict.fromkeys((1, options.batch_size), float("inf"))
+            for _ in range(options.rounds):
+                for batch_size in best:
+                    work = partial(attack, network, explanation, images, batch_size)
+                    # Twice the steps minus once: what is done once per attack does not count a hundred times.
+                    once, twice = (seconds(partial(work, steps * n)) for n in (1, 2))
+                    maps = seconds(partial(report, network, explanation, images, batch_size))
+                    per_step = (twice - once) / steps
+                    found = once + (STEPS - steps) * per_step + maps
+                    best[batch_size] = min(best[batch_size], found)
+            label = getattr(explanation, "__name__", f"integrated_gradients({POINTS})")
+            for batch_size, spent in best.items():
+                rate, gain = len(images) / spent, best[1] / spent
+                print(f"{name}, {label}, {batch_size}: {rate:.3g}, {gain:.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Means over many points of the input, a chunk at a time: what smoothed and path methods have in common.
+
+A point is ``scale * (image + offset)``. At most `chunk_size` points are in one pass of the network, and each
+is used once, so neither the number of samples nor that of points decides how much memory a mean takes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+# (images + offset, points, labels, differentiable) -> one value per point, of any shape (point, ...)
+Term = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool], torch.Tensor]
+# (samples, points per pass) -> scale and offset, which broadcast to (point, sample, channel, height, width)
+Draws = Callable[[slice, int], Iterator[tuple[torch.Tensor, torch.Tensor]]]
+
+
+def random_draws(
+    images: torch.Tensor,
+    seeds: Sequence[Sequence[int]],
+    n_draws: int,
+    place: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
+) -> Draws:
+    """Draws that are each sample's own, whatever shares its pass, and the same each time.
+
+    `place` turns numbers uniform in [0, 1) (point, sample, 1, 1, 1) and normal noise (point, sample, channel,
+    height, width) into scale and offset.
+    """
+    if len(seeds) != len(images):
+        raise ValueError(f"{len(images)} samples need as many seeds, and {len(seeds)} came")
+
+    def draws(rows: slice, per_pass: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        randoms = [np.random.default_rng(seed) for seed in seeds[rows]]
+        uniform = np.empty((n_draws, len(randoms), 1, 1, 1))
+        for sample, random in enumerate(randoms):
+            uniform[:, sample, 0, 0, 0] = random.random(n_draws)
+        for part in torch.split(torch.from_numpy(uniform).to(images), per_pass):
+            normal = np.empty((len(part), len(randoms), *images.shape[1:]), dtype=np.float32)
+            for sample, random in enumerate(randoms):
+                normal[:, sample] = random.standard_normal(normal[:, sample].shape, dtype=np.float32)
+            yield place(part, torch.from_numpy(normal).to(images))
+
+    return draws
+
+
+def mean_over_points(
+    term: Term,
+    draws: Draws,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    n_points: int,
+    chunk_size: int | None,
+    differentiable: bool,
+) -> torch.Tensor:
+    """The mean of `term` over the points of each sample.
+
+    With a `chunk_size`, a differentiable mean of several chunks keeps no graph of them: its value is computed
+    chunk by chunk, and each chunk once more when the gradient is taken. That gradient has no graph of its
+    own, and there is none for parameters. Without, a pass takes one point of every sample, and the graph of
+    all points is kept: a good third faster, where the memory lasts.
+    """
+    if n_points < 1:
+        raise ValueError(f"a mean over {n_points} points has no value: 1 or more are needed")
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"chunk_size is {chunk_size}: give 1 or more images per pass, or None")
+    size = max(1, len(images)) if chunk_size is None else chunk_size
+    is_one_graph = chunk_size is None or n_points * len(images) <= chunk_size
+    if is_one_graph or not differentiable:
+        return _sum(term, draws, images, labels, size, differentiable) / n_points
+    chunked_sum: Any = _ChunkedSum.apply
+    total: torch.Tensor = chunked_sum(images, labels, term, draws, size)
+    return total / n_points
+
+
+def _sum(
+    term: Term, draws: Draws, images: torch.Tensor, labels: torch.Tensor, size: int, differentiable: bool
+) -> torch.Tensor:
+    parts = []
+    for rows, per_pass in _rows(len(images), size):
+        chunks = draws(rows, per_pass)
+        total = _chunk(term, next(chunks), images[rows], labels[rows], differentiable)
+        for chunk in chunks:
+            total = total + _chunk(term, chunk, images[rows], labels[rows], differentiable)
+        parts.append(total)
+    return torch.cat(parts)
+
+
+def _rows(n_samples: int, size: int) -> Iterator[tuple[slice, int]]:
+    """Samples that share a pass, and how many points of each it takes."""
+    for start in range(0, max(1, n_samples), size):
+        rows = slice(start, min(start + size, n_samples))
+        yield rows, size // max(1, rows.stop - start)
+
+
+def _chunk(
+    term: Term,
+    chunk: tuple[torch.Tensor, torch.Tensor],
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    differentiable: bool,
+) -> torch.Tensor:
+    """The sum of `term` over the points of one chunk, per sample."""
+    scale, offset = chunk
+    shifted = images + offset
+    points = scale * shifted
+    shape = points.shape[:2]
+    values = term(
+        shifted.expand_as(points).flatten(0, 1), points.flatten(0, 1), labels.repeat(shape[0]), differentiable
+    )
+    return values.reshape(*shape, *values.shape[1:]).sum(0)
+
+
+class _ChunkedSum(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, images: torch.Tensor, labels: torch.Tensor, term: Term, draws: Draws, size: int
+    ) -> torch.Tensor:
+        ctx.save_for_backward(images, labels)
+        ctx.term, ctx.draws, ctx.size = term, draws, size
+        return _sum(term, draws, images, labels, size, False)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
+        images, labels = ctx.saved_tensors
+        result = torch.zeros_like(images)
+        for rows, per_pass in _rows(len(images), ctx.size):
+            for chunk in ctx.draws(rows, per_pass):
+                with torch.enable_grad():
+                    inputs = images[rows].detach().requires_grad_(True)
+                    value = _chunk(ctx.term, chunk, inputs, labels[rows], True)
+                (part,) = torch.autograd.grad(value, inputs, upstream[rows])
+                result[rows] += part
+        return result, None, None, None, None

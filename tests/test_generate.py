@@ -1,0 +1,449 @@
+"""The command that makes pair files, on tiny data; the embedded files from their recorded commands."""
+
+import functools
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+torch = pytest.importorskip("torch")
+
+import lensmetrics as lm  # noqa: E402
+from generators import batches, generate, train  # noqa: E402
+from generators.attacks import ATTACKS, random_sign  # noqa: E402
+from generators.checkpoints import load  # noqa: E402
+from generators.datasets import DATASETS  # noqa: E402
+from generators.explanations import EXPLANATIONS, abs_sum, gradient, integrated_gradients  # noqa: E402
+from generators.models import MODELS  # noqa: E402
+from generators.plan import takes  # noqa: E402
+from generators.regimes import REGIMES  # noqa: E402
+from lensmetrics.store import verify  # noqa: E402
+
+DEMO = Path(lm.__file__).parent / "data"
+
+
+# --- what is embedded
+
+
+@pytest.mark.parametrize("path", sorted(DEMO.glob("fashion_mnist-*.h5")), ids=lambda path: path.stem)
+def test_embedded_pairs_come_again_from_their_recorded_settings(path: Path) -> None:
+    """The first sample of each file, from the stored image and the checkpoint that the command names."""
+    arrays, attrs = read(path)
+    options = generate.parser().parse_args(shlex.split(str(attrs["command"]))[3:])
+    plan = generate.planned(options)
+    checkpoint = Path(generate.__file__).parents[1] / options.checkpoint
+    network, facts = load(checkpoint, dataset="fashion_mnist", model="small_cnn")
+    assert facts["sha256"] == attrs["checkpoint_sha256"]
+    images = torch.from_numpy(arrays["image"][:1, None]).double() / 255
+    labels = torch.from_numpy(arrays["label"][:1])
+    samples = arrays["sample"][:1]
+    network.double()
+    perturbed = plan.perturb(network, images, labels, samples=samples, seed=options.seed)
+    explain = plan.explain(samples, seed=options.seed, chunk_size=None)
+    for name, inputs in (("unperturbed", images), ("perturbed", perturbed)):
+        found = abs_sum(explain(network, inputs, labels)).numpy()
+        largest = arrays[name][:1].max((1, 2), keepdims=True)
+        np.testing.assert_allclose(found / largest, arrays[name][:1] / largest, atol=1e-4)
+
+
+# --- commands
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of two classes, bright left or bright right, and a checkpoint trained on it."""
+    folder = tmp_path_factory.mktemp("generators")
+    random = np.random.default_rng(0)
+    arrays: dict[str, NDArray[Any]] = {}
+    for split, n in (("train", 120), ("test", 24)):
+        labels = random.integers(0, 2, n)
+        images = random.integers(0, 120, (n, 28, 28))
+        for image, label in zip(images, labels, strict=True):
+            image[:, 14 * label : 14 * label + 14] += 100
+        arrays |= {f"x_{split}": images.astype(np.uint8), f"y_{split}": labels.astype(np.uint8)}
+    np.savez(folder / "fashion_mnist.npz", allow_pickle=False, **arrays)
+    assert run_train(folder, "natural.pt", "--training", "natural") == 0
+    return folder
+
+
+def run_train(folder: Path, out: str, *more: str) -> int:
+    return train.main(
+        [
+            *("--dataset", "fashion_mnist", "--data", str(folder), "--model", "small_cnn"),
+            *("--epochs", "1", "--batch-size", "10", "--learning-rate", "0.005", "--device", "cpu"),
+            *("--out", str(folder / out), *more),
+        ]
+    )
+
+
+def run_generate(folder: Path, out: str, *more: str) -> int:
+    """Gradient under random_sign, unless `more` says otherwise."""
+    return generate.main(generate_arguments(folder, out, "--eps", "0.1", *more))
+
+
+def run_generate_without_eps(folder: Path, out: str, *more: str) -> int:
+    return generate.main(generate_arguments(folder, out, *more))
+
+
+def generate_arguments(folder: Path, out: str, *more: str) -> list[str]:
+    return [
+        *("--dataset", "fashion_mnist", "--data", str(folder), "--model", "small_cnn", "--device", "cpu"),
+        *("--checkpoint", str(folder / "natural.pt"), "--samples", "7"),
+        *("--explanation", "gradient", "--attack", "random_sign"),
+        *("--out", str(folder / out), *more),
+    ]
+
+
+def read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    with h5py.File(path) as file:
+        arrays = {name: dataset[()] for name, dataset in file.items()}
+        return arrays, dict(file.attrs)
+
+
+TOPK_IG = (
+    *("--explanation", "integrated_gradients", "--n-points", "6", "--attack-n-points", "3"),
+    *("--attack", "topk", "--steps", "5", "--step-size", "0.03"),
+)
+
+
+def test_generate_takes_the_first_correct_samples_and_records_the_condition(folder: Path) -> None:
+    assert run_generate(folder, "maps/one.h5", "--store-images") == 0
+    arrays, attrs = read(folder / "maps/one.h5")
+    network, facts = load(folder / "natural.pt", dataset="fashion_mnist", model="small_cnn")
+    with np.load(folder / "fashion_mnist.npz") as data:
+        images, labels = data["x_test"], data["y_test"]
+    predictions = network(torch.from_numpy(images)[:, None] / 255).argmax(1).numpy()
+    first = np.flatnonzero(predictions == labels)[:7]
+    assert arrays["sample"].tolist() == first.tolist()
+    assert (arrays["label"] == labels[first]).all()
+    assert (arrays["prediction"] == labels[first]).all()
+    assert (arrays["prediction_perturbed"] == labels[first]).all()
+    assert (arrays["image"] == images[first]).all()
+    assert arrays["image"].dtype == np.uint8
+    assert "image_perturbed" not in arrays
+    expected = {"dataset": "fashion_mnist", "model": "small_cnn", "training": "natural", "eps_norm": "linf"}
+    expected |= {"explanation": "gradient", "attack": "random_sign", "dtype": "float32"}
+    assert {name: attrs[name] for name in expected} == expected
+    assert (attrs["eps"], attrs["seed"]) == (0.1, 0)
+    assert attrs["checkpoint_sha256"] == facts["sha256"]
+    assert attrs["natural_accuracy"] == facts["natural_accuracy"]
+    assert not {"steps", "step_size", "attack_k", "n_points", "attack_n_points"} & set(attrs)
+
+
+def test_directed_attack_records_its_parameters(folder: Path) -> None:
+    assert run_generate(folder, "topk.h5", *TOPK_IG) == 0
+    _, attrs = read(folder / "topk.h5")
+    expected = {"steps": 5, "step_size": 0.03, "attack_k": 100, "n_points": 6, "attack_n_points": 3}
+    assert {name: attrs[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("more", [(), TOPK_IG])
+def test_recorded_command_gives_the_file_again_whatever_the_batch_size(
+    folder: Path, more: tuple[str, ...]
+) -> None:
+    name = f"again-{len(more)}"
+    assert run_generate(folder, f"{name}.h5", *more, "--dtype", "float64", "--batch-size", "5") == 0
+    first, attrs = read(folder / f"{name}.h5")
+    words = shlex.split(str(attrs["command"]))
+    assert words[:3] == ["python", "-m", "generators.generate"]
+    for batch_size in ("1", "7"):
+        out = folder / f"{name}-{batch_size}.h5"
+        assert generate.main([*words[3:], "--batch-size", batch_size, "--out", str(out)]) == 0
+        second, _ = read(out)
+        assert (first["sample"] == second["sample"]).all()
+        for name_of_map in ("unperturbed", "perturbed"):
+            np.testing.assert_allclose(first[name_of_map], second[name_of_map], rtol=1e-5, atol=1e-9)
+
+
+def test_stored_map_is_the_map_of_the_stored_image(folder: Path) -> None:
+    assert run_generate(folder, "images.h5", *TOPK_IG, "--store-images", "all") == 0
+    arrays, _ = read(folder / "images.h5")
+    network, _ = load(folder / "natural.pt", dataset="fashion_mnist", model="small_cnn")
+    labels = torch.from_numpy(arrays["label"])
+    image = torch.from_numpy(arrays["image"]) / 255
+    perturbed = torch.from_numpy(arrays["image_perturbed"])
+    for name, inputs in (("unperturbed", image), ("perturbed", perturbed)):
+        expected = abs_sum(integrated_gradients(network, inputs[:, None], labels, n_points=6)).numpy()
+        np.testing.assert_allclose(arrays[name], expected, rtol=1e-4, atol=1e-7)
+    change = (perturbed - image).abs().flatten(1)
+    np.testing.assert_allclose(arrays["perturbation_linf"], change.amax(1), atol=1e-6)
+    np.testing.assert_allclose(arrays["perturbation_l2"], change.norm(dim=1), rtol=1e-5)
+    assert 0 < arrays["perturbation_linf"].max() <= 0.1 + 1e-6
+
+
+def test_interrupted_run_is_continued_by_the_same_command_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = []
+
+    @functools.wraps(random_sign)  # the signature decides which parameters are handed over
+    def interrupted(*args: Any, **parameters: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return random_sign(*args, **parameters)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(ATTACKS, "random_sign", interrupted)
+        assert run_generate(folder, "half.h5", "--batch-size", "2") == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert (folder / "half.h5.part").exists()
+    assert run_generate(folder, "half.h5", "--batch-size", "2", "--seed", "5") == 2
+    assert "seed" in capsys.readouterr().err
+    assert run_generate(folder, "half.h5", "--batch-size", "2") == 0
+    assert "half.h5: 3 samples" in capsys.readouterr().out
+    assert run_generate(folder, "whole.h5", "--batch-size", "2") == 0
+    half, whole = read(folder / "half.h5")[0], read(folder / "whole.h5")[0]
+    assert all((half[name] == whole[name]).all() for name in ("unperturbed", "perturbed", "sample"))
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--data", "nowhere"), "nowhere holds no fashion_mnist"),
+        (("--dataset", "mnist"), "was trained with dataset fashion_mnist and not mnist"),
+        (("--model", "rar_cnn"), "was trained with model small_cnn and not rar_cnn"),
+        (("--samples", "25"), "--samples 25: only "),
+        (("--steps", "5"), "--steps means nothing for explanation gradient with attack random_sign"),
+        (("--attack", "topk", "--n-points", "5"), "--n-points means nothing for explanation gradient"),
+        (("--attack", "topk", "--attack-k", "785"), "--attack-k must be at most 784"),
+        (("--attack", "topk", "--step-size", "0"), "--step-size must be above 0, got 0.0"),
+        (("--eps", "8"), "--eps must be at most 1, inputs being in [0, 1], got 8.0"),
+        (("--eps", "0/255"), "--eps must be above 0, got 0.0"),
+        (("--training", "pgd"), "--training pgd: the checkpoint says natural"),
+        (("--explanation", "lrp", "--n-draws", "3"), "--n-draws means nothing for explanation lrp"),
+        (("--attack", "target_region"), "--region must be given for target_region"),
+        (("--attack", "target_region", "--region", "20", "0", "9", "5"), "region"),
+        (("--attack", "topk", "--acceptance", "ssim"), "acceptance must be one of kendall"),
+        (("--attack", "l2_topk", "--step-size", "-1"), "--step-size must be above 0, got -1.0"),
+        (("--checkpoint", "absent.pt"), "absent.pt"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_status_2(
+    folder: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], sentence: str
+) -> None:
+    assert run_generate(folder, "bad.h5", *more) == 2
+    output = capsys.readouterr()
+    assert sentence in output.err
+    assert output.err.startswith("error: ")
+    assert output.err.count("\n") == 1
+    assert not list(folder.glob("bad.h5*"))
+
+
+def test_attack_without_a_gradient_is_refused_before_any_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def opaque(model: Any, images: Any, labels: Any) -> Any:
+        return gradient(model, images, labels)
+
+    monkeypatch.setitem(EXPLANATIONS, "lrp", opaque)
+    more = ("--explanation", "lrp", "--data", "nowhere", "--attack")
+    assert run_generate(folder, "opaque.h5", *more, "topk") == 2
+    assert "topk needs a gradient through the explanation, and lrp has none" in capsys.readouterr().err
+    assert run_generate(folder, "opaque.h5", *more[:2], "--attack", "random_walk", "--steps", "2") == 0
+
+
+def test_file_that_is_no_checkpoint_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = folder / "other.pt"
+    for content in (b"", b"text", (folder / "fashion_mnist.npz").read_bytes()):
+        other.write_bytes(content)
+        assert run_generate(folder, "bad.h5", "--checkpoint", str(other)) == 2
+        assert f"{other} is not a checkpoint written by generators.train" in capsys.readouterr().err
+    torch.save({"state_dict": {}}, other)
+    assert run_generate(folder, "bad.h5", "--checkpoint", str(other)) == 2
+    assert f"{other} holds no weights" in capsys.readouterr().err
+
+
+def test_existing_output_is_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "taken.h5").write_bytes(b"something")
+    assert run_generate(folder, "taken.h5") == 2
+    assert "taken.h5 exists already" in capsys.readouterr().err
+    assert (folder / "taken.h5").read_bytes() == b"something"
+
+
+@pytest.mark.parametrize("command", [train, generate])
+def test_help_lists_every_choice(capsys: pytest.CaptureFixture[str], command: Any) -> None:
+    with pytest.raises(SystemExit) as stop:
+        command.main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    choices = [*DATASETS, *MODELS, "squeezenet1_1", "densenet121"]
+    choices += REGIMES if command is train else [*EXPLANATIONS, *ATTACKS]
+    assert all(choice in text for choice in choices)
+
+
+def test_unknown_choice_ends_with_status_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_generate(folder, "bad.h5", "--attack", "topq")
+    assert stop.value.code == 2
+    assert "random_sign" in capsys.readouterr().err
+
+
+# --- what each attack records
+
+
+def test_perturbations_of_l2_topk_lie_in_the_l2_ball(folder: Path) -> None:
+    more = ("--attack", "l2_topk", "--eps", "1.5", "--steps", "5", "--step-size", "0.5", "--attack-k", "50")
+    assert run_generate(folder, "l2.h5", *more) == 0
+    arrays, attrs = read(folder / "l2.h5")
+    assert (attrs["eps"], attrs["eps_norm"]) == (1.5, "l2")
+    assert 0.5 < arrays["perturbation_l2"].max() <= 1.5 + 1e-5
+
+
+def test_target_map_has_no_eps_and_approaches_the_next_map_of_another_class(folder: Path) -> None:
+    more = ("--attack", "target_map", "--steps", "15", "--learning-rate", "0.01", "--output-weight", "1e4")
+    assert run_generate_without_eps(folder, "target.h5", *more) == 0
+    arrays, attrs = read(folder / "target.h5")
+    assert np.isnan(attrs["eps"])
+    assert attrs["on_logits"] == 0
+    labels, before, after = arrays["label"], arrays["unperturbed"], arrays["perturbed"]
+    nearer = []
+    for i, label in enumerate(labels):
+        others = [(i + step) % 7 for step in range(1, 7) if labels[(i + step) % 7] != label]
+        target = before[others[0]] / before[others[0]].sum()
+        errors = [((maps[i] / maps[i].sum() - target) ** 2).sum() for maps in (before, after)]
+        nearer.append(errors[1] < errors[0])
+    assert all(nearer)
+    assert generate.main([*shlex.split(str(attrs["command"]))[3:], "--out", str(folder / "again.h5")]) == 0
+    np.testing.assert_allclose(read(folder / "again.h5")[0]["perturbed"], after, rtol=1e-4, atol=1e-7)
+
+
+def test_eps_may_be_a_fraction(folder: Path) -> None:
+    assert run_generate(folder, "fraction.h5", "--eps", "8/255") == 0
+    assert read(folder / "fraction.h5")[1]["eps"] == 8 / 255
+
+
+def test_noise_inside_the_attack_is_not_that_of_the_maps(folder: Path) -> None:
+    """And the two maps of a sample share theirs, or its own noise would look like fragility."""
+    options = generate.parser().parse_args(
+        [
+            *("--dataset", "fashion_mnist", "--data", "x", "--model", "small_cnn", "--checkpoint", "x"),
+            *("--explanation", "smooth_grad", "--n-draws", "3", "--attack", "topk", "--out", "x"),
+        ]
+    )
+    plan = generate.planned(options)
+    network, _ = load(folder / "natural.pt", dataset="fashion_mnist", model="small_cnn")
+    images, labels = torch.rand((2, 1, 28, 28)), torch.tensor([0, 1])
+    reported, again = (
+        plan.explain(np.array([4, 9]), seed=0, chunk_size=None)(network, images, labels) for _ in "12"
+    )
+    inside = plan.explain_inside(np.array([4, 9]), seed=0, chunk_size=None)(network, images, labels)
+    assert (reported == again).all()
+    assert (reported != inside).any(1).any(1).any(1).all()
+    alone = plan.explain(np.array([9]), seed=0, chunk_size=None)(network, images[1:], labels[1:])
+    torch.testing.assert_close(alone[0], reported[1])
+
+
+@pytest.mark.parametrize("attack", ["random_sign", "random_walk"])
+@pytest.mark.parametrize("explanation", EXPLANATIONS)
+def test_every_explanation_is_written(folder: Path, explanation: str, attack: str) -> None:
+    more = ["--explanation", explanation, "--attack", attack, "--samples", "2"]
+    more += ["--steps", "2"] if attack == "random_walk" else []
+    if takes(EXPLANATIONS[explanation], "n_draws"):
+        more += ["--n-draws", "3"]
+    if takes(EXPLANATIONS[explanation], "n_points"):
+        more += ["--n-points", "3"]
+    out = f"{explanation}-{attack}.h5"
+    assert run_generate(folder, out, *more) == 0
+    assert np.isfinite(read(folder / out)[0]["unperturbed"]).all()
+    assert (read(folder / out)[0]["unperturbed"] > 0).any()
+
+
+# --- foreign weights, batches
+
+
+def test_foreign_weights_get_their_accuracy_from_the_samples_looked_at(folder: Path) -> None:
+    checkpoint = torch.load(folder / "natural.pt", weights_only=True)
+    torch.save(checkpoint["state_dict"], folder / "weights.pth")
+    more = ("--checkpoint", str(folder / "weights.pth"), "--training", "pgd")
+    assert run_generate(folder, "foreign.h5", *more) == 0
+    arrays, attrs = read(folder / "foreign.h5")
+    assert attrs["training"] == "pgd"
+    n_seen = attrs["accuracy_samples"]
+    assert n_seen == arrays["sample"][-1] + 1
+    assert attrs["natural_accuracy"] == 7 / n_seen
+    assert "pgd_accuracy" not in attrs
+    own = read(folder / "maps/one.h5")[0] if (folder / "maps/one.h5").exists() else arrays
+    np.testing.assert_array_equal(arrays["unperturbed"], own["unperturbed"])
+
+
+def test_automatic_batch_size_gives_the_same_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_generate(folder, "auto.h5", "--dtype", "float64", "--batch-size", "auto", *TOPK_IG) == 0
+    assert "--batch-size auto: " in capsys.readouterr().err
+    assert run_generate(folder, "fixed.h5", "--dtype", "float64", "--batch-size", "3", *TOPK_IG) == 0
+    auto, fixed = read(folder / "auto.h5"), read(folder / "fixed.h5")
+    np.testing.assert_allclose(auto[0]["perturbed"], fixed[0]["perturbed"], rtol=1e-5, atol=1e-9)
+    assert auto[1]["command"].replace("auto.h5", "fixed.h5") == fixed[1]["command"]
+
+
+@pytest.mark.parametrize(("costs", "best"), [((8, 4, 2, 1), 8), ((8, 8, 8, 8), 1), ((8, 4, 4, 4), 2)])
+def test_the_fastest_batch_size_is_taken(
+    monkeypatch: pytest.MonkeyPatch, costs: tuple[int, ...], best: int
+) -> None:
+    """With a clock that runs `costs` per sample at sizes 1, 2, 4 and 8."""
+    now = 0.0
+    monkeypatch.setattr("generators.batches.time.perf_counter", lambda: now)
+
+    def work(size: int) -> None:
+        nonlocal now
+        now += size * costs[size.bit_length() - 1]
+
+    assert batches.fitting_batch_size(work, 8, torch.device("cpu")) == best
+
+
+def test_a_batch_stays_within_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("generators.batches.time.perf_counter", lambda: now)
+    monkeypatch.setattr(batches, "_free_memory", lambda device: 100)
+
+    def peak(device: Any, work: Any) -> int:
+        nonlocal now
+        now += 1
+        return 10 * int(work.args[0])
+
+    monkeypatch.setattr(batches, "_peak_memory", peak)
+    assert batches.fitting_batch_size(lambda size: None, 64, torch.device("cpu")) == 4
+
+
+# --- interruption
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_run_is_continued_to_the_same_file(folder: Path, number: signal.Signals) -> None:
+    """Killed in the middle: what is complete verifies, and the same command finishes the file."""
+    more = ("--batch-size", "1", "--attack", "topk", "--steps", "40")
+    assert run_generate(folder, f"whole-{number}.h5", *more) == 0
+    out = f"killed-{number}.h5"
+    arguments = [sys.executable, "-m", "generators.generate", *generate_arguments(folder, out, *more)]
+    with subprocess.Popen(
+        arguments, cwd=Path(generate.__file__).parents[1], stderr=subprocess.DEVNULL
+    ) as run:
+        part = folder / f"{out}.part"
+        while n_complete(part) < 2:
+            assert run.poll() is None, "the run ended before it could be killed"
+            time.sleep(0.01)
+        run.send_signal(number)
+    assert run.returncode == (-9 if number == signal.SIGKILL else 130)
+    n_done = n_complete(part)
+    assert 2 <= n_done < 7
+    assert all(problem == "incomplete" for _, _, problem in verify(part))
+    assert run_generate(folder, out, *more) == 0
+    killed, whole = read(folder / out)[0], read(folder / f"whole-{number}.h5")[0]
+    assert killed.keys() == whole.keys()
+    assert all((killed[name] == whole[name]).all() for name in ("sample", "unperturbed", "perturbed"))
+
+
+def n_complete(part: Path) -> int:
+    """Samples marked complete in a file that another process is writing."""
+    if not part.exists():
+        return 0
+    with h5py.File(part, locking=False) as file:
+        return int(file["complete"][()].sum())

@@ -1,0 +1,530 @@
+"""Networks: own and torchvision's, separate activations, softplus copies, and weights from every source."""
+
+import copy
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+torchvision = pytest.importorskip("torchvision")
+
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+from torch.overrides import TorchFunctionMode  # noqa: E402
+
+from generators import checkpoints, models  # noqa: E402
+from generators.models import MaxPool2x2, Normalize  # noqa: E402
+
+ROOT = Path(models.__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    torch.manual_seed(3)
+    return models.small_cnn().double().eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def images() -> Any:
+    return random_images(6, 1, 28, torch.float64)
+
+
+def random_images(n: int, channels: int, size: int, dtype: Any = torch.float32) -> Any:
+    random = torch.Generator().manual_seed(4)
+    return torch.rand((n, channels, size, size), generator=random, dtype=dtype)
+
+
+def built(name: str, n_classes: int) -> Any:
+    torch.manual_seed(1)
+    return models.build(name, n_classes).eval()
+
+
+def relus(network: Any) -> list[Any]:
+    return [part for part in network.modules() if isinstance(part, nn.ReLU | nn.ReLU6)]
+
+
+# --- parts
+
+
+def test_max_pooling_is_max_pooling(images: Any) -> None:
+    torch.testing.assert_close(MaxPool2x2()(images), nn.MaxPool2d(2)(images))
+
+
+@pytest.mark.parametrize("noise", [-1e-15, 0.0, 1e-15])
+def test_rounding_does_not_move_the_gradient_of_pooling(noise: float) -> None:
+    window = torch.tensor([[0.7, 0.7 + noise], [0.1, 0.7 - noise]], dtype=torch.float64)[None, None]
+    window.requires_grad_(True)
+    (found,) = torch.autograd.grad(MaxPool2x2()(window).sum(), window)
+    assert found.flatten().tolist() == [1, 0, 0, 0]
+
+
+def test_normalisation_per_channel_outside_the_state() -> None:
+    normalize = Normalize([0.5, 0.25], [2.0, 0.5])
+    image = torch.ones((1, 2, 1, 1))
+    assert normalize(image).flatten().tolist() == [0.25, 1.5]
+    assert normalize(image[:, :1]).flatten().tolist() == [0.25, 1.5]  # one channel stands for all
+    assert not normalize.state_dict()
+    assert normalize.double()(image.double()).dtype == torch.float64
+
+
+# --- networks by name
+
+
+def test_published_widths() -> None:
+    state = models.build("rar_cnn", 10).state_dict()
+    assert [tuple(weight.shape) for name, weight in state.items() if "weight" in name] == [
+        (32, 1, 5, 5),
+        (64, 32, 5, 5),
+        (1024, 3136),
+        (10, 1024),
+    ]
+
+
+def test_small_resnet_has_the_published_depth_and_takes_both_sizes() -> None:
+    network = built("small_resnet", 17)
+    layers = [part for part in network.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+    assert sum(getattr(part, "kernel_size", None) != (1, 1) for part in layers) == 20
+    n_weights = sum(parameter.numel() for parameter in network.parameters())
+    assert n_weights == pytest.approx(0.27e6, abs=0.01e6)
+    for size in (32, 128):
+        assert network(random_images(2, 3, size)).shape == (2, 17)
+
+
+def test_names_are_own_networks_and_torchvision_classifiers() -> None:
+    names = models.model_names()
+    assert names[: len(models.MODELS)] == list(models.MODELS)
+    assert {"squeezenet1_1", "resnet18", "resnet50", "vgg16", "alexnet", "densenet121"} <= set(names)
+    assert "fasterrcnn_resnet50_fpn" not in names
+
+
+def test_normalisation_is_that_of_the_published_weights() -> None:
+    normalize: Any = models.build("squeezenet1_1", 5).get_submodule("normalize")
+    torch.testing.assert_close(normalize.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
+    torch.testing.assert_close(normalize.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
+
+
+def test_unknown_name_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no model 'resnet19'; known: small_cnn, .*resnet18"):
+        models.build("resnet19", 10)
+
+
+def test_missing_torchvision_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    with pytest.raises(ValueError, match=r"torchvision cannot be imported .* install the release"):
+        models.build("resnet18", 10)
+    assert models.build("small_cnn", 10)
+
+
+def test_torchvision_is_imported_only_for_its_networks() -> None:
+    code = "import sys; from generators import checkpoints, models; models.build('small_cnn', 10); "
+    code += "sys.exit('torchvision' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_images_that_a_network_cannot_take_are_refused() -> None:
+    network = models.build("small_cnn", 10)
+    models.check_images(network, 1, 28, 28)
+    assert network.training
+    with pytest.raises(ValueError, match=r"cannot take images of 3 x 28 x 28 .*--image-size"):
+        models.check_images(network, 3, 28, 28)
+    with pytest.raises(ValueError, match="cannot take images of 3 x 8 x 8"):
+        models.check_images(models.build("squeezenet1_1", 10), 3, 8, 8)
+
+
+# --- every ReLU a module of its own
+
+
+class CountRelus(TorchFunctionMode):
+    """Counts calls of every function that is a ReLU, whoever calls it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if "relu" in function.__name__:
+            self.calls[function.__name__] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def assert_separate(network: Any, images: Any, n_relus: int) -> None:
+    """Each ReLU that runs is a module that runs once, and nothing is in place."""
+    ran: Counter[Any] = Counter()
+    hooks = [part.register_forward_hook(lambda part, *_: ran.update([part])) for part in relus(network)]
+    with torch.no_grad(), CountRelus() as count:
+        network(images)
+    for hook in hooks:
+        hook.remove()
+    assert len(ran) == n_relus
+    assert set(ran.values()) == {1}
+    assert count.calls.total() == sum(isinstance(part, nn.ReLU) for part in ran)  # ReLU6 calls hardtanh
+    assert not any(getattr(part, "inplace", False) for part in network.modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "n_relus"),
+    [
+        ("squeezenet1_1", 26),
+        ("resnet18", 17),
+        ("resnet50", 49),
+        ("vgg16", 15),
+        ("alexnet", 7),
+        ("densenet121", 121),
+        ("mobilenet_v2", 35),
+    ],
+)
+def test_prepared_networks_say_the_same(name: str, n_relus: int) -> None:
+    network, images = built(name, 10), random_images(2, 3, 64)
+    with torch.no_grad():
+        expected = network(images)
+    state = network.state_dict()
+    prepared = models.prepare(network)
+    assert_separate(prepared, images, n_relus)
+    with torch.no_grad():
+        assert torch.equal(prepared(images), expected)
+    assert prepared.state_dict().keys() == state.keys()
+    assert not prepared.training
+    assert not any(parameter.requires_grad for parameter in prepared.parameters())
+    assert isinstance(prepared.get_submodule("normalize"), Normalize)
+
+
+class Careless(nn.Module):
+    """Every way to write a ReLU, and values that are overwritten and read again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU(inplace=True)
+        self.clip = nn.ReLU6()
+        self.linear = nn.ModuleList([nn.Linear(4, 4) for _ in range(6)])
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, values: Any) -> Any:
+        a = self.linear[0](values)
+        self.relu(a)  # its result is not used: it lies in `a`
+        b = self.linear[1](a)
+        c = functional.relu(b, inplace=True) + b
+        d = self.linear[2](c).relu()
+        e = torch.relu(self.linear[3](d))
+        e += torch.relu_(self.linear[4](d))
+        f = self.clip(self.linear[5](20 * e))
+        g = self.clip(functional.relu6(f - 1) + self.relu(f - 2))
+        return self.drop(g + f.relu_() + e)
+
+
+def test_each_way_to_write_a_relu_becomes_a_module() -> None:
+    torch.manual_seed(2)
+    network = Careless().eval()
+    values = torch.randn((64, 4), generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        expected = network(values)
+    prepared = models.prepare(network)
+    assert_separate(prepared, values, 10)
+    for part in prepared.modules():  # fails where a value is overwritten
+        part.register_full_backward_hook(lambda *_: None)
+    found = prepared(values.clone().requires_grad_(True))
+    found.sum().backward()
+    assert torch.equal(found.detach(), expected)
+    smooth = models.with_softplus(prepared)
+    assert not relus(smooth)
+    assert sum(isinstance(part, nn.Softplus | models.SoftReLU6) for part in smooth.modules()) == 10
+
+
+def test_networks_of_separate_modules_pass_unchanged(network: Any) -> None:
+    assert models.prepare(network) is network
+    resnet = built("small_resnet", 10)
+    inner = resnet.get_submodule("network")
+    prepared = models.prepare(resnet)
+    assert prepared.get_submodule("network") is inner
+    assert_separate(prepared, random_images(2, 3, 32), 19)
+
+
+def test_network_that_looks_at_its_input_is_refused() -> None:
+    class Looks(nn.Module):
+        def forward(self, values: Any) -> Any:
+            return torch.relu(values) if values.sum() > 0 else values
+
+    with pytest.raises(ValueError, match=r"Looks cannot be followed by torch\.fx"):
+        models.prepare(Looks())
+
+
+# --- copies with other modules
+
+
+def test_copies_share_weights_and_leave_the_model_alone() -> None:
+    prepared = models.prepare(built("resnet18", 10))
+    n_relus = len(relus(prepared))
+    smooth = models.with_softplus(prepared)
+    pairs = (
+        (dict(prepared.named_parameters()), dict(smooth.named_parameters())),
+        (dict(prepared.named_buffers()), dict(smooth.named_buffers())),
+    )
+    for ours, theirs in pairs:
+        assert ours.keys() == theirs.keys()
+        assert all(theirs[name] is tensor for name, tensor in ours.items())
+    assert n_relus == len(relus(prepared)) == 17
+    assert not relus(smooth)
+    assert smooth is not prepared
+
+
+def test_copy_follows_training_of_the_model() -> None:
+    network = models.small_cnn()
+    smooth = models.with_softplus(network)
+    smooth(random_images(2, 1, 28)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    with torch.no_grad():
+        next(network.parameters()).add_(1)
+    assert torch.equal(next(smooth.parameters()), next(network.parameters()))
+
+
+def test_only_what_is_named_is_replaced(network: Any, images: Any) -> None:
+    def make(module: nn.Module) -> nn.Module | None:
+        return nn.MaxPool2d(2) if isinstance(module, MaxPool2x2) else None
+
+    other = models.replaced(network, make)
+    assert [type(part) for part in other.children()][2:6:3] == [nn.MaxPool2d, nn.MaxPool2d]
+    assert sum(isinstance(part, MaxPool2x2) for part in network.modules()) == 2
+    torch.testing.assert_close(other(images), network(images))
+
+
+def test_softplus_replaces_every_relu_of_a_copy(network: Any) -> None:
+    smooth = models.with_softplus(network)
+    assert not relus(smooth)
+    assert len(relus(network)) == 3
+
+
+def test_softplus_is_the_published_one() -> None:
+    x = torch.linspace(-3, 9, 25, dtype=torch.float64)
+    smooth = models.with_softplus(nn.Sequential(nn.ReLU()), 0.8)
+    torch.testing.assert_close(smooth(x), torch.log1p(torch.exp(0.8 * x)) / 0.8)
+    clipped = models.with_softplus(nn.Sequential(nn.ReLU6()), 0.8)
+    expected = (torch.log1p(torch.exp(0.8 * x)) - torch.log1p(torch.exp(0.8 * (x - 6)))) / 0.8
+    torch.testing.assert_close(clipped(x), expected)
+
+
+@pytest.mark.parametrize("relu", [nn.ReLU(), nn.ReLU6()])
+def test_beta_can_be_changed_later(relu: Any) -> None:
+    x = torch.linspace(-3, 9, 25, dtype=torch.float64)
+    model = nn.Sequential(relu)
+    smooth = models.with_softplus(model, 1.0)
+    models.set_beta(smooth, 1e4)
+    torch.testing.assert_close(smooth(x), model(x), atol=1e-4, rtol=0)
+    models.set_beta(smooth, 2.0)
+    torch.testing.assert_close(smooth(x), models.with_softplus(model, 2.0)(x), atol=0, rtol=0)
+    again = models.with_softplus(smooth, 5.0)
+    torch.testing.assert_close(again(x), models.with_softplus(model, 5.0)(x), atol=0, rtol=0)
+    torch.testing.assert_close(smooth(x), models.with_softplus(model, 2.0)(x), atol=0, rtol=0)
+
+
+def test_softplus_refuses_what_would_stay_as_it_is() -> None:
+    with pytest.raises(ValueError, match="Flatten has no"):
+        models.with_softplus(nn.Flatten())
+    assert models.with_softplus(nn.Sequential(nn.GELU()))  # has a second derivative already
+
+
+# --- weights
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def logits(network: Any, images: Any) -> Any:
+    with torch.no_grad():
+        return network(images)
+
+
+def fresh(name: str, n_classes: int) -> Any:
+    """A network of torchvision in which batch normalisation does something."""
+    torch.manual_seed(6)
+    network = torchvision.models.get_model(name, weights=None, num_classes=n_classes).eval()
+    for part in network.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean = torch.rand(part.num_features) / 10
+    return network
+
+
+def behind_imagenet(network: Any) -> Any:
+    return nn.Sequential(Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), network).eval()
+
+
+@pytest.mark.parametrize("training", ["natural", "pgd"])
+def test_checkpoints_of_the_repository(training: str) -> None:
+    path = ROOT / f"generators/checkpoints/fashion_mnist-small_cnn-{training}.pt"
+    network, facts = checkpoints.load(path, dataset="fashion_mnist", model="small_cnn")
+    assert facts["training"] == training
+    assert facts["sha256"] == sha256(path)
+    assert facts["natural_accuracy"] > 0.7
+    assert "state_dict" not in facts
+    assert_separate(network, random_images(2, 1, 28), 3)
+    for other in (
+        {"dataset": "mnist", "model": "small_cnn"},
+        {"dataset": "fashion_mnist", "model": "rar_cnn"},
+    ):
+        with pytest.raises(ValueError, match="was trained with"):
+            checkpoints.load(path, **other)
+
+
+def test_own_checkpoint_round_trip(tmp_path: Path) -> None:
+    network, path = built("resnet18", 43), tmp_path / "one.pt"
+    facts: dict[str, Any] = dict.fromkeys(checkpoints.KEYS, "known")
+    facts |= {"dataset": "gtsrb", "model": "resnet18", "regime_settings": {"eps": 0.1}}
+    checkpoints.save(path, network, facts)
+    images = random_images(2, 3, 32)
+    expected = logits(network, images)
+    found, known = checkpoints.load(path, dataset="gtsrb", model="resnet18")
+    assert known == {**facts, "sha256": sha256(path)}
+    assert torch.equal(logits(found, images), expected)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_weights_from_arrays(tmp_path: Path) -> None:
+    network, images = fresh("squeezenet1_1", 1000), random_images(2, 3, 64)
+    path = tmp_path / "weights.npz"
+    np.savez(
+        path, allow_pickle=False, **{name: value.numpy() for name, value in network.state_dict().items()}
+    )
+    found, facts = checkpoints.load(path, dataset="imagenet", model="squeezenet1_1")
+    assert facts == {"training": None, "sha256": sha256(path)}
+    assert torch.equal(logits(found, images), logits(behind_imagenet(network), images))
+    assert_separate(found, images, 26)
+
+
+@pytest.mark.parametrize("key", [None, "state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_state_dicts_plain_wrapped_and_parallel(tmp_path: Path, key: str | None, prefix: str) -> None:
+    network, images = fresh("resnet18", 10), random_images(2, 3, 32)
+    # Files older than BatchNorm's count of batches have none.
+    state = {
+        prefix + name: value for name, value in network.state_dict().items() if "num_batches" not in name
+    }
+    torch.save(state if key is None else {key: state, "epoch": 3}, tmp_path / "weights.pth")
+    found, facts = checkpoints.load(tmp_path / "weights.pth", dataset="cifar10", model="resnet18")
+    assert facts == {"training": None, "sha256": sha256(tmp_path / "weights.pth")}
+    assert torch.equal(logits(found, images), logits(behind_imagenet(network), images))
+
+
+def test_state_dict_of_an_own_network(tmp_path: Path) -> None:
+    network, images = built("small_resnet", 17), random_images(2, 3, 32)
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    expected = logits(network, images)
+    found, _ = checkpoints.load(tmp_path / "weights.pt", dataset="flower17", model="small_resnet")
+    assert torch.equal(logits(found, images), expected)
+
+
+def test_names_of_old_densenet_files(tmp_path: Path) -> None:
+    network, images = fresh("densenet121", 10), random_images(2, 3, 32)
+    state = {
+        name.replace(".norm1.", ".norm.1.").replace(".conv2.", ".conv.2."): value
+        for name, value in network.state_dict().items()
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in state
+    torch.save(state, tmp_path / "weights.pth")
+    found, _ = checkpoints.load(tmp_path / "weights.pth", dataset="cifar10", model="densenet121")
+    assert torch.equal(logits(found, images), logits(behind_imagenet(network), images))
+
+
+@pytest.mark.parametrize("key", ["model", "state_dict"])
+def test_robustness_checkpoint_brings_its_normalisation(tmp_path: Path, key: str) -> None:
+    network, images = fresh("resnet18", 10), random_images(2, 3, 32)
+    mean, std = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
+    state = {"module.normalizer.new_mean": torch.tensor(mean)[:, None, None]}
+    state["module.normalizer.new_std"] = torch.tensor(std)[:, None, None]
+    state |= {f"module.model.{name}": value for name, value in network.state_dict().items()}
+    state |= {f"module.attacker.model.{name}": value for name, value in network.state_dict().items()}
+    state |= {f"module.attacker.{name[7:]}": state[name] for name in list(state)[:2]}
+    torch.save({key: state, "epoch": 90, "optimizer": {}}, tmp_path / "robust.pt")
+    found, facts = checkpoints.load(tmp_path / "robust.pt", dataset="cifar10", model="resnet18")
+    assert facts == {"training": None, "sha256": sha256(tmp_path / "robust.pt")}
+    expected = nn.Sequential(Normalize(mean, std), network).eval()
+    assert torch.equal(logits(found, images), logits(expected, images))
+    assert_separate(found, images, 17)
+
+
+def test_weights_of_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, images = fresh("squeezenet1_1", 1000), random_images(2, 3, 64)
+    asked = []
+
+    def get_model(name: str, **options: Any) -> Any:
+        asked.append(options.get("weights"))
+        return copy.deepcopy(network)
+
+    monkeypatch.setattr(torchvision.models, "get_model", get_model)
+    found, facts = checkpoints.load("torchvision", dataset="imagenet", model="squeezenet1_1")
+    assert asked == [torchvision.models.SqueezeNet1_1_Weights.DEFAULT]
+    assert torch.equal(logits(found, images), logits(behind_imagenet(network), images))
+    state = network.state_dict()
+    content = b"".join(state[name].numpy().tobytes() for name in sorted(state))
+    assert facts == {"training": None, "sha256": hashlib.sha256(content).hexdigest()}
+    with pytest.raises(ValueError, match="1000 classes and gtsrb has 43"):
+        checkpoints.load(Path("torchvision"), dataset="gtsrb", model="squeezenet1_1")
+    with pytest.raises(ValueError, match="no weights for small_cnn"):
+        checkpoints.load("torchvision", dataset="mnist", model="small_cnn")
+
+
+def test_weights_that_do_not_fit_are_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(fresh("squeezenet1_1", 1000).state_dict(), path)
+    with pytest.raises(ValueError, match="are for 1000 classes and the dataset has 43") as first:
+        checkpoints.load(path, dataset="gtsrb", model="squeezenet1_1")
+    with pytest.raises(
+        ValueError, match=r"lacks conv1.weight and 101 more, has besides features.0"
+    ) as second:
+        checkpoints.load(path, dataset="imagenet", model="resnet18")
+    with pytest.raises(ValueError, match=r"has in another shape features.0.weight") as third:
+        checkpoints.load(path, dataset="imagenet", model="squeezenet1_0")
+    assert all(
+        "\n" not in str(error.value) and len(str(error.value)) < 400 for error in (first, second, third)
+    )
+
+
+class Executes:
+    """Leaves a mark when it is unpickled by something that runs code."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+def test_no_code_in_a_file_is_run(tmp_path: Path) -> None:
+    torch.save({"model": Executes(tmp_path / "mark")}, tmp_path / "code.pt")
+    with pytest.raises(
+        ValueError, match=r"without running code in it; if you trust it, .* save its state dict"
+    ):
+        checkpoints.load(tmp_path / "code.pt", dataset="mnist", model="small_cnn")
+    array = np.array([Executes(tmp_path / "mark")], dtype=object)
+    np.savez(tmp_path / "code.npz", allow_pickle=True, weight=array)
+    with pytest.raises(ValueError, match="cannot be read as arrays"):
+        checkpoints.load(tmp_path / "code.npz", dataset="mnist", model="small_cnn")
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ([1, 2], "holds a list and no dictionary"),
+        ({"state_dict": {}}, "holds no weights"),
+        ({"epoch": 3}, "nor a dictionary of weights"),
+    ],
+)
+def test_files_without_weights_are_refused(tmp_path: Path, content: Any, sentence: str) -> None:
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=sentence):
+        checkpoints.load(tmp_path / "other.pt", dataset="mnist", model="small_cnn")
+
+
+def test_damaged_and_missing_files_are_refused(tmp_path: Path) -> None:
+    for name, sentence in (("cut.pt", "is not a checkpoint"), ("cut.npz", "cannot be read as arrays")):
+        for content in (b"", b"text", b"PK\x03\x04 cut off"):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(ValueError, match=sentence):
+                checkpoints.load(tmp_path / name, dataset="mnist", model="small_cnn")
+    with pytest.raises(FileNotFoundError, match="or the word torchvision"):
+        checkpoints.load(tmp_path / "none.pt", dataset="mnist", model="small_cnn")

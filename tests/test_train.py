@@ -1,0 +1,362 @@
+"""The train command: what a checkpoint holds, options, interruption."""
+
+import functools
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+torch = pytest.importorskip("torch")
+
+from generators import checkpoints, train  # noqa: E402
+from generators.commands import INTERRUPTED  # noqa: E402
+from generators.datasets import Split  # noqa: E402
+from generators.models import model_names  # noqa: E402
+from generators.regimes import PGD, PGD_SETTINGS, REGIMES  # noqa: E402
+from generators.train import accuracies, evenly_spread  # noqa: E402
+
+BRIEF = ("--steps", "2", "--step-size", "0.05", "--n-points", "3", "--inner-n-points", "2")
+GIVEN = {"steps": 2, "step_size": 0.05, "n_points": 3, "inner_n_points": 2}
+
+
+def bright_rows(n: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images whose class is the row that is bright, sorted by class."""
+    random = np.random.default_rng(seed)
+    labels = np.sort(np.arange(n) % 10)
+    images = random.integers(0, 60, (n, 28, 28), dtype=np.uint8)
+    images[np.arange(n), 2 * labels + 4] += 150
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("train")
+    (x_train, y_train), (x_test, y_test) = bright_rows(200, 0), bright_rows(40, 1)
+    np.savez(path / "fashion_mnist.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    random = np.random.default_rng(2)
+    np.savez(
+        path / "cifar10.npz",
+        x_train=random.integers(0, 255, (12, 8, 8, 3), dtype=np.uint8),
+        y_train=np.arange(12) % 10,
+        x_test=random.integers(0, 255, (4, 8, 8, 3), dtype=np.uint8),
+        y_test=np.arange(4),
+    )
+    return path
+
+
+def arguments(folder: Path, out: str, *more: str) -> list[str]:
+    return [
+        *("--dataset", "fashion_mnist", "--data", str(folder), "--model", "small_cnn", "--device", "cpu"),
+        *("--epochs", "2", "--batch-size", "20", "--learning-rate", "0.003", "--training", "natural"),
+        *("--accuracy-samples", "20", "--out", str(folder / out), *more),
+    ]
+
+
+def run_train(folder: Path, out: str, *more: str) -> int:
+    """Natural training, unless `more` says otherwise."""
+    return train.main(arguments(folder, out, *more))
+
+
+def load(path: Path, model: str = "small_cnn", dataset: str = "fashion_mnist") -> tuple[Any, dict[str, Any]]:
+    return checkpoints.load(path, dataset=dataset, model=model)
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = load(one)[0].state_dict(), load(other)[0].state_dict()
+    assert first.keys() == second.keys()
+    assert all((first[name] == second[name]).all() for name in first)
+
+
+def test_natural_training_learns(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_train(folder, "learns.pt", "--epochs", "3", "--accuracy-samples", "40") == 0
+    network, facts = load(folder / "learns.pt")
+    assert facts["natural_accuracy"] > 0.9
+    assert not network.training
+    said = capsys.readouterr().out
+    assert f"natural accuracy {facts['natural_accuracy']:.4f}" in said
+    assert f"PGD accuracy {facts['pgd_accuracy']:.4f} (eps 0.1, 20 steps of 0.01) on 40 test samples" in said
+
+
+@pytest.mark.parametrize("training", [name for name in REGIMES if name != "natural"])
+def test_checkpoint_says_how_it_was_made(folder: Path, training: str) -> None:
+    options = BRIEF if training != "pgd" else BRIEF[:4]
+    assert run_train(folder, f"{training}.pt", "--training", training, "--samples", "60", *options) == 0
+    _, facts = load(folder / f"{training}.pt")
+    expected = {
+        "dataset": "fashion_mnist",
+        "model": "small_cnn",
+        "training": training,
+        "seed": 0,
+        "epochs": 2,
+    }
+    expected |= {"samples": 60, "batch_size": 20, "learning_rate": 0.003, "accuracy_samples": 20}
+    assert {name: facts[name] for name in expected} == expected
+    weight = {"ig_norm": 1.0, "ig_sum_norm": 0.1, "art": 0.1}
+    settings = {"eps": 0.1, "steps": 2, "step_size": 0.05}
+    if training in weight:
+        settings |= GIVEN | {"weight": weight[training]}
+    assert facts["settings"] == settings
+    assert facts["pgd_settings"] == {"eps": 0.1, "steps": 20, "step_size": 0.01}
+    assert 0 <= facts["pgd_accuracy"] <= facts["natural_accuracy"] <= 1
+
+
+@pytest.mark.parametrize("training", ["natural", "ig_sum_norm"])
+def test_recorded_command_gives_the_same_weights(folder: Path, training: str) -> None:
+    options = ("--training", training, "--samples", "40", *(BRIEF if training != "natural" else ()))
+    assert run_train(folder, f"first-{training}.pt", *options, "--seed", "3", "--chunk-size", "7") == 0
+    _, facts = load(folder / f"first-{training}.pt")
+    words = shlex.split(facts["command"])
+    assert words[:3] == ["python", "-m", "generators.train"]
+    options_there = train.parser().parse_args(words[3:])
+    assert train.recorded_command(options_there) == facts["command"]
+    second = folder / f"second-{training}.pt"
+    assert train.main([*words[3:], "--chunk-size", "7", "--out", str(second)]) == 0
+    assert_same_weights(folder / f"first-{training}.pt", second)
+
+
+def test_another_seed_starts_from_other_weights(folder: Path) -> None:
+    brief = (
+        "--epochs",
+        "1",
+        "--samples",
+        "20",
+        "--learning-rate",
+        "1e-12",
+    )  # the order changes next to nothing
+    for seed in ("1", "2"):
+        assert run_train(folder, f"seed-{seed}.pt", *brief, "--seed", seed) == 0
+    one, other = (load(folder / f"seed-{seed}.pt")[0].state_dict() for seed in ("1", "2"))
+    assert all((one[name] - other[name]).abs().max() > 0.01 for name in one)
+
+
+# --- interruption
+
+
+def interrupt_in_epoch(monkeypatch: pytest.MonkeyPatch, regime: str, n_batches: int) -> None:
+    """Let Ctrl-C come in the batch after `n_batches`."""
+    whole = REGIMES[regime]
+    calls: list[Any] = []
+
+    @functools.wraps(whole)
+    def interrupted(*args: Any) -> Any:
+        if len(calls) == n_batches:
+            raise KeyboardInterrupt
+        calls.append(args)
+        return whole(*args)
+
+    monkeypatch.setitem(REGIMES, regime, interrupted)
+
+
+@pytest.mark.parametrize("training", ["natural", "ig_sum_norm"])
+def test_interrupted_training_goes_on_and_ends_as_an_uninterrupted_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, training: str
+) -> None:
+    half, whole = f"half-{training}.pt", f"whole-{training}.pt"
+    more = (
+        "--training",
+        training,
+        "--samples",
+        "40",
+        "--epochs",
+        "3",
+        *(BRIEF if training != "natural" else ()),
+    )
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(patch, training, 5)  # two batches an epoch: in the middle of the third
+        assert run_train(folder, half, *more) == INTERRUPTED
+    assert not (folder / half).exists()
+    assert torch.load(folder / f"{half}.part", weights_only=True)["n_epochs"] == 2
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(patch, training, 2)  # only the third epoch is left
+        assert run_train(folder, half, *more) == 0
+    assert run_train(folder, whole, *more) == 0
+    assert_same_weights(folder / half, folder / whole)
+    assert load(folder / half)[1]["natural_accuracy"] == load(folder / whole)[1]["natural_accuracy"]
+    assert not list(folder.glob("*.part"))
+    assert not list(folder.glob(".*"))
+
+
+def test_training_that_lacks_only_the_accuracy_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: Any, **more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "accuracies", interrupted)
+        assert run_train(folder, "trained.pt") == INTERRUPTED
+    with monkeypatch.context() as patch:
+        patch.setitem(REGIMES, "natural", interrupted)
+        assert run_train(folder, "trained.pt") == 0
+    assert load(folder / "trained.pt")[1]["epochs"] == 2
+
+
+def test_dropout_and_batch_norm_go_on_as_well(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(name: str, n_classes: int) -> Any:
+        layers = [
+            torch.nn.Flatten(),
+            torch.nn.Dropout(0.5),
+            torch.nn.Linear(784, 16),
+            torch.nn.BatchNorm1d(16),
+        ]
+        return torch.nn.Sequential(*layers, torch.nn.ReLU(), torch.nn.Linear(16, n_classes))
+
+    monkeypatch.setattr(train, "build", build)
+    monkeypatch.setattr("generators.models.build", build)
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(patch, "natural", 15)
+        assert run_train(folder, "dropout.pt") == INTERRUPTED
+    assert run_train(folder, "dropout.pt") == 0
+    assert run_train(folder, "dropout-whole.pt") == 0
+    assert_same_weights(folder / "dropout.pt", folder / "dropout-whole.pt")
+
+
+def test_another_command_does_not_go_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(patch, "natural", 10)
+        assert run_train(folder, "begun.pt") == INTERRUPTED
+    before = (folder / "begun.pt.part").read_bytes()
+    assert run_train(folder, "begun.pt", "--seed", "4", "--epochs", "7") == 2
+    said = capsys.readouterr().err
+    assert "begun by another command: --epochs is 7, there 2; --seed is 4, there 0" in said
+    assert (folder / "begun.pt.part").read_bytes() == before
+    (folder / "begun.pt.part").write_bytes(before[: len(before) // 2])
+    assert run_train(folder, "begun.pt") == 2
+    assert "cannot be read as an unfinished training; delete it" in capsys.readouterr().err
+    (folder / "begun.pt.part").unlink()
+
+
+def test_finished_checkpoint_is_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "taken.pt").write_bytes(b"something")
+    assert run_train(folder, "taken.pt") == 2
+    assert "taken.pt exists already" in capsys.readouterr().err
+    assert (folder / "taken.pt").read_bytes() == b"something"
+    assert not (folder / "taken.pt.part").exists()
+
+
+# --- options
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--eps", "0.1"), "--eps means nothing for training natural; leave it out"),
+        (("--training", "pgd", "--weight", "1"), "--weight means nothing for training pgd"),
+        (("--training", "pgd", "--eps", "8"), "--eps must be above 0 and at most 1, got 8.0"),
+        (("--training", "pgd", "--step-size", "0"), "--step-size must be above 0 and at most 1, got 0.0"),
+        (("--training", "art", "--weight", "-1"), "--weight must be above 0, got -1.0"),
+        (("--learning-rate", "0"), "--learning-rate must be above 0, got 0.0"),
+        (("--learning-rate", "nan"), "--learning-rate must be above 0, got nan"),
+        (("--dataset", "imagenet"), "no settings for training on imagenet are published"),
+        (("--samples", "201"), "--samples must be at most 200 (the samples of the split), got 201"),
+        (("--accuracy-samples", "41"), "--accuracy-samples must be at most 40"),
+        (
+            ("--dataset", "cifar10", "--samples", "4", "--accuracy-samples", "4"),
+            "the model cannot take images of 3 x 8 x 8",
+        ),
+        (("--data", "nowhere"), "nowhere"),
+    ],
+)
+def test_bad_input_gets_one_sentence_before_anything_is_written(
+    folder: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], sentence: str
+) -> None:
+    assert run_train(folder, "bad.pt", *more) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert not list(folder.glob("*bad.pt*"))
+
+
+def test_folder_as_output_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_train(folder, ".") == 2
+    assert "is a folder; give the name of a file in it" in capsys.readouterr().err
+
+
+def test_auxiliary_outputs_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build(name: str, n_classes: int) -> Any:
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, n_classes))
+        network.aux_logits = True
+        return network
+
+    monkeypatch.setattr(train, "build", build)
+    assert run_train(folder, "bad.pt") == 2
+    assert "small_cnn has auxiliary outputs" in capsys.readouterr().err
+
+
+def test_loss_that_explodes_ends_the_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_train(folder, "explodes.pt", "--learning-rate", "1e30") == 2
+    assert "in epoch 1; try a smaller --learning-rate" in capsys.readouterr().err
+    assert not (folder / "explodes.pt").exists()
+
+
+def test_settings_default_to_the_published_ones(folder: Path) -> None:
+    options = train.parser().parse_args(
+        [
+            *("--dataset", "gtsrb", "--data", str(folder), "--model", "small_resnet"),
+            *("--training", "ig_sum_norm", "--out", "x.pt", "--device", "cpu"),
+        ]
+    )
+    words = train.recorded_command(options).split()
+    for name, value in {
+        "--batch-size": "64",
+        "--weight": "1.0",
+        "--n-points": "50",
+        "--inner-n-points": "5",
+    }.items():
+        assert words[words.index(name) + 1] == value
+    assert float(words[words.index("--eps") + 1]) == 8 / 255
+
+
+def test_network_with_batch_norm_trains_under_an_attribution_regime(folder: Path) -> None:
+    more = ("--dataset", "cifar10", "--model", "small_resnet", "--training", "ig_norm", "--epochs", "1")
+    assert run_train(folder, "resnet.pt", *more, *BRIEF, "--accuracy-samples", "4") == 0
+    network, facts = load(folder / "resnet.pt", "small_resnet", "cifar10")
+    assert facts["settings"]["weight"] == 1.0
+    state = network.state_dict()
+    tracked = {int(value) for name, value in state.items() if name.endswith("num_batches_tracked")}
+    assert tracked == {1}, "only the trained cross-entropy updates running statistics"
+
+
+def test_help_lists_every_choice(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        train.main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in (*REGIMES, *PGD_SETTINGS, *model_names()))
+
+
+# --- parts
+
+
+def test_samples_are_spread_over_a_sorted_split() -> None:
+    assert evenly_spread(4, 8, "samples").tolist() == [0, 2, 4, 6]
+    assert evenly_spread(3, 10, "samples").tolist() == [0, 3, 6]
+    assert evenly_spread(None, 3, "samples").tolist() == evenly_spread(3, 3, "samples").tolist() == [0, 1, 2]
+    sorted_labels = np.repeat(np.arange(43), 60)
+    assert len(set(sorted_labels[evenly_spread(43, len(sorted_labels), "samples")])) == 43
+
+
+def test_accuracies_are_those_of_the_chosen_samples() -> None:
+    """Class 1 where the image is bright: PGD moves those within its reach over the border."""
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    with torch.no_grad():
+        network[1].weight.copy_(torch.tensor([[-1.0] * 4, [1.0] * 4]))
+        network[1].bias.copy_(torch.tensor([2.0, -2.0]))
+    grey = np.array([0, 100, 135, 250, 250, 0], dtype=np.uint8)  # the border lies at 127.5
+    images = np.broadcast_to(grey[:, None, None], (6, 2, 2)).copy()
+    split = Split(images, np.array([0, 0, 1, 1, 0, 1]), (2, 2))
+    found = accuracies(
+        network.eval(),
+        split,
+        np.array([0, 1, 2, 3, 4]),
+        PGD(0.12, 10, 0.03),
+        device=torch.device("cpu"),
+        seed=0,
+    )
+    assert found == (4 / 5, 2 / 5)
