@@ -41,7 +41,7 @@ def reserve(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    _partial(path).touch()
+    part_path(path).touch()
 
 
 def save(path: Path, network: nn.Module, facts: dict[str, Any]) -> None:
@@ -50,11 +50,19 @@ def save(path: Path, network: nn.Module, facts: dict[str, Any]) -> None:
     `facts` holds one value for each of ``KEYS``, and may hold more.
     """
     state = {name: value.cpu() for name, value in network.state_dict().items()}
-    torch.save({**{key: facts[key] for key in KEYS}, **facts, "state_dict": state}, _partial(path))
-    _partial(path).replace(path)
+    write(path, {**{key: facts[key] for key in KEYS}, **facts, "state_dict": state})
+    part_path(path).unlink(missing_ok=True)
 
 
-def _partial(path: Path) -> Path:
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Put `content` in place of what is at `path`, whole or not at all."""
+    new = path.with_name(f".{path.name}.tmp")
+    torch.save(content, new)
+    new.replace(path)
+
+
+def part_path(path: Path) -> Path:
+    """Where an unfinished training of the checkpoint `path` is kept."""
     return path.with_name(path.name + ".part")
 
 

@@ -143,6 +143,12 @@ def run(work: Callable[[], None]) -> int:
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except torch.cuda.OutOfMemoryError:
+        print(
+            "error: the GPU's memory is too small for this; give a smaller --batch-size or --chunk-size",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it was", file=sys.stderr)
         return INTERRUPTED

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from .models import with_softplus
-from .points import mean_over_points, random_draws
+from .points import Term, mean_over_points, random_draws
 from .rules import deep_lift, guided, inputs_of, lrp
 
 # (model, images, labels, *, parameters by keyword) -> signed attributions
@@ -97,13 +97,8 @@ def integrated_gradients(
         for part in torch.split(fractions.to(images), per_pass):
             yield part[:, None, None, None, None], images.new_zeros(())
 
-    def term(
-        moved: torch.Tensor, points: torch.Tensor, labels: torch.Tensor, differentiable: bool
-    ) -> torch.Tensor:
-        return gradient(model, points, labels, differentiable=differentiable)
-
     mean = mean_over_points(
-        term,
+        _gradient_term(model),
         draws,
         images,
         labels,
@@ -137,13 +132,8 @@ def smooth_grad(
     def place(uniform: torch.Tensor, normal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.ones_like(uniform), sigma * normal
 
-    def term(
-        moved: torch.Tensor, points: torch.Tensor, labels: torch.Tensor, differentiable: bool
-    ) -> torch.Tensor:
-        return gradient(model, points, labels, differentiable=differentiable)
-
     return mean_over_points(
-        term,
+        _gradient_term(model),
         random_draws(images, seeds, n_draws, place),
         images,
         labels,
@@ -289,6 +279,17 @@ def is_differentiable(explanation: Explanation) -> bool:
 def abs_sum(attributions: torch.Tensor) -> torch.Tensor:
     """One value per pixel (sample, height, width): the sum of absolute values over the channels."""
     return attributions.abs().sum(1)
+
+
+def _gradient_term(model: nn.Module) -> Term:
+    """The gradient at each point, for `mean_over_points`."""
+
+    def term(
+        moved: torch.Tensor, points: torch.Tensor, labels: torch.Tensor, differentiable: bool
+    ) -> torch.Tensor:
+        return gradient(model, points, labels, differentiable=differentiable)
+
+    return term
 
 
 def _base(name: str, chunk_size: int | None) -> Explanation:

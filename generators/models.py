@@ -13,6 +13,11 @@ import torch
 from torch import fx, nn
 from torch.nn.functional import max_pool2d, relu, relu6, softplus
 
+# The fast kernels of attention have no second derivative, which every directed attack needs.
+torch.backends.cuda.enable_flash_sdp(False)
+torch.backends.cuda.enable_mem_efficient_sdp(False)
+torch.backends.cuda.enable_cudnn_sdp(False)
+
 
 class MaxPool2x2(nn.Module):
     """2x2 max pooling that compares in float32: of values that agree so far, the first is taken.

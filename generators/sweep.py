@@ -33,6 +33,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,11 @@ def _made(items: Sequence[Item], jobs: int) -> Iterator[tuple[Item, int]]:
         futures = {pool.submit(item.make): item for item in items}
         for future in as_completed(futures):
             yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise OSError(
+            "a worker process was killed, most likely for want of memory; give fewer --jobs or a smaller "
+            "batch_size, and run the same command again to go on"
+        ) from error
     except BaseException:
         for worker in multiprocessing.active_children():
             worker.terminate()  # SIGTERM: each keeps its .part

@@ -26,9 +26,6 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from lensmetrics.layout import part_path
-from lensmetrics.results import replacing
-
 from . import checkpoints
 from .commands import (
     add_shared_options,
@@ -210,8 +207,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "random": [self.random.get_state(), torch.get_rng_state(), *cuda],
         }
-        with replacing(path) as new:
-            torch.save(state, new)
+        checkpoints.write(path, state)
 
     def resume(self, path: Path, options: dict[str, Any]) -> None:
         """Take over the state in `path`, if the same options led to it.
@@ -272,7 +268,7 @@ def train(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.model} has auxiliary outputs, which are not trained here; choose another")
     training = Training(network, device, learning_rate=options.learning_rate, seed=seed)
     checkpoints.reserve(path)
-    part = part_path(path)
+    part = checkpoints.part_path(path)
     if part.stat().st_size:  # nothing is in it before the first epoch
         training.resume(part, wanted)
     while training.n_epochs < options.epochs:

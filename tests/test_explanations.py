@@ -24,13 +24,11 @@ from generators.explanations import (  # noqa: E402
     EXPLANATIONS,
     abs_sum,
     beta_smooth,
-    deep_lift,
     gradient,
     guided_backprop,
     input_x_gradient,
     integrated_gradients,
     is_differentiable,
-    lrp,
 )
 from generators.models import (  # noqa: E402
     MaxPool2x2,
@@ -43,6 +41,7 @@ from generators.models import (  # noqa: E402
     small_resnet,
     with_softplus,
 )
+from generators.rules import deep_lift, lrp  # noqa: E402
 
 NATURAL = Path(generators.__file__).parent / "checkpoints" / "fashion_mnist-small_cnn-natural.pt"
 EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
@@ -103,12 +102,12 @@ def linear() -> Any:
 
 
 def with_random_statistics(network: Any) -> Any:
-    for part in network.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.running_mean.normal_(0, 0.1)
-            part.running_var.uniform_(0.5, 1.5)
-            part.weight.uniform_(0.5, 1.5)
-            part.bias.normal_(0, 0.1)
+    norms: list[Any] = [part for part in network.modules() if isinstance(part, nn.BatchNorm2d)]
+    for part in norms:
+        part.running_mean.normal_(0, 0.1)
+        part.running_var.uniform_(0.5, 1.5)
+        part.weight.uniform_(0.5, 1.5)
+        part.bias.normal_(0, 0.1)
     return network
 
 
@@ -135,10 +134,12 @@ def draws_of(sample: int, n_draws: int, shape: tuple[int, ...]) -> tuple[Any, An
     return torch.from_numpy(uniform), torch.from_numpy(noise).double()
 
 
-def relative_error(function: Callable[[Any], Any], gradient_at: Any, x: Any) -> float:
-    """Directional derivatives along random directions against central differences."""
+def relative_error(function: Callable[[Any], Any], gradient_at: Any, x: Any, step: float = 1e-7) -> float:
+    """Directional derivatives along random directions against central differences.
+
+    A larger step reaches points where another pixel wins a pooling window.
+    """
     random = torch.Generator().manual_seed(5)
-    step = 1e-7  # a larger one reaches points where another pixel wins a pooling window
     expected, found = [], []
     for _ in range(6):
         direction = torch.randn(x.shape, generator=random, dtype=x.dtype)
@@ -281,7 +282,8 @@ def test_chunks_change_neither_value_nor_gradient(
     def function(at: Any, size: int | None) -> Any:
         return explain(name, smooth, at, labels, differentiable=True, chunk_size=size, **parameters)
 
-    expected, found = (gradient_through(lambda at, n=n: function(at, n), x)[0] for n in (None, chunk_size))
+    expected, _ = gradient_through(lambda at: function(at, None), x)
+    found, _ = gradient_through(lambda at: function(at, chunk_size), x)
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-12)
     torch.testing.assert_close(function(x, chunk_size), function(x, None), rtol=1e-9, atol=1e-13)
 
@@ -588,6 +590,17 @@ def test_deep_lift_of_max_pooling_by_hand() -> None:
     )
 
 
+def test_gradient_through_deep_lift_where_an_activation_equals_the_reference() -> None:
+    model: Any = nn.Sequential(nn.Flatten(), nn.Linear(2, 1), nn.Softplus()).double().requires_grad_(False)
+    model[1].weight.copy_(torch.tensor([[1.0, -1.0]]))
+    x = torch.full((1, 1, 1, 2), 0.5, dtype=torch.float64)
+    found, weighted = gradient_through(
+        lambda at: deep_lift(model, at, torch.tensor([0]), differentiable=True), x
+    )
+    # The step leaves the range where quotients of differences are replaced by slopes.
+    assert relative_error(weighted, found, x, step=1e-4) < 1e-4
+
+
 def test_deep_lift_of_a_black_image_is_zero(network: Any) -> None:
     black = torch.zeros((1, 1, 28, 28), dtype=torch.float64)
     assert (deep_lift(network, black, torch.tensor([1])) == 0).all()
@@ -655,28 +668,32 @@ def test_lrp_without_biases_conserves_the_logit(images: Any) -> None:
 
 
 class Branches(nn.Module):
-    """Two branches of convolutions, and pooling at the end, as in SqueezeNet."""
+    """Two branches that read the image, as in SqueezeNet's modules, and a convolution that gives logits."""
 
     def __init__(self) -> None:
         super().__init__()
         self.left, self.right = nn.Conv2d(3, 4, 3, bias=False), nn.Conv2d(3, 4, 3, bias=False)
-        self.middle, self.act = nn.Softplus(), nn.Softplus()
-        self.last, self.pool = nn.Conv2d(8, 5, 3, bias=False), nn.AdaptiveAvgPool2d(1)
+        self.middle, self.pool = nn.Softplus(), nn.AdaptiveAvgPool2d(1)
+        self.last = nn.Conv2d(8, 5, 1, bias=False)
 
     def forward(self, values: Any) -> Any:
         inner = self.middle(torch.cat([self.left(values), self.right(values)], 1))
-        return torch.flatten(self.pool(self.act(self.last(inner))), 1)
+        return torch.flatten(self.last(self.pool(inner)), 1)
 
 
-def test_lrp_of_branches_conserves_the_logit_and_has_a_gradient(colour_images: Any) -> None:
+def test_lrp_of_branches(colour_images: Any) -> None:
     pytest.importorskip("zennit")
     torch.manual_seed(6)
     model = Branches().double().requires_grad_(False)
     x, labels = colour_images[:2], torch.tensor([3, 0])
+    relevance = lrp(model, x, labels)
     expected = model(x).gather(1, labels[:, None])[:, 0]
-    torch.testing.assert_close(lrp(model, x, labels).sum((1, 2, 3)), expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(relevance.sum((1, 2, 3)), expected, rtol=1e-4, atol=0)
     found, weighted = gradient_through(lambda at: lrp(model, at, labels, differentiable=True), x)
     assert relative_error(weighted, found, x) < 1e-4
+    model.left, model.right = model.right, model.left
+    model.last.weight.copy_(model.last.weight.roll(4, 1))
+    torch.testing.assert_close(lrp(model, x, labels), relevance)
 
 
 def test_lrp_of_a_residual_network_agrees_with_zennit(colour_images: Any) -> None:
@@ -722,7 +739,7 @@ def test_lrp_of_grey_images_that_become_three_channels(images: Any) -> None:
     torch.testing.assert_close(found, in_colour.sum(1, keepdim=True))
 
 
-@pytest.mark.parametrize("kind", ["alone", "shared", "product"])
+@pytest.mark.parametrize("kind", ["alone", "shared", "product", "constant"])
 def test_lrp_refuses_what_has_no_rule(colour_images: Any, kind: str) -> None:
     pytest.importorskip("zennit")
 
@@ -735,10 +752,12 @@ def test_lrp_refuses_what_has_no_rule(colour_images: Any, kind: str) -> None:
             if kind == "alone":
                 return self.end(self.conv(self.bn(values)))
             inner = self.conv(values)
+            if kind == "constant":
+                return self.end(inner + 1)
             normal = self.bn(inner)
             return self.end(inner + normal if kind == "shared" else normal * values)
 
-    name = "mul" if kind == "product" else "bn"
+    name = {"product": "mul", "constant": "add"}.get(kind, "bn")
     with pytest.raises(ValueError, match=f"lrp has no rule for {name} of Network: it knows"):
         lrp(Network().double().eval(), colour_images, torch.tensor([1, 2, 3]))
 

@@ -528,3 +528,13 @@ def test_damaged_and_missing_files_are_refused(tmp_path: Path) -> None:
                 checkpoints.load(tmp_path / name, dataset="mnist", model="small_cnn")
     with pytest.raises(FileNotFoundError, match="or the word torchvision"):
         checkpoints.load(tmp_path / "none.pt", dataset="mnist", model="small_cnn")
+
+
+def test_attention_has_a_second_derivative() -> None:
+    """Its fast kernels, which torch would choose, have none."""
+    parts = [torch.rand((1, 2, 5, 4), requires_grad=True) for _ in range(3)]
+    (first,) = torch.autograd.grad(
+        torch.nn.functional.scaled_dot_product_attention(*parts).sum(), parts[0], create_graph=True
+    )
+    (second,) = torch.autograd.grad(first.square().sum(), parts[0])
+    assert second.abs().max() > 0

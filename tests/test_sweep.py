@@ -172,7 +172,6 @@ def test_interrupted_sweep_goes_on(folder: Path) -> None:
         ('out = "{folder}/maps"', "", "must say where the files go"),
         ("[[generate]]", "[[generate]]\nsigma = 0.1", "sigma means nothing for any combination"),
         ('"topk"', '"topq"', "attack is 'topq'"),
-        ('"gradient", "integ', '"lrp", "integ', "needs a gradient through the explanation"),
         ("steps = 3", "step_size = -1", "--step-size must be above 0"),
         ('explanation = ["gradient"', 'explanation = ["gradient", "gradient"', "would both be written to"),
     ],
@@ -247,6 +246,6 @@ def test_minute_of_the_imagenet_study(tmp_path: Path) -> None:
     run_study(path, "--data", str(folder), "--out", str(tmp_path / "maps"), "--results", str(tmp_path))
     table = pd.read_csv(tmp_path / "minute.csv")
     assert len(table) == 2 * 3 * 4
-    assert sorted(set((table["eps"] * 255).round(6))) == [1, 2, 4, 8]
+    assert sorted(set((table["eps"] * 255).round(3))) == [1, 2, 4, 8]
     assert table["kendall"].between(-1, 1).all()
     assert (tmp_path / "minute.png").stat().st_size > 10_000

@@ -131,9 +131,12 @@ def draw(study: dict[str, Any], table: pd.DataFrame, out: Path) -> None:
             axes.set_title(f"{explanation}\n{attack}", fontsize=9)
             axes.set_ylim(0, 1)
             axes.set_xscale("log", base=2)
-            axes.set_xticks(rows["eps"] * 255, [eps_text(eps) for eps in rows["eps"]])
+            axes.set_xticks(rows["eps"] * 255, [eps_text(eps) for eps in rows["eps"]], fontsize=8)
             axes.grid(alpha=0.3)
-    figure.supxlabel("eps", fontsize=9)
+    for axes in grid[-1]:
+        axes.set_xlabel("eps")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("mean share")
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     figure.savefig(out, dpi=110)
