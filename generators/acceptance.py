@@ -11,7 +11,8 @@ import lensmetrics as lm
 
 from .explanations import Explanation, abs_sum
 
-# Metrics that may choose the best iterate, with the score of a map that has not changed.
+# Metrics that may choose the best iterate, with the score of a map that has not changed: 1 where less is
+# better for the attacker, 0 where more is.
 ACCEPTANCE = {
     "kendall": 1,
     "spearman": 1,
@@ -43,7 +44,7 @@ def acceptance_metric(text: str) -> lm.Metric:
 def remains(acceptance: str) -> Remains:
     """How much of a map the metric `acceptance` finds in another: its score, or minus the shift."""
     metric = acceptance_metric(acceptance)
-    sign = 1 if ACCEPTANCE[metric.name] else -1
+    sign = 1 if ACCEPTANCE[metric.name] == 1 else -1
 
     def of(unperturbed: torch.Tensor, perturbed: torch.Tensor) -> NDArray[np.float64]:
         pairs = zip(unperturbed.cpu().numpy(), perturbed.cpu().numpy(), strict=True)

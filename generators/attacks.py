@@ -85,8 +85,8 @@ class TargetMapSettings:
 
     steps: int
     learning_rate: float
-    beta_start: float = 10
-    beta_end: float = 100
+    beta_start: float = 10.0
+    beta_end: float = 100.0
     output_weight: float = 1e6
     on_logits: bool = False
 
@@ -102,9 +102,9 @@ _TARGET_MAP_BY_EXPLANATION = {
     "beta_smooth": TargetMapSettings(500, 2.5e-4 * _PIXEL),
 }
 _TARGET_MAP_BY_MODEL = {
-    "alexnet": TargetMapSettings(4000, 1e-3 * _PIXEL, output_weight=10, on_logits=True),
-    "resnet18": TargetMapSettings(2000, 1e-3 * _PIXEL, output_weight=10, on_logits=True),
-    "densenet121": TargetMapSettings(2000, 5e-4 * _PIXEL, 30, 300, output_weight=10, on_logits=True),
+    "alexnet": TargetMapSettings(4000, 1e-3 * _PIXEL, output_weight=10.0, on_logits=True),
+    "resnet18": TargetMapSettings(2000, 1e-3 * _PIXEL, output_weight=10.0, on_logits=True),
+    "densenet121": TargetMapSettings(2000, 5e-4 * _PIXEL, 30.0, 300.0, output_weight=10.0, on_logits=True),
 }
 
 
@@ -287,8 +287,8 @@ def target_map(
     targets: torch.Tensor,
     steps: int = 1500,
     learning_rate: float = 1e-3 * _PIXEL,
-    beta_start: float = 10,
-    beta_end: float = 100,
+    beta_start: float = 10.0,
+    beta_end: float = 100.0,
     map_weight: float = 1e11,
     output_weight: float = 1e6,
     on_logits: bool = False,

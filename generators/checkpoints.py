@@ -1,8 +1,13 @@
 """Checkpoints: one dictionary per trained network, and weights from elsewhere, read without running code."""
 
+import fcntl
 import hashlib
+import os
 import re
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +16,7 @@ import torch
 from torch import nn
 
 from . import models
+from .commands import make_folder
 from .datasets import DATASETS
 
 KEYS = (
@@ -31,7 +37,7 @@ State = dict[str, torch.Tensor]
 
 
 def reserve(path: Path) -> None:
-    """Make the folder and an empty ``.part``: a place that cannot be written shows before hours of work.
+    """Make the folder: a place that cannot be written shows before hours of work.
 
     Raises
     ------
@@ -40,8 +46,30 @@ def reserve(path: Path) -> None:
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part_path(path).touch()
+    make_folder(path)
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{path.parent} may not be written: choose another --out")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from making `path`; the lock ends with the process, however that ends.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process has it.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(f"{path} is being made by another process") from error
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def save(path: Path, network: nn.Module, facts: dict[str, Any]) -> None:
@@ -117,7 +145,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    except (zipfile.BadZipFile, ValueError, TypeError, EOFError, AttributeError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, TypeError, EOFError, AttributeError) as error:
         raise ValueError(f"{path} cannot be read as arrays: {error}") from error
 
 

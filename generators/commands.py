@@ -1,23 +1,46 @@
 """What the commands share: options, the recorded command line, and errors in one sentence."""
 
 import argparse
+import contextlib
 import platform
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
-import numpy as np
 import torch
 
 import lensmetrics
 
 from .datasets import DATASETS
 from .models import MODELS, model_names
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes long names whole; where argparse would end the process it raises ValueError, one sentence."""
+
+    def __init__(self, *, prog: str, description: str | None) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    @property
+    def options(self) -> list[str]:
+        """Names of what an experiment may set."""
+        return [action.dest for action in self._actions if action.dest not in ("help", "out")]
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ValueError."""
+        raise ValueError(f"{message}; see {self.prog} --help")
+
 
 INTERRUPTED = 130  # exit status after Ctrl-C or SIGTERM, as shells have it
 
@@ -64,19 +87,17 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
 
 
 def whole_number(text: str) -> int:
-    """An integer from 0 on, for argparse."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on, got {text}")
-    return value
+    """An integer from 0 to the largest that files can hold, for argparse."""
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 2**63 - 1, got {text}")
+    return int(text)
 
 
 def positive_number(text: str) -> int:
     """An integer from 1 on, for argparse."""
-    value = int(text)
-    if value < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text}")
-    return value
+    return int(text)
 
 
 def fraction(text: str) -> float:
@@ -95,6 +116,10 @@ def device_of(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: this torch sees no GPU; use --device cpu")
+    if name == "cuda":
+        # Convolutions would round to 10 bits of mantissa, and differ from run to run.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
     return torch.device(name)
 
 
@@ -122,10 +147,29 @@ def command_line(program: str, options: dict[str, Any]) -> str:
 
 def versions() -> str:
     """Versions of what shapes the numbers, as one line."""
-    return (
-        f"python {platform.python_version()}, torch {torch.__version__}, "
-        f"numpy {np.__version__}, lensmetrics {lensmetrics.__version__}"
-    )
+    found = {"python": platform.python_version(), "lensmetrics": lensmetrics.__version__}
+    for name in ("torch", "torchvision", "zennit", "numpy", "scipy", "pillow"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    if torch.version.cuda:
+        found["cuda"] = torch.version.cuda
+    return ", ".join(f"{name} {number}" for name, number in found.items())
+
+
+def make_folder(path: Path) -> None:
+    """The folder that `path` is to be written in.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise type(error)(
+            f"the folder {path.parent} cannot be made ({error.strerror}): choose another --out"
+        ) from error
 
 
 def run(work: Callable[[], None]) -> int:
@@ -143,9 +187,11 @@ def run(work: Callable[[], None]) -> int:
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except torch.cuda.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) and "memory" not in str(error):
+            raise
         print(
-            "error: the GPU's memory is too small for this; give a smaller --batch-size or --chunk-size",
+            "error: the memory is too small for this; give a smaller --batch-size or --chunk-size",
             file=sys.stderr,
         )
         return 2

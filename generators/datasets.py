@@ -6,6 +6,7 @@ torchvision's dataset of the name keeps on disk, which it downloads where this i
 
 import csv
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,7 @@ def _read_npz(path: Path, split: str, dataset: Dataset, image_size: int | None) 
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, EOFError) as error:
         raise ValueError(f"{path} cannot be read as x_{split} and y_{split} arrays: {error}") from error
     n_dimensions, channels = (3, "") if dataset.channels == 1 else (4, ", 3")
     if (

@@ -1,8 +1,9 @@
 """Command: attack a network's explanations and write one pair file.
 
-The samples are the first N of the test split, in dataset order, that the model classifies correctly. Maps are
-reduced by abs_sum and stored as float32. Where no perturbed image was accepted (see attacks.py) both maps
-are equal and perturbation_linf is 0. Interrupted at any point, the same command goes on with the .part file.
+The samples are the first N of the test split, in dataset order, that the model classifies correctly; of a
+split sorted by class, one of each class in turn. Maps are reduced by abs_sum and stored as float32. Where no
+perturbed image was accepted (see attacks.py) both maps are equal and perturbation_linf is 0. Interrupted at
+any point, the same command goes on with the .part file.
 
 Example: ``python -m generators.generate --dataset fashion_mnist --data DIR --model small_cnn
 --checkpoint pgd.pt --explanation integrated_gradients --attack topk --eps 0.1 --samples 64
@@ -25,14 +26,17 @@ from tqdm import tqdm
 import lensmetrics as lm
 
 from . import checkpoints
-from .acceptance import acceptance_metric
+from .acceptance import ACCEPTANCE, acceptance_metric
 from .attacks import ATTACKS
 from .batches import fitting_batch_size
 from .commands import (
+    Parser,
     add_shared_options,
     command_line,
     device_of,
     fraction,
+    make_folder,
+    option,
     positive_number,
     run,
     versions,
@@ -42,7 +46,7 @@ from .datasets import DATASETS, Split, inputs_of, read_split
 from .explanations import EXPLANATIONS, Explanation, abs_sum
 from .losses import region_mask
 from .models import check_images
-from .plan import Plan, plan, takes
+from .plan import Plan, check_ranges, plan, takes
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # Parameters of explanations and attacks; left unset they take the published values.
@@ -60,8 +64,14 @@ ATTACK_OPTIONS: dict[str, tuple[Any, str]] = {
     "step_size": (fraction, "length of a step"),
     "attack_k": (positive_number, "pixels that topk, topk_lens and l2_topk attack"),
     "attack_w": (whole_number, "half-width of the window that topk_lens adds"),
-    "restarts": (positive_number, "runs: the first from the image, further ones from random starts"),
-    "acceptance": (str, "metric that picks the best iterate, such as kendall or lens_recall(k=100,w=1)"),
+    "restarts": (
+        positive_number,
+        "runs: the first from the image, further ones from random starts; default: 1",
+    ),
+    "acceptance": (
+        str,
+        f"picks the best iterate: {', '.join(ACCEPTANCE)}, with their parameters; default: kendall",
+    ),
     "learning_rate": (fraction, "of target_map's Adam"),
     "beta_start": (fraction, "target_map: softplus beta of the first step"),
     "beta_end": (fraction, "target_map: softplus beta towards the last step"),
@@ -74,17 +84,16 @@ ATTACK_OPTIONS: dict[str, tuple[Any, str]] = {
     "attack_n_draws": (positive_number, "draws inside the attack; default: --n-draws"),
 }
 PARAMETERS = (*EXPLANATION_OPTIONS, *ATTACK_OPTIONS, "region", "on_logits")
+# Input values that one pass of the network takes by default, where a batch has fewer: a graph of small
+# networks is quickly built, and recomputing it for small chunks would take longer.
+CHUNK = 2**18
 # They change how the work is done, not what comes out, and stay out of the recorded command.
 NOT_RECORDED = ("batch_size", "chunk_size", "download")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m generators.generate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m generators.generate", description=__doc__)
     add_shared_options(parser)
     parser.add_argument(
         "--checkpoint",
@@ -98,10 +107,11 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--explanation", required=True, choices=EXPLANATIONS)
     for name, (kind, text) in EXPLANATION_OPTIONS.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=kind, help=text)
+        parser.add_argument(option(name), type=kind, help=f"{text}; default: the method's own")
     parser.add_argument("--attack", required=True, choices=ATTACKS)
     for name, (kind, text) in ATTACK_OPTIONS.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=kind, help=text)
+        default = "" if "default" in text else "; default: as published for attack and dataset"
+        parser.add_argument(option(name), type=kind, help=text + default)
     parser.add_argument(
         "--region",
         type=int,
@@ -111,8 +121,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--on-logits",
-        action="store_const",
-        const=True,
+        action=argparse.BooleanOptionalAction,
         help="target_map: keep the logits, not the softmax; default: as published for the network",
     )
     parser.add_argument("--samples", default=64, type=positive_number, metavar="N", help="default: 64")
@@ -132,7 +141,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--chunk-size",
         type=positive_number,
-        help="images in one pass of the network, where an explanation needs many points; bounds the memory",
+        help="images in one pass of the network, where an explanation needs many points; bounds the memory; "
+        "default: one point of each sample, or more where the images are small",
     )
     parser.add_argument(
         "--store-images",
@@ -148,21 +158,33 @@ def parser() -> argparse.ArgumentParser:
 def first_correct(
     network: nn.Module, split: Split, n_samples: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[NDArray[np.int64], int]:
-    """Indices of the first `n_samples` that `network` classifies correctly, and how many it looked at."""
+    """Indices of the first `n_samples` that `network` classifies correctly, and how many it looked at.
+
+    It looks in dataset order; where the split is sorted by class, in turn at one of each class.
+    """
+    order = visiting_order(split.labels)
     height, width = split.shape
     at_once = max(1, 2**20 // (height * width))
     found: list[int] = []
-    for start in range(0, len(split.labels), at_once):
-        part = slice(start, start + at_once)
+    for start in range(0, len(order), at_once):
+        part = order[start : start + at_once]
         images = inputs_of(split.images[part], dtype, device)
         found.extend(start + np.flatnonzero(_predictions(network, images) == split.labels[part]))
         if len(found) >= n_samples:
-            chosen = np.array(found[:n_samples], dtype=np.int64)
-            return chosen, int(chosen[-1]) + 1
+            return order[found[:n_samples]], found[n_samples - 1] + 1
     raise ValueError(
         f"--samples {n_samples}: only {len(found)} of the {len(split.labels)} test samples are "
         "classified correctly; ask for at most that many"
     )
+
+
+def visiting_order(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """All positions in rising order; if that goes class by class, one of each class in turn instead."""
+    positions = np.arange(len(labels))
+    if len(labels) == 0 or (np.diff(labels) < 0).any():
+        return positions
+    starts = np.searchsorted(labels, labels)  # where each one's class begins
+    return np.lexsort((labels, positions - starts))
 
 
 def attributes(options: argparse.Namespace, facts: dict[str, Any], found: Plan) -> dict[str, Any]:
@@ -194,7 +216,8 @@ def recorded_command(options: argparse.Namespace, found: Plan) -> str:
         for name, value in vars(options).items()
         if name not in NOT_RECORDED
     }
-    return command_line("generators.generate", recorded | {"device": device_of(options.device).type})
+    recorded |= {"device": device_of(options.device).type, "no_on_logits": recorded["on_logits"] is False}
+    return command_line("generators.generate", recorded)
 
 
 def planned(options: argparse.Namespace) -> Plan:
@@ -205,11 +228,7 @@ def planned(options: argparse.Namespace) -> Plan:
     )
     if "acceptance" in found.settings:
         acceptance_metric(found.settings["acceptance"])
-    for name in ("eps", "step_size"):
-        if name in found.settings and not found.settings[name] > 0:
-            raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {found.settings[name]}")
-    if found.settings.get("eps", 0) > 1 and not options.attack.startswith("l2"):
-        raise ValueError(f"--eps must be at most 1, inputs being in [0, 1], got {found.settings['eps']}")
+    check_ranges(found.used, l2=options.attack.startswith("l2"))
     return found
 
 
@@ -251,13 +270,14 @@ class Work:
         """Explain and attack the samples at `positions`."""
         samples = self.chosen[positions]
         images, labels = self._inputs(samples)
-        bound: dict[str, Any] = {"seed": self.seed, "chunk_size": self.chunk_size}
+        chunk_size = self.chunk_size or max(len(samples), CHUNK // images[0].numel())
+        bound: dict[str, Any] = {"seed": self.seed, "chunk_size": chunk_size}
         perturbed = self.plan.perturb(
             self.network,
             images,
             labels,
             samples=samples,
-            targets=self._targets(positions) if takes(self.plan.attack, "targets") else None,
+            targets=self._targets(positions, bound) if takes(self.plan.attack, "targets") else None,
             **bound,
         )
         explain = self.plan.explain(samples, **bound)
@@ -273,12 +293,12 @@ class Work:
         labels = torch.from_numpy(self.split.labels[samples]).to(self.device)
         return inputs_of(self.split.images[samples], self.dtype, self.device), labels
 
-    def _targets(self, positions: NDArray[np.int64]) -> torch.Tensor:
+    def _targets(self, positions: NDArray[np.int64], bound: dict[str, Any]) -> torch.Tensor:
         """For each position the map of the next one (after the last comes the first) with another label."""
         labels = self.split.labels[self.chosen]
         others = [_next_other(labels, position) for position in positions]
         samples = self.chosen[others]
-        explain = self.plan.explain_inside(samples, seed=self.seed, chunk_size=self.chunk_size)
+        explain = self.plan.explain_inside(samples, **bound)
         return abs_sum(explain(self.network, *self._inputs(samples))).detach()
 
 
@@ -291,6 +311,12 @@ def generate(options: argparse.Namespace) -> None:
     split = read_split(
         options.dataset, options.data, "test", image_size=options.image_size, download=options.download
     )
+    if facts.get("shape", split.shape) != split.shape:
+        trained = "x".join(map(str, facts["shape"]))
+        raise ValueError(
+            f"{options.checkpoint} was trained on images of {trained}, these are "
+            f"{split.shape[0]}x{split.shape[1]}: give --image-size"
+        )
     check_images(network, DATASETS[options.dataset].channels, *split.shape)
     height, width = split.shape
     if "region" in found.used:
@@ -320,7 +346,8 @@ def generate(options: argparse.Namespace) -> None:
                 writer.write(position, **{name: values[row] for name, values in columns.items()})
             n_resisted += int((columns["perturbation_linf"] == 0).sum())
             progress.update(len(positions))
-    print(f"{options.out}: {len(missing)} samples; for {n_resisted} of them no perturbed image counts")
+    left = f", {n_resisted} left unperturbed (no image kept the label and changed the map)" * (n_resisted > 0)
+    print(f"{options.out}: {len(missing)} samples{left}")
 
 
 def _training_facts(
@@ -351,12 +378,16 @@ def _writer(path: Path, n_samples: int, shape: tuple[int, int], attrs: dict[str,
     """A new file, or the unfinished one that the same command left behind."""
     if path.with_name(path.name + ".part").exists():
         return lm.PairWriter.resume(path, attrs)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     return lm.PairWriter(path, n_samples=n_samples, shape=shape, attrs=attrs)
 
 
 def _batch_size(text: str) -> int | None:
-    return None if text == "auto" else positive_number(text)
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, or auto, got {text}")
+    return int(text)
 
 
 def _next_other(labels: NDArray[np.int64], position: int) -> int:
@@ -385,8 +416,7 @@ def _numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = parser().parse_args(argv)
-    return run(lambda: generate(options))
+    return run(lambda: generate(parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

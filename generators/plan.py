@@ -1,6 +1,7 @@
 """What an explanation and an attack need to run together: their parameters, completed and checked."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -141,3 +142,26 @@ def _completed(
             raise ValueError(f"{option(key)} must be given for {name}")
         values[key] = value
     return values
+
+
+_ABOVE_ZERO = ("eps", "step_size", "beta", "beta_start", "beta_end", "learning_rate", "radius")
+_FROM_ZERO = ("sigma", "map_weight", "output_weight")
+
+
+def check_ranges(used: Mapping[str, Any], *, l2: bool) -> None:
+    """Refuse numbers that would run for hours and give nothing, or NaN.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite, or not in its range.
+    """
+    endless = used.get("beta_start") == used.get("beta_end") == math.inf  # the network itself, no softplus
+    for name in (*_ABOVE_ZERO, *_FROM_ZERO):
+        value = used.get(name, 1)
+        is_in_range = value > 0 if name in _ABOVE_ZERO else value >= 0
+        if not is_in_range or (math.isinf(value) and not (endless and name.startswith("beta_"))):
+            least = "above 0" if name in _ABOVE_ZERO else "0 or more"
+            raise ValueError(f"{option(name)} must be {least} and finite, got {value}")
+    if used.get("eps", 0) > 1 and not l2:
+        raise ValueError(f"--eps must be at most 1, inputs being in [0, 1], got {used['eps']}")

@@ -235,6 +235,11 @@ def _zennit() -> Any:
             importlib.import_module(f"zennit.{part}")
     except ImportError as error:
         raise ValueError("lrp needs zennit: pip install 'lensmetrics[generators]'") from error
+    except RuntimeError as error:  # it imports torchvision
+        raise ValueError(
+            f"lrp needs zennit, which cannot be imported ({error}); install the torchvision that belongs to "
+            f"torch {torch.__version__}"
+        ) from error
     return importlib.import_module("zennit")
 
 

@@ -25,14 +25,15 @@ Example: ``python -m generators.sweep experiment.toml --jobs 2``
 """
 
 import argparse
+import hashlib
 import itertools
 import multiprocessing
 import os
 import shlex
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ import lensmetrics as lm
 
 from . import checkpoints, generate, train
 from .attacks import ATTACKS
-from .commands import INTERRUPTED, option, positive_number, run
+from .commands import INTERRUPTED, Parser, option, positive_number, run
 from .explanations import EXPLANATIONS
 from .plan import meaningful
 
@@ -61,13 +62,14 @@ class Item:
     arguments: tuple[str, ...]
     out: Path
 
-    def check(self) -> bool:
+    def check(self, trained: Container[Path]) -> bool:
         """Check the options and tell whether the file exists, made by this very command.
 
         Raises
         ------
         ValueError
-            If an option is wrong, or the file was made by another command.
+            If an option is wrong, the file was made by another command or from other weights, or the weights
+            neither exist nor are `trained` by this experiment.
         """
         if self.command == "train":
             options = train.parser().parse_args(self.arguments)
@@ -75,11 +77,27 @@ class Item:
             found = None
             if self.out.exists():
                 _, facts = checkpoints.load(self.out, dataset=options.dataset, model=options.model)
-                found = facts["command"]
+                found = facts.get("command")
         else:
             options = generate.parser().parse_args(self.arguments)
+            checkpoint = Path(options.checkpoint)
+            if checkpoint not in trained and not checkpoint.is_file() and not _is_torchvision(checkpoint):
+                raise ValueError(
+                    f"{checkpoint}, which {self.out} needs, does not exist, and no [[train]] makes it"
+                )
             expected = generate.recorded_command(options, generate.planned(options))
-            found = lm.PairStore(self.out).attrs.get("command") if self.out.exists() else None
+            attrs = lm.PairStore(self.out).attrs if self.out.exists() else {}
+            found = attrs.get("command")
+            is_other = not _is_torchvision(checkpoint) and attrs.get("checkpoint_sha256") != _sha256(
+                checkpoint
+            )
+            if found == expected and is_other:
+                raise ValueError(
+                    f"{self.out} was made from other weights than {checkpoint} holds now; move it away, or "
+                    "give another out"
+                )
+        if not options.data.exists() and not options.download:
+            raise ValueError(f"{options.data}, the data folder of {self.out}, does not exist")
         if found not in (None, expected):
             raise ValueError(
                 f"{self.out} was made by another command; move it away, or give another out\n"
@@ -93,13 +111,17 @@ class Item:
         return command(self.arguments)
 
 
-def parser() -> argparse.ArgumentParser:
+def _is_torchvision(checkpoint: Path) -> bool:
+    return str(checkpoint) == checkpoints.TORCHVISION
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
+
+
+def parser() -> Parser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m generators.sweep",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m generators.sweep", description=__doc__)
     parser.add_argument("experiment", type=Path, metavar="FILE.toml")
     parser.add_argument("--jobs", default=1, type=positive_number, help="files made at a time; default: 1")
     parser.add_argument("--data", help="instead of the data folder that the file names")
@@ -117,25 +139,29 @@ def read(path: Path, **instead: str | None) -> list[Item]:
         If the file is not as above, an option means nothing for any combination, or two combinations
         would be written to one file.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; it must be a TOML file that says what to make")
     try:
         experiment = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not TOML: {error}") from error
-    unknown = sorted(experiment.keys() - {"out", "common", "train", "generate", "study"})
-    if unknown:
-        raise ValueError(
-            f"{path}: unknown entry {unknown[0]!r}; known: out, [common], [[train]], [[generate]]"
-        )
-    common = dict(experiment.get("common", {}))
-    common |= {"data": instead["data"]} if instead.get("data") else {}
+    kinds: dict[str, type] = {"out": str, "common": dict, "train": list, "generate": list, "study": dict}
+    for name, value in experiment.items():
+        if name not in kinds:
+            raise ValueError(f"{path}: unknown entry {name!r}; known: out, [common], [[train]], [[generate]]")
+        blocks = value if isinstance(value, list) else [{}]
+        if not isinstance(value, kinds[name]) or not all(isinstance(block, dict) for block in blocks):
+            raise ValueError(f"{path}: {name!r} must look as in --help, got {value!r}")
     out = Path(instead.get("out") or experiment.get("out", ""))
-    if not out.name:
+    if out == Path() and "." not in (instead.get("out"), experiment.get("out")):
         raise ValueError(f'{path} must say where the files go: out = "FOLDER"')
+    common = experiment.get("common", {})
+    override = {"data": instead["data"]} if instead.get("data") else {}
     items = [
         item
         for command in _COMMANDS
         for block in experiment.get(command, [])
-        for item in _items(command, {**common, **block}, out)
+        for item in _items(command, _checked(command, {**common, **block, **override}, path), out)
     ]
     if not items:
         raise ValueError(f"{path} has neither [[train]] nor [[generate]]: there is nothing to make")
@@ -147,9 +173,28 @@ def read(path: Path, **instead: str | None) -> list[Item]:
     return items
 
 
+def _checked(command: str, block: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """The block, if an experiment may set all of its entries.
+
+    Raises
+    ------
+    ValueError
+        If it may not.
+    """
+    known = _COMMANDS[command].parser().options
+    for name, value in block.items():
+        if name not in known:
+            raise ValueError(f"{path}: {name!r} is no option of [[{command}]]; known: {', '.join(known)}")
+        if value == []:
+            raise ValueError(f"{path}: {name} is an empty list in [[{command}]]: nothing would be made")
+    return block
+
+
 def _items(command: str, block: Mapping[str, Any], out: Path) -> Iterator[Item]:
     """One item for each combination of the block's lists."""
     values = {name: value if isinstance(value, list) else [value] for name, value in block.items()}
+    if "region" in values and not isinstance(values["region"][0], list):
+        values["region"] = [values["region"]]  # the four numbers of one region
     combinations = [
         dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())
     ]
@@ -208,7 +253,8 @@ def _word(value: object) -> str:
 def sweep(options: argparse.Namespace) -> int:
     """Make what is missing; the number of files that could not be made."""
     items = read(options.experiment, data=options.data, out=options.out)
-    missing = [item for item in items if not item.check()]
+    trained = {item.out for item in items if item.command == "train"}
+    missing = [item for item in items if not item.check(trained)]
     if options.dry_run:
         for item in items:
             print("missing" if item in missing else "done   ", item.command, shlex.join(item.arguments))
@@ -240,17 +286,24 @@ def _made(items: Sequence[Item], jobs: int) -> Iterator[tuple[Item, int]]:
         initargs=(threads,),
     )
     try:
-        futures = {pool.submit(item.make): item for item in items}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        waiting = iter(items)
+        running = {pool.submit(item.make): item for item in itertools.islice(waiting, jobs)}
+        while running:  # no more in the pool than it works on: what is stopped must not begin another
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+                running |= {pool.submit(item.make): item for item in itertools.islice(waiting, 1)}
     except BrokenProcessPool as error:
         raise OSError(
             "a worker process was killed, most likely for want of memory; give fewer --jobs or a smaller "
             "batch_size, and run the same command again to go on"
         ) from error
     except BaseException:
-        for worker in multiprocessing.active_children():
+        workers = multiprocessing.active_children()
+        for worker in workers:
             worker.terminate()  # SIGTERM: each keeps its .part
+        for worker in workers:
+            worker.join(10)
+            worker.kill()  # one may wait for a lock that another has taken with it
         pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
@@ -263,12 +316,11 @@ def _begin_worker(threads: int) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 1 if some file could not be made."""
-    options = parser().parse_args(argv)
     n_failed = 0
 
     def work() -> None:
         nonlocal n_failed
-        n_failed = sweep(options)
+        n_failed = sweep(parser().parse_args(argv))
 
     return run(work) or int(n_failed > 0)
 

@@ -5,7 +5,7 @@ trains its networks for gtsrb and flower17 with momentum, a schedule and weight 
 the test split, the second under PGD as published for the dataset, whatever the training was. With --samples
 or --accuracy-samples the samples are spread evenly over the split, which may be sorted by class.
 
-After every epoch the state is kept in FILE.pt.part: interrupted, the same command goes on there. The same
+Every ten seconds the state is kept in FILE.pt.part: interrupted, the same command goes on there. The same
 seed gives the same weights on a CPU, interrupted or not; a GPU adds in varying order.
 
 Example: ``python -m generators.train --dataset fashion_mnist --data DIR --model small_cnn --training pgd
@@ -15,7 +15,8 @@ Example: ``python -m generators.train --dataset fashion_mnist --data DIR --model
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tqdm import tqdm
 
 from . import checkpoints
 from .commands import (
+    Parser,
     add_shared_options,
     command_line,
     device_of,
@@ -50,16 +52,13 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "weight": (fraction, "of the attribution term"),
 }
 # They change how the work is done, not what comes out, and stay out of the recorded command.
-NOT_RECORDED = ("chunk_size", "download")
+NOT_RECORDED = ("download",)
+SAVE_EVERY = 10  # seconds of training that a kill can cost
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m generators.train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m generators.train", description=__doc__)
     add_shared_options(parser)
     parser.add_argument("--training", required=True, choices=REGIMES)
     parser.add_argument("--epochs", default=5, type=positive_number, help="default: 5")
@@ -174,13 +173,24 @@ class Training:
         self.optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
         self.random = torch.Generator().manual_seed(seed)  # draws the order and the starts of attacks
         self.n_epochs = 0
+        # Of the epoch in work: the order of the samples, and how many of them are done.
+        self.order = torch.empty(0, dtype=torch.int64)
+        self.n_done = 0
 
     def epoch(
-        self, split: Split, samples: NDArray[np.int64], regime: str, settings: Settings, batch_size: int
+        self,
+        split: Split,
+        samples: NDArray[np.int64],
+        regime: str,
+        settings: Settings,
+        batch_size: int,
+        after_batch: Callable[[], None],
     ) -> None:
-        """Go through `samples` once, in random order."""
-        order = samples[torch.randperm(len(samples), generator=self.random).numpy()]
-        starts = range(0, len(order), batch_size)
+        """Go through what is left of `samples` in this epoch, in random order."""
+        if not self.n_done:
+            self.order = torch.randperm(len(samples), generator=self.random)
+        order = samples[self.order.numpy()]
+        starts = range(self.n_done, len(order), batch_size)
         with tqdm(starts, desc=f"epoch {self.n_epochs + 1}", unit="batch", disable=None) as progress:
             for start in progress:
                 images, labels = _batch(split, order[start : start + batch_size], self.device)
@@ -194,8 +204,11 @@ class Training:
                         f"the loss is {loss} in epoch {self.n_epochs + 1}; try a smaller --learning-rate"
                     )
                 self.optimizer.step()
+                self.n_done = min(start + batch_size, len(order))
+                after_batch()
                 progress.set_postfix(loss=f"{loss:.3f}", refresh=False)
         self.n_epochs += 1
+        self.n_done = 0
 
     def save(self, path: Path, options: dict[str, Any]) -> None:
         """Write the state, and what was asked for, in place of an older state."""
@@ -203,6 +216,8 @@ class Training:
         state = {
             "options": _texts(options),
             "n_epochs": self.n_epochs,
+            "order": self.order,
+            "n_done": self.n_done,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": [self.random.get_state(), torch.get_rng_state(), *cuda],
@@ -235,7 +250,7 @@ class Training:
                 f"{path} was begun by another command: {'; '.join(differs)}. Run that command again, or "
                 "delete the file to begin anew"
             )
-        self.n_epochs = state["n_epochs"]
+        self.n_epochs, self.order, self.n_done = state["n_epochs"], state["order"], state["n_done"]
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         own, shared, *cuda = state["random"]
@@ -247,6 +262,12 @@ class Training:
 
 def train(options: argparse.Namespace) -> None:
     """Train, measure both accuracies on the test split, write the checkpoint."""
+    checkpoints.reserve(options.out)
+    with checkpoints.locked(options.out):
+        _train(options)
+
+
+def _train(options: argparse.Namespace) -> None:
     settings, wanted = settings_of(options), recorded(options)
     device, seed, path = device_of(options.device), options.seed, options.out
     if path.exists() and not path.is_dir():
@@ -267,12 +288,22 @@ def train(options: argparse.Namespace) -> None:
     if any(getattr(module, "aux_logits", False) for module in network.modules()):
         raise ValueError(f"{options.model} has auxiliary outputs, which are not trained here; choose another")
     training = Training(network, device, learning_rate=options.learning_rate, seed=seed)
-    checkpoints.reserve(path)
     part = checkpoints.part_path(path)
-    if part.stat().st_size:  # nothing is in it before the first epoch
+    if part.exists():
         training.resume(part, wanted)
+    training.save(part, wanted)
+    saved = time.monotonic()
+
+    def save_sometimes() -> None:
+        nonlocal saved
+        if time.monotonic() - saved > SAVE_EVERY:
+            training.save(part, wanted)
+            saved = time.monotonic()
+
     while training.n_epochs < options.epochs:
-        training.epoch(split, samples, options.training, settings, wanted["batch_size"])
+        training.epoch(
+            split, samples, options.training, settings, wanted["batch_size"], after_batch=save_sometimes
+        )
         training.save(part, wanted)
 
     network.eval().requires_grad_(False)
@@ -283,6 +314,7 @@ def train(options: argparse.Namespace) -> None:
         **{name: wanted[name] for name in ("dataset", "model", "training", "seed", "epochs")},
         **{name: wanted[name] for name in ("batch_size", "learning_rate")},
         "samples": len(samples),
+        "shape": split.shape,
         "settings": used,
         "natural_accuracy": natural,
         "pgd_accuracy": pgd,
@@ -312,8 +344,7 @@ def _texts(options: dict[str, Any]) -> dict[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    options = parser().parse_args(argv)
-    return run(lambda: train(options))
+    return run(lambda: train(parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

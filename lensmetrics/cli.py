@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .registry import Metric
+    from .runner import Failure
     from .store import PairStore
 
 # What makes a sample unreadable, as opposed to its scores undefined.
 _FAILED = ("incomplete", "checksum")
+_N_NAMED = 10
+_DASK_SECONDS = 30
 # Pair files of this size are scored in one or two seconds.
 _FEW_BYTES = 2**27
 
@@ -40,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has gone; Python must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        print("lensmetrics: interrupted, nothing was written", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        for line in ("lensmetrics: interrupted", *getattr(error, "__notes__", [])):
+            print(line, file=sys.stderr)
         return 130
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         if "cannot cache function" in str(error):  # numba's words, when kernels are imported
@@ -104,6 +108,25 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="processes to score with (default: one per core, or 1 for less than 128 MB)",
     )
+    sub.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="score on the workers of the Dask scheduler at this address, such as tcp://host:8786",
+    )
+    sub.add_argument(
+        "--resume",
+        action="store_true",
+        help="take over what an interrupted run with the same -o has scored, and what a finished Parquet "
+        "table holds; what has changed since (files, metrics, version) is scored again",
+    )
+    sub.add_argument(
+        "--on-bad",
+        choices=("skip", "stop"),
+        default="stop",
+        help="what a bad sample does, incomplete or failing its checksum: stop ends the work on its "
+        "file and leaves that out of the table (default), skip gives it NaN and its status and scores the "
+        "rest; either way other files go on, what failed is listed at the end, and the exit status is 1",
+    )
 
     sub = command(
         "summarize", _summarize, "print mean, interval and counts for each condition of a table of scores"
@@ -141,25 +164,32 @@ def _parser() -> argparse.ArgumentParser:
 
     command("metrics", _metrics, "list all metrics with their parameters and ranges")
 
-    sub = command("import", _import, "make a pair file of two arrays in .npy or .npz files")
-    sub.add_argument("unperturbed", type=Path, help=".npy or .npz: (N, H*W), (N, H, W) or (N, C, H, W)")
-    sub.add_argument("perturbed", type=Path, help="the same after the attack")
+    sub = command("import", _import, "make a pair file of two arrays in .npy, .npz or HDF5 files")
+    sub.add_argument(
+        "unperturbed",
+        help="(N, H*W), (N, H, W) or (N, C, H, W) in a .npy, .npz or HDF5 file; FILE:NAME is one array "
+        "of it; attribution files of ViRelAy need no name",
+    )
+    sub.add_argument("perturbed", help="the same after the attack")
     sub.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="the pair file to write"
     )
     sub.add_argument(
         "--shape", type=int, nargs=2, metavar=("H", "W"), help="size of the maps; needed for (N, H*W)"
     )
+    sub.add_argument("--names", nargs=2, metavar=("U", "P"), help="names of the arrays in files with several")
     sub.add_argument(
-        "--names", nargs=2, metavar=("U", "P"), help="names of the arrays in .npz files with several"
+        "--method",
+        type=int,
+        metavar="I",
+        help="which explanation of LATEC's (N, explanation, C, H, W), from 0",
     )
     sub.add_argument(
         "--samples",
-        type=Path,
         metavar="NPY",
-        help="indices of the samples in their dataset (default: 0, 1, ...)",
+        help="indices of the samples in their dataset, .npy or FILE:NAME (default: 0, 1, ...)",
     )
-    sub.add_argument("--labels", type=Path, metavar="NPY", help="true classes of the samples")
+    sub.add_argument("--labels", metavar="NPY", help="true classes of the samples, .npy or FILE:NAME")
     sub.add_argument(
         "--set",
         nargs="+",
@@ -182,19 +212,55 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from .results import check_output, summarize, write_scores
-    from .runner import evaluate
+    from .results import check_output, summarize
+    from .runner import score_files
 
     metrics = _chosen_metrics(arguments)
     if arguments.output is not None:
         check_output(arguments.output)
-    with _pool(arguments.workers, arguments.files) as executor:
-        scores = evaluate(arguments.files, metrics, executor=executor, progress=True)
-    if arguments.output is not None:
-        write_scores(scores, arguments.output)
-    _print_summary(summarize(scores))
-    _warn_of_pooling(scores)
-    return _report_failures(scores)
+    elif arguments.resume:
+        msg = "--resume goes on with a table: say which with -o"
+        raise ValueError(msg)
+    if arguments.dask is None:
+        pool = _pool(arguments.workers, arguments.files)
+    elif arguments.workers is None:
+        pool = _dask(arguments.dask)
+    else:
+        msg = "--workers starts processes here, --dask takes those of a cluster: give one of them"
+        raise ValueError(msg)
+    with _terminable(), pool as executor:
+        scores, failures = score_files(
+            arguments.files,
+            metrics,
+            executor=executor,
+            progress=True,
+            output=arguments.output,
+            resume=arguments.resume,
+            on_bad=arguments.on_bad,
+        )
+    if scores is not None:
+        _print_summary(summarize(scores))
+        _warn_of_pooling(scores)
+    return _report_failures(failures, scores)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """End as for Ctrl-C where the system asks the process to, as batch systems do some time before a kill."""
+    import signal
+    import threading
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # others may not set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _warn_of_pooling(scores: "pd.DataFrame") -> None:
@@ -240,6 +306,7 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Executor | Non
     from concurrent.futures.process import BrokenProcessPool
 
     from .runner import available_cores
+    from .worker import serve_parent
 
     if workers is None:
         n_bytes = sum(file.stat().st_size for file in files if file.is_file())
@@ -251,22 +318,85 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Executor | Non
         yield None
         return
     try:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
+        with ProcessPoolExecutor(
+            workers, mp_context=multiprocessing.get_context("spawn"), initializer=serve_parent
+        ) as executor:
             yield executor
     except (BrokenProcessPool, BrokenPipeError) as error:
         msg = "a worker process died, perhaps for lack of memory; try again with fewer --workers"
-        raise RuntimeError(msg) from error
+        raise _with_notes(RuntimeError(msg), error) from error
 
 
-def _report_failures(scores: "pd.DataFrame") -> int:
-    """Say which samples could not be read; return the exit status."""
-    failed = scores[scores["status"].isin(_FAILED)]
-    for (file, status), rows in failed.groupby(["file", "status"], observed=True):
-        # Samples that were never written have no number.
-        known = [str(sample) for sample in rows["sample"] if sample >= 0]
-        shown = ": " + ", ".join(known[:10]) + (", ..." if len(known) > 10 else "") if known else ""
-        print(f"lensmetrics: {file}: {len(rows)} samples not scored ({status}){shown}", file=sys.stderr)
-    return 1 if len(failed) else 0
+def _with_notes(error: Exception, cause: Exception) -> Exception:
+    for note in getattr(cause, "__notes__", []):
+        error.add_note(note)
+    return error
+
+
+@contextlib.contextmanager
+def _dask(address: str) -> Iterator[Executor]:
+    """Yield an executor on the workers of a Dask scheduler."""
+    from concurrent.futures import CancelledError
+
+    try:
+        from distributed import Client
+        from distributed.comm import CommClosedError
+        from distributed.scheduler import KilledWorker
+    except ImportError as error:
+        msg = "--dask needs Dask's own scheduler: pip install 'lensmetrics[distributed]'"
+        raise ImportError(msg) from error
+    try:
+        client = Client(address, timeout=_DASK_SECONDS)
+    except (OSError, ValueError) as error:
+        msg = f"no Dask scheduler answers at {address} ({error}): give the address that one printed"
+        raise ConnectionError(msg) from error
+    with client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            print(
+                f"lensmetrics: the scheduler at {address} has no workers yet; waiting for one",
+                file=sys.stderr,
+            )
+        try:
+            yield client.get_executor()
+        except KilledWorker as error:
+            msg = f"workers died again and again on one slice, perhaps for lack of memory ({error})"
+            raise _with_notes(RuntimeError(msg), error) from error
+        except (CancelledError, CommClosedError) as error:
+            msg = f"the connection to the Dask scheduler at {address} was lost"
+            raise _with_notes(ConnectionError(msg), error) from error
+        except (ImportError, RuntimeError) as error:
+            if isinstance(error, ImportError) or "deserializ" in str(error):
+                error.add_note(
+                    f"scheduler and workers must have lensmetrics {__version__} installed, as here"
+                )
+            raise
+
+
+def _report_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None") -> int:
+    """Print a table of the files and samples that are not scored; return the exit status."""
+    from .runner import BadSample
+
+    rows = [(str(failure.path), "all samples", str(failure.error)) for failure in failures]
+    if scores is not None:
+        failed = scores[scores["status"].isin(_FAILED)]
+        for (file, status), group in failed.groupby(["file", "status"], observed=True):
+            # Samples that were never written have no number.
+            known = [str(sample) for sample in group["sample"] if sample >= 0]
+            shown = ", ".join(known[:_N_NAMED]) + (", ..." if len(known) > _N_NAMED else "")
+            count = f"{len(group)} sample{'s' if len(group) > 1 else ''}"
+            rows.append((str(file), count, f"{status}: {shown}" if known else str(status)))
+    if not rows:
+        return 0
+    print("lensmetrics: not scored:", file=sys.stderr)
+    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
+    for file, count, problem in rows:
+        print(f"  {file:{widths[0]}}  {count:{widths[1]}}  {problem}", file=sys.stderr)
+    if any(isinstance(failure.error, BadSample) for failure in failures):
+        print(
+            "lensmetrics: --on-bad skip scores the other samples of a file, verify names all bad ones",
+            file=sys.stderr,
+        )
+    return 1
 
 
 def _summarize(arguments: argparse.Namespace) -> int:
@@ -370,22 +500,17 @@ def _description(store: "PairStore") -> str:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from .store import verify
+    from .verification import problem_lines, verify_files
 
     failed = False
-    for file in arguments.files:
-        try:
-            problems = verify(file)
-        except (ValueError, OSError) as error:
-            print(f"{error}")
-            failed = True
-            continue
-        for position, sample, problem in problems:
-            named = f"sample {sample} at position" if sample >= 0 else "position"
-            print(f"{file}: {named} {position}: {problem}")
-        if not problems:
-            print(f"{file}: good")
-        failed = failed or bool(problems)
+    for path, problems, error in verify_files(arguments.files):
+        failed = failed or bool(problems or error)
+        if error:
+            print(error)
+        elif not problems:
+            print(f"{path}: good")
+        for line in problem_lines(problems):
+            print(f"{path}: {line}")
     return 1 if failed else 0
 
 
@@ -409,16 +534,21 @@ def _import(arguments: argparse.Namespace) -> int:
         if names.count(name) > 1:
             msg = f"--set gives {name} twice; give every attribute once"
             raise ValueError(msg)
-    import_arrays(
-        arguments.unperturbed,
-        arguments.perturbed,
-        arguments.output,
-        shape=None if arguments.shape is None else tuple(arguments.shape),
-        attrs=dict(arguments.set),
-        names=(None, None) if arguments.names is None else tuple(arguments.names),
-        samples=arguments.samples,
-        labels=arguments.labels,
-    )
+    try:
+        import_arrays(
+            arguments.unperturbed,
+            arguments.perturbed,
+            arguments.output,
+            shape=None if arguments.shape is None else tuple(arguments.shape),
+            attrs=dict(arguments.set),
+            names=(None, None) if arguments.names is None else tuple(arguments.names),
+            samples=arguments.samples,
+            labels=arguments.labels,
+            method=arguments.method,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        # One file was asked for and there is none: that is not "some of the files failed".
+        raise ValueError(str(error)) from error
     print(f"wrote {arguments.output}: {_description(PairStore(arguments.output))}", file=sys.stderr)
     return 0
 

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet
 import xarray as xr
 
 from .columns import CONDITIONS, IDENTITY
@@ -71,20 +72,28 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut could leave the new name with nothing behind it
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def write_scores(scores: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+def write_scores(
+    scores: pd.DataFrame, path: str | os.PathLike[str], *, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a table of scores as Parquet or, where the name ends in .csv or .csv.gz, as CSV.
 
-    The file appears whole or not at all; an older one is replaced.
+    The file appears whole or not at all; an older one is replaced. Parquet also keeps `metadata`,
+    texts under names, in its schema.
     """
     path = check_output(path)
     with replacing(path) as part:
         if path.suffix == ".parquet":
-            scores.to_parquet(part)
+            table = pa.Table.from_pandas(scores)
+            pa.parquet.write_table(
+                table.replace_schema_metadata({**table.schema.metadata, **(metadata or {})}), part
+            )
         else:
             scores.to_csv(part, index=False)
 

@@ -1,13 +1,15 @@
 """Scoring many pairs: arrays in memory, or files, alone or on any executor."""
 
+import contextlib
 import itertools
 import math
 import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,9 @@ import pandas as pd
 import xarray as xr
 from tqdm import tqdm
 
+from . import __version__
 from .columns import CONDITIONS
+from .journal import Journal, SliceScores, slice_key
 from .pairs import MapPair
 from .registry import Metric, as_metrics
 from .store import FormatError, PairStore
@@ -29,23 +33,53 @@ _TASK_PIXELS = 2**23
 _BLOCK_PIXELS = 2**18
 
 
+class _Origin(NamedTuple):
+    """A file as the process saw it that hands out its slices: each worker must see the same."""
+
+    path: Path  # absolute, as workers may run in another folder
+    fingerprint: str
+    n_bytes: int
+    modified_ns: int
+    host: str
+    version: str
+
+
 class _Task(NamedTuple):
     """A slice of the samples of one file."""
 
-    path: Path
+    origin: _Origin
     start: int
     stop: int
 
 
+class _Source(NamedTuple):
+    """A file to be scored."""
+
+    store: PairStore
+    origin: _Origin
+    identity: tuple[int, ...]
+
+
+class Failure(NamedTuple):
+    """A file that is not in the table, and why."""
+
+    path: Path
+    error: Exception
+
+
+class BadSample(FormatError):
+    """A sample keeps its file from being scored."""
+
+
+class _Unreadable(Exception):
+    """Holds what went wrong in reading: that costs one file, where an error in a metric ends the run."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
 # Position of the first sample, unperturbed and perturbed maps, and what keeps each from being scored.
 _Block = tuple[int, npt.NDArray[Any], npt.NDArray[Any], list[str]]
-
-
-class _Scores(NamedTuple):
-    """What a task returns: the values (sample, metric) and the statuses."""
-
-    values: npt.NDArray[np.float64]
-    status: list[str]
 
 
 def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:
@@ -94,6 +128,8 @@ def evaluate(
     *,
     executor: Executor | None = None,
     progress: bool = False,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
 ) -> pd.DataFrame:
     """Score the pairs stored in files.
 
@@ -109,6 +145,14 @@ def evaluate(
         process. The table does not depend on it.
     progress
         Show a bar on stderr, unless that is not a terminal.
+    output
+        Also write the table here, as :func:`write_scores` does. What is scored so far is kept
+        beside it meanwhile, in ``NAME.part``: a run that is interrupted in whatever way loses the
+        slices in work.
+    resume
+        Take over the slices that an earlier run with the same `output` scored by the same metrics
+        (their texts and the version of this package count, not the code of a metric of your own) in
+        files that nobody has touched since. The table is the one that scoring everything gives.
 
     Returns
     -------
@@ -124,36 +168,204 @@ def evaluate(
     Raises
     ------
     FormatError
-        If a file cannot be read. All files are opened, and all metrics tried on every size of
-        map, before the first sample is scored.
+        If a file cannot be read, or changes meanwhile. All files are opened, and all metrics tried
+        on every size of map, before the first sample is scored.
     ValueError
         If a metric does not fit the maps of a file, or a file is given twice.
+    BlockingIOError, FileExistsError
+        If another process is writing `output`, or an unfinished run has left what it scored there
+        and `resume` is not set.
+    """
+    scores, _ = score_files(
+        paths, metrics, executor=executor, progress=progress, output=output, resume=resume, on_bad="raise"
+    )
+    assert scores is not None
+    return scores
+
+
+def score_files(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    metrics: Metrics,
+    *,
+    executor: Executor | None = None,
+    progress: bool = False,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    on_bad: Literal["skip", "stop", "raise"] = "stop",
+) -> tuple[pd.DataFrame | None, list[Failure]]:
+    """Score what can be scored: :func:`evaluate`, which does not end with the first bad file.
+
+    Parameters
+    ----------
+    on_bad
+        A file that cannot be read, or changes meanwhile, is left out as a whole, and the others
+        are scored; with ``raise`` it is an error. A bad sample (status ``incomplete`` or
+        ``checksum``) is a row of NaN with ``skip`` and ``raise``; with ``stop`` it ends the work on
+        its file, which is left out as a whole.
+
+    Returns
+    -------
+    scores
+        The table of the files that did not fail, None (and nothing is written) where all did.
+    failures
+        The files that did, each with what was wrong, the first bad sample with ``stop``.
     """
     chosen = as_metrics(metrics)
-    stores = _open_all(paths)
-    tasks = [task for store in stores for task in _tasks(store)]
-    if len(tasks) < 2:
-        executor = None
-    _rehearse(stores, chosen, compiling=executor is not None)
-    scores: list[_Scores | None] = [None] * len(tasks)
-    with tqdm(
-        total=sum(map(len, stores)), unit="pair", desc="scoring", disable=None if progress else True
-    ) as bar:
-        results = _run_here(tasks, stores, chosen) if executor is None else _run_on(executor, tasks, chosen)
-        for i, result in results:
-            scores[i] = result
-            bar.update(len(result.status))
-    done = cast("list[_Scores]", scores)
-    values = np.concatenate([result.values for result in done])
-    status = [status for result in done for status in result.status]
-    return pd.DataFrame(
-        {
-            **_file_columns(stores),
-            **_sample_columns(stores),
-            "status": status,
-            **_metric_columns(values, chosen),
-        }
-    )
+    with contextlib.ExitStack() as stack:
+        journal = None if output is None else stack.enter_context(Journal(output, resume=resume))
+        sources, failures = _open_all(paths)
+        if on_bad == "raise":
+            _raise(failures)
+        run = _Run(sources, chosen, stop_at_bad_samples=on_bad == "stop", journal=journal)
+        run.score(executor, progress=progress)
+        failures += run.failures()
+        if on_bad == "raise":
+            _raise(failures)
+        sound = [source.store for i, source in enumerate(sources) if i not in run.failed]
+        if not sound:
+            if journal is not None:
+                journal.discard()
+            return None, failures
+        tasks = [i for i in range(len(run.tasks)) if run.owner[i] not in run.failed]
+        done = [run.done[i] for i in tasks]
+        scores = pd.DataFrame(
+            {
+                **_file_columns(sound),
+                **_sample_columns(sound),
+                "status": [status for result in done for status in result.status],
+                **_metric_columns(np.concatenate([result.values for result in done]), chosen),
+            }
+        )
+        if journal is not None:
+            journal.finish(scores, [(run.keys[i], len(run.done[i].status)) for i in tasks])
+    return scores, failures
+
+
+class _Run:
+    """The tasks of all files, what became of those that are done, and which files have failed."""
+
+    def __init__(
+        self,
+        sources: Sequence[_Source],
+        metrics: Sequence[Metric],
+        *,
+        stop_at_bad_samples: bool,
+        journal: Journal | None,
+    ) -> None:
+        self.sources, self.metrics, self.journal = sources, metrics, journal
+        self.stop_at_bad_samples = stop_at_bad_samples
+        self.tasks: list[_Task] = []
+        self.owner: list[int] = []  # the number of the file of each task
+        for number, source in enumerate(sources):
+            slices = list(_tasks(source))
+            self.tasks += slices
+            self.owner += [number] * len(slices)
+        self.keys: list[str] = []
+        if journal is not None:
+            texts = tuple(map(str, metrics))
+            for task, number in zip(self.tasks, self.owner, strict=True):
+                what = sources[number].identity, task.origin.fingerprint, task.start, task.stop
+                self.keys.append(slice_key(__version__, texts, *what))
+        self.done: dict[int, SliceScores] = {}
+        self.failed: dict[int, tuple[int, Exception]] = {}  # file: where it is bad, and why
+
+    def failures(self) -> list[Failure]:
+        return [
+            Failure(self.sources[number].store.path, self.failed[number][1]) for number in sorted(self.failed)
+        ]
+
+    def unwanted(self, i: int) -> bool:
+        """Whether the file of a task is known to fail at or before the task."""
+        at, _ = self.failed.get(self.owner[i], (self.tasks[i].stop, None))
+        return at <= self.tasks[i].start
+
+    def score(self, executor: Executor | None, *, progress: bool) -> None:
+        if self.stop_at_bad_samples:
+            for number, source in enumerate(self.sources):
+                missing = np.flatnonzero(~source.store.complete)
+                if len(missing):  # known before anything is read, so nothing of the file is
+                    self._note_failure(number, 0, self._bad_sample(number, int(missing[0]), "incomplete"))
+        if self.journal is not None:
+            for i, key in enumerate(self.keys):
+                if key in self.journal.done:
+                    self._note(i, self.journal.done[key])
+        left = [i for i in range(len(self.tasks)) if i not in self.done and not self.unwanted(i)]
+        if len(left) < 2:
+            executor = None
+        files = sorted({self.owner[i] for i in left})
+        _rehearse([self.sources[n].store for n in files], self.metrics, compiling=executor is not None)
+        with tqdm(
+            total=sum(len(source.store) for source in self.sources),
+            initial=sum(len(result.status) for result in self.done.values()),
+            unit="pair",
+            desc="scoring",
+            disable=None if progress else True,
+        ) as bar:
+            for i, result in self._run_here(left) if executor is None else self._run_on(executor, left):
+                if self.journal is not None and isinstance(result, SliceScores):
+                    self.journal.add(self.keys[i], result)
+                self._note(i, result)
+                bar.update(self.tasks[i].stop - self.tasks[i].start)
+
+    def _note(self, i: int, result: SliceScores | Exception) -> None:
+        task, number = self.tasks[i], self.owner[i]
+        if isinstance(result, Exception):
+            self._note_failure(number, task.start, result)
+            return
+        self.done[i] = result
+        if self.stop_at_bad_samples and "checksum" in result.status:
+            at = task.start + result.status.index("checksum")
+            self._note_failure(number, at, self._bad_sample(number, at, "checksum"))
+
+    def _bad_sample(self, number: int, position: int, status: str) -> BadSample:
+        sample = int(self.sources[number].store.sample[position])
+        named = (
+            f"sample {sample} at position {position}" if sample >= 0 else f"the sample at position {position}"
+        )
+        words = {"incomplete": "is incomplete", "checksum": "does not match its checksum"}[status]
+        return BadSample(f"{named} {words}")
+
+    def _note_failure(self, number: int, at: int, error: Exception) -> None:
+        # The first bad sample counts, whichever task comes back first.
+        if number not in self.failed or at < self.failed[number][0]:
+            self.failed[number] = at, error
+
+    def _run_here(self, left: Sequence[int]) -> Iterator[tuple[int, SliceScores | Exception]]:
+        """Yield number and result of every task that is wanted."""
+        several_cores = available_cores() > 1
+        for i in left:
+            if self.unwanted(i):
+                continue
+            task, store = self.tasks[i], self.sources[self.owner[i]].store
+            blocks = _blocks(task, store)
+            try:
+                # On one core the thread would only push this one's data out of the cache.
+                yield i, _score_slice(task, self.metrics, store, _ahead(blocks) if several_cores else blocks)
+            except _Unreadable as error:
+                yield i, error.error
+
+    def _run_on(
+        self, executor: Executor, left: Sequence[int]
+    ) -> Iterator[tuple[int, SliceScores | Exception]]:
+        """Yield number and result of every task that is wanted, as they come."""
+        pending: dict[Future[SliceScores | Exception], int] = {}
+        try:
+            for i in left:
+                pending[executor.submit(_run_task, self.tasks[i], self.metrics)] = i
+            while pending:
+                for future in as_completed(list(pending)):
+                    n_failed = len(self.failed)
+                    i = pending.pop(future)
+                    yield i, future.result()
+                    if len(self.failed) > n_failed:
+                        # Not every executor says so of tasks that are cancelled: they are not waited for.
+                        for other in [other for other, j in pending.items() if self.unwanted(j)]:
+                            if other.cancel():
+                                del pending[other]
+                        break
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def _as_stack(maps: Maps, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
@@ -205,23 +417,58 @@ def _score_block(
     return statuses
 
 
-def _run_task(task: _Task, metrics: Sequence[Metric]) -> _Scores:
-    """Score one slice of one file, in whichever process this is."""
-    store = PairStore(task.path)
-    return _score_slice(task, metrics, store, _blocks(task, store))
+def _run_task(task: _Task, metrics: Sequence[Metric]) -> SliceScores | Exception:
+    """Score one slice of one file, in whichever process this is; return what kept it from being read."""
+    host = socket.gethostname()
+    if task.origin.version != __version__:
+        msg = (
+            f"the worker on {host} has lensmetrics {__version__}, {task.origin.host} has "
+            f"{task.origin.version}: install the same version on both"
+        )
+        raise RuntimeError(msg)
+    try:
+        try:
+            store = PairStore(task.origin.path)
+        except (FormatError, OSError) as error:
+            raise _Unreadable(error) from error
+        return _score_slice(task, metrics, store, _blocks(task, store))
+    except _Unreadable as error:
+        if host == task.origin.host:
+            return error.error
+        if isinstance(error.error, FileNotFoundError):
+            msg = (
+                f"{task.origin.path} is on {task.origin.host}, but the worker on {host} does not see it: put "
+                "the files where all workers find them under the same path"
+            )
+            return FileNotFoundError(msg)
+        return FormatError(f"on the worker on {host}: {error.error}")
 
 
 def _score_slice(
     task: _Task, metrics: Sequence[Metric], store: PairStore, blocks: Iterator[_Block]
-) -> _Scores:
+) -> SliceScores:
     values = np.empty((task.stop - task.start, len(metrics)))
     status: list[str] = []
+    _check_unchanged(task.origin, store)
     for start, unperturbed, perturbed, unreadable in blocks:
         stop = start + len(unperturbed)
         rows = values[start - task.start : stop - task.start]
         sample = store.sample[start:stop]
-        status += _score_block(unperturbed, perturbed, metrics, sample, f" of {task.path}", rows, unreadable)
-    return _Scores(values, status)
+        status += _score_block(unperturbed, perturbed, metrics, sample, f" of {store.path}", rows, unreadable)
+    _check_unchanged(task.origin, store)
+    return SliceScores(values, status)
+
+
+def _check_unchanged(origin: _Origin, store: PairStore) -> None:
+    """Refuse a file that is not the one that was opened at the beginning: slices of two would be mixed."""
+    try:
+        status = store.path.stat()
+        same = (store.fingerprint, status.st_size, status.st_mtime_ns) == origin[1:4]
+    except OSError as error:
+        raise _Unreadable(type(error)(f"{store.path} was removed while it was being scored")) from error
+    if not same:
+        msg = f"{store.path} was changed or replaced while it was being scored: score it again"
+        raise _Unreadable(FormatError(msg))
 
 
 def _blocks(task: _Task, store: PairStore) -> Iterator[_Block]:
@@ -231,7 +478,11 @@ def _blocks(task: _Task, store: PairStore) -> Iterator[_Block]:
     buffers = itertools.cycle([store.buffer(length), store.buffer(length)])
     for start in range(task.start, task.stop, length):
         stop = min(start + length, task.stop)
-        yield start, *store.read_block(start, stop, buffer=next(buffers))
+        try:
+            block = store.read_block(start, stop, buffer=next(buffers))
+        except (FormatError, OSError) as error:
+            raise _Unreadable(error) from error
+        yield start, *block
 
 
 def _ahead(blocks: Iterator[_Block]) -> Iterator[_Block]:
@@ -248,66 +499,53 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run_here(
-    tasks: Sequence[_Task], stores: Sequence[PairStore], metrics: Sequence[Metric]
-) -> Iterator[tuple[int, _Scores]]:
-    """Yield the number and the scores of every task."""
-    opened = {store.path: store for store in stores}
-    several_cores = available_cores() > 1
-    for i, task in enumerate(tasks):
-        store = opened[task.path]
-        blocks = _blocks(task, store)
-        # On one core the thread would only push this one's data out of the cache.
-        yield i, _score_slice(task, metrics, store, _ahead(blocks) if several_cores else blocks)
-
-
-def _run_on(
-    executor: Executor, tasks: Sequence[_Task], metrics: Sequence[Metric]
-) -> Iterator[tuple[int, _Scores]]:
-    """Yield the number and the scores of every task, as they come."""
-    futures = {executor.submit(_run_task, task, metrics): i for i, task in enumerate(tasks)}
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
-
-
-def _tasks(store: PairStore) -> Iterator[_Task]:
-    height, width = store.shape
+def _tasks(source: _Source) -> Iterator[_Task]:
+    height, width = source.store.shape
     length = max(1, _TASK_PIXELS // (height * width))
-    for start in range(0, len(store), length):
-        yield _Task(store.path, start, min(start + length, len(store)))
+    for start in range(0, len(source.store), length):
+        yield _Task(source.origin, start, min(start + length, len(source.store)))
 
 
-def _open_all(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[PairStore]:
-    """Open every file; whatever is wrong with any of them is said at once."""
+def _open_all(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+) -> tuple[list[_Source], list[Failure]]:
+    """Open every file; return also what is wrong with any of them."""
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
-    stores = []
-    problems: list[Exception] = []
+    sources: list[_Source] = []
+    failures: list[Failure] = []
     seen: set[tuple[int, int]] = set()
+    host = socket.gethostname()
     for path in map(Path, paths):
         try:
-            store, status = PairStore(path), path.stat()
+            found = path.stat() if path.exists() else None  # before it is read: it may be replaced meanwhile
+            store = PairStore(path)
+            found = found or path.stat()
         except (FormatError, OSError) as error:
-            problems.append(error)
+            failures.append(Failure(path, error))
             continue
-        if (status.st_dev, status.st_ino) in seen:
-            problems.append(ValueError(f"{path} is given twice; give every file once"))
-        seen.add((status.st_dev, status.st_ino))
-        stores.append(store)
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        lines = "".join(f"\n  {problem}" for problem in problems)
-        raise FormatError(f"{len(problems)} of the files cannot be scored:{lines}")
-    if not stores:
+        if (found.st_dev, found.st_ino) in seen:
+            failures.append(Failure(path, ValueError(f"{path} is given twice; give every file once")))
+            continue
+        seen.add((found.st_dev, found.st_ino))
+        origin = _Origin(
+            path.absolute(), store.fingerprint, found.st_size, found.st_mtime_ns, host, __version__
+        )
+        # A file that was written to since, even with its old time put back, has another change time.
+        identity = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        sources.append(_Source(store, origin, identity))
+    if not sources and not failures:
         msg = "no pair files given: name at least one"
         raise ValueError(msg)
-    return stores
+    return sources, failures
+
+
+def _raise(failures: Sequence[Failure]) -> None:
+    if len(failures) == 1:
+        raise failures[0].error
+    if failures:
+        lines = "".join(f"\n  {failure.error}" for failure in failures)
+        raise FormatError(f"{len(failures)} of the files cannot be scored:{lines}")
 
 
 def _rehearse(stores: Iterable[PairStore], metrics: Sequence[Metric], *, compiling: bool) -> None:

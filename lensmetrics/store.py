@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,9 @@ class PairStore:
         (n,) int64, None if the file does not have them.
     complete
         (n,) bool, False where a sample was never finished.
+    fingerprint
+        A hash of the attributes, the layout and what says which maps these are: number, label and
+        checksum of every sample, and whether it is complete.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -128,6 +132,14 @@ class PairStore:
             self._filters = sorted({code for dataset in (*maps, *images) for code in filter_codes(dataset)})
             load_filters(self.path, self._filters)
         self._check_samples()
+        self.fingerprint = self._fingerprint()
+
+    def _fingerprint(self) -> str:
+        described = (sorted(self.attrs.items()), self._stored_shape, self._dtype.str, self.label is None)
+        found = hashlib.blake2b(repr(described).encode(), digest_size=16)
+        for column in (self.sample, self.complete, self._checksum, self.label):
+            found.update(b"" if column is None else column.tobytes())
+        return found.hexdigest()
 
     def _find_maps(self, file: h5py.File) -> list[h5py.Dataset]:
         maps = [find_dataset(self.path, file, name) for name in MAPS]
@@ -298,8 +310,12 @@ class PairStore:
         return xr.open_dataset(self.path, engine="h5netcdf", driver_kwds={"locking": "best-effort"})
 
 
-def verify(path: str | os.PathLike[str]) -> list[tuple[int, int, str]]:
+def verify(
+    path: str | os.PathLike[str], progress: Callable[[], object] | None = None
+) -> list[tuple[int, int, str]]:
     """Read a whole pair file and say which samples are missing or damaged.
+
+    Calls `progress` after every block of some megabytes.
 
     Returns
     -------
@@ -313,7 +329,11 @@ def verify(path: str | os.PathLike[str]) -> list[tuple[int, int, str]]:
         As `PairStore` does, where the file as a whole cannot be read.
     """
     store = PairStore(path)
-    status = [problem for start, stop in store._blocks() for problem in store.read_block(start, stop)[2]]
+    status = []
+    for start, stop in store._blocks():
+        status += store.read_block(start, stop)[2]
+        if progress is not None:
+            progress()
     samples = store.sample.tolist()
     return [(position, samples[position], problem) for position, problem in enumerate(status) if problem]
 

@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 import lensmetrics as lm
 from lensmetrics import cli, demo, runner
 from lensmetrics.cli import main
+from lensmetrics.verification import verify_files
 from test_runner import flip_byte, write_file
 
 COMMANDS = ("demo", "score", "summarize", "report", "inspect", "verify", "metrics", "import")
@@ -119,16 +122,51 @@ def test_score_takes_suite_windows_and_further_metrics(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("files")
-def test_samples_that_failed_are_named(run: Run) -> None:
-    status, out, err = run("score", "part.h5", "a.h5", "bad.h5", "-m", "kendall", "--workers", "1")
+def test_bad_samples_are_skipped(run: Run) -> None:
+    words = ("-m", "kendall", "--workers", "1", "--on-bad", "skip", "-o", "s.parquet")
+    status, out, err = run("score", "part.h5", "a.h5", "bad.h5", *words)
     assert status == 1
     assert re.search(r"n +n_undefined *\n.*\n?kendall .* 16 +2 *\n", out)
     assert re.search(r"n_checksum +n_incomplete *\n +1 +1 *\n", out)
-    lines = err.splitlines()
-    assert len(lines) == 3
-    assert "3 files have 1 different conditions" in lines[0]
-    assert re.search(r"part\.h5: 1 samples? not scored \(incomplete\)", err)
-    assert re.search(r"bad\.h5: 1 samples? not scored \(checksum\): 16$", err, re.MULTILINE)
+    first, *lines = err.splitlines()
+    assert "3 files have 1 different conditions" in first
+    assert lines == [
+        "lensmetrics: not scored:",
+        "  bad.h5   1 sample  checksum: 16",
+        "  part.h5  1 sample  incomplete",
+    ]
+    expected = lm.evaluate(["part.h5", "a.h5", "bad.h5"], "kendall")
+    pd.testing.assert_frame_equal(lm.read_scores("s.parquet"), expected)
+
+
+@pytest.mark.parametrize("option", [[], ["--on-bad", "stop"]])
+@pytest.mark.usefixtures("files")
+def test_bad_samples_stop_their_file_and_no_other(run: Run, option: list[str]) -> None:
+    Path("text.h5").write_text("text")
+    paths = ("part.h5", "a.h5", "bad.h5", "text.h5", "b.h5", "./a.h5")
+    status, out, err = run("score", *paths, "-m", "kendall", "--workers", "1", "-o", "s.csv", *option)
+    assert status == 1
+    assert err.splitlines() == [
+        "lensmetrics: not scored:",
+        "  text.h5  all samples  text.h5 is not an HDF5 file; convert .npy or .npz arrays with "
+        "'lensmetrics import'",
+        "  a.h5     all samples  a.h5 is given twice; give every file once",
+        "  part.h5  all samples  the sample at position 4 is incomplete",
+        "  bad.h5   all samples  sample 16 at position 3 does not match its checksum",
+        "lensmetrics: --on-bad skip scores the other samples of a file, verify names all bad ones",
+    ]
+    assert run("score", "a.h5", "b.h5", "-m", "kendall", "--workers", "1", "-o", "t.csv") == (0, out, "")
+    assert Path("s.csv").read_bytes() == Path("t.csv").read_bytes()
+
+
+@pytest.mark.usefixtures("files")
+def test_nothing_is_written_where_all_files_fail(run: Run) -> None:
+    Path("s.csv").write_text("older")
+    status, out, err = run("score", "none.h5", "bad.h5", "-m", "kendall", "-o", "s.csv")
+    assert (status, out) == (1, "")
+    assert re.search(r"^  none\.h5  all samples  none\.h5 does not exist$", err, re.MULTILINE)
+    assert Path("s.csv").read_text() == "older"
+    assert not Path("s.csv.part").exists()
 
 
 @pytest.mark.parametrize(
@@ -142,6 +180,7 @@ def test_samples_that_failed_are_named(run: Run) -> None:
         ([], 2, "say what to score: --k .* -m"),
         (["-m", "kendall", "--workers", "0"], 2, "--workers must be at least 1, got 0"),
         (["-m", "kendall", "missing.h5"], 2, "missing.h5"),
+        (["-m", "kendall", "--resume"], 2, "--resume goes on with a table: say which with -o"),
         (["-m", "kendall", "-o", "s.txt"], 2, r"s\.txt: .*\.parquet, \.csv or \.csv\.gz"),
         (["-m", "kendall", "-o", "no/s.csv"], 1, r"no/s\.csv cannot be written: there is no directory no"),
         (["-m", "kendall", "-o", "folder.csv"], 1, r"folder\.csv is a directory"),
@@ -169,18 +208,6 @@ def test_score_says_where_a_metric_does_not_fit(run: Run) -> None:
     assert re.search(
         r"^\s*while scoring topk_intersection\(k=1000000\) on sample \d+ of a\.h5$", err, re.MULTILINE
     )
-
-
-@pytest.mark.usefixtures("files")
-def test_score_says_all_problems_of_files_at_once(run: Run) -> None:
-    Path("text.h5").write_text("text")
-    status, out, err = run("score", "a.h5", "none.h5", "a.h5", "text.h5", "-m", "kendall", "-o", "s.csv")
-    assert (status, out) == (1, "")
-    assert err.startswith("lensmetrics: 3 of the files cannot be scored:\n")
-    assert all(
-        re.search(words, err) for words in ("none.h5 does not", "a.h5 is given twice", "text.h5 is not an")
-    )
-    assert not Path("s.csv").exists()
 
 
 @pytest.mark.usefixtures("files")
@@ -261,6 +288,48 @@ def test_verify(run: Run) -> None:
     assert re.search(r"^part\.h5: .*position 4: incomplete$", out, re.MULTILINE)
     assert "bad.h5: sample 16 at position 3: checksum\n" in out
     assert out.endswith("a.h5: good\n")
+
+
+@pytest.mark.usefixtures("files")
+def test_verify_says_neighbours_in_a_line(run: Run) -> None:
+    write_file(Path("most.h5"), 500, (2, 2), missing=range(10, 500))
+    with lm.PairWriter("worn.h5", n_samples=9, shape=(3, 3), attrs={}) as writer:
+        writer.write(slice(0, 9), *np.zeros((2, 9, 3, 3)), sample=[4, 5, 6, 7, 8, 20, 21, 22, 23])
+    for position in (1, 2, 4, 5, 6):
+        flip_byte(Path("worn.h5"), "perturbed", position * 36)
+    status, out, err = run("verify", "most.h5", "worn.h5")
+    assert (status, err) == (1, "")
+    assert out.splitlines() == [
+        "most.h5: positions 10-499: incomplete (490 samples)",
+        "worn.h5: samples 5-6 at positions 1-2: checksum (2 samples)",
+        "worn.h5: sample 8 at position 4: checksum",
+        "worn.h5: samples 20-21 at positions 5-6: checksum (2 samples)",
+    ]
+
+
+def hang_or_die(path: Path, progress: Callable[[], object]) -> list[tuple[int, int, str]]:
+    """Stand in for what HDF5 does with damaged metadata."""
+    if path.name == "hang":
+        time.sleep(60)
+    if path.name == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    for _ in range(4 if path.name == "long" else 0):
+        time.sleep(0.8)
+        progress()
+    return [(0, 0, "checksum")]
+
+
+def test_verify_never_hangs() -> None:
+    paths = [Path(name) for name in ("long", "hang", "die", "a")]
+    began = time.monotonic()
+    first, *others, last = verify_files(paths, seconds=2, verifier=hang_or_die)
+    assert time.monotonic() - began < 50
+    assert first == (paths[0], [(0, 0, "checksum")], "")
+    assert last == (paths[3], [(0, 0, "checksum")], "")
+    assert [verdict.error for verdict in others] == [
+        "hang gives no answer in 2 seconds: it is damaged; make or copy it again",
+        "die crashes the process that reads it: it is damaged; make or copy it again",
+    ]
 
 
 def test_metrics_lists_all(run: Run) -> None:

@@ -215,16 +215,23 @@ def test_interrupted_run_is_continued_by_the_same_command_only(
         (("--steps", "5"), "--steps means nothing for explanation gradient with attack random_sign"),
         (("--attack", "topk", "--n-points", "5"), "--n-points means nothing for explanation gradient"),
         (("--attack", "topk", "--attack-k", "785"), "--attack-k must be at most 784"),
-        (("--attack", "topk", "--step-size", "0"), "--step-size must be above 0, got 0.0"),
+        (("--attack", "topk", "--step-size", "0"), "--step-size must be above 0 and finite, got 0.0"),
         (("--eps", "8"), "--eps must be at most 1, inputs being in [0, 1], got 8.0"),
-        (("--eps", "0/255"), "--eps must be above 0, got 0.0"),
+        (("--eps", "0/255"), "--eps must be above 0 and finite, got 0.0"),
         (("--training", "pgd"), "--training pgd: the checkpoint says natural"),
         (("--explanation", "lrp", "--n-draws", "3"), "--n-draws means nothing for explanation lrp"),
         (("--attack", "target_region"), "--region must be given for target_region"),
         (("--attack", "target_region", "--region", "20", "0", "9", "5"), "region"),
         (("--attack", "topk", "--acceptance", "ssim"), "acceptance must be one of kendall"),
-        (("--attack", "l2_topk", "--step-size", "-1"), "--step-size must be above 0, got -1.0"),
+        (("--attack", "l2_topk", "--step-size", "-1"), "--step-size must be above 0 and finite, got -1.0"),
         (("--checkpoint", "absent.pt"), "absent.pt"),
+        (("--explanation", "beta_smooth", "--beta", "nan"), "--beta must be above 0 and finite, got nan"),
+        (("--explanation", "smooth_grad", "--sigma", "inf"), "--sigma must be 0 or more and finite, got inf"),
+        (
+            ("--explanation", "uniform_smooth", "--radius", "-1"),
+            "--radius must be above 0 and finite, got -1.0",
+        ),
+        (("--attack", "topq"), "invalid choice: 'topq'"),
     ],
 )
 def test_bad_input_gets_one_sentence_and_status_2(
@@ -281,10 +288,10 @@ def test_help_lists_every_choice(capsys: pytest.CaptureFixture[str], command: An
 
 
 def test_unknown_choice_ends_with_status_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        run_generate(folder, "bad.h5", "--attack", "topq")
-    assert stop.value.code == 2
+    assert run_generate(folder, "bad.h5", "--attack", "topq") == 2
     assert "random_sign" in capsys.readouterr().err
+    assert run_generate(folder, "bad.h5", "--sample", "3") == 2
+    assert "unrecognized arguments: --sample 3" in capsys.readouterr().err
 
 
 # --- what each attack records
@@ -371,8 +378,8 @@ def test_foreign_weights_get_their_accuracy_from_the_samples_looked_at(folder: P
     assert n_seen == arrays["sample"][-1] + 1
     assert attrs["natural_accuracy"] == 7 / n_seen
     assert "pgd_accuracy" not in attrs
-    own = read(folder / "maps/one.h5")[0] if (folder / "maps/one.h5").exists() else arrays
-    np.testing.assert_array_equal(arrays["unperturbed"], own["unperturbed"])
+    assert run_generate(folder, "own.h5") == 0
+    np.testing.assert_array_equal(arrays["unperturbed"], read(folder / "own.h5")[0]["unperturbed"])
 
 
 def test_automatic_batch_size_gives_the_same_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -411,6 +418,12 @@ def test_a_batch_stays_within_half_of_the_free_memory(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(batches, "_peak_memory", peak)
     assert batches.fitting_batch_size(lambda size: None, 64, torch.device("cpu")) == 4
+
+
+def test_a_split_sorted_by_class_gives_one_of_each_class_in_turn() -> None:
+    labels = np.array([0, 0, 0, 1, 4, 4])
+    assert generate.visiting_order(labels).tolist() == [0, 3, 4, 1, 5, 2]
+    assert generate.visiting_order(labels[::-1]).tolist() == [0, 1, 2, 3, 4, 5]
 
 
 # --- interruption

@@ -1,19 +1,22 @@
-"""Import of .npy and .npz arrays: every layout arrives, in blocks, and every mistake is said."""
+"""Import of .npy, .npz and HDF5 arrays: every layout arrives, in blocks, and every mistake is said."""
 
 from __future__ import annotations
 
+import shutil
 import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lensmetrics import importers
+from lensmetrics import import_virelay, importers
+from lensmetrics.cli import main
 from lensmetrics.importers import import_arrays
 from lensmetrics.store import FormatError, PairStore, verify
 
@@ -243,3 +246,492 @@ def test_truncated_npz_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FormatError, match=r"a\.npz is truncated"):
         import_arrays(tmp_path / "a.npz", tmp_path / "a.npz", tmp_path / "out.h5")
+
+
+# HDF5 files by the names of their datasets
+
+
+def hdf5(path: Path, **contents: Any) -> Path:
+    """Write datasets; `__` in a name stands for `/`, a dict for a group with a dataset per sample."""
+    with h5py.File(path, "w") as file:
+        for name, values in contents.items():
+            members = values if isinstance(values, dict) else {"": values}
+            for key, value in members.items():
+                file["/".join(filter(None, (name.replace("__", "/"), key)))] = value
+    return path
+
+
+def some_maps(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("layout", ["two files", "one file", "names", "groups"])
+def test_datasets_by_name(tmp_path: Path, layout: str) -> None:
+    maps = some_maps(2, 3, 2, 4, 5)
+    maps[0, 1, 0, 0, :2] = np.nan, np.inf
+    columns = {"meta__label": np.array([4, 0, 4], np.uint8), "meta__nr": np.array([7, 3, 9])}
+    names: tuple[str | None, str | None] = (None, None)
+    a = tmp_path / "a.h5"
+    if layout == "two files":
+        first, second = hdf5(a, x__clean=maps[0], **columns), hdf5(tmp_path / "b.h5", adv=maps[1])
+        paths = (f"{first}:x/clean", f"{second}:/adv")
+    elif layout == "groups":
+        groups = [{f"sample{i}": one for i, one in enumerate(part)} for part in maps]
+        hdf5(a, x__clean=groups[0], x__adv=groups[1], **columns)
+        paths = (f"{a}:x/clean", f"{a}:x/adv")
+    else:
+        hdf5(a, x__clean=maps[0], x__adv=maps[1], **columns)
+        paths = (f"{a}:x/clean", f"{a}:x/adv")
+        if layout == "names":
+            paths, names = (str(a), str(a)), ("x/clean", "x/adv")
+    out = tmp_path / "out.h5"
+    attrs = {"reduction": "sum"}
+    import_arrays(*paths, out, names=names, samples=f"{a}:meta/nr", labels=f"{a}:meta/label", attrs=attrs)
+    assert verify(out) == []
+    store = PairStore(out)
+    assert (store.n_channels, store.reduction) == (2, "sum")
+    assert store.sample.tolist() == [7, 3, 9]
+    assert store.label is not None
+    assert store.label.tolist() == [4, 0, 4]
+    np.testing.assert_array_equal(stored(out), maps)
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_every_hdf5_storage_arrives(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("import")
+    n, height, width = (data.draw(st.integers(1, 5)) for _ in range(3))
+    dtype = data.draw(st.sampled_from(["<f4", ">f4", "<f8", "<f2", "u1", "<i8"]))
+    maps = np.random.default_rng(0).integers(0, 100, (2, n, height, width)).astype(dtype)
+    flat = data.draw(st.booleans())
+    options: dict[str, Any] = data.draw(
+        st.sampled_from([{}, {"chunks": True}, {"compression": "gzip", "shuffle": True}])
+    )
+    with h5py.File(folder / "a.h5", "w") as file:
+        for name, part in zip(("unperturbed", "perturbed"), maps, strict=True):
+            file.create_dataset(name, data=part.reshape(n, -1) if flat else part, **options)
+    import_arrays(
+        folder / "a.h5", folder / "a.h5", folder / "out.h5", shape=(height, width) if flat else None
+    )
+    np.testing.assert_array_equal(stored(folder / "out.h5"), maps.astype(np.float32))
+
+
+def test_the_only_dataset_needs_no_name_and_mixes_with_npy(tmp_path: Path) -> None:
+    maps = some_maps(2, 3, 4, 5)
+    hdf5(tmp_path / "a.h5", deep__inside=maps[0])
+    np.save(tmp_path / "b.npy", maps[1])
+    import_arrays(tmp_path / "a.h5", tmp_path / "b.npy", tmp_path / "out.h5")
+    np.testing.assert_array_equal(stored(tmp_path / "out.h5"), maps)
+
+
+def test_a_colon_in_a_file_name_comes_before_a_dataset(tmp_path: Path) -> None:
+    maps = some_maps(2, 3, 4, 5)
+    hdf5(tmp_path / "a:x", x=maps[0])
+    hdf5(tmp_path / "a", x=maps[1])
+    np.savez(tmp_path / "b.npz", y=maps[1], z=maps[0])
+    import_arrays(tmp_path / "a:x", f"{tmp_path / 'b.npz'}:y", tmp_path / "out.h5")
+    np.testing.assert_array_equal(stored(tmp_path / "out.h5"), maps)
+
+
+@pytest.mark.parametrize("kind", ["contiguous", "chunked", "groups", "reordered"])
+def test_memory_stays_bounded_for_hdf5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    maps = np.random.default_rng(0).normal(size=(400, 50, 50))  # 8 MB
+    index = np.arange(400)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        if kind == "groups":
+            for position, one in enumerate(maps):
+                file[f"attribution/{position:03}"] = one
+        else:
+            file.create_dataset("attribution", data=maps, chunks=(20, 50, 50) if kind == "chunked" else None)
+        file["prediction"] = np.eye(400, dtype=np.float32)
+        file["index"] = index
+    second = tmp_path / "a.h5"
+    if kind == "reordered":
+        index = np.random.default_rng(1).permutation(400)
+        second = hdf5(tmp_path / "b.h5", attribution=maps[index], index=index)
+    expected = maps.astype(np.float32)
+    del maps
+    monkeypatch.setattr(importers, "_BLOCK_BYTES", 2**18)
+    tracemalloc.start()
+    try:
+        import_arrays(tmp_path / "a.h5", second, tmp_path / "out.h5")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4e6
+    np.testing.assert_array_equal(stored(tmp_path / "out.h5"), [expected, expected])
+
+
+def refused(
+    folder: Path, first: Any, second: Any, message: str, error: type[Exception], **options: Any
+) -> None:
+    """The message is one line, and nothing but the inputs is there afterwards."""
+    before = sorted(folder.iterdir())
+    with pytest.raises(error, match=message) as caught:
+        import_arrays(first, second, folder / "out.h5", **options)
+    assert "\n" not in str(caught.value)
+    assert sorted(folder.iterdir()) == before
+
+
+STRINGS = np.array(["a", "b"], dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("contents", "name", "message"),
+    [
+        ({"x__y": MAPS, "z": MAPS}, "x/q", r"has no dataset 'x/q'; it has: x/y, z"),
+        ({"x__y": MAPS, "z": MAPS}, "x/y/q", r"has no dataset 'x/y/q'; it has: x/y, z"),
+        ({"x__y": MAPS}, "/", r"names no array; say which"),
+        ({"x": STRINGS}, "x", r"'x' is object; it must hold integers or floating-point"),
+        ({"x": MAPS.astype(bool)}, "x", r"'x' is bool; it must hold"),
+        ({"x": MAPS.astype(complex)}, "x", r"'x' is complex128; it must hold"),
+        ({"x": np.zeros(3, [("a", "f4")])}, "x", r"'x' is \[\('a', '<f4'\)\]; it must hold"),
+        ({"x": 3.0}, "x", r"'x' is a single value"),
+        ({"x": h5py.Empty("f4")}, "x", r"'x' is empty"),
+        ({"x": h5py.SoftLink("/y"), "y": MAPS}, "x", r"'x' in 'x' is a link; name what it leads to"),
+        ({"x": h5py.SoftLink("/x")}, "x", r"'x' in 'x' is a link"),
+        ({"x": h5py.ExternalLink("secret.h5", "/y")}, "x", r"'x' in 'x' is a link"),
+        ({"x": h5py.ExternalLink("secret.h5", "/")}, "x/y", r"'x' in 'x/y' is a link"),
+        ({"x": {"a": MAPS[0], "b": h5py.ExternalLink("secret.h5", "/y")}}, "x", r"'b' in 'b' is a link"),
+        ({"x": {"a": MAPS[0], "b/c": MAPS[0]}}, "x", r"'x' holds the group 'b'; name a dataset, or a group"),
+        ({"x": {"a": MAPS[0], "b": MAPS[0, :2]}}, "x", r"'x/b' is \(2, 5\) but 'x/a' is \(4, 5\); a pair"),
+        ({"x": np.dtype("f4")}, "x", r"'x' is a data type; name a dataset"),
+        ({"x": MAPS[0, 0]}, "x", r"dataset 'x', is \(5,\); it must be \(N, height\*width\)"),
+        ({"x": np.zeros((2, 8, 8, 3))}, "x", r"'x', is \(2, 8, 8, 3\), which looks like"),
+        ({"x": np.zeros((2, 6, 3, 8, 8))}, "x", r"'x', is \(2, 6, 3, 8, 8\); it must be \(N"),
+        ({"x": np.zeros((2, 20))}, "x", r"flat maps of 20 pixels: give their shape"),
+        ({"x": MAPS, "y": MAPS}, None, r"has no dataset 'unperturbed'; it has: x, y; name one: .*a\.h5:NAME"),
+        ({}, None, r"has no dataset 'unperturbed'; it has: nothing"),
+    ],
+)  # fmt: skip
+def test_datasets_that_are_refused(tmp_path: Path, contents: Any, name: str | None, message: str) -> None:
+    hdf5(tmp_path / "secret.h5", y=MAPS)
+    a = hdf5(tmp_path / "a.h5", **contents)
+    first = a if name is None else f"{a}:{name}"
+    refused(tmp_path, first, f"{tmp_path}/secret.h5:y", rf"a\.h5.*{message}", ValueError)
+
+
+def test_values_that_lie_elsewhere_are_refused(tmp_path: Path) -> None:
+    secret = hdf5(tmp_path / "secret.h5", y=MAPS)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        layout = h5py.VirtualLayout(MAPS.shape, dtype=MAPS.dtype)
+        layout[...] = h5py.VirtualSource(secret, "y", MAPS.shape)
+        file.create_virtual_dataset("virtual", layout)
+        file.create_dataset("external", MAPS.shape, "f8", external=[(tmp_path / "raw", 0, MAPS.nbytes)])
+    for name in ("virtual", "external"):
+        message = rf"'{name}' keeps its values in other files; copy them"
+        refused(tmp_path, f"{tmp_path}/a.h5:{name}", f"{secret}:y", message, FormatError)
+
+
+def test_shapes_that_the_file_does_not_bear_out_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("contiguous", (10**9, 1000, 1000), "f4")
+        file.create_dataset("chunked", (10**9, 1000, 1000), "f4", chunks=(1, 1000, 1000))
+        bomb = file.create_dataset("bomb", (300, 1000, 1000), "f4", chunks=(300, 1000, 1000), compression=1)
+        assert bomb.nbytes > 2**30
+        file.create_dataset("label", (10**9,), "i8", chunks=(10**6,))
+        file["good"] = MAPS
+    a = tmp_path / "a.h5"
+    tracemalloc.start()
+    for name, message in [
+        ("contiguous", r"'contiguous' is \(1000000000, 1000, 1000\) and needs 4\d* bytes, 0 are there"),
+        ("chunked", r"'chunked' is .* and needs 4\d* bytes, 0 are there"),
+        (
+            "bomb",
+            r"'bomb' has chunks of 1200000000 bytes, at most 1073741824 can be read; store it in smaller",
+        ),
+    ]:
+        refused(tmp_path, f"{a}:{name}", f"{a}:{name}", message, FormatError)
+    refused(tmp_path, f"{a}:good", f"{a}:good", "'label' is .* 0 are there", FormatError, labels=f"{a}:label")
+    assert tracemalloc.get_traced_memory()[1] < 4e6
+    tracemalloc.stop()
+
+
+def test_hdf5_files_that_are_wrong(tmp_path: Path) -> None:
+    good = hdf5(tmp_path / "good.h5", unperturbed=MAPS, perturbed=MAPS, label=np.array([1.0, 2, 3]))
+    whole = good.read_bytes()
+    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.h5").write_text("text")
+    import_arrays(good, good, tmp_path / "pair.h5")
+    cases: list[tuple[str, str, type[Exception], dict[str, Any]]] = [
+        ("cut.h5", r"cut\.h5 is truncated or damaged \(.*\): make or copy it again", FormatError, {}),
+        ("text.h5", r"text\.h5 is truncated or no HDF5 file", FormatError, {}),
+        ("none.h5:x", r"none\.h5:x does not exist; give .* FILE:NAME", FileNotFoundError, {}),
+        ("pair.h5", r"pair\.h5 is a pair file already: score it", FormatError, {}),
+        ("good.h5", r"good\.h5 is an HDF5 file; choose a method \(--method\) in", ValueError, {"method": 1}),
+        ("good.h5", r"good\.h5 is an HDF5 file; name the dataset", ValueError, {"labels": good}),
+        ("good.h5", r"'label' is float64; it must hold integers", FormatError, {"labels": f"{good}:label"}),
+        ("good.h5", r"is \(3, 4, 5\); it must hold 3 whole", FormatError, {"samples": f"{good}:perturbed"}),
+        ("good.h5:label", r"names an array already", ValueError, {"names": ("unperturbed", None)}),
+    ]  # fmt: skip
+    for first, message, error, options in cases:
+        if "samples" in options:
+            hdf5(tmp_path / "good.h5", unperturbed=MAPS, perturbed=MAPS.astype(int))
+        refused(tmp_path, tmp_path / first, good, message, error, **options)
+
+
+def test_hdf5_values_beyond_float32_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importers, "_BLOCK_BYTES", 1)
+    bad = MAPS.copy()
+    bad[2] = 1e300
+    a = hdf5(tmp_path / "a.h5", unperturbed=MAPS, perturbed=bad)
+    refused(tmp_path, a, a, r"'perturbed' holds values beyond \+-3\.4e\+38", ValueError)
+
+
+def test_a_chunk_that_cannot_be_decoded_leaves_nothing(tmp_path: Path) -> None:
+    a = tmp_path / "a.h5"
+    with h5py.File(a, "w") as file:
+        noise = some_maps(3, 4, 5)
+        for name in ("unperturbed", "perturbed"):
+            data = file.create_dataset(name, data=noise, chunks=(1, 4, 5), compression="gzip")
+        offset = data.id.get_chunk_info(2).byte_offset
+    content = bytearray(a.read_bytes())
+    content[offset : offset + 8] = bytes(8)
+    a.write_bytes(content)
+    refused(tmp_path, a, a, r"a\.h5 is truncated or damaged \(", FormatError)
+
+
+def test_too_little_room_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = hdf5(tmp_path / "a.h5", unperturbed=MAPS, perturbed=MAPS)
+    np.savez(tmp_path / "b.npz", MAPS)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=479))
+    refused(tmp_path, a, a, r"out\.h5 needs 480 bytes in .*, 479 are free: make room", OSError)
+    message = r"'arr_0\.npy' of .*b\.npz, unpacked, needs \d+ bytes"
+    refused(tmp_path, tmp_path / "b.npz", a, message, OSError)
+
+
+# ViRelAy and CoRelAy
+
+
+def one_hot(classes: Any, n_classes: int = 4) -> NDArray[np.float32]:
+    rows: NDArray[np.float32] = np.eye(n_classes, dtype=np.float32)[classes]
+    return rows
+
+
+def attributions(path: Path, maps: Any, **others: Any) -> Path:
+    """A database as the Database Specification of ViRelAy describes it."""
+    return hdf5(path, attribution=maps, **others)
+
+
+INDEX = np.array([2, 7, 4], np.uint32)
+ABC, ABD = (dict(zip(names, MAPS, strict=True)) for names in ("abc", "abd"))
+LOGITS = np.array([[0, 1, 0.5, 0], [0.5, 0.5, 0, 0], [1, 0, 2, 9]], np.float32)
+
+
+@pytest.mark.parametrize("layout", ["datasets", "groups"])
+@pytest.mark.parametrize("labels", ["numbers", "column", "one hot", "logit", "bool"])
+def test_attribution_databases_are_matched_by_index(tmp_path: Path, layout: str, labels: str) -> None:
+    maps = some_maps(2, 3, 3, 6, 5)
+    classes = np.array([1, 0, 3])
+    label = {
+        "numbers": classes.astype(np.uint16),
+        "column": classes.astype(np.float32)[:, None],
+        "one hot": one_hot(classes),
+        "logit": one_hot(classes) * np.float32(-2.5),
+        "bool": one_hot(classes) != 0,
+    }[labels]
+    back = [2, 0, 1]
+
+    def arranged(values: Any, names: str) -> Any:
+        return dict(zip(names, values, strict=True)) if layout == "groups" else values
+
+    first = attributions(
+        tmp_path / "clean.attribution.h5",
+        arranged(maps[0], "abc"),
+        index=INDEX,
+        label=arranged(label, "abc"),
+        prediction=arranged(LOGITS, "abc"),
+    )
+    second = attributions(
+        tmp_path / "adv.attribution.h5",
+        arranged(maps[1][back], "cde"),
+        index=INDEX[back],
+        label=arranged(label[back], "cde"),
+        prediction=arranged(LOGITS[[1, 2, 0]], "cde"),
+    )
+    out = tmp_path / "out.h5"
+    import_arrays(first, second, out, attrs={"attack": "topk"})
+    assert verify(out) == []
+    store = PairStore(out)
+    np.testing.assert_array_equal(stored(out), maps)
+    assert store.attrs["attack"] == "topk"
+    assert store.n_channels == 3
+    assert store.sample.tolist() == [2, 7, 4]
+    assert store.label is not None
+    assert store.label.tolist() == [1, 0, 3]
+    assert store.prediction is not None
+    assert store.prediction.tolist() == [1, 0, 3]
+    assert store.prediction_perturbed is not None
+    assert store.prediction_perturbed.tolist() == [3, 1, 0]
+
+
+def test_attributions_without_index_count_from_0(tmp_path: Path) -> None:
+    maps = some_maps(2, 3, 1, 6, 5)
+    first = attributions(tmp_path / "a.h5", maps[0], label=np.array([1, 0, 3], np.uint16))
+    second = attributions(tmp_path / "b.h5", maps[1][[1, 2, 0]], index=np.array([1, 2, 0]))
+    import_arrays(first, second, tmp_path / "out.h5")
+    np.testing.assert_array_equal(stored(tmp_path / "out.h5"), maps)
+    store = PairStore(tmp_path / "out.h5")
+    assert store.sample.tolist() == [0, 1, 2]
+    assert store.label is not None
+    assert store.label.tolist() == [1, 0, 3]
+    assert store.prediction is None
+
+
+def test_group_labels_may_repeat_all_samples(tmp_path: Path) -> None:
+    """The specification gives members of a label group the shape (samples, classes)."""
+    maps = some_maps(3, 3, 6, 5)
+    groups = dict(zip("abc", maps, strict=True))
+    a = attributions(tmp_path / "a.h5", groups, label=dict.fromkeys("abc", one_hot([2, 0, 1])))
+    import_arrays(a, a, tmp_path / "out.h5")
+    label = PairStore(tmp_path / "out.h5").label
+    assert label is not None
+    assert label.tolist() == [2, 0, 1]
+
+
+def test_many_logits_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_virelay, "_COLUMN_BYTES", 200)
+    classes = np.random.default_rng(0).integers(0, 10, 23)
+    a = attributions(tmp_path / "a.h5", some_maps(23, 2, 2), label=one_hot(classes, 10))
+    import_arrays(a, a, tmp_path / "out.h5")
+    label = PairStore(tmp_path / "out.h5").label
+    assert label is not None
+    np.testing.assert_array_equal(label, classes)
+
+
+def test_named_maps_and_given_labels_set_aside_what_a_database_says(tmp_path: Path) -> None:
+    multi = np.ones((3, 4), bool)
+    a = attributions(tmp_path / "a.h5", some_maps(3, 1, 6, 5), index=INDEX, label=multi)
+    import_arrays(f"{a}:attribution", f"{a}:attribution", tmp_path / "named.h5")
+    assert PairStore(tmp_path / "named.h5").label is None
+    np.save(tmp_path / "labels.npy", [5, 6, 7])
+    import_arrays(a, a, tmp_path / "given.h5", labels=tmp_path / "labels.npy")
+    store = PairStore(tmp_path / "given.h5")
+    assert store.sample.tolist() == [2, 7, 4]
+    assert store.label is not None
+    assert store.label.tolist() == [5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({"index": INDEX}, {"index": [2, 7, 5]}, r"a\.h5 has 3 samples and .*b\.h5 has 3, of which 2 are in"),
+        ({"index": INDEX}, {}, r"a\.h5 has 3 samples and .*b\.h5 has 3, of which 1 are in both; a pair"),
+        ({}, {"attribution": MAPS[:2]}, r"a\.h5 has 3 samples and .*b\.h5 has 2, of which 2 are in both"),
+        ({"index": [1, 2, 1]}, {}, r"a\.h5: 'index' holds 1 twice; a pair file holds each sample once"),
+        ({"index": [1, 2]}, {}, r"a\.h5, dataset 'index', is \(2,\); it must hold 3 whole numbers"),
+        ({"index": [0.0, 1, 2]}, {}, r"a\.h5: 'index' is float64; it must hold integers"),
+        ({"index": h5py.SoftLink("/label")}, {}, r"a\.h5: 'index' in 'index' is a link"),
+        ({"attribution": h5py.ExternalLink("b.h5", "/attribution")}, {}, r"'attribution' in .* is a link"),
+        ({"index": h5py.SoftLink("/gone")}, {}, r"a\.h5: 'index' in 'index' is a link"),
+        ({"label": np.ones((3, 4), bool)}, {}, r"'label', must have one value .* row 0 is not so; give"),
+        ({"label": np.diag([1, 1, 0])}, {}, r"'label', must have one value that is not 0 .* row 2 is not so"),
+        ({"label": [0.5, 1, 2]}, {}, r"'label', must be whole numbers from 0 on, and row 0 is not so; give"),
+        ({"label": [0, 1]}, {}, r"'label', is \(2,\); it must be \(3,\) or \(3, classes\)"),
+        ({"label": [0, 1, 2]}, {"label": [0, 1, 3]}, r"disagree about the label of 1 of 3 .*--labels"),
+        ({"prediction": np.zeros((3, 1))}, {}, r"'prediction', is \(3, 1\); one logit tells no class; name"),
+        ({"prediction": [[0, np.nan]] * 3}, {}, r"'prediction', must be finite logits, .* not so; name"),
+        ({"attribution": ABC}, {"attribution": ABD}, r"b\.h5 have 3 and 3 samples by their names, of which"),
+        ({"attribution": ABC, "label": {"a": 1, "b": 2}}, {},
+         r"the groups of .*a\.h5 have 3 and 2 samples by their names, of which 2 are in both"),
+        ({"attribution": np.zeros((3, 5, 4))}, {}, r"a\.h5 has maps \(3, 5, 4\) but .*b\.h5 has \(3, 4, 5\)"),
+    ],
+)  # fmt: skip
+def test_attribution_databases_that_are_refused(
+    tmp_path: Path, first: Any, second: Any, message: str
+) -> None:
+    a, b = (
+        hdf5(tmp_path / name, **{"attribution": MAPS, **contents})
+        for name, contents in (("a.h5", first), ("b.h5", second))
+    )
+    refused(tmp_path, a, b, message, FormatError)
+
+
+@pytest.mark.parametrize("options", [{"samples": "x.npy"}, {"method": 1}])
+def test_a_database_says_itself_what_its_samples_are(tmp_path: Path, options: Any) -> None:
+    a = attributions(tmp_path / "a.h5", MAPS)
+    refused(tmp_path, a, a, "leave samples and method out, or name the maps", ValueError, **options)
+
+
+# LATEC
+
+
+def latec(path: Path, seed: int) -> list[NDArray[np.float32]]:
+    """One .npz of `explain`: for each of three models (observation, explanation, channel, height, width)."""
+    models = [some_maps(4, 6, 3, 8, 8, seed=seed + model) for model in range(3)]
+    np.savez(path, models[0], models[1], models[2])
+    return models
+
+
+@pytest.mark.parametrize("spelling", ["names", "addresses"])
+def test_latec_gives_a_pair_file_per_model_and_explanation(tmp_path: Path, spelling: str) -> None:
+    clean = latec(tmp_path / "explain_imagenet_6_methods_clean.npz", 0)
+    noisy = latec(tmp_path / "explain_imagenet_6_methods_adv.npz", 10)
+    first, second = (str(path) for path in sorted(tmp_path.iterdir(), reverse=True))
+    out = tmp_path / "out.h5"
+    if spelling == "names":
+        import_arrays(first, second, out, names=("arr_1", "arr_1"), method=5)
+    else:
+        import_arrays(f"{first}:arr_1", f"{second}:arr_1", out, method=5)
+    np.testing.assert_array_equal(stored(out), [clean[1][:, 5], noisy[1][:, 5]])
+    assert PairStore(out).n_channels == 3
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "message"),
+    [
+        (None, 5, r"has no array 'unperturbed'; it has: arr_0, arr_1, arr_2; name one"),
+        ("arr_0", None, r"is \(4, 6, 3, 8, 8\), .*: say which explanation, --method 0 to 5, got None"),
+        ("arr_0", 6, r"--method 0 to 5, got 6"),
+        ("arr_0", -1, r"--method 0 to 5, got -1"),
+    ],
+)
+def test_latec_mistakes(tmp_path: Path, name: str | None, method: int | None, message: str) -> None:
+    latec(tmp_path / "a.npz", 0)
+    a = tmp_path / "a.npz"
+    refused(tmp_path, a, a, message, ValueError, names=(name, name), method=method)
+
+
+def test_latec_volumes_and_point_clouds_are_no_images(tmp_path: Path) -> None:
+    for shape, message in [
+        ((4, 6, 1, 5, 5, 5), r"is \(4, 6, 1, 5, 5, 5\); --method is for"),
+        ((4, 6, 3, 9), r"is \(4, 6, 3, 9\); --method is for \(N, explanation, channel, height, width\)"),
+    ]:
+        np.savez(tmp_path / "a.npz", some_maps(*shape))
+        refused(tmp_path, tmp_path / "a.npz", tmp_path / "a.npz", message, ValueError, method=1)
+
+
+# On the command line
+
+
+def test_commands_of_the_readme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    maps = some_maps(2, 3, 2, 8, 8)
+    hdf5(Path("a.h5"), maps__clean=maps[0], label=np.array([3, 1, 2]))
+    hdf5(Path("b.h5"), maps__adv=maps[1])
+    for name, part in zip(("clean", "adv"), maps, strict=True):
+        attributions(Path(f"{name}.attribution.h5"), part, index=INDEX, label=one_hot([3, 1, 2]))
+        np.savez(f"{name}.npz", part[:, None], part[:, None], part[:, None])
+    commands = [
+        "a.h5:maps/clean b.h5:maps/adv --labels a.h5:label",
+        "clean.attribution.h5 adv.attribution.h5",
+        "clean.npz adv.npz --names arr_0 arr_0 --method 0",
+    ]
+    for number, words in enumerate(commands):
+        out = f"out{number}.h5"
+        assert main(["import", *words.split(), "-o", out, "--set", "attack=topk"]) == 0
+        np.testing.assert_array_equal(stored(Path(out)), maps)
+        label = PairStore(out).label
+        assert label is None if number == 2 else label is not None and label.tolist() == [3, 1, 2]
+    capsys.readouterr()
+    for words in ("a.h5:x b.h5:maps/adv", "a.h5 none.h5", "a.npy a.npy", "a.h5:label b.h5:maps/adv"):
+        assert main(["import", *words.split(), "-o", "x.h5"]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("lensmetrics: ")
+        assert err.count("\n") == 1
+        assert not Path("x.h5").exists()

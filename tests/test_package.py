@@ -28,10 +28,20 @@ OWNERS = {
     "captum": (),
     "zennit": (),
     "generators": (),
-    "h5py": ("store.py", "pairfile.py", "attributes.py", "layout.py", "writer.py", "importers.py"),
+    "h5py": (
+        "store.py",
+        "pairfile.py",
+        "attributes.py",
+        "layout.py",
+        "writer.py",
+        "importers.py",
+        "import_hdf5.py",
+        "import_virelay.py",
+    ),
     "hdf5plugin": ("pairfile.py", "layout.py"),
     "numba": ("kernels/",),
     "matplotlib": ("plots.py",),
+    "distributed": ("cli.py",),
     "jinja2": ("report.py",),
 }
 
@@ -140,7 +150,7 @@ def test_dependencies_are_declared() -> None:
     extras = project["optional-dependencies"]
     declared = {
         re.split(r"\W", line.replace("-", "_"), maxsplit=1)[0]
-        for line in (*project["dependencies"], *extras["zstd"])
+        for line in (*project["dependencies"], *extras["zstd"], *extras["distributed"])
     }
     used = set().union(*map(imported, MODULES)) - set(sys.stdlib_module_names)
     assert used <= declared

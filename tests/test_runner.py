@@ -470,6 +470,66 @@ def test_metric_that_does_not_fit_is_found_before_scoring(tmp_path: Path) -> Non
     assert note.endswith("small.h5")
 
 
+# Files that change
+
+
+def test_the_first_bad_sample_is_named_whichever_task_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_file(tmp_path / "a.h5", 6)
+    write_file(tmp_path / "b.h5", 2)
+    for position in (1, 4):
+        flip_byte(tmp_path / "a.h5", "perturbed", position * 42 * 4)
+    paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
+    monkeypatch.setattr(runner, "_TASK_PIXELS", 1)
+    with ThreadPoolExecutor(4) as threads:
+        for executor in (None, threads, ReverseExecutor(8)):
+            scores, failures = runner.score_files(paths, "kendall", executor=executor, on_bad="stop")
+            assert [(failure.path, str(failure.error)) for failure in failures] == [
+                (paths[0], "sample 12 at position 1 does not match its checksum")
+            ]
+            assert scores is not None
+            pd.testing.assert_frame_equal(scores, lm.evaluate(paths[1], "kendall"), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: path.unlink(), "a.h5 was removed while it was being scored"),
+        (lambda path: (path.unlink(), write_file(path, 6, seed=5)), "a.h5 was changed or replaced while"),
+        (lambda path: flip_byte(path, "perturbed", 0), "a.h5 was changed or replaced while"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-800]), "a.h5 (has lost its end|was changed)"),
+    ],
+)
+@pytest.mark.parametrize("where", ["here", "threads"])
+def test_a_file_that_changes_meanwhile_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object], words: str, where: str
+) -> None:
+    paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
+    for path in paths:
+        write_file(path, 6)
+    expected = lm.evaluate(paths[1], "kendall")
+    original, calls = runner._score_slice, iter(range(100))
+
+    def score_slice(*arguments: Any) -> Any:
+        if next(calls) == 2:
+            change(paths[0])
+        return original(*arguments)
+
+    monkeypatch.setattr(runner, "_TASK_PIXELS", 42)
+    monkeypatch.setattr(runner, "_score_slice", score_slice)
+    with ThreadPoolExecutor(1) as threads:
+        executor = None if where == "here" else threads
+        scores, failures = runner.score_files(paths, "kendall", executor=executor)
+    (failure,) = failures
+    assert failure.path == paths[0]
+    assert re.search(
+        words if where == "here" else f"{words}|a.h5 (does not exist|is trunc)", str(failure.error)
+    )
+    assert scores is not None
+    pd.testing.assert_frame_equal(scores, expected, check_exact=True)
+
+
 # Executors
 
 

@@ -135,6 +135,28 @@ def test_files_of_another_command_are_refused_before_any_work(
     assert not (folder / "maps/natural-gradient-random_sign-8_255.h5").exists()
 
 
+def test_files_of_other_weights_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = EXPERIMENT.replace('["integrated_gradients"]', '["gradient"]').replace(
+        '"natural", "pgd"', '"natural"'
+    )
+    assert sweep.main([str(experiment(folder, text))]) == 0
+    checkpoint = folder / "maps/checkpoints/fashion_mnist-small_cnn-natural.pt"
+    checkpoint.unlink()
+    capsys.readouterr()
+    assert sweep.main([str(experiment(folder, text.replace("epochs = 1", "epochs = 2")))]) == 2
+    assert f"was made from other weights than {checkpoint} holds now" in capsys.readouterr().err
+    assert not checkpoint.exists()
+
+
+def test_region_is_one_value(folder: Path) -> None:
+    text = EXPERIMENT.replace('"random_sign", "topk"', '"target_region"').replace(
+        "samples = 5", "samples = 5\nregion = [2, 3, 10, 11]"
+    )
+    items = sweep.read(experiment(folder, text))
+    assert len(items) == 2 + 4
+    assert all("--region 2 3 10 11" in " ".join(item.arguments) for item in items[2:])
+
+
 def test_one_failure_does_not_stop_the_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Five correct samples of the network exist, sixty do not."""
     text = EXPERIMENT.replace("samples = 5", "samples = [5, 61]").replace(
@@ -149,18 +171,21 @@ def test_one_failure_does_not_stop_the_others(folder: Path, capsys: pytest.Captu
     assert made == {f"{t}-gradient-topk-8_255-samples=5.h5" for t in ("natural", "pgd")}
 
 
-def test_interrupted_sweep_goes_on(folder: Path) -> None:
-    path = experiment(folder)
-    arguments = [sys.executable, "-m", "generators.sweep", str(path)]
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_interrupted_sweep_goes_on(folder: Path, jobs: int) -> None:
+    """What is in work when it is stopped keeps its .part; nothing else is begun."""
+    path = experiment(folder, EXPERIMENT.replace("samples = 5", "samples = [5, 6, 7]"))
+    arguments = [sys.executable, "-m", "generators.sweep", str(path), "--jobs", str(jobs)]
     with subprocess.Popen(arguments, cwd=STUDIES.parents[1], stderr=subprocess.DEVNULL) as run:
         while not list((folder / "maps").glob("*.h5")):
             assert run.poll() is None, "the sweep ended before it could be stopped"
             time.sleep(0.01)
         run.terminate()
+        n_made = len(list((folder / "maps").glob("*.h5")))
     assert run.returncode == 130
-    assert len(list((folder / "maps").glob("*.h5"))) < 8
+    assert len(list((folder / "maps").glob("*.h5"))) <= n_made + jobs < 24
     assert sweep.main([str(path)]) == 0
-    assert len(list((folder / "maps").glob("*.h5"))) == 8
+    assert len(list((folder / "maps").glob("*.h5"))) == 24
     assert not list((folder / "maps").glob("**/*.part"))
 
 
@@ -172,6 +197,18 @@ def test_interrupted_sweep_goes_on(folder: Path) -> None:
         ('out = "{folder}/maps"', "", "must say where the files go"),
         ("[[generate]]", "[[generate]]\nsigma = 0.1", "sigma means nothing for any combination"),
         ('"topk"', '"topq"', "attack is 'topq'"),
+        ("[[train]]", "[train]", "'train' must look as in --help"),
+        ("[common]", "[[common]]", "'common' must look as in --help"),
+        ("samples = 5", "sample = 5", "'sample' is no option of [[generate]]"),
+        ("samples = 5", "out = 5", "'out' is no option of [[generate]]"),
+        ("samples = 5", "samples = []", "samples is an empty list"),
+        ("samples = 5", 'samples = "five"', "argument --samples: invalid"),
+        ('data = "{folder}"', 'data = "nowhere"', "nowhere, the data folder of"),
+        (
+            'training = ["natural", "pgd"]\nexplanation',
+            'training = "art"\nexplanation',
+            "no [[train]] makes it",
+        ),
         ("steps = 3", "step_size = -1", "--step-size must be above 0"),
         ('explanation = ["gradient"', 'explanation = ["gradient", "gradient"', "would both be written to"),
     ],

@@ -8,6 +8,7 @@ Example: ``python -m benchmarks.studies.run benchmarks/studies/fashion_mnist.tom
 import argparse
 import datetime
 import importlib
+import math
 import os
 import platform
 import sys
@@ -18,7 +19,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import torch
 
 import lensmetrics as lm
 from generators import sweep
@@ -59,6 +59,8 @@ def shown(study: dict[str, Any]) -> dict[str, str]:
 
 def eps_text(eps: float) -> str:
     """8/255 where eps is a whole number of grey levels, else the number."""
+    if math.isnan(eps):
+        return "none"
     levels = round(eps * 255)
     if levels and abs(eps * 255 - levels) < 1e-6:
         return f"{levels}/255"
@@ -72,9 +74,8 @@ def markdown(study: dict[str, Any], table: pd.DataFrame) -> str:
     lines = [
         f"# {study['title']}",
         "",
-        f"{datetime.date.today()}, {platform.machine()} with {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}, torch {torch.__version__}, lensmetrics {lm.__version__}. "
-        f"k = {study['k']}; mean +- half of the 95 % bootstrap interval over samples.",
+        f"{study['made']}; {study['versions']}. k = {study['k']}; mean +- half of the 95 % bootstrap "
+        "interval over samples.",
         "",
         "Of n correctly classified samples, for `resisted` no perturbed image kept the label and changed "
         "the map: their two maps are equal and count as such in all means but the last.",
@@ -151,15 +152,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", help="instead of the output folder that the file names")
     parser.add_argument("--results", type=Path, help="folder of the table; default: beside the TOML")
     options = parser.parse_args(argv)
+    base = (options.results or options.study.parent) / options.study.stem
+    if not base.parent.is_dir():
+        parser.error(f"--results: {base.parent} is no folder")
+    study = tomllib.loads(options.study.read_text(encoding="utf-8")).get("study", {})
+    if study.keys() < {"title", "k", "windows"}:
+        parser.error(f"{options.study} must say title, k and windows in [study]")
+    items = sweep.read(options.study, data=options.data, out=options.out)
+    files = [item.out for item in items if item.command == "generate"]
     more = [f"--{name}={value}" for name in ("data", "out") if (value := getattr(options, name))]
     status = sweep.main([str(options.study), "--jobs", options.jobs, *more])
     if status:
         return status
-    study = tomllib.loads(options.study.read_text(encoding="utf-8"))["study"]
-    items = sweep.read(options.study, data=options.data, out=options.out)
-    files = [item.out for item in items if item.command == "generate"]
     table = summary(study, files)
-    base = (options.results or options.study.parent) / options.study.stem
+    made = datetime.date.fromtimestamp(max(path.stat().st_mtime for path in files))
+    study |= {"made": f"{made}, {platform.machine()} with {os.cpu_count()} cores"}
+    study |= {"versions": lm.PairStore(files[0]).attrs["versions"]}
     table.to_csv(base.with_suffix(".csv"), index=False, float_format="%.6g")
     base.with_suffix(".md").write_text(markdown(study, table), encoding="utf-8")
     if table["eps"].nunique() > 1:

@@ -1,0 +1,189 @@
+"""The journal of a run: what is scored so far, kept beside the table that it will be part of."""
+
+import base64
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import warnings
+import zlib
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+from .results import check_output, metric_columns, write_scores
+
+_METADATA = "lensmetrics_slices"
+# What file systems answer that have no locks, such as Lustre mounted without flock.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+class SliceScores(NamedTuple):
+    """What was found for a slice of a file: the values (sample, metric) and the statuses."""
+
+    values: npt.NDArray[np.float64]
+    status: list[str]
+
+
+def slice_key(*parts: object) -> str:
+    """Return a name for the scores of a slice, which only the same parts have."""
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+class Journal:
+    """The scores of finished slices, each on disk as soon as it is added; use it in a ``with``.
+
+    The journal of ``scores.parquet`` is ``scores.parquet.part``: a line per slice, with a CRC-32 in
+    front, so that a line that a kill or a full disk cut short is known. It is locked while it is
+    open, by a lock that ends with the process, and removed once the table is written. A Parquet
+    table itself remembers the keys of its slices, for the next run that resumes.
+
+    Parameters
+    ----------
+    output
+        The table that the run will write.
+    resume
+        Take over what an earlier run found, from its journal and from its table.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process is writing the same table.
+    FileExistsError
+        If an unfinished run left a journal, and `resume` is not set.
+    """
+
+    def __init__(self, output: str | os.PathLike[str], *, resume: bool = False) -> None:
+        self.output = check_output(output)
+        self.path = self.output.with_name(self.output.name + ".part")
+        self.done: dict[str, SliceScores] = {}
+        self._file = _locked(self.path, self.output)
+        self._n_kept = 0
+        try:
+            self._file.seek(0)
+            text = self._file.read()
+            kept = dict(filter(None, map(_read_line, text.splitlines())))
+            if kept and not resume:
+                msg = (
+                    f"{self.path} holds the scores of an unfinished run: go on with --resume (in Python "
+                    "resume=True), or delete it to begin anew"
+                )
+                raise FileExistsError(msg)
+            if resume:
+                self.done = {**_of_table(self.output), **kept}
+            self._n_kept = len(kept)
+            if text and not text.endswith(b"\n"):
+                self._write(b"\n")
+        except BaseException:
+            self._file.close()
+            raise
+
+    def add(self, key: str, scores: SliceScores) -> None:
+        """Keep the scores of one slice. They outlive this process; nothing waits for the disk."""
+        values = base64.b64encode(scores.values.astype("<f8").tobytes()).decode()
+        text = json.dumps([key, scores.status, values]).encode()
+        self._write(b"%08x %s\n" % (zlib.crc32(text), text))
+        self._n_kept += 1
+
+    def _write(self, line: bytes) -> None:
+        try:
+            if self._file.write(line) == len(line):
+                return
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            msg = f"{self.path} cannot be written ({error.strerror}): make room, then go on with --resume"
+            raise OSError(msg) from error
+
+    def finish(self, scores: pd.DataFrame, slices: list[tuple[str, int]]) -> None:
+        """Write the table, which consists of these slices (key, number of rows), and end the journal."""
+        write_scores(scores, self.output, metadata={_METADATA: json.dumps(slices)})
+        self.discard()
+
+    def discard(self) -> None:
+        """End the journal: the run has come to its end."""
+        self._n_kept = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._n_kept:
+            # Removed before the lock ends: whoever waits for it must not lock what is then removed.
+            self.path.unlink(missing_ok=True)
+        elif error is not None:
+            error.add_note(
+                f"what is scored so far is kept in {self.path}: the same again with --resume "
+                "(in Python resume=True) goes on"
+            )
+        self._file.close()
+
+
+def _locked(path: Path, output: Path) -> BinaryIO:
+    """Open the journal and lock it until it is closed, or the process ends in whatever way."""
+    while True:
+        file = path.open("a+b", buffering=0)
+        try:
+            _lock(file, output)
+            # The process that held the lock may have removed what was opened here.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _lock(file: BinaryIO, output: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        msg = f"{output} is being written by another process; wait until it ends, or write to another file"
+        raise BlockingIOError(msg) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        warnings.warn(
+            f"{output} lies on a file system without locks: let no second process write it meanwhile",
+            stacklevel=4,
+        )
+
+
+def _read_line(line: bytes) -> tuple[str, SliceScores] | None:
+    """Return key and scores of a line, None where it was cut short or damaged."""
+    checksum, _, text = line.partition(b" ")
+    if b"%08x" % zlib.crc32(text) != checksum:
+        return None
+    key, status, values = json.loads(text)
+    return key, _scores(np.frombuffer(base64.b64decode(values), "<f8"), status)
+
+
+def _scores(values: npt.NDArray[Any], status: list[str]) -> SliceScores:
+    return SliceScores(values.reshape(len(status), -1).astype(np.float64), status)
+
+
+def _of_table(path: Path) -> dict[str, SliceScores]:
+    """Return the slices of a finished table; none where it is no Parquet, or not as it was written."""
+    done: dict[str, SliceScores] = {}
+    with contextlib.suppress(OSError, ValueError, KeyError, pa.ArrowException):
+        slices = json.loads(pa.parquet.read_schema(path).metadata[_METADATA.encode()])
+        table = pd.read_parquet(path)
+        values, status = table[metric_columns(table)].to_numpy(np.float64), table["status"].tolist()
+        stops = np.cumsum([n for _, n in slices]).tolist()
+        if stops[-1] == len(table):
+            for (key, n), stop in zip(slices, stops, strict=True):
+                done[key] = _scores(values[stop - n : stop], status[stop - n : stop])
+    return done
