@@ -202,7 +202,7 @@ def test_interrupted_sweep_goes_on(folder: Path, jobs: int) -> None:
         ("samples = 5", "sample = 5", "'sample' is no option of [[generate]]"),
         ("samples = 5", "out = 5", "'out' is no option of [[generate]]"),
         ("samples = 5", "samples = []", "samples is an empty list"),
-        ("samples = 5", 'samples = "five"', "argument --samples: invalid"),
+        ("samples = 5", 'samples = "five"', "argument --samples: must be a whole number from 1 on, got five"),
         ('data = "{folder}"', 'data = "nowhere"', "nowhere, the data folder of"),
         (
             'training = ["natural", "pgd"]\nexplanation',
