@@ -327,6 +327,7 @@ def wait_for(n: int, part: Path, process: "subprocess.Popen[str]") -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize(
     ("workers", "signals"),
     [("1", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]), ("2", [signal.SIGKILL])],

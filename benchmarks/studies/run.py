@@ -169,9 +169,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     study |= {"made": f"{made}, {platform.machine()} with {os.cpu_count()} cores"}
     study |= {"versions": lm.PairStore(files[0]).attrs["versions"]}
     table.to_csv(base.with_suffix(".csv"), index=False, float_format="%.6g")
-    base.with_suffix(".md").write_text(markdown(study, table), encoding="utf-8")
+    text = markdown(study, table)
     if table["eps"].nunique() > 1:
         draw(study, table, base.with_suffix(".png"))
+        text += f"\n![Top-k intersection and LENS recall over eps]({base.name}.png)\n"
+    base.with_suffix(".md").write_text(text, encoding="utf-8")
     print(base.with_suffix(".md").read_text(encoding="utf-8"))
     return 0
 
