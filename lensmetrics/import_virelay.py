@@ -46,7 +46,7 @@ def match_attributions(
     the samples 0, 1, ... References: ViRelAy documentation, Contributors Guide, Database
     Specification, "Attribution of Input Data" (docs/source/contributors-guide/
     database-specification.rst), and its reader (source/backend/virelay/model.py,
-    ``AttributionDatabase``); CoRelAy documents the same files (docs/database_specifications.md).
+    ``AttributionDatabase``).
 
     A label is a class number, or values per class of which exactly one is not 0; a prediction is a
     class number, or logits per class, of which the largest counts (the first of equal ones).
