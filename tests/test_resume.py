@@ -302,7 +302,7 @@ PYTHON = [sys.executable, "-W", "error", "-W", "ignore:overflow encountered in s
 @pytest.fixture
 def long_files(tmp_path: Path) -> list[str]:
     """Names of files with some seconds of work in many tasks."""
-    names = [f"{i:02}.h5" for i in range(50)]
+    names = [f"{i:02}.h5" for i in range(100)]
     for i, name in enumerate(names):
         unperturbed, perturbed = np.random.default_rng(i).normal(size=(2, 60, 28, 28))
         with lm.PairWriter(tmp_path / name, n_samples=60, shape=(28, 28), attrs={"eps": i}) as writer:
