@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from . import models
-from .commands import make_folder
+from .commands import make_folder, part_path
 from .datasets import DATASETS
 
 KEYS = (
@@ -89,9 +89,14 @@ def write(path: Path, content: dict[str, Any]) -> None:
     new.replace(path)
 
 
-def part_path(path: Path) -> Path:
-    """Where an unfinished training of the checkpoint `path` is kept."""
-    return path.with_name(path.name + ".part")
+def sha256(path: Path) -> str:
+    """The sum of a file's bytes, which tells weights apart."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def recorded_command(path: Path) -> str | None:
+    """The command that trained a checkpoint, None for weights from elsewhere."""
+    return _content(path).get("command")
 
 
 def load(source: Path | str, *, dataset: str, model: str) -> tuple[nn.Module, dict[str, Any]]:
@@ -125,7 +130,7 @@ def load(source: Path | str, *, dataset: str, model: str) -> tuple[nn.Module, di
             f"{path} does not exist; make it with generators.train, or give a file of weights or the word "
             f"{TORCHVISION}"
         )
-    content = _read_npz(path) if path.suffix == ".npz" else _read_torch(path)
+    content = _content(path)
     network = models.build(model, DATASETS[dataset].n_classes)
     facts: dict[str, Any] = {"training": None}
     if all(key in content for key in (*KEYS, "state_dict")):
@@ -137,8 +142,12 @@ def load(source: Path | str, *, dataset: str, model: str) -> tuple[nn.Module, di
         _fill(network, content["state_dict"], path, model)
     else:
         network = _with_weights(network, content, path, model)
-    facts["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    facts["sha256"] = sha256(path)
     return models.prepare(network), facts
+
+
+def _content(path: Path) -> dict[str, Any]:
+    return _read_npz(path) if path.suffix == ".npz" else _read_torch(path)
 
 
 def _read_npz(path: Path) -> dict[str, Any]:

@@ -172,6 +172,11 @@ def make_folder(path: Path) -> None:
         ) from error
 
 
+def part_path(path: Path) -> Path:
+    """Where the unfinished file of `path` is kept."""
+    return path.with_name(path.name + ".part")
+
+
 def run(work: Callable[[], None]) -> int:
     """Exit status of `work`: 0, 2 with one sentence on stderr where the input is at fault, 130 on Ctrl-C.
 
@@ -188,7 +193,9 @@ def run(work: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) and "memory" not in str(error):
+        # torch's own errors for the CPU are plain RuntimeErrors.
+        is_memory = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
+        if not is_memory and "allocate memory" not in str(error):
             raise
         print(
             "error: the memory is too small for this; give a smaller --batch-size or --chunk-size",

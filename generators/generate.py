@@ -37,6 +37,7 @@ from .commands import (
     fraction,
     make_folder,
     option,
+    part_path,
     positive_number,
     run,
     versions,
@@ -376,7 +377,7 @@ def _fitting(work: Work) -> int:
 
 def _writer(path: Path, n_samples: int, shape: tuple[int, int], attrs: dict[str, Any]) -> lm.PairWriter:
     """A new file, or the unfinished one that the same command left behind."""
-    if path.with_name(path.name + ".part").exists():
+    if part_path(path).exists():
         return lm.PairWriter.resume(path, attrs)
     make_folder(path)
     return lm.PairWriter(path, n_samples=n_samples, shape=shape, attrs=attrs)

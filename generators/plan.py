@@ -67,7 +67,7 @@ class Plan:
         given = dict(self.settings)
         if self.directed:
             given["explanation"] = self.explain_inside(samples, seed=seed, chunk_size=chunk_size)
-        if takes(self.attack, "targets"):
+        if targets is not None:
             given["targets"] = targets
         randoms = [np.random.default_rng([seed, sample]) for sample in samples]
         return self.attack(model, images, labels, randoms, **given)

@@ -25,7 +25,6 @@ Example: ``python -m generators.sweep experiment.toml --jobs 2``
 """
 
 import argparse
-import hashlib
 import itertools
 import multiprocessing
 import os
@@ -74,26 +73,19 @@ class Item:
         if self.command == "train":
             options = train.parser().parse_args(self.arguments)
             expected = train.recorded_command(options)
-            found = None
-            if self.out.exists():
-                _, facts = checkpoints.load(self.out, dataset=options.dataset, model=options.model)
-                found = facts.get("command")
+            found = checkpoints.recorded_command(self.out) if self.out.exists() else None
         else:
             options = generate.parser().parse_args(self.arguments)
-            checkpoint = Path(options.checkpoint)
-            if checkpoint not in trained and not checkpoint.is_file() and not _is_torchvision(checkpoint):
-                raise ValueError(
-                    f"{checkpoint}, which {self.out} needs, does not exist, and no [[train]] makes it"
-                )
             expected = generate.recorded_command(options, generate.planned(options))
+            weights = Path(options.checkpoint)
+            is_file = str(weights) != checkpoints.TORCHVISION
+            if is_file and weights not in trained and not weights.is_file():
+                raise ValueError(f"{weights}, which {self.out} needs, does not exist, and no [[train]] makes it")
             attrs = lm.PairStore(self.out).attrs if self.out.exists() else {}
             found = attrs.get("command")
-            is_other = not _is_torchvision(checkpoint) and attrs.get("checkpoint_sha256") != _sha256(
-                checkpoint
-            )
-            if found == expected and is_other:
+            if is_file and found == expected and not _holds(weights, attrs["checkpoint_sha256"]):
                 raise ValueError(
-                    f"{self.out} was made from other weights than {checkpoint} holds now; move it away, or "
+                    f"{self.out} was made from other weights than {weights} holds now; move it away, or "
                     "give another out"
                 )
         if not options.data.exists() and not options.download:
@@ -111,12 +103,8 @@ class Item:
         return command(self.arguments)
 
 
-def _is_torchvision(checkpoint: Path) -> bool:
-    return str(checkpoint) == checkpoints.TORCHVISION
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
+def _holds(weights: Path, sha256: str) -> bool:
+    return weights.is_file() and checkpoints.sha256(weights) == sha256
 
 
 def parser() -> Parser:

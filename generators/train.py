@@ -35,6 +35,7 @@ from .commands import (
     device_of,
     fraction,
     option,
+    part_path,
     positive_number,
     run,
     versions,
@@ -288,7 +289,7 @@ def _train(options: argparse.Namespace) -> None:
     if any(getattr(module, "aux_logits", False) for module in network.modules()):
         raise ValueError(f"{options.model} has auxiliary outputs, which are not trained here; choose another")
     training = Training(network, device, learning_rate=options.learning_rate, seed=seed)
-    part = checkpoints.part_path(path)
+    part = part_path(path)
     if part.exists():
         training.resume(part, wanted)
     training.save(part, wanted)
