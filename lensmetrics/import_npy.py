@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .layout import check_space
 from .pairfile import FormatError
 
 _HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
@@ -70,11 +71,3 @@ def mapped(path: Path, words: str) -> NDArray[Any]:
     if array.dtype.kind not in "iuf":
         raise FormatError(f"{words} is {array.dtype}; maps must be integers or floating-point numbers")
     return array
-
-
-def check_space(folder: Path, n_bytes: int, what: str) -> None:
-    free = shutil.disk_usage(folder).free
-    if n_bytes > free:
-        raise OSError(
-            f"{what} needs {n_bytes} bytes in {folder}, {free} are free: make room, or write elsewhere"
-        )

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .import_hdf5 import Source, choose, open_file, open_rows, read_whole_numbers
-from .import_npy import check_space, mapped, open_array
+from .import_npy import mapped, open_array
 from .import_virelay import AttributionPair, has_attributions, match_attributions
-from .layout import check_target, part_path
+from .layout import check_space, check_target, part_path
 from .pairfile import MAPS, FormatError
 from .writer import PairWriter
 

@@ -18,11 +18,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from .locks import lock
 from .results import check_output, metric_columns, write_scores
 
 _METADATA = "lensmetrics_slices"
-# What file systems answer that have no locks, such as Lustre mounted without flock.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 class SliceScores(NamedTuple):
@@ -145,21 +144,14 @@ def _locked(path: Path, output: Path) -> BinaryIO:
 
 def _lock(file: BinaryIO, output: Path) -> None:
     try:
-        import fcntl
-    except ImportError:  # not a POSIX system
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock(file):
+            warnings.warn(
+                f"{output} lies on a file system without locks: let no second process write it meanwhile",
+                stacklevel=4,
+            )
     except BlockingIOError as error:
         msg = f"{output} is being written by another process; wait until it ends, or write to another file"
         raise BlockingIOError(msg) from error
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        warnings.warn(
-            f"{output} lies on a file system without locks: let no second process write it meanwhile",
-            stacklevel=4,
-        )
 
 
 def _read_line(line: bytes) -> tuple[str, SliceScores] | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,13 +41,56 @@ def check_target(path: Path) -> None:
         )
 
 
+def give_name(path: Path, name: Path) -> None:
+    """Rename a file, but never over another one: two writers may come here at the same time."""
+    taken = f"{name} cannot be made: another process has made it meanwhile; what was written is in {path}"
+    try:
+        os.link(path, name)
+    except FileExistsError as error:
+        raise FileExistsError(taken) from error
+    except OSError:  # a file system without hard links
+        if name.exists():
+            raise FileExistsError(taken) from None
+        path.rename(name)
+    else:
+        path.unlink()
+
+
+def check_space(folder: Path, n_bytes: int, what: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if n_bytes > free:
+        raise OSError(
+            f"{what} needs {n_bytes} bytes in {folder}, {free} are free: make room, or write elsewhere"
+        )
+
+
+def column_bytes(n_samples: int) -> int:
+    """Room that everything but maps and images takes on the disk: at most 13 variables, and their names."""
+    return 2**17 + 13 * 8 * n_samples
+
+
+def reserve(descriptor: int, start: int, n_bytes: int) -> None:
+    """Take room on the disk for bytes of a file, or raise an OSError that says why there is none.
+
+    HDF5 must not meet a full disk: it loses what it has not written yet, and can crash the process.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(descriptor, start, n_bytes)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            raise
+        # Not every file system can; the next flush says then what went wrong.
+
+
 def create_variable(
     file: h5py.File,
     name: str,
     dims: Mapping[str, int],
     dtype: np.dtype[Any],
     compression: Mapping[str, Any],
-) -> None:
+) -> h5py.Dataset:
     """Create a variable with these dimensions, of which the first is `sample`."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     options: dict[str, Any] = {}
@@ -59,12 +105,13 @@ def create_variable(
         dataset[...] = {"i": -1, "u": 0, "f": np.nan}[dtype.kind]
     if name in dims:
         dataset.make_scale(name)
-        return
+        return dataset
     for axis, (dim, size) in enumerate(dims.items()):
         if dim not in file:
             bare = file.create_dataset(dim, shape=(size,), dtype=">f4")
             bare.make_scale(_BARE_DIMENSION % size)
         dataset.dims[axis].attach_scale(file[dim])
+    return dataset
 
 
 def map_dims(shape: tuple[int, ...]) -> dict[str, int]:

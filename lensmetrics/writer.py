@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,17 +19,24 @@ from numpy.typing import ArrayLike, NDArray
 from .attributes import checked_attrs, refuse_other_attrs
 from .layout import (
     LIBVER,
+    check_space,
     check_target,
+    column_bytes,
     compression_options,
     create_variable,
+    give_name,
     image_dims,
     map_dims,
     part_path,
+    reserve,
 )
+from .locks import lock
 from .pairfile import FORMAT, IMAGES, INTEGERS, MAPS, NORMS, VERSION, checksums
 from .store import PairStore, verify
 
 _OPTIONAL = (*INTEGERS, *NORMS, *IMAGES)
+# Smaller pieces of a variable HDF5 collects in a buffer of this size.
+_SIEVE_BYTES = 2**16
 
 
 class PairWriter:
@@ -93,9 +102,13 @@ class PairWriter:
         self._dtype = np.dtype("<f4")
         self._complete = np.zeros(self.n_samples, dtype=bool)
         self._samples: set[int] = set()
+        # Kept open: a failure to write what HDF5 still holds of a variable is lost when that is closed.
+        self._variables: dict[str, h5py.Dataset] = {}
         # The variables of _OPTIONAL that the file holds, once the first write has told.
         self._optional: set[str] | None = None
 
+        n_bytes = column_bytes(self.n_samples) + len(repr(checked))
+        check_space(self.path.parent, n_bytes, f"the columns of {self.path}")
         self._current = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.tmp")
         try:
             self._current.touch(exist_ok=False)
@@ -105,10 +118,13 @@ class PairWriter:
             ) from error
         self._file = h5py.File(self._current, "w", libver=LIBVER, locking="best-effort")
         try:
-            self._file.attrs.update(checked)
-            self._create_basics()
+            with _writing(self._current):
+                self._file.attrs.update(checked)
+                self._create_basics()
+                self._file.flush()
         except BaseException:
-            self._file.close()
+            with suppress(OSError, RuntimeError):
+                self._file.close()
             self._current.unlink()
             raise
 
@@ -140,7 +156,9 @@ class PairWriter:
         target = Path(path)
         part = part_path(target)
         if part.exists() and target.exists():
-            raise FileExistsError(f"both {target} and {part} exist: delete the one that is not wanted")
+            if not part.samefile(target):
+                raise FileExistsError(f"both {target} and {part} exist: delete the one that is not wanted")
+            part.unlink()  # the writer was killed as it gave the finished file its name
         if not part.exists() and not target.exists():
             raise FileNotFoundError(
                 f"there is no {part} to resume: begin with PairWriter({str(target)!r}, ...)"
@@ -151,26 +169,39 @@ class PairWriter:
         if not os.access(current, os.W_OK):
             raise PermissionError(f"{current} may not be written: allow it with chmod, or resume a copy")
         damaged = [position for position, _, problem in verify(current) if problem == "checksum"]
-        if current == target:
-            if store.complete.all() and not damaged:
-                raise FileExistsError(f"{target} is complete: there is nothing to resume")
-            target.rename(part)
+        if current == target and store.complete.all() and not damaged:
+            raise FileExistsError(f"{target} is complete: there is nothing to resume")
 
         writer = cls.__new__(cls)
         writer.path, writer._current = target, part
-        writer._file = h5py.File(part, "r+", libver=LIBVER, locking="best-effort")
-        writer.n_samples = len(store)
-        writer._dtype = writer._file["unperturbed"].dtype.newbyteorder("<")
-        writer._stored_shape = writer._file["unperturbed"].shape[1:]
-        writer._optional = {name for name in _OPTIONAL if name in writer._file}
-        images = [writer._file[name].shape[1:] for name in IMAGES if name in writer._file]
-        writer._image_shape = images[0] if images else None
-        for position in damaged:
-            writer._file["complete"][position] = 0
-        writer._complete = store.complete.copy()
-        writer._complete[damaged] = False
-        writer._samples = set(store.sample[writer._complete].tolist())
+        writer._file = _opened_alone(current, store)
+        try:
+            if current == target:
+                give_name(target, part)
+            writer._take_over(store, damaged)
+        except BaseException:
+            writer._file.close()
+            raise
         return writer
+
+    def _take_over(self, store: PairStore, damaged: list[int]) -> None:
+        """Learn from the file what was written, and count damaged samples as missing."""
+        self.n_samples = len(store)
+        self._optional = {name for name in _OPTIONAL if name in self._file}
+        self._variables = {
+            name: self._file[name] for name in (*MAPS, "sample", "complete", "checksum", *self._optional)
+        }
+        self._dtype = self._variables["unperturbed"].dtype.newbyteorder("<")
+        self._stored_shape = self._variables["unperturbed"].shape[1:]
+        images = [self._variables[name].shape[1:] for name in IMAGES if name in self._optional]
+        self._image_shape = images[0] if images else None
+        self._complete = store.complete.copy()
+        self._complete[damaged] = False
+        self._samples = set(store.sample[self._complete].tolist())
+        if damaged:
+            with _writing(self._current):
+                self._variables["complete"][damaged] = 0
+                self._file.flush()
 
     @property
     def missing(self) -> NDArray[np.int64]:
@@ -254,14 +285,17 @@ class PairWriter:
             )
 
         where = slice(rows.start, rows.stop, rows.step)
-        for name, values in (*zip(MAPS, maps, strict=True), ("sample", samples), *optional.items()):
-            self._file[name][where] = values
+        written = {**dict(zip(MAPS, maps, strict=True)), "sample": samples, **optional}
         found = checksums(maps[0], maps[1], samples, optional.get("label"))
-        self._file["checksum"][where] = np.array(found, dtype=np.uint32)
-        # A sample may be called complete only when everything of it has left this process.
-        self._file.flush()
-        self._file["complete"][where] = 1
-        self._file.flush()
+        with _writing(self._current):
+            self._reserve(rows, written)
+            for name, values in written.items():
+                self._variables[name][where] = values
+            self._variables["checksum"][where] = np.array(found, dtype=np.uint32)
+            # A sample may be called complete only when everything of it has left this process.
+            self._file.flush()
+            self._variables["complete"][where] = 1
+            self._file.flush()
         self._complete[where] = True
         self._samples.update(samples.tolist())
 
@@ -271,11 +305,42 @@ class PairWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        if kind is None:
-            self._current.replace(self.path)
-        elif self._optional is None:  # nothing was written that could be resumed
-            self._current.unlink()
+        try:
+            with _writing(self._current):
+                self._file.close()
+        except OSError as failure:
+            if error is None:
+                raise
+            error.add_note(str(failure))
+        finally:
+            if error is not None and self._optional is None:  # nothing was written that could be resumed
+                self._current.unlink(missing_ok=True)
+        if error is None:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Give the closed file its final name, unless another process has resumed it in this moment."""
+        try:
+            with self._current.open("rb") as file:
+                lock(file, shared=True)
+                give_name(self._current, self.path)
+        except (BlockingIOError, FileNotFoundError) as error:
+            raise type(error)(f"another process goes on with {self._current}: it will finish it") from error
+
+    def _reserve(self, rows: range, written: Mapping[str, NDArray[Any]]) -> None:
+        """Take room on the disk for maps and images, of which the file has only holes."""
+        large = {name: values for name, values in written.items() if values.ndim > 1}
+        if any(self._variables[name].chunks for name in large):
+            n_bytes = sum(values.nbytes for values in large.values())
+            check_space(self.path.parent, n_bytes + column_bytes(0), f"a batch of {self.path}")
+            return
+        descriptor = self._file.id.get_vfd_handle()
+        for name, values in large.items():
+            row_bytes = values[0].nbytes
+            # HDF5 may write what lies around the rows with them.
+            first = max(rows.start * row_bytes - _SIEVE_BYTES, 0)
+            last = min((rows[-1] + 1) * row_bytes + _SIEVE_BYTES, self.n_samples * row_bytes)
+            reserve(descriptor, self._variables[name].id.get_offset() + first, last - first)
 
     def _rows(self, index: int | slice) -> range:
         """Positions that an index means, all inside the file and none of them written."""
@@ -334,18 +399,20 @@ class PairWriter:
             raise ValueError(
                 f"'image' is {shapes['image']} but 'image_perturbed' is {shapes['image_perturbed']}"
             )
-        for name, values in optional.items():
-            if name in shapes:
-                self._image_shape = shapes[name]
-            dims = image_dims(self._file, shapes[name]) if name in shapes else {}
-            self._create(name, dims, values.dtype)
-        self._file.close()
+        check_space(self.path.parent, column_bytes(self.n_samples), f"the columns of {self.path}")
         part = part_path(self.path)
-        if part.exists():
-            raise FileExistsError(f"another process has begun {part} in the meantime")
-        self._current = self._current.rename(part)
-        self._file = h5py.File(part, "r+", libver=LIBVER, locking="best-effort")
-        self._optional = set(optional)
+        with _writing(self._current):
+            for name, values in optional.items():
+                if name in shapes:
+                    self._image_shape = shapes[name]
+                dims = image_dims(self._file, shapes[name]) if name in shapes else {}
+                self._create(name, dims, values.dtype)
+            self._file.flush()
+        give_name(self._current, part)
+        self._current, self._optional = part, set(optional)
+        if self.path.exists():
+            part.unlink()
+            raise FileExistsError(f"another process has written {self.path} in the meantime")
 
     def _create_basics(self) -> None:
         self._create("sample", {}, "<i8")
@@ -356,7 +423,42 @@ class PairWriter:
 
     def _create(self, name: str, dims: Mapping[str, int], dtype: str | np.dtype[Any]) -> None:
         dims = {"sample": self.n_samples, **dims}
-        create_variable(self._file, name, dims, np.dtype(dtype), self._compression)
+        self._variables[name] = create_variable(self._file, name, dims, np.dtype(dtype), self._compression)
+
+
+def _opened_alone(path: Path, store: PairStore) -> h5py.File:
+    """Open a file that was read a moment ago, unless it has a writer or had one since."""
+    taken = f"{path} is being written by another process; wait until it ends"
+    try:
+        with path.open("r+b") as probe:
+            lock(probe)  # HDF5's own lock, which it takes below, knows no other writer in this process
+        file = h5py.File(path, "r+", libver=LIBVER, locking="best-effort")
+    except (BlockingIOError, FileNotFoundError) as error:
+        raise BlockingIOError(taken) from error
+    try:
+        same = os.path.samestat(os.fstat(file.id.get_vfd_handle()), path.stat())
+        if not same or PairStore(path).fingerprint != store.fingerprint:
+            raise BlockingIOError(taken)
+    except BaseException as error:
+        file.close()
+        if isinstance(error, FileNotFoundError):
+            raise BlockingIOError(taken) from error
+        raise
+    return file
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say what went wrong on the disk in one sentence; h5py says it in various ways."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = re.search("error message = '(.*?)'", str(error))
+        words = reason[1] if reason else getattr(error, "strerror", None) or str(error)
+        raise OSError(
+            f"{path} cannot be written ({words}): what is complete in it is kept; put right what is wrong, "
+            "then go on with PairWriter.resume"
+        ) from error
 
 
 def _array(
