@@ -4,6 +4,7 @@ import difflib
 import importlib
 import inspect
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -18,6 +19,11 @@ F = TypeVar("F", bound=MetricFunction)
 
 # What the parameters with a meaning common to all metrics must at least be, whatever the map.
 _SMALLEST = {"k": 1, "w": 0, "pool": 1}
+
+
+# Shows what came in a message; a text of a million characters must not become one.
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = _brief.maxlong = 80
 
 
 @dataclass(frozen=True)
@@ -55,11 +61,12 @@ class Entry:
 _entries: dict[str, Entry] = {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Metric:
     """A named function of one MapPair, with its parameters: call it with a pair.
 
-    ``str(metric)`` is the column name in a table of scores, and what :func:`parse_metric` reads.
+    ``str(metric)`` is the column name in a table of scores, and what :func:`parse_metric` reads;
+    metrics are equal where it is, and their functions are.
     """
 
     name: str
@@ -75,6 +82,12 @@ class Metric:
         if not self.params:
             return self.name
         return f"{self.name}({','.join(f'{key}={value}' for key, value in self.params.items())})"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by the text: NaN as a parameter equals itself, and 1 is not 1.0."""
+        if not isinstance(other, Metric):
+            return NotImplemented
+        return self.function == other.function and str(self) == str(other)
 
     def __hash__(self) -> int:
         """Hash by the text."""
@@ -149,14 +162,14 @@ def get_metric(name: str, /, **params: int | float) -> Metric:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ";"
-        msg = f"unknown metric {name!r}{hint} known: {', '.join(known)}"
+        msg = f"unknown metric {_brief.repr(name)}{hint} known: {', '.join(known)}"
         raise ValueError(msg)
     entry = known[name]
     allowed = entry.parameters
     for key in params:
         if key not in allowed:
             takes = ", ".join(allowed) or "no parameters"
-            msg = f"{name} has no parameter {key!r}; it takes {takes}"
+            msg = f"{name} has no parameter {_brief.repr(key)}; it takes {takes}"
             raise ValueError(msg)
     filled: dict[str, int | float] = {}
     for key, parameter in allowed.items():
@@ -187,14 +200,15 @@ def split_metric(text: str) -> tuple[str, dict[str, int | float]]:
     """Return the name and the parameters in the text of a metric, which need not be known here."""
     match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\)\s*)?", text, re.ASCII | re.DOTALL)
     if match is None:
-        msg = f"cannot read the metric {text!r}; write a name, or as in lens_recall(k=100, w=1)"
+        msg = f"cannot read the metric {_brief.repr(text)}; write a name, or as in lens_recall(k=100, w=1)"
         raise ValueError(msg)
     name, inside = match.groups()
     params: dict[str, int | float] = {}
     for part in (inside or "").split(",") if (inside or "").strip() else []:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not key.isidentifier() or key in params:
-            msg = f"cannot read {part.strip()!r} in {text!r}; write the parameters as key=value, each once"
+            what = f"{_brief.repr(part.strip())} in {_brief.repr(text)}"
+            msg = f"cannot read {what}; write the parameters as key=value, each once"
             raise ValueError(msg)
         params[key] = _number(value, text)
     return name, params
@@ -243,7 +257,7 @@ def _number(value: str, text: str) -> int | float:
             return kind(value)
         except ValueError:
             continue
-    msg = f"cannot read {value!r} in the metric {text!r}; parameters are numbers"
+    msg = f"cannot read {_brief.repr(value)} in the metric {_brief.repr(text)}; parameters are numbers"
     raise ValueError(msg)
 
 
@@ -251,12 +265,13 @@ def _checked(name: str, key: str, value: object) -> int | float:
     """Return the value as a plain number; k, w and pool must be whole and not too small."""
     if key in _SMALLEST:
         if not is_whole(value) or value < _SMALLEST[key]:
-            msg = f"{key} of {name} must be a whole number of at least {_SMALLEST[key]}, got {value!r}"
+            least = _SMALLEST[key]
+            msg = f"{key} of {name} must be a whole number of at least {least}, got {_brief.repr(value)}"
             raise ValueError(msg)
         return int(value)
     if is_whole(value):
         return int(value)
     if isinstance(value, float | np.floating):
         return float(value)
-    msg = f"{key} of {name} must be a number, got {value!r}"
+    msg = f"{key} of {name} must be a number, got {_brief.repr(value)}"
     raise ValueError(msg)

@@ -159,6 +159,24 @@ def test_mistake_in_a_text(text: str, words: str) -> None:
         lm.parse_metric(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 10**6,
+        " " * 10**6,
+        "kendall(" + "1" * 10**6 + ")",
+        "kendall(" + "k" * 10**6 + "=1)",
+        "lens_recall(k=" + "x" * 10**6 + ")",
+        "lens_recall(k=-" + "9" * 4000 + ")",
+    ],
+    ids=lambda text: f"{text[:16]}...",
+)
+def test_long_texts_make_short_messages(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\.\.\.") as caught:
+        lm.parse_metric(text)
+    assert len(str(caught.value)) < 1000
+
+
 def test_unknown_metric_lists_all_known() -> None:
     with pytest.raises(ValueError, match="unknown metric") as caught:
         lm.get_metric("nothing like it")
@@ -290,6 +308,23 @@ def test_registered_function_stays_what_it_is() -> None:
     scores = lm.score(np.ones((2, 3, 3)), np.ones((2, 3, 3)), ["share_above", metric])
     assert scores["share_above(level=0.5)"].tolist() == [1, 1]
     assert scores["share_above(level=2.5)"].tolist() == [0, 0]
+
+
+@pytest.mark.usefixtures("own_registry")
+@pytest.mark.parametrize("level", ["nan", "-0.0", "0.0", "1", "1.0", "inf"])
+def test_metrics_are_equal_where_their_texts_are(level: str) -> None:
+    @lm.register(bounds=(0, 1), best=None)
+    def above(pair: lm.MapPair, *, level: float) -> float:
+        return level
+
+    metric = lm.parse_metric(f"above(level={level})")
+    assert str(metric) == f"above(level={level})"
+    same = lm.parse_metric(str(metric))
+    assert metric == same
+    assert as_metrics([metric, same]) == [metric]
+    for other in {"nan", "-0.0", "0.0", "1", "1.0"} - {level}:
+        assert metric != lm.parse_metric(f"above(level={other})")
+    assert metric != str(metric)
 
 
 @pytest.mark.usefixtures("own_registry")
