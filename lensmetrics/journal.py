@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from .locks import lock
-from .results import check_output, metric_columns, write_scores
+from .results import UNREADABLE, check_output, metric_columns, write_scores
 
 _METADATA = "lensmetrics_slices"
 
@@ -155,12 +155,17 @@ def _lock(file: BinaryIO, output: Path) -> None:
 
 
 def _read_line(line: bytes) -> tuple[str, SliceScores] | None:
-    """Return key and scores of a line, None where it was cut short or damaged."""
+    """Return key and scores of a line, None where it was cut short or damaged, or says something else."""
     checksum, _, text = line.partition(b" ")
     if b"%08x" % zlib.crc32(text) != checksum:
         return None
-    key, status, values = json.loads(text)
-    return key, _scores(np.frombuffer(base64.b64decode(values), "<f8"), status)
+    try:
+        key, status, values = json.loads(text)
+        scores = _scores(np.frombuffer(base64.b64decode(values), "<f8"), status)
+    except (TypeError, ValueError):
+        return None
+    is_text = isinstance(key, str) and all(isinstance(word, str) for word in status)
+    return (key, scores) if is_text else None
 
 
 def _scores(values: npt.NDArray[Any], status: list[str]) -> SliceScores:
@@ -170,9 +175,9 @@ def _scores(values: npt.NDArray[Any], status: list[str]) -> SliceScores:
 def _of_table(path: Path) -> dict[str, SliceScores]:
     """Return the slices of a finished table; none where it is no Parquet, or not as it was written."""
     done: dict[str, SliceScores] = {}
-    with contextlib.suppress(OSError, ValueError, KeyError, pa.ArrowException):
+    with contextlib.suppress(*UNREADABLE):
         slices = json.loads(pa.parquet.read_schema(path).metadata[_METADATA.encode()])
-        table = pd.read_parquet(path)
+        table = pd.read_parquet(path, page_checksum_verification=True)
         values, status = table[metric_columns(table)].to_numpy(np.float64), table["status"].tolist()
         stops = np.cumsum([n for _, n in slices]).tolist()
         if stops[-1] == len(table):

@@ -19,6 +19,8 @@ from .columns import CONDITIONS, IDENTITY
 from .registry import split_metric
 
 _CSV = (".csv", ".csv.gz")
+# Arrow and pandas report damage as any of these, depending on what the damaged bytes were.
+UNREADABLE = (pa.ArrowException, ArithmeticError, EOFError, LookupError, OSError, TypeError, ValueError)
 # Nullable types keep whole numbers whole where some are missing.
 _NULLABLE = {
     pa.int64(): pd.Int64Dtype(),
@@ -91,9 +93,9 @@ def write_scores(
     with replacing(path) as part:
         if path.suffix == ".parquet":
             table = pa.Table.from_pandas(scores)
-            pa.parquet.write_table(
-                table.replace_schema_metadata({**table.schema.metadata, **(metadata or {})}), part
-            )
+            described = table.replace_schema_metadata({**table.schema.metadata, **(metadata or {})})
+            # Else a changed bit in a score would be read as another score.
+            pa.parquet.write_table(described, part, write_page_checksum=True)
         else:
             scores.to_csv(part, index=False)
 
@@ -111,26 +113,35 @@ def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
         msg = f"{path} does not exist"
         raise FileNotFoundError(msg)
     try:
-        if path.name.endswith(_CSV):
-            # Texts are not guessed to be something else, and only an empty cell is missing.
-            texts = dict.fromkeys(("file", *CONDITIONS, "status"), pa.string())
-            options = pyarrow.csv.ConvertOptions(
-                column_types=texts, null_values=[""], strings_can_be_null=True
-            )
-            table = pyarrow.csv.read_csv(path, convert_options=options)
-            scores: pd.DataFrame = table.to_pandas(types_mapper=_NULLABLE.get)
-            for column in CONDITIONS:
-                if column in scores:
-                    scores[column] = _as_numbers(scores[column])
-        else:
-            scores = pd.read_parquet(path, dtype_backend="numpy_nullable")
-    except (pa.ArrowException, ValueError, OSError, EOFError) as error:
-        msg = f"{path} cannot be read as a table of scores (.parquet, .csv or .csv.gz): {error}"
+        scores = _read_csv(path) if path.name.endswith(_CSV) else _read_parquet(path)
+        repeated = scores.columns[scores.columns.duplicated()]
+        if len(repeated):
+            msg = f"the column {repeated[0]!r} stands twice in it"
+            raise ValueError(msg)
+        for column in scores.columns:
+            scores[column] = _as_written(column, scores[column])
+    except UNREADABLE as error:
+        reason = "".join(c if c.isprintable() else " " for c in str(error)).strip()
+        msg = f"{path} cannot be read as a table of scores (.parquet, .csv or .csv.gz): {reason}"
         raise ValueError(msg) from error
-    for column in scores.columns:
-        scores[column] = _as_written(column, scores[column], path)
     _check(scores, str(path))
     return scores
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    # Texts are not guessed to be something else, and only an empty cell is missing.
+    texts = dict.fromkeys(("file", *CONDITIONS, "status"), pa.string())
+    options = pyarrow.csv.ConvertOptions(column_types=texts, null_values=[""], strings_can_be_null=True)
+    table = pyarrow.csv.read_csv(path, convert_options=options)
+    scores: pd.DataFrame = table.to_pandas(types_mapper=_NULLABLE.get)
+    for column in CONDITIONS:
+        if column in scores:
+            scores[column] = _as_numbers(scores[column])
+    return scores
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(path, dtype_backend="numpy_nullable", page_checksum_verification=True)
 
 
 def _as_numbers(texts: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -144,7 +155,7 @@ def _as_numbers(texts: "pd.Series[Any]") -> "pd.Series[Any]":
     return texts
 
 
-def _as_written(name: str, values: "pd.Series[Any]", path: Path) -> "pd.Series[Any]":
+def _as_written(name: str, values: "pd.Series[Any]") -> "pd.Series[Any]":
     """Return a column that was read with nullable types with the type that it was written with."""
     if name in ("file", *CONDITIONS):
         known = values.astype("category")
@@ -152,7 +163,7 @@ def _as_written(name: str, values: "pd.Series[Any]", path: Path) -> "pd.Series[A
         return known.cat.rename_categories(known.cat.categories.tolist())
     if name in ("label", "prediction", "prediction_perturbed", "sample"):
         if not pd.api.types.is_integer_dtype(values.dtype):
-            msg = f"{path}: the column {name!r} must hold whole numbers, it has {values.dtype}"
+            msg = f"the column {name!r} must hold whole numbers, it has {values.dtype}"
             raise ValueError(msg)
         return values.astype("int64" if name == "sample" else "Int64")
     if pd.api.types.is_float_dtype(values.dtype) or (name != "status" and values.isna().all()):

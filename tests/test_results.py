@@ -1,6 +1,7 @@
 """Tables of scores: on disk and back, in long form, as a cube, and their means with intervals."""
 
 import gzip
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 import lensmetrics as lm
@@ -72,6 +75,53 @@ def test_every_digit_comes_back(tmp_path: Path, ending: str) -> None:
     lm.write_scores(table, tmp_path / f"a{ending}")
     found = lm.read_scores(str(tmp_path / f"a{ending}"))["kendall"].to_numpy()
     np.testing.assert_array_equal(found.view(np.int64), table["kendall"].to_numpy().view(np.int64))
+
+
+def test_a_score_with_a_changed_bit_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    values = np.random.default_rng(0).normal(size=20)  # nothing in them that compression takes out
+    lm.write_scores(make_scores(values), path)
+    data = path.read_bytes()
+    assert data.count(values[10].tobytes()) == 1
+    path.write_bytes(data.replace(values[10].tobytes(), (-values[10]).tobytes()))
+    with pytest.raises(ValueError, match=r"a\.parquet cannot be read as a table of scores .*(?i:crc)"):
+        lm.read_scores(path)
+
+
+def test_a_table_without_checksums_is_read(tmp_path: Path) -> None:
+    table = make_scores([0.5, 0.25, 0.125])
+    table.to_parquet(tmp_path / "a.parquet")
+    pd.testing.assert_frame_equal(lm.read_scores(tmp_path / "a.parquet"), table)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"sample,kendall,kendall\n1,.5,.6\n", "the column 'kendall' stands twice in it"),
+        (b"sample,kendall,label\n1,.5,x\n", "the column 'label' must hold whole numbers"),
+        (b"sa\xffple,kendall\n1,.5\n", "'utf-8' codec can't decode byte 0xff"),
+        (b"sample,kendall,eps\n1,.5,99999999999999999999\n", "too large"),
+        (b"sample,kendall\n1,.5,\r\x07\xff\n", "CSV parse error"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_in_a_line(tmp_path: Path, data: bytes, reason: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"a\.csv cannot be read as a table of scores .*{reason}") as caught:
+        lm.read_scores(path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("word", ["pandas_type", "name"])
+def test_descriptions_for_pandas_may_be_damaged(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.Table.from_pandas(make_scores([0.5, 0.25, 0.125]))
+    described = json.loads(table.schema.metadata[b"pandas"])
+    for column in described["columns"]:
+        del column[word]
+    pa.parquet.write_table(table.replace_schema_metadata({"pandas": json.dumps(described)}), path)
+    with pytest.raises(ValueError, match=rf"a\.parquet cannot be read as a table of scores .*{word}"):
+        lm.read_scores(path)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.h5", "a.csv.zip", "parquet"])

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -130,6 +131,41 @@ def test_damage_of_the_journal_costs_time_only(study: list[Path], output: Path, 
         interrupted(study, output, 1, resume=True)  # what is added comes after the damage
         assert_same(lm.evaluate(study, METRICS, output=output, resume=True), expected)
         output.unlink()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"", b"null", b"5", b"[1", b"\xff", b'["a", ["ok"]]', b'[["a"], ["ok"], "AAAAAAAAAAA="]'),
+        *(b'["a", 5, "AAAAAAAAAAA="]', b'["a", [5], "AAAAAAAAAAA="]', b'["a", ["ok", "ok"], "AAAAAAAAAAA="]'),
+        *(
+            b'["a", ["ok"], {}]',
+            b'["a", ["ok"], "A"]',
+            b'["a", ["ok"], "AAAA"]',
+            b'["a", [], "AAAAAAAAAAA="]',
+        ),
+    ],
+)
+def test_a_sound_line_that_says_something_else_is_left_out(output: Path, text: bytes) -> None:
+    with Journal(output) as journal:
+        journal.add("b", SliceScores(np.ones((1, 1)), ["ok"]))
+    with part_of(output).open("ab") as file:
+        file.write(b"%08x %s\n" % (zlib.crc32(text), text))
+    with Journal(output, resume=True) as journal:
+        assert list(journal.done) == ["b"]
+
+
+def test_a_table_with_a_changed_score_is_scored_again(
+    study: list[Path], output: Path, scored: list[Any]
+) -> None:
+    expected = lm.evaluate(study[1], METRICS, output=output)
+    data = output.read_bytes()
+    value = expected[METRICS[0]].to_numpy()[0].tobytes()
+    assert data.count(value) >= 1
+    output.write_bytes(data.replace(value, (-expected[METRICS[0]].to_numpy()[0]).tobytes()))
+    scored.clear()
+    assert_same(lm.evaluate(study[1], METRICS, output=output, resume=True), expected)
+    assert scored
 
 
 def restore_times(path: Path, change: Callable[[Path], object]) -> None:
