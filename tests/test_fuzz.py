@@ -1,0 +1,88 @@
+"""The fuzzers run, find nothing in a few executions, and notice what they are there to notice."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import lensmetrics as lm
+from benchmarks import fuzz
+from benchmarks.mutations import sealed_structures
+from lensmetrics import registry
+from lensmetrics.pairfile import checksums
+
+FOLDER = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fuzzer registers a metric that no other test should see."""
+    monkeypatch.setattr(registry, "_entries", dict(registry.entries()))
+
+
+@pytest.mark.large
+@pytest.mark.parametrize(("kind", "executions"), [("metrics", 500), ("files", 60), ("tables", 60)])
+def test_a_few_executions_find_nothing(kind: str, executions: int) -> None:
+    command = [sys.executable, "-m", "benchmarks.fuzz", kind, "--executions", str(executions)]
+    process = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    counts = json.loads(process.stdout.splitlines()[-1])
+    assert counts["executions"] == executions
+    assert counts["refused"] > executions // 10
+
+
+def test_execution_is_always_the_same() -> None:
+    whole = list(fuzz.fuzz_texts(3, 0, 40))
+    assert list(fuzz.fuzz_texts(3, 25, 5)) == whole[25:30]
+    rng, again = random.Random("3 7"), random.Random("3 7")
+    text, _ = fuzz.valid_text(rng)
+    assert (text, fuzz.mutated_text(rng, text)) == (fuzz.valid_text(again)[0], fuzz.mutated_text(again, text))
+
+
+def test_a_wrong_reader_of_texts_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(fuzz.Finding) as caught:
+        fuzz.try_text("lens_recall(k=3)", lm.get_metric("lens_recall", k=4))
+    assert caught.value.outcome == "round trip"
+    with pytest.raises(fuzz.Finding) as caught:
+        fuzz.check_message(ValueError("x" * 2000))
+    assert caught.value.outcome == "bad message"
+    monkeypatch.setattr(fuzz, "parse_metric", lambda _: 1 / 0)
+    assert {outcome for _, outcome, _ in fuzz.fuzz_texts(0, 0, 5)} == {"unexpected exception"}
+
+
+@pytest.mark.large
+def test_other_values_under_a_right_checksum_are_noticed(tmp_path: Path) -> None:
+    for base in fuzz.pair_file_bases(tmp_path):
+        path = tmp_path / base.name
+        assert base.check(path) == "equal"
+        with h5py.File(path, "r+") as file:
+            file["unperturbed"][1] = 0
+        assert base.check(path) == "damage noticed"
+        with h5py.File(path, "r+") as file:
+            maps = [file[name][()] for name in ("unperturbed", "perturbed")]
+            maps = [array.astype(array.dtype.newbyteorder("<")) for array in maps]
+            label = file["label"][()].astype(np.int64) if "label" in file else None
+            file["checksum"][:] = checksums(maps[0], maps[1], file["sample"][()].astype(np.int64), label)
+        with pytest.raises(fuzz.Finding) as caught:
+            base.check(path)
+        assert caught.value.outcome == "silently different"
+
+
+@pytest.mark.large
+def test_checksums_of_hdf5_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        for i in range(20):  # more than a group holds in its header
+            file[f"name{i}"] = np.arange(3)
+    data = path.read_bytes()
+    found = {data[structure.start : structure.start + 4] for structure in sealed_structures(data)}
+    assert found >= {b"\x89HDF", b"OHDR", b"FRHP", b"FHDB", b"BTHD", b"BTLF"}
+    assert (
+        sum(data[structure.start : structure.start + 4] == b"OHDR" for structure in sealed_structures(data))
+        > 20
+    )
