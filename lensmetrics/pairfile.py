@@ -97,14 +97,16 @@ def refuse_links(path: Path, file: h5py.File) -> None:
     for name in file:
         if not isinstance(file.get(name, getlink=True), h5py.HardLink):
             raise FormatError(
-                f"{path}: '{name}' is a link; a pair file holds its data itself: copy the values into it"
+                f"{path}: {name!r} is a link; a pair file holds its data itself: copy the values into it"
             )
 
 
 def find_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
     """Return the dataset of that name, whose values must lie in this file."""
     if name not in file:
-        raise FormatError(f"{path} has no dataset '{name}'; it has: {', '.join(sorted(file)) or 'nothing'}")
+        held = sorted(file)
+        names = ", ".join(map(repr, held[:20])) + (", ..." if len(held) > 20 else "")
+        raise FormatError(f"{path} has no dataset '{name}'; it has: {names or 'nothing'}")
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise FormatError(

@@ -625,6 +625,21 @@ def test_missing_datasets(run: Path, name: str) -> None:
         PairStore(run)
 
 
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_odd_names_are_said_in_a_line(run: Path, kind: str) -> None:
+    def rename(file: h5py.File) -> None:
+        file["per\x1b\nturbed"] = file["perturbed"] if kind == "hard" else h5py.SoftLink("/perturbed")
+        del file["perturbed"]
+        for i in range(500):
+            file[f"extra{i}"] = 0
+
+    edit(run, rename)
+    with pytest.raises(FormatError, match=r"run\.h5") as caught:
+        PairStore(run)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
