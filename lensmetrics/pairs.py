@@ -12,11 +12,24 @@ from .kernels import correlation, order, overlap
 Which = Literal["unperturbed", "perturbed"]
 FloatMap = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
-# The sign bit, all other bits, and inf, by the size of the float.
+_Set = npt.NDArray[np.uint64]  # a set of pixels, as the overlap kernels have it
+
 _Bits = np.unsignedinteger[Any]
-_MASKS: dict[int, tuple[_Bits, _Bits, _Bits]] = {
-    4: (np.uint32(0x80000000), np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)),
-    8: (np.uint64(0x8000000000000000), np.uint64(0x7FFFFFFFFFFFFFFF), np.uint64(0x7FF0000000000000)),
+_Pixels = npt.NDArray[np.unsignedinteger[Any]]  # flat indices: uint16 where these suffice, else uint32
+
+
+class _Float(NamedTuple):
+    """Bits of a float: its sign, all others, those of inf, and how far a power of 2 is from the next."""
+
+    sign: _Bits
+    magnitude: _Bits
+    infinity: _Bits
+    octave: _Bits
+
+
+_FLOATS = {
+    4: _Float(*(np.uint32(bits) for bits in (0x80000000, 0x7FFFFFFF, 0x7F800000, 1 << 23))),
+    8: _Float(*(np.uint64(bits) for bits in (1 << 63, (1 << 63) - 1, 0x7FF0000000000000, 1 << 52))),
 }
 
 
@@ -110,14 +123,13 @@ def check_w(w: object) -> int:
 class _Scratch(threading.local):
     """Two buffers per thread for the kernels: fresh ones cost more in page faults than the sort does."""
 
-    packed = np.empty(0, np.uint64)
-    other = np.empty(0, np.uint64)
+    first = np.empty(0, np.uint64)
+    second = np.empty(0, np.uint64)
 
     def of(self, n: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-        if self.packed.size < n:
-            self.packed = np.empty(n, np.uint64)
-            self.other = np.empty(n, np.uint64)
-        return self.packed[:n], self.other[:n]
+        if self.first.size < n:
+            self.first, self.second = np.empty((2, n), np.uint64)
+        return self.first, self.second
 
 
 _scratch = _Scratch()
@@ -127,26 +139,43 @@ class _SortedMap:
     """One map, and the order of its pixels, computed when first asked for."""
 
     def __init__(self, values: FloatMap) -> None:
-        size = values.dtype.itemsize
-        bits = values.reshape(-1).view(np.uint32 if size == 4 else np.uint64)
-        self.keys = np.empty_like(bits)
-        self._extremes = np.empty(2, bits.dtype)
-        self.finite: bool
-        self.constant: bool
-        self.finite, self.constant = order.descending_keys(bits, *_MASKS[size], self.keys, self._extremes)
-        self._sorted: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]] | None = None
-        self._tops: dict[int, tuple[npt.NDArray[np.uint32], bool]] = {}
+        self.values = values.reshape(-1)
+        self._float = _FLOATS[values.dtype.itemsize]
+        self._bits: npt.NDArray[_Bits] = self.values.view(type(self._float.sign))
+        self._extremes = np.empty(2, self._bits.dtype)
+        sign, magnitude, infinity, _ = self._float
+        order.write_extremes(self._bits, sign, magnitude, self._extremes)
+        lowest, highest = self._extremes.tolist()
+        self.finite = bool(lowest > infinity ^ magnitude and highest < infinity | sign)
+        self.constant = bool(lowest == highest)
+        self._sorted: tuple[_Pixels, npt.NDArray[np.uint32]] | None = None
+        self._tops: dict[int, tuple[_Pixels, bool]] = {}
 
-    def sorted(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    def sorted(self) -> tuple[_Pixels, npt.NDArray[np.uint32]]:
         """Flat indices, largest value first, and where each group of ties starts and ends in them."""
         if self._sorted is None:
-            n = self.keys.size
-            pixels = np.empty(n, np.uint32)
+            n = self.values.size
+            # An item holds an index and as many bits of a key; the smaller they are, the faster it goes.
+            index, item = (np.uint16, np.uint32) if n <= 2**16 else (np.uint32, np.uint64)
+            pixels: _Pixels = np.empty(n, index)
             groups = np.empty((n // 2, 2), np.uint32)
-            n_groups = order.sort_keys(self.keys, self._extremes, *_scratch.of(n), pixels, groups)
+            first, second = _scratch.of(n)
+            n_groups = order.sort(
+                self.values,
+                self._bits,
+                self._float.sign,
+                self._float.magnitude,
+                self._float.octave,
+                self._extremes,
+                first.view(item)[:n],
+                second.view(item)[:n],
+                first.view(self.values.dtype)[:n],
+                pixels,
+                groups,
+            )
             if n_groups < 0:
-                pixels[:] = np.argsort(self.keys, kind="stable")
-                edges = np.flatnonzero(np.diff(self.keys[pixels]) != 0) + 1
+                pixels[:] = np.argsort(-self.values, kind="stable")
+                edges = np.flatnonzero(np.diff(self.values[pixels]) != 0) + 1
                 bounds = np.stack([np.append(0, edges), np.append(edges, n)], axis=1).astype(np.uint32)
                 groups = bounds[bounds[:, 1] - bounds[:, 0] > 1]
                 n_groups = len(groups)
@@ -158,12 +187,12 @@ class _SortedMap:
         sizes: list[int] = (groups[:, 1] - groups[:, 0]).tolist()
         return sizes
 
-    def top(self, k: int) -> tuple[npt.NDArray[np.uint32], bool]:
+    def top(self, k: int) -> tuple[_Pixels, bool]:
         """Flat indices of the k largest values, and whether the next one equals the last of them."""
         found = self._tops.get(k)
         if found is None:
             pixels, _ = self.sorted()
-            tied = k < pixels.size and bool(self.keys[pixels[k - 1]] == self.keys[pixels[k]])
+            tied = k < pixels.size and bool(self.values[pixels[k - 1]] == self.values[pixels[k]])
             found = self._tops[k] = pixels[:k], tied
         return found
 
@@ -223,8 +252,11 @@ class MapPair:
             self._tokens.add("constant_map")
         self._overlaps: dict[tuple[int, int], Overlap] = {}
         self._diverse_overlaps: dict[tuple[int, int], Overlap] = {}
+        # By k: both top sets and their neighbourhoods of the half-width named first.
+        self._dilated: dict[int, tuple[int, _Set, _Set, _Set, _Set]] = {}
         self._smoothed: dict[int, MapPair] = {}
-        self._comparison: tuple[npt.NDArray[np.unsignedinteger[Any]], float, int] | None = None
+        self._comparison: tuple[npt.NDArray[_Bits], float, int] | None = None
+        self._pixel_pairs: PixelPairs | None = None
 
     @property
     def finite(self) -> bool:
@@ -260,9 +292,9 @@ class MapPair:
         ranks[pixels] = order.doubled_ranks(groups, pixels.size) / 2
         return ranks
 
-    def top_pixels(self, which: Which, k: int) -> npt.NDArray[np.uint32]:
-        """Flat indices of the k pixels with the largest values, largest first (a view, not to be changed)."""
-        return self._top(self._side(which), check_k(k, self.unperturbed.size))
+    def top_pixels(self, which: Which, k: int) -> npt.NDArray[np.intp]:
+        """Flat indices of the k pixels with the largest values, largest first."""
+        return self._top(self._side(which), check_k(k, self.unperturbed.size)).astype(np.intp)
 
     def top_k(self, which: Which, k: int) -> npt.NDArray[np.bool_]:
         """Mask (height, width) of the k pixels with the largest values."""
@@ -272,13 +304,10 @@ class MapPair:
 
     def neighbourhood(self, which: Which, k: int, w: int) -> npt.NDArray[np.bool_]:
         """Mask (height, width) of the pixels within Chebyshev distance w of the top k, clipped."""
-        near: npt.NDArray[np.uint64] = overlap.dilate(
-            self.top_pixels(which, k), self.reach(check_w(w)), *self.shape
-        )
-        bits = np.unpackbits(
-            near.astype("<u8").view(np.uint8), count=self.unperturbed.size, bitorder="little"
-        )
-        return bits.astype(np.bool_).reshape(self.shape)
+        near: npt.NDArray[np.uint64] = overlap.set_of(self.top_pixels(which, k), *self.shape)
+        overlap.dilate(near, self.reach(check_w(w)), *self.shape)
+        mask: npt.NDArray[np.bool_] = overlap.mask_of(near, *self.shape)
+        return mask
 
     def diverse_top_k(self, which: Which, k: int, w: int) -> npt.NDArray[np.intp]:
         """Flat indices of the diverse top k, in the order picked.
@@ -288,7 +317,12 @@ class MapPair:
         ``few_diverse``.
         """
         k, w = check_k(k, self.unperturbed.size), self.reach(check_w(w))
-        return self._diverse(self._side(which), k, w).astype(np.intp)
+        of = self._side(which)
+        self._top(of, k)  # a tie at the cut makes the diverse set doubtful too
+        picked: _Pixels = overlap.diverse(of.sorted()[0], k, w, *self.shape)[0]
+        if picked.size < k:
+            self._tokens.add("few_diverse")
+        return picked.astype(np.intp)
 
     def overlap(self, k: int, w: int) -> Overlap:
         """Sizes and intersections of the two top-k sets and their neighbourhoods of half-width w."""
@@ -297,9 +331,7 @@ class MapPair:
         if found is None:
             key = k, w = check_k(k, self.unperturbed.size), check_w(w)
             w = self.reach(w)
-            found = _UNDEFINED
-            if self._finite:
-                found = self._overlap_of(self._top(self._u, k), self._top(self._p, k), w)
+            found = self._overlap_of_tops(k, w) if self._finite else _UNDEFINED
             self._overlaps[key] = found
         return found
 
@@ -312,9 +344,7 @@ class MapPair:
         if found is None:
             key = k, w = check_k(k, self.unperturbed.size), check_w(w)
             w = self.reach(w)
-            found = _UNDEFINED
-            if self._finite:
-                found = self._overlap_of(self._diverse(self._u, k, w), self._diverse(self._p, k, w), w)
+            found = self._overlap_of_diverse(k, w) if self._finite else _UNDEFINED
             self._diverse_overlaps[key] = found
         return found
 
@@ -340,17 +370,18 @@ class MapPair:
 
     def pixel_pairs(self) -> PixelPairs:
         """Count the tied and the discordant pairs of pixels of two maps that have an order."""
-        sequence, _, tied_both = self._compared()
-        n = sequence.size
-        packed, other = (buffer.view(sequence.dtype)[:n] for buffer in _scratch.of(n))
-        packed[:] = sequence
-        return PixelPairs(
-            n * (n - 1) // 2,
-            sum(t * (t - 1) // 2 for t in self._u.group_sizes()),
-            sum(t * (t - 1) // 2 for t in self._p.group_sizes()),
-            int(tied_both),
-            int(correlation.inversions(packed, other)),
-        )
+        if self._pixel_pairs is None:
+            sequence, _, tied_both = self._compared()
+            n = sequence.size
+            other = _scratch.of(n)[0].view(sequence.dtype)[:n]
+            self._pixel_pairs = PixelPairs(
+                n * (n - 1) // 2,
+                sum(t * (t - 1) // 2 for t in self._u.group_sizes()),
+                sum(t * (t - 1) // 2 for t in self._p.group_sizes()),
+                int(tied_both),
+                int(correlation.inversions(sequence, other)),  # nobody needs the sequence after this
+            )
+        return self._pixel_pairs
 
     def rank_sums(self) -> tuple[float, int, int]:
         """Covariance and the two variances of the ranks, each times 4 and the number of pixels."""
@@ -363,19 +394,20 @@ class MapPair:
             (tie_free - sum(t**3 - t for t in self._p.group_sizes())) // 3,
         )
 
-    def _compared(self) -> tuple[npt.NDArray[np.unsignedinteger[Any]], float, int]:
-        """What compare_orders writes and returns."""
+    def _compared(self) -> tuple[npt.NDArray[_Bits], float, int]:
+        """The places in the perturbed order of the pixels in unperturbed order, and their rank_products."""
         if self._comparison is None:
             order_u, groups_u = self._side("unperturbed").sorted()
             order_p, groups_p = self._side("perturbed").sorted()
             n = order_u.size
-            sequence: npt.NDArray[np.unsignedinteger[Any]]
-            sequence = np.empty(n, np.uint16 if n <= 65536 else np.uint32)
+            sequence: npt.NDArray[_Bits]
+            sequence = np.empty(n, np.uint16 if n <= 2**16 else np.uint32)
             place = _scratch.of(n)[0].view(sequence.dtype)[:n]
-            products, tied_both = correlation.compare_orders(
-                order_u, order_p, self._u.keys, groups_u, groups_p, place, sequence
-            )
-            self._comparison = sequence, products, tied_both
+            correlation.write_sequence(order_u, order_p, self._u.values, groups_u, groups_p, place, sequence)
+            if len(groups_u):
+                for start, stop in groups_u[np.ptp(groups_u, axis=1) > correlation.SHORT_GROUP].tolist():
+                    sequence[start:stop].sort(kind="stable")  # by counting: quick for 16 bits
+            self._comparison = sequence, *correlation.rank_products(groups_u, groups_p, sequence)
         return self._comparison
 
     def _side(self, which: Which) -> _SortedMap:
@@ -392,18 +424,28 @@ class MapPair:
         """The half-width w cut down to where the window covers the map from any pixel."""
         return min(w, max(self.shape))
 
-    def _top(self, of: _SortedMap, k: int) -> npt.NDArray[np.uint32]:
+    def _top(self, of: _SortedMap, k: int) -> _Pixels:
         pixels, tied = of.top(k)
         if tied:
             self._tokens.add("tied_cut")
         return pixels
 
-    def _diverse(self, of: _SortedMap, k: int, w: int) -> npt.NDArray[np.uint32]:
-        self._top(of, k)  # a tie at the cut makes the diverse set doubtful too
-        picked: npt.NDArray[np.uint32] = overlap.diverse(of.sorted()[0], k, w, *self.shape)
-        if picked.size < k:
-            self._tokens.add("few_diverse")
-        return picked
+    def _overlap_of_tops(self, k: int, w: int) -> Overlap:
+        sets = self._dilated.get(k)
+        if sets is None or sets[0] > w:
+            set_u, set_p = (overlap.set_of(self._top(of, k), *self.shape) for of in (self._u, self._p))
+            sets = 0, set_u, set_p, set_u.copy(), set_p.copy()
+        reached, set_u, set_p, near_u, near_p = sets
+        self._dilated[k] = w, set_u, set_p, near_u, near_p
+        return Overlap(k, k, *overlap.overlap(set_u, set_p, near_u, near_p, w - reached, *self.shape))
 
-    def _overlap_of(self, set_u: npt.NDArray[np.uint32], set_p: npt.NDArray[np.uint32], w: int) -> Overlap:
-        return Overlap(set_u.size, set_p.size, *overlap.overlap(set_u, set_p, w, *self.shape))
+    def _overlap_of_diverse(self, k: int, w: int) -> Overlap:
+        # A tie at the cut makes the diverse set doubtful too.
+        for of in (self._u, self._p):
+            self._top(of, k)
+        n_u, n_p, counts = overlap.diverse_overlap(
+            self._u.sorted()[0], self._p.sorted()[0], k, w, *self.shape
+        )
+        if min(n_u, n_p) < k:
+            self._tokens.add("few_diverse")
+        return Overlap(n_u, n_p, *counts)

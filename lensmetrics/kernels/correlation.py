@@ -5,8 +5,18 @@ from numba import njit
 
 from .order import doubled_ranks
 
-# Groups of ties up to this length are put in order by insertion, longer ones by counting.
-_SHORT_GROUP = 32
+# Groups of ties up to this length are put in order by insertion.
+SHORT_GROUP = 32
+
+# Counting inversions: a value is bit value % 64 of a word, 32 words are a row, and 32 rows hold 2**16 values.
+_ONE = np.uint64(1)
+_WORD = np.uint64(6)
+_ROW = np.uint64(11)
+_IN_WORD = np.uint64(63)
+_IN_ROW = np.uint64(31)
+_GROUP_BITS = 16
+# Row r has a one in each of its 32 places before r.
+_BEFORE = np.tril(np.ones((32, 32), np.uint16), -1)
 
 
 @njit(nogil=True, cache=True)
@@ -18,86 +28,75 @@ def _longest(groups):
 
 
 @njit(nogil=True, cache=True)
-def _write_places(order, groups, other_order, other_keys, place):
-    """Write each pixel's position in the order, its ties broken by the other map, then by index."""
-    n = order.size
+def write_sequence(order_u, order_p, values_u, groups_u, groups_p, place, sequence):
+    """Write the place in the perturbed order of each pixel of the unperturbed order.
+
+    Ties of the perturbed map are broken by the unperturbed one, then by index: no pair tied in it is an
+    inversion of the sequence, a permutation of 0 to n-1. Nor is one tied in the unperturbed map, once
+    the caller has sorted the values of its groups longer than SHORT_GROUP. `place` is scratch.
+    """
+    n = order_u.size
     for i in range(n):
-        place[order[i]] = i
-    if _longest(groups) <= _SHORT_GROUP:
-        for g in range(len(groups)):
-            start = groups[g, 0]
-            pixels = order[start : groups[g, 1]].copy()
+        place[order_p[i]] = i
+    if _longest(groups_p) <= SHORT_GROUP:
+        for g in range(len(groups_p)):
+            start = groups_p[g, 0]
+            pixels = order_p[start : groups_p[g, 1]].copy()
             for i in range(1, pixels.size):
                 pixel = pixels[i]
                 j = i
-                while j > 0 and other_keys[pixels[j - 1]] > other_keys[pixel]:
+                while j > 0 and values_u[pixels[j - 1]] < values_u[pixel]:
                     pixels[j] = pixels[j - 1]
                     j -= 1
                 pixels[j] = pixel
             for i in range(pixels.size):
                 place[pixels[i]] = start + i
-        return
-    for g in range(len(groups)):
-        for i in range(groups[g, 0], groups[g, 1]):
-            place[order[i]] = groups[g, 0]
-    following = np.arange(n).astype(np.uint32)
-    for i in range(n):
-        start = place[other_order[i]]
-        place[other_order[i]] = following[start]
-        following[start] += np.uint32(1)
-
-
-@njit(nogil=True, cache=True)
-def _write_sequence(order, groups, place, sequence):
-    """Write the places of the pixels in this order, those of tied pixels ascending."""
-    n = order.size
-    if _longest(groups) <= _SHORT_GROUP:
         for i in range(n):
-            sequence[i] = place[order[i]]
-        for g in range(len(groups)):
-            start = groups[g, 0]
-            for i in range(start + 1, groups[g, 1]):
-                value = sequence[i]
-                j = i
-                while j > start and sequence[j - 1] > value:
-                    sequence[j] = sequence[j - 1]
-                    j -= 1
-                sequence[j] = value
-        return
-    # Where the pixel at each place has its group in this order.
-    starts = np.empty(n, np.uint32)
-    for i in range(n):
-        starts[place[order[i]]] = i
-    for g in range(len(groups)):
-        for i in range(groups[g, 0], groups[g, 1]):
-            starts[place[order[i]]] = groups[g, 0]
-    following = np.arange(n).astype(np.uint32)
-    for i in range(n):
-        sequence[following[starts[i]]] = i
-        following[starts[i]] += np.uint32(1)
+            sequence[i] = place[order_u[i]]
+    else:
+        for g in range(len(groups_p)):
+            for i in range(groups_p[g, 0], groups_p[g, 1]):
+                place[order_p[i]] = groups_p[g, 0]
+        following = np.arange(n).astype(np.uint32)
+        for i in range(n):
+            start = place[order_u[i]]
+            sequence[i] = following[start]
+            following[start] += np.uint32(1)
+    for g in range(len(groups_u)):
+        start = groups_u[g, 0]
+        if groups_u[g, 1] - start > SHORT_GROUP:
+            continue
+        for i in range(start + 1, groups_u[g, 1]):
+            value = sequence[i]
+            j = i
+            while j > start and sequence[j - 1] > value:
+                sequence[j] = sequence[j - 1]
+                j -= 1
+            sequence[j] = value
 
 
 @njit(nogil=True, cache=True)
-def compare_orders(order_u, order_p, keys_u, groups_u, groups_p, place, sequence):
-    """Write the places in the perturbed order of the pixels in unperturbed order.
+def rank_products(groups_u, groups_p, sequence):
+    """Return the sum over pixels of the products of the maps' doubled ranks less their mean.
 
-    Ties of either map are broken by the other map, then by index, so that no pair tied in a map is
-    an inversion of the sequence, a permutation of 0 to n-1. `place` is scratch. Returns the sum
-    over pixels of the products of the maps' doubled ranks less their mean, and the number of pairs
-    tied in both maps.
+    Returns also the number of pairs of pixels that are tied in both maps.
     """
-    n = order_u.size
-    _write_places(order_p, groups_p, order_u, keys_u, place)
-    _write_sequence(order_u, groups_u, place, sequence)
+    n = sequence.size
     ranks_u = doubled_ranks(groups_u, n)
     ranks_p = doubled_ranks(groups_p, n)
-    mean = np.int64(n + 1)
+    mean = np.int32(n + 1)
+    # Ranks are fetched before they are multiplied, because only the products vectorise. Integer sums
+    # are exact: 4096 products of ranks of 2**25 pixels fit in 64 bits.
+    fetched = np.empty(min(n, 4096), np.int32)
     total = 0.0
-    # Integer sums are exact; 4096 products of ranks of 2**25 pixels fit in 64 bits.
     for begin in range(0, n, 4096):
-        part = 0
-        for i in range(begin, min(begin + 4096, n)):
-            part += (ranks_u[i] - mean) * (ranks_p[sequence[i]] - mean)
+        part_u = ranks_u[begin : begin + 4096]
+        places = sequence[begin : begin + 4096]
+        for i in range(places.size):
+            fetched[i] = ranks_p[places[i]]
+        part = np.int64(0)
+        for i in range(places.size):
+            part += np.int64(part_u[i] - mean) * np.int64(fetched[i] - mean)
         total += part
     tied_both = 0
     if len(groups_p) > 0:
@@ -110,93 +109,76 @@ def compare_orders(order_u, order_p, keys_u, groups_u, groups_p, place, sequence
 
 
 @njit(nogil=True, cache=True)
-def _partition(sequence, other, shift, digit_bits, lane_bits, lanes):
-    """Partition every group of 2**(shift + digit_bits) values by its leading digit; count inversions.
-
-    The counters of all digits share one word, `lane_bits` is the logarithm of a counter's width and
-    `lanes` has a one in every counter. Counter d of `above` holds the number of values seen with a
-    digit larger than d, counter d of `place` where the next value with digit d goes.
-    """
+def _split(sequence, other, half):
+    """Move the values with the bit `half` behind the others of their group; count the inversions."""
     n = sequence.size
-    size = np.uint64(1) << (shift + digit_bits)
-    digit_mask = (np.uint64(1) << digit_bits) - np.uint64(1)
-    lane_mask = (np.uint64(1) << (np.uint64(1) << lane_bits)) - np.uint64(1)
-    first_places = np.uint64(0)
-    for digit in range(digit_mask + np.uint64(1)):
-        first_places |= (np.uint64(digit) << shift) << (np.uint64(digit) << lane_bits)
+    count = 0
+    for base in range(0, n, 2 * half):
+        zeros = 0
+        ones = 0
+        for i in range(base, min(base + 2 * half, n)):
+            value = sequence[i]
+            if value & half:
+                other[base + half + ones] = value
+                ones += 1
+            else:
+                other[base + zeros] = value
+                zeros += 1
+                count += ones
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _inversions_of_group(sequence, first):
+    """Count the inversions of a permutation of `first` and what follows, of at most 2**16 values.
+
+    Each value meets the larger ones that came before it: those in rows behind its own, in words behind
+    its own in its row, and in its word.
+    """
+    words = np.zeros(1024, np.uint64)
+    in_rows_behind = np.zeros(32, np.uint16)
+    in_words_behind = np.zeros((32, 32), np.uint16)
     count = np.uint64(0)
-    for start in range(0, n, size):
-        base = np.uint64(start)
-        above = np.uint64(0)
-        place = first_places
-        for i in range(base, min(base + size, np.uint64(n))):
-            value = np.uint64(sequence[i])
-            lane = ((value >> shift) & digit_mask) << lane_bits
-            unit = np.uint64(1) << lane
-            count += (above >> lane) & lane_mask
-            other[base + ((place >> lane) & lane_mask)] = value
-            place += unit
-            above += lanes & (unit - np.uint64(1))
+    for i in range(sequence.size):
+        value = np.uint64(sequence[i]) - first
+        word = value >> _WORD
+        row = value >> _ROW
+        column = word & _IN_ROW
+        bits = words[word]
+        larger = bits >> (value & _IN_WORD)
+        # Sums of neighbouring bits, pairs, nibbles, bytes: compilers know this as one instruction.
+        larger -= (larger >> _ONE) & np.uint64(0x5555555555555555)
+        larger = (larger & np.uint64(0x3333333333333333)) + (
+            (larger >> np.uint64(2)) & np.uint64(0x3333333333333333)
+        )
+        larger = (larger + (larger >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+        count += (larger * np.uint64(0x0101010101010101)) >> np.uint64(56)
+        count += np.uint64(in_rows_behind[row]) + np.uint64(in_words_behind[row, column])
+        words[word] = bits | (_ONE << (value & _IN_WORD))
+        counts = in_words_behind[row]
+        rows_before = _BEFORE[row]
+        words_before = _BEFORE[column]
+        # One loop for both: a shorter one is unrolled before it can vectorise, which takes 8 times as long.
+        for j in range(32):
+            in_rows_behind[j] += rows_before[j]
+            counts[j] += words_before[j]
     return count
 
 
 @njit(nogil=True, cache=True)
 def inversions(sequence, other):
-    """Count the inversions of a permutation of 0 to n-1; it and `other` (scratch) are overwritten.
-
-    Top-down: a stable partition by the leading digit counts, for every value, those before it with
-    a larger digit, and leaves groups of neighbouring values to the next pass. As the values are a
-    permutation, every group's place is known beforehand.
-    """
+    """Count the inversions of a permutation of 0 to n-1; it and `other` (scratch) may be overwritten."""
     n = sequence.size
-    bits = 2
+    bits = _GROUP_BITS
     while (1 << bits) < n:
         bits += 1
     count = np.uint64(0)
-    # Single bits until the counters of a group fit in 16 bits each.
-    while bits > 16:
+    while bits > _GROUP_BITS:
         bits -= 1
-        half = 1 << bits
-        for base in range(0, n, 2 * half):
-            zeros = 0
-            ones = 0
-            for i in range(base, min(base + 2 * half, n)):
-                value = sequence[i]
-                if value & half:
-                    other[base + half + ones] = value
-                    ones += 1
-                else:
-                    other[base + zeros] = value
-                    zeros += 1
-                    count += np.uint64(ones)
+        count += np.uint64(_split(sequence, other, 1 << bits))
         sequence, other = other, sequence
-    # Two bits a pass with four counters of 16 bits, then three with eight of 8 bits.
-    while bits > 2:
-        if bits > 8 or bits == 4:
-            bits -= 2
-            count += _partition(
-                sequence, other, np.uint64(bits), np.uint64(2), np.uint64(4), np.uint64(0x0001000100010001)
-            )
-        else:
-            digit_bits = min(3, bits - 2)
-            bits -= digit_bits
-            count += _partition(
-                sequence,
-                other,
-                np.uint64(bits),
-                np.uint64(digit_bits),
-                np.uint64(3),
-                np.uint64(0x0101010101010101),
-            )
-        sequence, other = other, sequence
-    # Groups of four neighbouring values are left: compare all pairs, written out so that it vectorises.
-    whole = n - n % 4
-    for i in range(0, whole, 4):
-        a, b, c, d = sequence[i], sequence[i + 1], sequence[i + 2], sequence[i + 3]
-        count += np.uint64(int(a > b) + int(a > c) + int(a > d) + int(b > c) + int(b > d) + int(c > d))
-    for i in range(whole, n):
-        for j in range(i + 1, n):
-            count += np.uint64(sequence[i] > sequence[j])
+    for first in range(0, n, 1 << _GROUP_BITS):
+        count += _inversions_of_group(sequence[first : first + (1 << _GROUP_BITS)], np.uint64(first))
     return count
 
 
@@ -204,21 +186,31 @@ def inversions(sequence, other):
 def smooth(values, w, area):
     """Return, in float64, the sums over the (2w+1)x(2w+1) windows inside the map, divided by `area`."""
     height, width = values.shape
-    rows = np.zeros((height, width), np.float64)
-    for dy in range(-min(w, height - 1), min(w, height - 1) + 1):
-        source = values[max(0, dy) : height + min(0, dy)]
-        target = rows[max(0, -dy) : height + min(0, -dy)]
-        for y in range(target.shape[0]):
-            for x in range(width):
-                target[y, x] += source[y, x]
-    total = np.zeros((height, width), np.float64)
-    for dx in range(-min(w, width - 1), min(w, width - 1) + 1):
-        source = rows[:, max(0, dx) : width + min(0, dx)]
-        target = total[:, max(0, -dx) : width + min(0, -dx)]
-        for y in range(height):
-            for x in range(target.shape[1]):
-                target[y, x] += source[y, x]
+    smoothed = np.empty((height, width), np.float64)
+    # The zeros on both sides change no sum.
+    sums = np.zeros(width + 2 * w + 1, np.float64)
     for y in range(height):
+        inside = sums[w : w + width]
+        inside[:] = 0.0
+        first = max(0, y - w)
+        last = min(height, y + w + 1)
+        # Two terms at a time, as the loops wait for memory, always in the same order.
+        for near in range(first, last - 1, 2):
+            one = values[near]
+            other = values[near + 1]
+            for x in range(width):
+                inside[x] = inside[x] + one[x] + other[x]
+        if (last - first) % 2:
+            one = values[last - 1]
+            for x in range(width):
+                inside[x] += one[x]
+        row = smoothed[y]
+        row[:] = sums[:width]
+        for start in range(1, 2 * w, 2):
+            one = sums[start : start + width]
+            other = sums[start + 1 : start + 1 + width]
+            for x in range(width):
+                row[x] = row[x] + one[x] + other[x]
         for x in range(width):
-            total[y, x] /= area
-    return total
+            row[x] /= area
+    return smoothed

@@ -1,38 +1,67 @@
-"""Sorting a map once: integer keys, the order of its pixels, their ties and ranks."""
+"""Sorting a map once: the order of its pixels, largest first, their ties and ranks.
+
+A key is the unsigned integer that sorts upwards as a float sorts downwards: its bits where the float is
+negative, else their complement without the sign. Both zeros have the same key.
+"""
 
 import numpy as np
 from numba import njit
 
-# Two digits of this many bits sort the keys; few pixels do not repay the zeroing of a long histogram.
-_FEW_PIXELS = 4096
-_DIGIT_BITS_FEW = 9
-_DIGIT_BITS = 11
+# The sort goes by the top bits of the keys, in three digits of 8: counting into 256 buckets stays in
+# the fastest cache, and 11 bits at once took longer than two passes of 8.
+_KEPT_BITS = 24
+# Values smaller than the largest by this many factors of two count as equal in those bits. Without a
+# limit, the few next to zero would stretch the range until the bits told the large ones apart no more.
+_OCTAVES = np.uint64(64)
 # Moves per pixel that the repair may make before a merge sort is the cheaper way out. It is left to the
 # caller because numba takes seconds to compile one.
 _REPAIR_LIMIT = 8
 
+_RISES = np.uint8(1)
+_TIED = np.uint8(2)
+_EACH_BYTE = np.uint64(0x0101010101010101)
+
 
 @njit(nogil=True, cache=True)
-def descending_keys(bits, sign, magnitude, infinity, keys, extremes):
-    """Write the unsigned integers that sort upwards as the floats with these bits sort downwards.
+def write_extremes(bits, sign, magnitude, extremes):
+    """Write the smallest and the largest key of the floats with these bits.
 
-    `sign` is the sign bit, `magnitude` all the others and `infinity` the bits of inf, in the type of
-    `bits`: an int beside a uint64 would make a float64 of both. Both zeros get the same key.
-    `extremes` receives the smallest and the largest key. Returns whether all values are finite and
-    whether all are equal.
+    `sign` is the sign bit and `magnitude` all the others, in the type of `bits`: an int beside a uint64
+    would make a float64 of both.
     """
-    # Loops of their own, because each of them vectorises and one doing all does not.
+    lowest = bits.dtype.type(sign | magnitude)
+    highest = bits.dtype.type(0)
     for i in range(bits.size):
-        b = bits[i]
-        keys[i] = b if b > sign else (b ^ magnitude) & magnitude
-    lowest = keys[0]
-    highest = keys[0]
-    for i in range(keys.size):
-        lowest = min(lowest, keys[i])
-        highest = max(highest, keys[i])
+        key = bits.dtype.type(~bits[i] & magnitude)
+        if bits[i] > sign:
+            key = bits[i]
+        lowest = min(lowest, key)
+        highest = max(highest, key)
     extremes[0] = lowest
     extremes[1] = highest
-    return lowest > (infinity ^ magnitude) and highest < (infinity | sign), lowest == highest
+
+
+@njit(nogil=True, cache=True)
+def _write_kept_bits(bits, sign, magnitude, octave, extremes, kept):
+    """Write the top bits of the keys, less the smallest one and without the gap around that of 0."""
+    zero = np.uint64(magnitude)
+    lowest = np.uint64(extremes[0])
+    highest = np.uint64(extremes[1])
+    farthest = max(max(zero, highest) - zero, zero - min(zero, lowest))
+    gap = farthest - min(farthest, _OCTAVES * np.uint64(octave))
+    above = bits.dtype.type(zero - gap)
+    below = bits.dtype.type(zero + gap)
+    offset = np.uint64(min(extremes[0], above)) + np.uint64(max(extremes[0], below))
+    span = np.uint64(min(extremes[1], above)) + np.uint64(max(extremes[1], below)) - offset
+    used = 0
+    while used < 64 and span >> np.uint64(used) > 0:
+        used += 1
+    dropped = np.uint64(max(0, used - _KEPT_BITS))
+    for i in range(bits.size):
+        key = bits.dtype.type(~bits[i] & magnitude)
+        if bits[i] > sign:
+            key = bits[i]
+        kept[i] = np.uint32((np.uint64(min(key, above)) + np.uint64(max(key, below)) - offset) >> dropped)
 
 
 @njit(nogil=True, cache=True)
@@ -46,96 +75,128 @@ def _start_positions(counts):
 
 
 @njit(nogil=True, cache=True)
-def sort_keys(keys, extremes, packed, other, order, groups):
-    """Write the stable ascending order of `keys` and its groups of ties; return the number of groups.
+def _distribute(items, shift, places, mask, target):
+    """Write the items, as far as `mask` keeps them, to the buckets of their digit, in their order."""
+    for i in range(items.size):
+        item = items[i]
+        digit = (item >> shift) & items.dtype.type(255)
+        place = places[digit]
+        target[place] = item & mask
+        places[digit] = place + np.uint32(1)
 
-    A row of `groups` (n // 2, 2) receives the position of a group's first key and that after its
-    last. `packed` and `other` are scratch of the length of the keys. Returns -1, with nothing
-    written of use, where another sort is quicker.
 
-    Key (less the smallest) and index share one uint64; a float64 key that needs more than the 32
-    bits there are leaves its low ones to the repair. Two counting passes sort the top bits of the
-    range and insertion repairs what they left equal, unless that gets long: many different values
-    then share their top bits.
-    """
-    n = keys.size
-    lowest = extremes[0]
-    span = np.uint64(extremes[1] - lowest)
-    used = 0
-    while used < 64 and span >> np.uint64(used) > 0:
-        used += 1
-    bits = _DIGIT_BITS_FEW if n <= _FEW_PIXELS else _DIGIT_BITS
-    half = np.uint64(32)
-    dropped = np.uint64(max(0, used - 32))
-    ignored = np.uint64(max(0, min(used, 32) - 2 * bits))
-    digit_bits = np.uint64(bits)
-    mask = np.uint64((1 << bits) - 1)
+@njit(nogil=True, cache=True)
+def _compare_neighbours(values, flags):
+    """Flag the positions whose value is larger than the one before or equal to it."""
+    for i in range(1, values.size):
+        flags[i] = _RISES * (values[i] > values[i - 1]) + _TIED * (values[i] == values[i - 1])
 
-    low = np.zeros(1 << bits, np.uint32)
-    high = np.zeros(1 << bits, np.uint32)
-    for i in range(n):
-        top = (np.uint64(keys[i] - lowest) >> dropped) >> ignored
-        low[top & mask] += np.uint32(1)
-        high[top >> digit_bits] += np.uint32(1)
-    _start_positions(low)
-    _start_positions(high)
-    for i in range(n):
-        key = np.uint64(keys[i] - lowest) >> dropped
-        digit = (key >> ignored) & mask
-        other[low[digit]] = (key << half) | np.uint64(i)
-        low[digit] += np.uint32(1)
-    for i in range(n):
-        item = other[i]
-        digit = item >> (half + ignored + digit_bits)
-        packed[high[digit]] = item
-        high[digit] += np.uint32(1)
 
-    index_mask = (np.uint64(1) << half) - np.uint64(1)
+@njit(nogil=True, cache=True)
+def _next(flag, flags, words, i):
+    """Return the first position from i on that has the flag, or their number; `words` has 8 in each."""
+    while i < flags.size:
+        if i & 7 == 0 and words[i >> 3] & (_EACH_BYTE * np.uint64(flag)) == 0:
+            i += 8
+        elif flags[i] & flag == 0:
+            i += 1
+        else:
+            break
+    return i
+
+
+@njit(nogil=True, cache=True)
+def _repair(values, order, flags):
+    """Put values that rise, and their indices, in place by insertion; return the number of moves."""
+    n = order.size
+    words = flags.view(np.uint64)
     moves = 0
-    largest = packed[0]
-    for i in range(n):
-        item = packed[i]
-        if item >= largest:
-            largest = item
-            order[i] = item & index_mask
-            continue
+    i = _next(_RISES, flags, words, 0)
+    while i < n and moves <= _REPAIR_LIMIT * n:
+        value = values[i]
+        index = order[i]
         j = i
-        while j > 0 and packed[j - 1] > item:
-            packed[j] = packed[j - 1]
+        while j > 0 and values[j - 1] < value:
+            values[j] = values[j - 1]
             order[j] = order[j - 1]
             j -= 1
-        packed[j] = item
-        order[j] = item & index_mask
+        values[j] = value
+        order[j] = index
         moves += i - j
-        if moves > _REPAIR_LIMIT * n:
-            return -1
-    if dropped > 0:
-        for i in range(1, n):
-            index = order[i]
-            key = keys[index]
-            top = packed[i] >> half
-            j = i
-            while j > 0 and packed[j - 1] >> half == top and keys[order[j - 1]] > key:
-                order[j] = order[j - 1]
-                j -= 1
-            order[j] = index
-            moves += i - j
-            if moves > _REPAIR_LIMIT * n:
-                return -1
+        i += 1
+        # The smallest value so far stands before the next one now, which may rise without a flag.
+        if i < n and values[i] <= values[i - 1]:
+            i = _next(_RISES, flags, words, i)
+    return moves
 
+
+@njit(nogil=True, cache=True)
+def _write_groups(flags, groups):
+    """Write where each group of ties starts and ends; return their number."""
+    words = flags.view(np.uint64)
     n_groups = 0
-    for i in range(1, n):
-        if packed[i] >> half != packed[i - 1] >> half:
-            continue
-        if dropped > 0 and keys[order[i]] != keys[order[i - 1]]:
-            continue
-        if n_groups > 0 and groups[n_groups - 1, 1] == i:
-            groups[n_groups - 1, 1] = i + 1
-        else:
-            groups[n_groups, 0] = i - 1
-            groups[n_groups, 1] = i + 1
-            n_groups += 1
+    i = _next(_TIED, flags, words, 0)
+    while i < flags.size:
+        groups[n_groups, 0] = i - 1
+        while i < flags.size and flags[i] != 0:
+            i += 1
+        groups[n_groups, 1] = i
+        n_groups += 1
+        i = _next(_TIED, flags, words, i)
     return n_groups
+
+
+@njit(nogil=True, cache=True)
+def sort(values, bits, sign, magnitude, octave, extremes, items, other, sorted_values, order, groups):
+    """Write the stable descending order of `values` and its groups of ties; return the number of groups.
+
+    A row of `groups` (n // 2, 2) receives the position of a group's first pixel and that after its
+    last. Returns -1, with nothing written of use, where another sort is quicker. `bits` are those of
+    the values, `octave` is how far those of a power of two are from those of the next. `items` and
+    `other` (of one type) and `sorted_values` are scratch of the length of the values; that of the
+    items may be used for the sorted values too.
+
+    An item holds the index of a pixel, in the lower half of its bits, and what the passes to come
+    need of its key; insertion repairs what the kept bits left equal, unless that gets long.
+    """
+    n = values.size
+    kept = other.view(np.uint32)[:n]
+    _write_kept_bits(bits, sign, magnitude, octave, extremes, kept)
+    low = np.zeros(256, np.uint32)
+    middle = np.zeros(256, np.uint32)
+    high = np.zeros(256, np.uint32)
+    one = np.uint32(1)
+    eight = np.uint32(8)
+    sixteen = np.uint32(16)
+    mask = np.uint32(255)
+    for i in range(n):
+        low[kept[i] & mask] += one
+        middle[(kept[i] >> eight) & mask] += one
+        high[kept[i] >> sixteen] += one
+    _start_positions(low)
+    _start_positions(middle)
+    _start_positions(high)
+
+    unit = items.dtype.type
+    half = unit(4 * items.itemsize)
+    for i in range(n):
+        digit = kept[i] & mask
+        place = low[digit]
+        items[place] = (unit(kept[i] >> eight) << half) | unit(i)
+        low[digit] = place + one
+    _distribute(items, half, middle, ~unit(0), other)
+    _distribute(other, half + unit(8), high, (unit(1) << half) - unit(1), order)
+
+    for i in range(n):
+        sorted_values[i] = values[order[i]]
+    flags = np.zeros((n + 7) // 8 * 8, np.uint8)
+    _compare_neighbours(sorted_values, flags)
+    moves = _repair(sorted_values, order, flags)
+    if moves > _REPAIR_LIMIT * n:
+        return -1
+    if moves > 0:
+        _compare_neighbours(sorted_values, flags)
+    return _write_groups(flags, groups)
 
 
 @njit(nogil=True, cache=True)

@@ -212,9 +212,7 @@ def _near_share(pair: MapPair, dilated: Which, counted: Which, k: int, w: int) -
     return _count_near(pair, pair.top_pixels(counted, k), pair.top_pixels(dilated, k), w) / k
 
 
-def _count_near(
-    pair: MapPair, counted: npt.NDArray[np.uint32], dilated: npt.NDArray[np.uint32], w: int
-) -> int:
+def _count_near(pair: MapPair, counted: npt.NDArray[np.intp], dilated: npt.NDArray[np.intp], w: int) -> int:
     near = published.flat_windows(dilated, pair.reach(check_w(w)), pair.shape[1], pair.unperturbed.size)
     count: int = published.count_near(counted, near)
     return count
@@ -222,7 +220,7 @@ def _count_near(
 
 def _diverse_sets(
     pair: MapPair, k: int, w: int, pool: int | None
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]] | None:
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]] | None:
     """Return both diverse sets, None where a map is not finite or the pool does not suffice."""
     n = pair.unperturbed.size
     k, w, pool = check_k(k, n), check_w(w), _checked_pool(pool, pair.shape, w)
