@@ -36,8 +36,6 @@ _BLOCK_PIXELS = 2**18
 class _Origin(NamedTuple):
     """A file as the process saw it that hands out its slices: each worker must see the same."""
 
-    path: Path  # absolute, as workers may run in another folder
-    fingerprint: str
     n_bytes: int
     modified_ns: int
     host: str
@@ -45,9 +43,9 @@ class _Origin(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """A slice of the samples of one file."""
+    """A slice of the samples of one file, by the number of the file."""
 
-    origin: _Origin
+    file: int
     start: int
     stop: int
 
@@ -226,7 +224,7 @@ def score_files(
             if journal is not None:
                 journal.discard()
             return None, failures
-        tasks = [i for i in range(len(run.tasks)) if run.owner[i] not in run.failed]
+        tasks = [i for i, task in enumerate(run.tasks) if task.file not in run.failed]
         done = [run.done[i] for i in tasks]
         scores = pd.DataFrame(
             {
@@ -254,18 +252,15 @@ class _Run:
     ) -> None:
         self.sources, self.metrics, self.journal = sources, metrics, journal
         self.stop_at_bad_samples = stop_at_bad_samples
-        self.tasks: list[_Task] = []
-        self.owner: list[int] = []  # the number of the file of each task
-        for number, source in enumerate(sources):
-            slices = list(_tasks(source))
-            self.tasks += slices
-            self.owner += [number] * len(slices)
+        self.tasks = [task for number, source in enumerate(sources) for task in _tasks(number, source.store)]
         self.keys: list[str] = []
         if journal is not None:
             texts = tuple(map(str, metrics))
-            for task, number in zip(self.tasks, self.owner, strict=True):
-                what = sources[number].identity, task.origin.fingerprint, task.start, task.stop
-                self.keys.append(slice_key(__version__, texts, *what))
+            for task in self.tasks:
+                store, _, identity = sources[task.file]
+                self.keys.append(
+                    slice_key(__version__, texts, identity, store.fingerprint, task.start, task.stop)
+                )
         self.done: dict[int, SliceScores] = {}
         self.failed: dict[int, tuple[int, Exception]] = {}  # file: where it is bad, and why
 
@@ -276,7 +271,7 @@ class _Run:
 
     def unwanted(self, i: int) -> bool:
         """Whether the file of a task is known to fail at or before the task."""
-        at, _ = self.failed.get(self.owner[i], (self.tasks[i].stop, None))
+        at, _ = self.failed.get(self.tasks[i].file, (self.tasks[i].stop, None))
         return at <= self.tasks[i].start
 
     def score(self, executor: Executor | None, *, progress: bool) -> None:
@@ -292,7 +287,7 @@ class _Run:
         left = [i for i in range(len(self.tasks)) if i not in self.done and not self.unwanted(i)]
         if len(left) < 2:
             executor = None
-        files = sorted({self.owner[i] for i in left})
+        files = sorted({self.tasks[i].file for i in left})
         _rehearse([self.sources[n].store for n in files], self.metrics, compiling=executor is not None)
         with tqdm(
             total=sum(len(source.store) for source in self.sources),
@@ -308,14 +303,14 @@ class _Run:
                 bar.update(self.tasks[i].stop - self.tasks[i].start)
 
     def _note(self, i: int, result: SliceScores | Exception) -> None:
-        task, number = self.tasks[i], self.owner[i]
+        task = self.tasks[i]
         if isinstance(result, Exception):
-            self._note_failure(number, task.start, result)
+            self._note_failure(task.file, task.start, result)
             return
         self.done[i] = result
         if self.stop_at_bad_samples and "checksum" in result.status:
             at = task.start + result.status.index("checksum")
-            self._note_failure(number, at, self._bad_sample(number, at, "checksum"))
+            self._note_failure(task.file, at, self._bad_sample(task.file, at, "checksum"))
 
     def _bad_sample(self, number: int, position: int, status: str) -> BadSample:
         sample = int(self.sources[number].store.sample[position])
@@ -336,11 +331,13 @@ class _Run:
         for i in left:
             if self.unwanted(i):
                 continue
-            task, store = self.tasks[i], self.sources[self.owner[i]].store
-            blocks = _blocks(task, store)
+            file, start, stop = self.tasks[i]
+            store, origin, _ = self.sources[file]
+            part = store.part(start, stop)
+            # On one core the thread would only push this one's data out of the cache.
+            blocks = _ahead(_blocks(part)) if several_cores else _blocks(part)
             try:
-                # On one core the thread would only push this one's data out of the cache.
-                yield i, _score_slice(task, self.metrics, store, _ahead(blocks) if several_cores else blocks)
+                yield i, _score_slice(part, origin, self.metrics, blocks)
             except _Unreadable as error:
                 yield i, error.error
 
@@ -351,7 +348,11 @@ class _Run:
         pending: dict[Future[SliceScores | Exception], int] = {}
         try:
             for i in left:
-                pending[executor.submit(_run_task, self.tasks[i], self.metrics)] = i
+                file, start, stop = self.tasks[i]
+                store, origin, _ = self.sources[file]
+                part = store.part(start, stop)
+                part.path = store.path.absolute()  # as workers may run in another folder
+                pending[executor.submit(_run_task, part, origin, self.metrics)] = i
             while pending:
                 for future in as_completed(list(pending)):
                     n_failed = len(self.failed)
@@ -417,27 +418,23 @@ def _score_block(
     return statuses
 
 
-def _run_task(task: _Task, metrics: Sequence[Metric]) -> SliceScores | Exception:
+def _run_task(part: PairStore, origin: _Origin, metrics: Sequence[Metric]) -> SliceScores | Exception:
     """Score one slice of one file, in whichever process this is; return what kept it from being read."""
     host = socket.gethostname()
-    if task.origin.version != __version__:
+    if origin.version != __version__:
         msg = (
-            f"the worker on {host} has lensmetrics {__version__}, {task.origin.host} has "
-            f"{task.origin.version}: install the same version on both"
+            f"the worker on {host} has lensmetrics {__version__}, {origin.host} has "
+            f"{origin.version}: install the same version on both"
         )
         raise RuntimeError(msg)
     try:
-        try:
-            store = PairStore(task.origin.path)
-        except (FormatError, OSError) as error:
-            raise _Unreadable(error) from error
-        return _score_slice(task, metrics, store, _blocks(task, store))
+        return _score_slice(part, origin, metrics, _blocks(part))
     except _Unreadable as error:
-        if host == task.origin.host:
+        if host == origin.host:
             return error.error
         if isinstance(error.error, FileNotFoundError):
             msg = (
-                f"{task.origin.path} is on {task.origin.host}, but the worker on {host} does not see it: put "
+                f"{part.path} is on {origin.host}, but the worker on {host} does not see it: put "
                 "the files where all workers find them under the same path"
             )
             return FileNotFoundError(msg)
@@ -445,41 +442,40 @@ def _run_task(task: _Task, metrics: Sequence[Metric]) -> SliceScores | Exception
 
 
 def _score_slice(
-    task: _Task, metrics: Sequence[Metric], store: PairStore, blocks: Iterator[_Block]
+    part: PairStore, origin: _Origin, metrics: Sequence[Metric], blocks: Iterator[_Block]
 ) -> SliceScores:
-    values = np.empty((task.stop - task.start, len(metrics)))
+    values = np.empty((len(part), len(metrics)))
     status: list[str] = []
-    _check_unchanged(task.origin, store)
+    _check_unchanged(origin, part)
     for start, unperturbed, perturbed, unreadable in blocks:
         stop = start + len(unperturbed)
-        rows = values[start - task.start : stop - task.start]
-        sample = store.sample[start:stop]
-        status += _score_block(unperturbed, perturbed, metrics, sample, f" of {store.path}", rows, unreadable)
-    _check_unchanged(task.origin, store)
+        sample = part.sample[start:stop]
+        rows = values[start:stop]
+        status += _score_block(unperturbed, perturbed, metrics, sample, f" of {part.path}", rows, unreadable)
+    _check_unchanged(origin, part)
     return SliceScores(values, status)
 
 
-def _check_unchanged(origin: _Origin, store: PairStore) -> None:
+def _check_unchanged(origin: _Origin, part: PairStore) -> None:
     """Refuse a file that is not the one that was opened at the beginning: slices of two would be mixed."""
     try:
-        status = store.path.stat()
-        same = (store.fingerprint, status.st_size, status.st_mtime_ns) == origin[1:4]
+        found = part.path.stat()
     except OSError as error:
-        raise _Unreadable(type(error)(f"{store.path} was removed while it was being scored")) from error
-    if not same:
-        msg = f"{store.path} was changed or replaced while it was being scored: score it again"
+        raise _Unreadable(type(error)(f"{part.path} was removed while it was being scored")) from error
+    if (found.st_size, found.st_mtime_ns) != (origin.n_bytes, origin.modified_ns):
+        msg = f"{part.path} was changed or replaced while it was being scored: score it again"
         raise _Unreadable(FormatError(msg))
 
 
-def _blocks(task: _Task, store: PairStore) -> Iterator[_Block]:
+def _blocks(part: PairStore) -> Iterator[_Block]:
     """Yield the blocks of a slice; each lives until the one after the next is asked for."""
-    height, width = store.shape
-    length = min(max(1, _BLOCK_PIXELS // (height * width)), task.stop - task.start)
-    buffers = itertools.cycle([store.buffer(length), store.buffer(length)])
-    for start in range(task.start, task.stop, length):
-        stop = min(start + length, task.stop)
+    height, width = part.shape
+    length = min(max(1, _BLOCK_PIXELS // (height * width)), len(part))
+    buffers = itertools.cycle([part.buffer(length), part.buffer(length)])
+    for start in range(0, len(part), length):
+        stop = min(start + length, len(part))
         try:
-            block = store.read_block(start, stop, buffer=next(buffers))
+            block = part.read_block(start, stop, buffer=next(buffers))
         except (FormatError, OSError) as error:
             raise _Unreadable(error) from error
         yield start, *block
@@ -499,11 +495,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _tasks(source: _Source) -> Iterator[_Task]:
-    height, width = source.store.shape
+def _tasks(number: int, store: PairStore) -> Iterator[_Task]:
+    height, width = store.shape
     length = max(1, _TASK_PIXELS // (height * width))
-    for start in range(0, len(source.store), length):
-        yield _Task(source.origin, start, min(start + length, len(source.store)))
+    for start in range(0, len(store), length):
+        yield _Task(number, start, min(start + length, len(store)))
 
 
 def _open_all(
@@ -528,9 +524,7 @@ def _open_all(
             failures.append(Failure(path, ValueError(f"{path} is given twice; give every file once")))
             continue
         seen.add((found.st_dev, found.st_ino))
-        origin = _Origin(
-            path.absolute(), store.fingerprint, found.st_size, found.st_mtime_ns, host, __version__
-        )
+        origin = _Origin(found.st_size, found.st_mtime_ns, host, __version__)
         # A file that was written to since, even with its old time put back, has another change time.
         identity = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
         sources.append(_Source(store, origin, identity))

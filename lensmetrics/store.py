@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import operator
@@ -91,6 +92,7 @@ class PairStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._first = 0  # position in the file of what is at position 0 here
         with opened(self.path) as file:
             refuse_links(self.path, file)
             names = set(file)
@@ -188,6 +190,18 @@ class PairStore:
             unperturbed, perturbed, _ = self.read_block(start, stop)
             yield from map(MapPair, unperturbed, perturbed)
 
+    def part(self, start: int, stop: int) -> PairStore:
+        """The samples at positions start to stop - 1, as a store that is small to send to another process.
+
+        It has the attributes and the fingerprint of the whole file, which is not opened again.
+        """
+        part = copy.copy(self)
+        part._first += start
+        for name in ("sample", "complete", "_checksum", "label", "prediction", "prediction_perturbed"):
+            column = getattr(self, name)
+            setattr(part, name, None if column is None else column[start:stop])
+        return part
+
     def _blocks(self) -> Iterator[tuple[int, int]]:
         length = max(1, _BLOCK_BYTES // self.buffer(1).nbytes)
         for start in range(0, len(self), length):
@@ -265,7 +279,7 @@ class PairStore:
         with self.path.open("rb", buffering=0) as file:
             for maps, offset in zip(block, self._offsets, strict=True):
                 rest = maps.reshape(-1).view(np.uint8).data
-                file.seek(offset + start * row_bytes)
+                file.seek(offset + (self._first + start) * row_bytes)
                 while rest.nbytes:  # one call reads at most 2 GiB
                     n_read = file.readinto(rest)
                     if not n_read:
@@ -278,7 +292,7 @@ class PairStore:
         unreadable: set[int] = set()
         with opened(self.path) as file:
             for name, maps in zip(MAPS, block, strict=True):
-                unreadable |= _read_rows(file[name], start, maps)
+                unreadable |= _read_rows(file[name], self._first + start, maps)
         return unreadable
 
     def read_image(self, index: int) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
@@ -295,7 +309,8 @@ class PairStore:
             return None, None
         load_filters(self.path, self._filters)
         with opened(self.path) as file:
-            image, image_perturbed = (file[name][position] if name in file else None for name in IMAGES)
+            at = self._first + position
+            image, image_perturbed = (file[name][at] if name in file else None for name in IMAGES)
         return image, image_perturbed
 
     def to_xarray(self) -> xr.Dataset:

@@ -45,9 +45,9 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     slices = []
     original = runner._score_slice
 
-    def score_slice(task: Any, *others: Any) -> SliceScores:
-        slices.append((task.origin.path.name, task.start))
-        return original(task, *others)
+    def score_slice(part: Any, *others: Any) -> SliceScores:
+        slices.append((part.path.name, part._first))
+        return original(part, *others)
 
     monkeypatch.setattr(runner, "_score_slice", score_slice)
     return slices

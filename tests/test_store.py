@@ -250,6 +250,23 @@ def test_a_buffer_is_used_again_and_changes_nothing(run: Path) -> None:
         np.testing.assert_array_equal(perturbed, whole[1][start:stop])
 
 
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_a_part_is_the_same_samples(tmp_path: Path, compression: str | None) -> None:
+    store = PairStore(write_pairs(tmp_path / "a.h5", compression=compression))
+    whole = store.read_block(0, 6)
+    part = pickle.loads(pickle.dumps(store.part(1, 6).part(1, 4)))
+    assert len(part) == 3
+    assert part.sample.tolist() == [12, 13, 14]
+    assert part.label.tolist() == [0, 1, 2]
+    assert part.prediction is None
+    unperturbed, perturbed, status = part.read_block(0, 3)
+    assert status == ["", "", ""]
+    np.testing.assert_array_equal(unperturbed, whole[0][2:5])
+    np.testing.assert_array_equal(perturbed, whole[1][2:5])
+    np.testing.assert_array_equal(part[2].unperturbed, whole[0][4])
+    assert (len(store), store.sample[0]) == (6, 10)
+
+
 def test_iteration_over_several_blocks(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lensmetrics.store._BLOCK_BYTES", 2 * 2 * 5 * 7 * 4)
     pairs = list(PairStore(run))
