@@ -476,6 +476,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _inspect(arguments: argparse.Namespace) -> int:
     from .store import PairStore
+    from .wording import printable
 
     failed = False
     for file in arguments.files:
@@ -487,7 +488,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
             continue
         print(f"{file}: {_description(store)}; {int(store.complete.sum())} complete")
         for name, value in store.attrs.items():
-            print(f"  {name}: {value}")
+            print(f"  {printable(name)}: {printable(value)}")
     return 1 if failed else 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .pairfile import FORMAT, FormatError, check_stored, filter_codes, load_filters
-
-# HDF5 decodes whole chunks: this is what one read may take, whatever the file claims.
-_LARGEST_CHUNK_BYTES = 2**30
 
 Rows: TypeAlias = slice | NDArray[np.intp]
 
@@ -127,12 +123,6 @@ def _check(path: Path, dataset: h5py.Dataset, kinds: str) -> None:
         raise FormatError(f"{path}: '{name}' is empty; it must have one row per sample")
     if dataset.shape == ():
         return
-    chunk_bytes = 0 if dataset.chunks is None else math.prod(dataset.chunks) * dataset.dtype.itemsize
-    if chunk_bytes > _LARGEST_CHUNK_BYTES:
-        raise FormatError(
-            f"{path}: '{name}' has chunks of {chunk_bytes} bytes, at most {_LARGEST_CHUNK_BYTES} can be "
-            "read; store it in smaller chunks, for example one per sample"
-        )
     check_stored(path, dataset, dataset.shape[0])
     load_filters(path, filter_codes(dataset))
 

@@ -61,12 +61,14 @@ def _choose(path: Path, archive: zipfile.ZipFile, role: str, wanted: str | None)
 
 def mapped(path: Path, words: str) -> NDArray[Any]:
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        with np.errstate(over="ignore"):  # a header may claim any shape; it is refused below
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except PermissionError as error:
         raise PermissionError(f"{words} may not be read: allow it with chmod, or read a copy") from error
-    except (ValueError, EOFError, SyntaxError) as error:
+    except (ValueError, EOFError, SyntaxError, OverflowError, TypeError) as error:
+        reason = " ".join(str(error).split())
         raise FormatError(
-            f"{words} is not an array that can be mapped ({error}); save a numeric array with numpy.save"
+            f"{words} is not an array that can be mapped ({reason}); save a numeric array with numpy.save"
         ) from error
     if array.dtype.kind not in "iuf":
         raise FormatError(f"{words} is {array.dtype}; maps must be integers or floating-point numbers")

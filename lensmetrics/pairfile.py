@@ -33,6 +33,9 @@ REDUCTIONS: dict[str, Callable[[NDArray[np.floating]], NDArray[np.floating]]] = 
 
 # HDF5 allows no larger chunk, so no producer can store a larger map compressed.
 LARGEST_MAP_BYTES = 2**32
+# HDF5 decodes whole chunks, and a few bytes of a file can decode to any number: this is what a file that
+# is compressed may make its reader take at a time.
+LARGEST_DECODED_BYTES = 2**28
 
 
 class FormatError(ValueError):
@@ -125,6 +128,8 @@ def read_column(path: Path, file: h5py.File, name: str, n: int, dtype: type[np.g
     if dataset.dtype.kind not in kinds:
         raise FormatError(f"{path}: '{name}' is {dataset.dtype}; it must hold {words} numbers")
     check_stored(path, dataset, n)
+    if dataset.chunks is not None:
+        _check_decoded(path, name, n * dataset.dtype.itemsize)
     load_filters(path, filter_codes(dataset))
     values: NDArray[Any] = dataset[()].astype(dtype)
     return values
@@ -142,15 +147,16 @@ def check_image(path: Path, dataset: h5py.Dataset, n: int) -> None:
 
 def check_stored(path: Path, dataset: h5py.Dataset, n_needed: int) -> None:
     """Refuse a shape that the bytes in the file do not bear out, before memory is taken for it."""
+    name = dataset.name.lstrip("/")
     row_bytes = math.prod(dataset.shape[1:]) * dataset.dtype.itemsize
     if dataset.chunks is not None:
+        _check_decoded(path, name, math.prod(dataset.chunks) * dataset.dtype.itemsize)
         stored = dataset.id.get_num_chunks() * math.prod(dataset.chunks) * dataset.dtype.itemsize
         needed = n_needed * row_bytes
     else:
         stored = dataset.id.get_storage_size()
         # A contiguous dataset is stored whole or, where nothing was written yet, not at all.
         needed = dataset.shape[0] * row_bytes if n_needed or stored else 0
-    name = dataset.name.lstrip("/")
     if stored < needed:
         raise FormatError(
             f"{path} is truncated or damaged: '{name}' is {dataset.shape} and needs {needed} bytes, "
@@ -158,6 +164,16 @@ def check_stored(path: Path, dataset: h5py.Dataset, n_needed: int) -> None:
         )
     if row_bytes >= LARGEST_MAP_BYTES:
         raise FormatError(f"{path}: '{name}' is {dataset.shape}; one sample may take at most 4 GiB")
+    if dataset.chunks is not None:
+        _check_decoded(path, name, row_bytes)
+
+
+def _check_decoded(path: Path, name: str, n_bytes: int) -> None:
+    if n_bytes > LARGEST_DECODED_BYTES:
+        raise FormatError(
+            f"{path}: '{name}' is stored in chunks that must be decoded {n_bytes} bytes at a time, at most "
+            f"{LARGEST_DECODED_BYTES} can be: store it in smaller chunks, or without chunks"
+        )
 
 
 def filter_codes(dataset: h5py.Dataset) -> list[int]:

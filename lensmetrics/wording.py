@@ -52,7 +52,12 @@ def condition_text(name: str, value: Any) -> str:
             return f"{round(steps)}/255"
     if isinstance(value, float | np.floating):
         return f"{value:g}"
-    return str(value)
+    return printable(value)
+
+
+def printable(value: object) -> str:
+    """Return a value as text in which a file cannot hide line breaks or orders to the terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
 
 
 def labelled(name: str, value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import re
@@ -31,7 +32,7 @@ from .layout import (
     reserve,
 )
 from .locks import lock
-from .pairfile import FORMAT, IMAGES, INTEGERS, MAPS, NORMS, VERSION, checksums
+from .pairfile import FORMAT, IMAGES, INTEGERS, LARGEST_DECODED_BYTES, MAPS, NORMS, VERSION, checksums
 from .store import PairStore, verify
 
 _OPTIONAL = (*INTEGERS, *NORMS, *IMAGES)
@@ -99,6 +100,11 @@ class PairWriter:
         self._image_shape = None if image_shape is None else _sizes("image_shape", image_shape, (2, 3))
         checked = {**checked_attrs(attrs), "format": FORMAT, "format_version": VERSION}
         self._compression = compression_options(compression)
+        if self._compression and 4 * math.prod(self._stored_shape) > LARGEST_DECODED_BYTES:
+            raise ValueError(
+                f"maps of {self._stored_shape} are too large to be compressed, the largest take "
+                f"{LARGEST_DECODED_BYTES} bytes: leave compression out"
+            )
         self._dtype = np.dtype("<f4")
         self._complete = np.zeros(self.n_samples, dtype=bool)
         self._samples: set[int] = set()

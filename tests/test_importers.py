@@ -438,7 +438,7 @@ def test_shapes_that_the_file_does_not_bear_out_are_refused_before_memory_is_tak
         ("chunked", r"'chunked' is .* and needs 4\d* bytes, 0 are there"),
         (
             "bomb",
-            r"'bomb' has chunks of 1200000000 bytes, at most 1073741824 can be read; store it in smaller",
+            r"'bomb' is stored in chunks that must be decoded 1200000000 bytes at a time, at most 268435456",
         ),
     ]:
         refused(tmp_path, f"{a}:{name}", f"{a}:{name}", message, FormatError)
