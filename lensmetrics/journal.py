@@ -102,7 +102,9 @@ class Journal:
 
     def finish(self, scores: pd.DataFrame, slices: list[tuple[str, int]]) -> None:
         """Write the table, which consists of these slices (key, number of rows), and end the journal."""
-        write_scores(scores, self.output, metadata={_METADATA: json.dumps(slices)})
+        found = _cut(scores, [n for _, n in slices])
+        described = [(key, n, _checksum(part)) for (key, n), part in zip(slices, found, strict=True)]
+        write_scores(scores, self.output, metadata={_METADATA: json.dumps(described)})
         self.discard()
 
     def discard(self) -> None:
@@ -178,9 +180,26 @@ def _of_table(path: Path) -> dict[str, SliceScores]:
     with contextlib.suppress(*UNREADABLE):
         slices = json.loads(pa.parquet.read_schema(path).metadata[_METADATA.encode()])
         table = pd.read_parquet(path, page_checksum_verification=True)
-        values, status = table[metric_columns(table)].to_numpy(np.float64), table["status"].tolist()
-        stops = np.cumsum([n for _, n in slices]).tolist()
-        if stops[-1] == len(table):
-            for (key, n), stop in zip(slices, stops, strict=True):
-                done[key] = _scores(values[stop - n : stop], status[stop - n : stop])
+        found = _cut(table, [n for _, n, _ in slices])
+        for (key, _, checksum), part in zip(slices, found, strict=True):
+            if _checksum(part) == checksum:
+                done[key] = part
     return done
+
+
+def _cut(scores: pd.DataFrame, lengths: list[int]) -> list[SliceScores]:
+    """Return the slices of a table, which must be as long as all of them."""
+    values, status = scores[metric_columns(scores)].to_numpy(np.float64), scores["status"].tolist()
+    stops = np.cumsum(lengths).tolist()
+    if stops[-1] != len(scores):
+        raise ValueError("the slices are not those of the table")
+    return [
+        _scores(values[stop - n : stop], status[stop - n : stop])
+        for n, stop in zip(lengths, stops, strict=True)
+    ]
+
+
+def _checksum(scores: SliceScores) -> int:
+    """CRC-32 of a slice. Pages of a table have their own, but none says whose column it is."""
+    values = np.where(np.isnan(scores.values), np.nan, scores.values)  # a table keeps one kind of NaN
+    return zlib.crc32(json.dumps(scores.status).encode(), zlib.crc32(values.astype("<f8").tobytes()))

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 import lensmetrics as lm
@@ -165,6 +167,18 @@ def test_a_table_with_a_changed_score_is_scored_again(
     output.write_bytes(data.replace(value, (-expected[METRICS[0]].to_numpy()[0]).tobytes()))
     scored.clear()
     assert_same(lm.evaluate(study[1], METRICS, output=output, resume=True), expected)
+    assert scored
+
+
+def test_another_column_of_numbers_is_not_taken_for_scores(
+    study: list[Path], output: Path, scored: list[Any]
+) -> None:
+    expected = lm.evaluate(study[:2], METRICS, output=output)
+    table = pa.parquet.read_table(output)
+    other = table.add_column(1, "eqs", pa.array(np.ones(len(table))))  # numbers that are no scores
+    pa.parquet.write_table(other, output)
+    scored.clear()
+    assert_same(lm.evaluate(study[:2], METRICS, output=output, resume=True), expected)
     assert scored
 
 
