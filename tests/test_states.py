@@ -1,0 +1,582 @@
+"""Sequences of actions that nobody thought of: a pair file and a resumed run are what plain models say."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hypothesis.strategies as st
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from numpy.typing import NDArray
+
+import lensmetrics as lm
+from lensmetrics import runner
+from lensmetrics.journal import Journal, SliceScores
+from lensmetrics.store import PairStore, verify
+from lensmetrics.writer import PairWriter
+from test_runner import write_file
+
+N_EXAMPLES = settings().max_examples // 8  # one takes a second
+
+OPTIONAL = ("label", "prediction", "perturbation_l2", "image", "image_perturbed")
+EPS = [0.1, 0.2, float("nan")]
+
+seeds = st.integers(0, 2**20)
+
+
+@dataclass
+class Row:
+    """What was written for one sample."""
+
+    sample: int
+    maps: NDArray[np.float32]  # unperturbed, perturbed
+    values: dict[str, Any]
+
+    @property
+    def checksum(self) -> int:
+        numbers = [self.sample, *([self.values["label"]] if "label" in self.values else [])]
+        return zlib.crc32(
+            self.maps.tobytes() + b"".join(n.to_bytes(8, "little", signed=True) for n in numbers)
+        )
+
+
+@dataclass
+class Model:
+    """What a pair file should hold."""
+
+    n: int
+    shape: tuple[int, int]
+    channels: int | None
+    attrs: dict[str, Any]
+    optional: frozenset[str] | None = None
+    rows: dict[int, Row] = field(default_factory=dict)
+    damaged: set[int] = field(default_factory=set)
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        return self.shape if self.channels is None else (self.channels, *self.shape)
+
+    @property
+    def missing(self) -> list[int]:
+        return [position for position in range(self.n) if position not in self.rows]
+
+    def statuses(self) -> list[str]:
+        return [
+            "incomplete" if i not in self.rows else "checksum" if i in self.damaged else ""
+            for i in range(self.n)
+        ]
+
+
+def same(found: object, expected: object) -> bool:
+    """Equal, with NaN equal to itself."""
+    return repr(found) == repr(expected)
+
+
+class PairFile(RuleBasedStateMachine):
+    """Writes, stops, kills, damages and resumes one pair file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.image = self.folder / "image" / "crashed.h5"
+        self.image.parent.mkdir()
+        self.path = self.folder / "files" / "a.h5"
+        self.path.parent.mkdir()
+        self.part = self.path.with_name("a.h5.part")
+        self.model: Model | None = None
+        self.writer: PairWriter | None = None
+        self.left_over = 0  # files without any sample, left by kills
+        self.fingerprints: dict[str, object] = {}
+
+    def teardown(self) -> None:
+        if self.writer is not None:
+            self.writer._file.close()
+        shutil.rmtree(self.folder)
+
+    # What is there
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.path.parent.iterdir() if not path.name.startswith(".a.h5."))
+
+    def bytes_now(self) -> bytes | None:
+        """What a kill in this moment would leave under a name that can be resumed."""
+        for path in (self.path, self.part):
+            if path.exists():
+                return path.read_bytes()
+        return None
+
+    def open_writer(self) -> tuple[PairWriter, Model]:
+        assert self.writer is not None
+        assert self.model is not None
+        return self.writer, self.model
+
+    def closed_model(self) -> Model:
+        assert self.writer is None
+        assert self.model is not None
+        return self.model
+
+    def begin(self, data: st.DataObject) -> tuple[PairWriter, Model]:
+        """Return the open writer, or one that goes on, or a new one."""
+        if self.writer is None and self.model is not None:
+            self.resume(self.model.attrs)
+        if self.writer is None and self.model is not None:  # it was complete
+            self.path.unlink()
+            self.model = None
+        if self.model is None:
+            shape = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 4)))
+            attrs: dict[str, Any] = {
+                "attack": "topk",
+                "eps": data.draw(st.sampled_from(EPS)),
+                "seeds": [1, 2],
+            }
+            reduction = data.draw(st.sampled_from([None, "sum", "abs_max"]))
+            if reduction is not None:
+                attrs["reduction"] = reduction
+            self.model = Model(
+                data.draw(st.integers(2, 6)), shape, data.draw(st.none() | st.integers(1, 3)), attrs
+            )
+            self.writer = PairWriter(
+                self.path,
+                n_samples=self.model.n,
+                shape=shape,
+                attrs=attrs,
+                channels=self.model.channels,
+                compression=data.draw(st.sampled_from([None, None, "gzip"])),
+            )
+        return self.open_writer()
+
+    # Rules
+
+    @rule()
+    def create_where_something_is(self) -> None:
+        if not self.names():
+            return
+        before = self.bytes_now()
+        with pytest.raises(FileExistsError):
+            PairWriter(self.path, n_samples=1, shape=(1, 1), attrs={})
+        assert self.bytes_now() == before
+
+    def draw_rows(self, model: Model, positions: list[int], seed: int, optional: frozenset[str]) -> list[Row]:
+        rng = np.random.default_rng(seed)
+        free = [number for number in range(100) if number not in {row.sample for row in model.rows.values()}]
+        rows = []
+        for number in rng.permutation(free)[: len(positions)].tolist():
+            maps = rng.normal(size=(2, *model.stored_shape)).astype(np.float32)
+            if rng.random() < 0.2:
+                maps.reshape(-1)[rng.integers(maps.size)] = rng.choice([np.nan, np.inf, -0.0])
+            drawn: dict[str, Any] = {
+                "label": int(rng.integers(-3, 9)),
+                "prediction": int(rng.integers(9)),
+                "perturbation_l2": float(np.float32(rng.random())),
+                "image": rng.integers(0, 256, (2, 3)).astype(np.uint8),
+                "image_perturbed": rng.random((2, 3), dtype=np.float32),
+            }
+            rows.append(Row(number, maps, {name: drawn[name] for name in OPTIONAL if name in optional}))
+        return rows
+
+    @staticmethod
+    def arguments(rows: list[Row], *, batch: bool) -> tuple[list[Any], dict[str, Any]]:
+        maps = np.stack([row.maps for row in rows], axis=1)
+        given: dict[str, Any] = {"sample": np.array([row.sample for row in rows])}
+        for name in rows[0].values:
+            given[name] = np.stack([np.asarray(row.values[name]) for row in rows])
+        if batch:
+            return list(maps), given
+        return [maps[0, 0], maps[1, 0]], {name: values[0] for name, values in given.items()}
+
+    @rule(data=st.data(), seed=seeds, optional=st.frozensets(st.sampled_from(OPTIONAL)))
+    def write(self, data: st.DataObject, seed: int, optional: frozenset[str]) -> None:
+        writer, model = self.begin(data)
+        if not model.missing:
+            return
+        start = data.draw(st.sampled_from(model.missing))
+        step, stop = data.draw(st.integers(1, 2)), start + 1
+        while stop < model.n and stop in model.missing and data.draw(st.booleans()):
+            stop += step
+        positions = list(range(start, min(stop, model.n), step))
+        if any(position not in model.missing for position in positions):
+            positions = [start]
+        batch = len(positions) > 1 or data.draw(st.booleans())
+        index: int | slice = slice(start, positions[-1] + 1, step) if batch else start
+        rows = self.draw_rows(model, positions, seed, optional if model.optional is None else model.optional)
+        maps, given = self.arguments(rows, batch=batch)
+        writer.write(index, *maps, **given)
+        model.optional = frozenset(rows[0].values)
+        model.rows.update(zip(positions, rows, strict=True))
+
+    @rule(data=st.data(), seed=seeds)
+    def write_what_is_wrong(self, data: st.DataObject, seed: int) -> None:
+        writer, model = self.begin(data)
+        optional = frozenset() if model.optional is None else model.optional
+        position = model.missing[0] if model.missing else 0
+        (row,) = self.draw_rows(model, [position], seed, optional)
+        (unperturbed, perturbed), given = self.arguments([row], batch=False)
+        index: Any = position
+        kinds = ["shape", "axes", "type", "range", "before", "slice", "text", "number", "large"]
+        kinds += ["repeat", "again"] if model.rows else []
+        kinds += ["set"] if model.optional is not None else []
+        kind = data.draw(st.sampled_from(kinds))
+        if kind == "shape":
+            perturbed = perturbed[..., :-1]
+        elif kind == "axes":
+            unperturbed = unperturbed[np.newaxis]
+        elif kind == "type":
+            unperturbed = unperturbed > 0
+        elif kind == "range":
+            index = model.n
+        elif kind == "before":
+            index = -1
+        elif kind == "slice":  # would be cut off where the file ends
+            index = slice(model.n - 1, model.n + 1)
+        elif kind == "text":
+            index = "0"
+        elif kind == "number":
+            given["sample"] = data.draw(st.sampled_from([-1, 1.5, [3]]))
+        elif kind == "large":
+            perturbed = np.full(model.stored_shape, 1e300)
+        elif kind == "repeat":
+            given["sample"] = data.draw(st.sampled_from(sorted(row.sample for row in model.rows.values())))
+        elif kind == "again":
+            index = data.draw(st.sampled_from(sorted(model.rows)))
+        else:
+            changed = data.draw(st.sampled_from(OPTIONAL))
+            if changed in given:
+                del given[changed]
+            else:
+                given[changed] = self.draw_rows(model, [0], seed, frozenset(OPTIONAL))[0].values[changed]
+        before = self.bytes_now()
+        with pytest.raises((ValueError, TypeError, IndexError)) as caught:
+            writer.write(index, unperturbed, perturbed, **given)
+        assert len(str(caught.value).splitlines()) == 1
+        assert self.bytes_now() == before
+
+    @rule(how=st.sampled_from(["error", "kill", "finish"]))
+    def end(self, how: str) -> None:
+        if self.writer is None:
+            return
+        writer, model = self.open_writer()
+        self.writer = None
+        if how == "finish":
+            writer.__exit__(None, None, None)
+            assert self.names() == ["a.h5"]
+            self.check_xarray(self.path)
+            return
+        if how == "error":
+            writer.__exit__(KeyError, KeyError("stopped"), None)
+        else:
+            image = writer._current.read_bytes()
+            writer._file.close()
+            writer._current.write_bytes(image)
+            self.left_over += int(model.optional is None)
+        if model.optional is None:
+            self.model = None
+        with pytest.raises(ValueError, match="is closed"):
+            writer.write(0, np.zeros(model.stored_shape), np.zeros(model.stored_shape))
+
+    @rule(eps=st.sampled_from(EPS), other=st.sampled_from([{}, {"seed": 1}]))
+    def resume_with(self, eps: float, other: dict[str, int]) -> None:
+        if self.writer is not None:
+            return
+        if self.model is None:
+            with pytest.raises(FileNotFoundError, match="to resume"):
+                PairWriter.resume(self.path, {})
+            return
+        attrs = {**self.model.attrs, "eps": eps, **other}
+        if same(attrs, self.model.attrs):
+            self.resume(attrs)
+            return
+        before = self.bytes_now()
+        with pytest.raises(ValueError, match="was begun with other attributes"):
+            PairWriter.resume(self.path, attrs)
+        assert self.bytes_now() == before
+
+    def resume(self, attrs: dict[str, Any]) -> None:
+        model = self.closed_model()
+        if self.path.exists() and not model.missing and not model.damaged:
+            with pytest.raises(FileExistsError, match="is complete"):
+                PairWriter.resume(self.path, attrs)
+            return
+        self.writer = PairWriter.resume(self.path, attrs)
+        for position in model.damaged:
+            del model.rows[position]
+        model.damaged.clear()
+        # A file that was finished without a sample holds no optional variables either.
+        model.optional = frozenset() if model.optional is None else model.optional
+
+    @rule(data=st.data(), variable=st.sampled_from(["unperturbed", "perturbed", "label", "checksum"]))
+    def damage(self, data: st.DataObject, variable: str) -> None:
+        self.end("kill")
+        if self.model is None or not self.model.rows:
+            return
+        model = self.closed_model()
+        position = data.draw(st.sampled_from(sorted(model.rows)))
+        if variable == "label" and "label" not in model.rows[position].values:
+            variable = "checksum"
+        if position in model.damaged:  # a second flip could undo the first
+            return
+        current = self.path if self.path.exists() else self.part
+        with h5py.File(current) as file:
+            dataset = file[variable]
+            if dataset.chunks is not None:
+                chunk = dataset.id.get_chunk_info(position)
+                offset, n_bytes = chunk.byte_offset, chunk.size
+            else:
+                n_bytes = dataset[position].nbytes
+                offset = dataset.id.get_offset() + position * n_bytes
+        at = offset + data.draw(st.integers(0, n_bytes - 1))
+        content = bytearray(current.read_bytes())
+        content[at] ^= 1 << data.draw(st.integers(0, 7))
+        current.write_bytes(content)
+        with h5py.File(current) as file:
+            try:
+                maps = np.stack([file[name][position] for name in ("unperturbed", "perturbed")])
+                if (
+                    variable in ("unperturbed", "perturbed")
+                    and maps.tobytes() == model.rows[position].maps.tobytes()
+                ):
+                    return  # some bits of a compressed chunk mean nothing
+            except OSError:
+                pass
+        model.damaged.add(position)
+
+    # Invariants
+
+    @invariant()
+    def folder_holds_one_file(self) -> None:
+        begun = self.model is not None and (self.writer is None or self.model.optional is not None)
+        hidden = len(list(self.path.parent.iterdir())) - len(self.names())
+        assert hidden == self.left_over + int(self.writer is not None and not begun)
+        assert len(self.names()) == int(begun)
+        if self.writer is not None and begun:
+            assert self.names() == ["a.h5.part"]
+
+    @invariant()
+    def writer_knows_what_is_missing(self) -> None:
+        if self.writer is not None and self.model is not None:
+            assert self.writer.missing.tolist() == self.model.missing
+
+    @invariant()
+    def file_holds_what_the_model_says(self) -> None:
+        content = self.bytes_now()
+        if content is None:
+            return
+        assert self.model is not None
+        self.image.write_bytes(content)
+        store = PairStore(self.image)
+        model = self.model
+        assert (len(store), store.shape, store.n_channels) == (model.n, model.shape, model.channels)
+        plain = {name: value for name, value in store.attrs.items() if not name.startswith("format")}
+        assert same(sorted(plain.items()), sorted(model.attrs.items()))
+        assert np.flatnonzero(store.complete).tolist() == sorted(model.rows)
+        unperturbed, perturbed, status = store.read_block(0, model.n)
+        assert status == model.statuses()
+        assert [(i, problem) for i, _, problem in verify(self.image)] == [
+            (i, problem) for i, problem in enumerate(status) if problem
+        ]
+        for i, problem in enumerate(status):
+            found = np.stack([unperturbed[i], perturbed[i]])
+            if problem:
+                assert np.isnan(found).all()
+                continue
+            row = model.rows[i]
+            np.testing.assert_array_equal(found, self.reduced(row.maps), strict=True)
+            assert (int(store.sample[i]), int(store._checksum[i])) == (row.sample, row.checksum)
+            for name in ("label", "prediction"):
+                column = getattr(store, name)
+                assert (None if column is None else int(column[i])) == row.values.get(name)
+            for name, image in zip(("image", "image_perturbed"), store.read_image(i), strict=True):
+                assert (image is None) == (name not in row.values)
+                if image is not None:
+                    np.testing.assert_array_equal(image, row.values[name], strict=True)
+        self.check_fingerprint(store)
+
+    def reduced(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert self.model is not None
+        if self.model.channels is None:
+            return maps
+        reduction = self.model.attrs.get("reduction")
+        with np.errstate(invalid="ignore"):
+            values = maps if reduction == "sum" else np.abs(maps)
+            found: NDArray[np.float32] = values.max(1) if reduction == "abs_max" else values.sum(1)
+        return found
+
+    def check_fingerprint(self, store: PairStore) -> None:
+        """The same content has the same fingerprint, other content another one."""
+        with h5py.File(self.image) as file:
+            columns = {
+                name: file[name][()].tobytes()
+                for name in ("sample", "complete", "checksum", "label")
+                if name in file
+            }
+            content = (repr(sorted(store.attrs.items())), file["unperturbed"].shape[1:], columns)
+        known = self.fingerprints.setdefault(store.fingerprint, content)
+        assert known == content
+        same_content = [key for key, value in self.fingerprints.items() if value == content]
+        assert same_content == [store.fingerprint]
+
+    def check_xarray(self, path: Path) -> None:
+        assert self.model is not None
+        names = {"unperturbed", "perturbed", "complete", "checksum", *(self.model.optional or ())}
+        with xr.open_dataset(path, engine="h5netcdf") as dataset:
+            assert set(dataset.data_vars) == names
+            assert dataset["unperturbed"].shape == (self.model.n, *self.model.stored_shape)
+            for i, row in self.model.rows.items():
+                np.testing.assert_array_equal(dataset["perturbed"].values[i], row.maps[1])
+                if "perturbation_l2" in row.values:
+                    assert float(dataset["perturbation_l2"][i]) == row.values["perturbation_l2"]
+
+
+TestPairFile = PairFile.TestCase
+TestPairFile.settings = settings(max_examples=N_EXAMPLES, stateful_step_count=20)
+
+METRICS = [["kendall", "topk_intersection(k=3)"], ["kendall"], ["topk_intersection(k=3)", "kendall"]]
+
+
+class ResumedRun(RuleBasedStateMachine):
+    """Scores a growing and changing study, interrupted and damaged: the table is that of a fresh run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.output = self.folder / "scores.parquet"
+        self.part = self.folder / "scores.parquet.part"
+        self.files: list[Path] = []
+        self.metrics = METRICS[0]
+        self.kept: int | None = 0  # slices that the next run need not score, where that is known
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(runner, "_TASK_PIXELS", 2 * 12)  # two samples in a slice
+
+    def teardown(self) -> None:
+        self.patch.undo()
+        shutil.rmtree(self.folder)
+
+    @property
+    def n_slices(self) -> int:
+        return sum((len(PairStore(path)) + 1) // 2 for path in self.files)
+
+    @initialize()
+    def begin(self) -> None:
+        self.add_file(3, 0)
+
+    @rule(n=st.integers(1, 5), seed=seeds)
+    def add_file(self, n: int, seed: int) -> None:
+        if len(self.files) < 4:
+            self.files.append(self.folder / f"{len(self.files)}.h5")
+            write_file(self.files[-1], n, (3, 4), seed=seed, attrs={"eps": seed % 3 / 8}, missing=[n // 2])
+
+    @rule(data=st.data(), how=st.sampled_from(["made again", "bit", "touched", "moved"]))
+    def change_file(self, data: st.DataObject, how: str) -> None:
+        i = data.draw(st.integers(0, len(self.files) - 1))
+        path = self.files[i]
+        if how == "moved":  # the order of the files is that of the rows
+            self.files.append(self.files.pop(i))
+            return
+        self.kept = None
+        if how == "made again":
+            path.unlink()
+            write_file(path, data.draw(st.integers(1, 5)), (3, 4), seed=data.draw(seeds), labels=True)
+        elif how == "bit":
+            with h5py.File(path) as file:
+                offset = file["perturbed"].id.get_offset()
+                at = offset + data.draw(st.integers(0, file["perturbed"].id.get_storage_size() - 1))
+            content = bytearray(path.read_bytes())
+            content[at] ^= 0x40
+            path.write_bytes(content)
+        else:
+            path.touch()
+
+    @rule(metrics=st.sampled_from(METRICS))
+    def take_metrics(self, metrics: list[str]) -> None:
+        if metrics != self.metrics:
+            self.metrics, self.kept = metrics, None
+
+    @rule(data=st.data(), kind=st.sampled_from(["bit", "cut", "line"]), table=st.booleans())
+    def damage(self, data: st.DataObject, kind: str, table: bool) -> None:
+        path = self.output if table else self.part
+        if not path.exists() or not path.stat().st_size:
+            return
+        content = bytearray(path.read_bytes())
+        at = data.draw(st.integers(0, len(content) - 1))
+        if kind == "bit":
+            content[at] ^= 1 << data.draw(st.integers(0, 7))
+        elif kind == "cut":
+            del content[at:]
+        else:
+            content[at:at] = b"\n"
+        path.write_bytes(content)
+        self.kept = None
+
+    def run(self, n: int | None) -> tuple[pd.DataFrame | None, int]:
+        """Score until n more slices are kept; return the table, if there is one, and what was scored."""
+        scored = 0
+        add = Journal.add
+
+        def counting(journal: Journal, key: str, scores: SliceScores) -> None:
+            nonlocal scored
+            if scored == n:
+                raise KeyboardInterrupt
+            add(journal, key, scores)
+            scored += 1
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Journal, "add", counting)
+            try:
+                found = lm.evaluate(self.files, self.metrics, output=self.output, resume=True)
+            except KeyboardInterrupt:
+                return None, scored
+        return found, scored
+
+    @rule(n=st.integers(0, 3))
+    def interrupt(self, n: int) -> None:
+        found, scored = self.run(n)
+        if found is not None:
+            self.check(found, scored)
+        elif self.kept is not None:
+            self.kept += scored
+
+    @rule()
+    def finish(self) -> None:
+        found, scored = self.run(None)
+        assert found is not None
+        self.check(found, scored)
+
+    def check(self, found: pd.DataFrame, scored: int) -> None:
+        expected = lm.evaluate(self.files, self.metrics)
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+        pd.testing.assert_frame_equal(lm.read_scores(self.output), expected, check_exact=True)
+        assert not self.part.exists()
+        if self.kept is not None:
+            assert scored == self.n_slices - self.kept
+        self.kept = self.n_slices
+
+    @precondition(lambda self: self.kept == self.n_slices and not self.part.exists())
+    @rule()
+    def finish_again(self) -> None:
+        found, scored = self.run(0)
+        assert found is not None
+        assert scored == 0
+
+    @precondition(lambda self: self.part.exists())
+    @rule()
+    def begin_anew_is_refused(self) -> None:
+        before = self.part.read_bytes()
+        try:
+            lm.evaluate(self.files, self.metrics, output=self.output)
+        except FileExistsError:
+            assert self.part.read_bytes() == before
+        else:  # not a line of it was sound
+            self.kept = self.n_slices
+
+
+TestResumedRun = ResumedRun.TestCase
+TestResumedRun.settings = settings(max_examples=N_EXAMPLES, stateful_step_count=12)
