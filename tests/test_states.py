@@ -328,7 +328,7 @@ class PairFile(RuleBasedStateMachine):
         with h5py.File(current) as file:
             dataset = file[variable]
             if dataset.chunks is not None:
-                chunk = dataset.id.get_chunk_info(position)
+                chunk = dataset.id.get_chunk_info_by_coord((position, *[0] * (dataset.ndim - 1)))
                 offset, n_bytes = chunk.byte_offset, chunk.size
             else:
                 n_bytes = dataset[position].nbytes
