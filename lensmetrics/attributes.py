@@ -14,14 +14,17 @@ from .pairfile import FORMAT, REDUCTIONS, VERSION, FormatError
 
 def read_attrs(path: Path, file: h5py.File) -> dict[str, Any]:
     needs = f"a pair file says format = '{FORMAT}' and format_version = {VERSION}"
-    if "format" not in file.attrs:
+    attrs = file.attrs
+    # Names with an underscore in front belong to the netCDF library.
+    names = [name for name in attrs if not name.startswith("_")]
+    if "format" not in names:
         raise FormatError(f"{path} has no attribute 'format'; {needs}")
-    name = _plain(path, "format", file.attrs["format"])
+    name = _plain(path, "format", attrs["format"])
     if name != FORMAT:
         raise FormatError(f"{path} has format {name!r}; {needs}")
-    if "format_version" not in file.attrs:
+    if "format_version" not in names:
         raise FormatError(f"{path} has no attribute 'format_version'; {needs}")
-    version = _plain(path, "format_version", file.attrs["format_version"])
+    version = _plain(path, "format_version", attrs["format_version"])
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise FormatError(f"{path} has format_version {version!r}; it must be a whole number from 1 on")
     if version > VERSION:
@@ -29,9 +32,8 @@ def read_attrs(path: Path, file: h5py.File) -> dict[str, Any]:
             f"{path} has format version {version}; this lensmetrics reads version {VERSION}: "
             "install a newer release"
         )
-    # Names with an underscore in front belong to the netCDF library.
-    names = [name for name in file.attrs if not name.startswith("_")]
-    return {name: _plain(path, name, file.attrs[name]) for name in names}
+    known = {"format": FORMAT, "format_version": version}
+    return {name: known[name] if name in known else _plain(path, name, attrs[name]) for name in names}
 
 
 def _plain(path: Path, name: str, value: Any) -> Any:

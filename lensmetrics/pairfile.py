@@ -95,22 +95,30 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise FormatError(f"{path} is truncated or damaged ({error}): make or copy it again") from error
 
 
-def refuse_links(path: Path, file: h5py.File) -> None:
-    """Before anything is looked up: a link could lead to any file of this machine."""
-    for name in file:
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+def member_names(path: Path, file: h5py.File) -> set[str]:
+    """Names in the file, none of them a link: before anything is looked up, as one could lead anywhere."""
+    members: list[tuple[bytes, int]] = []
+    file.id.links.iterate(lambda name, info: members.append((name, info.type)), info=True)
+    for name, kind in members:
+        if kind != h5py.h5l.TYPE_HARD:
+            shown = name.decode("utf-8", "surrogateescape")
             raise FormatError(
-                f"{path}: {name!r} is a link; a pair file holds its data itself: copy the values into it"
+                f"{path}: {shown!r} is a link; a pair file holds its data itself: copy the values into it"
             )
+    return {name.decode("utf-8", "surrogateescape") for name, _ in members}
 
 
 def find_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
     """Return the dataset of that name, whose values must lie in this file."""
-    if name not in file:
-        held = sorted(file)
-        names = ", ".join(map(repr, held[:20])) + (", ..." if len(held) > 20 else "")
-        raise FormatError(f"{path} has no dataset '{name}'; it has: {names or 'nothing'}")
-    dataset = file[name]
+    try:
+        # Takes half the time of file[name], and one that is read only remembers its shape.
+        dataset = h5py.Dataset(h5py.h5d.open(file.id, name.encode()), readonly=True)
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError):
+        if name not in file:
+            held = sorted(file)
+            names = ", ".join(map(repr, held[:20])) + (", ..." if len(held) > 20 else "")
+            raise FormatError(f"{path} has no dataset '{name}'; it has: {names or 'nothing'}") from None
+        dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise FormatError(
             f"{path}: '{name}' must be a dataset stored in this file, not a group, a virtual dataset or "
@@ -131,8 +139,9 @@ def read_column(path: Path, file: h5py.File, name: str, n: int, dtype: type[np.g
     if dataset.chunks is not None:
         _check_decoded(path, name, n * dataset.dtype.itemsize)
     load_filters(path, filter_codes(dataset))
-    values: NDArray[Any] = dataset[()].astype(dtype)
-    return values
+    stored = np.empty(n, dataset.dtype)
+    dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, stored)  # dataset[()] takes twice as long
+    return stored.astype(dtype, copy=False)
 
 
 def check_image(path: Path, dataset: h5py.Dataset, n: int) -> None:
@@ -147,9 +156,9 @@ def check_image(path: Path, dataset: h5py.Dataset, n: int) -> None:
 
 def check_stored(path: Path, dataset: h5py.Dataset, n_needed: int) -> None:
     """Refuse a shape that the bytes in the file do not bear out, before memory is taken for it."""
-    name = dataset.name.lstrip("/")
     row_bytes = math.prod(dataset.shape[1:]) * dataset.dtype.itemsize
     if dataset.chunks is not None:
+        name = dataset.name.lstrip("/")
         _check_decoded(path, name, math.prod(dataset.chunks) * dataset.dtype.itemsize)
         stored = dataset.id.get_num_chunks() * math.prod(dataset.chunks) * dataset.dtype.itemsize
         needed = n_needed * row_bytes
@@ -158,14 +167,16 @@ def check_stored(path: Path, dataset: h5py.Dataset, n_needed: int) -> None:
         # A contiguous dataset is stored whole or, where nothing was written yet, not at all.
         needed = dataset.shape[0] * row_bytes if n_needed or stored else 0
     if stored < needed:
+        name = dataset.name.lstrip("/")
         raise FormatError(
             f"{path} is truncated or damaged: '{name}' is {dataset.shape} and needs {needed} bytes, "
             f"{stored} are there; make or copy it again"
         )
     if row_bytes >= LARGEST_MAP_BYTES:
+        name = dataset.name.lstrip("/")
         raise FormatError(f"{path}: '{name}' is {dataset.shape}; one sample may take at most 4 GiB")
     if dataset.chunks is not None:
-        _check_decoded(path, name, row_bytes)
+        _check_decoded(path, dataset.name.lstrip("/"), row_bytes)
 
 
 def _check_decoded(path: Path, name: str, n_bytes: int) -> None:
@@ -177,6 +188,8 @@ def _check_decoded(path: Path, name: str, n_bytes: int) -> None:
 
 
 def filter_codes(dataset: h5py.Dataset) -> list[int]:
+    if dataset.chunks is None:
+        return []
     properties = dataset.id.get_create_plist()
     return [properties.get_filter(position)[0] for position in range(properties.get_nfilters())]
 

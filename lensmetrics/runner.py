@@ -335,7 +335,8 @@ class _Run:
             store, origin, _ = self.sources[file]
             part = store.part(start, stop)
             # On one core the thread would only push this one's data out of the cache.
-            blocks = _ahead(_blocks(part)) if several_cores else _blocks(part)
+            is_ahead = several_cores and len(part) > _block_length(part)
+            blocks = _ahead(_blocks(part)) if is_ahead else _blocks(part)
             try:
                 yield i, _score_slice(part, origin, self.metrics, blocks)
             except _Unreadable as error:
@@ -467,10 +468,14 @@ def _check_unchanged(origin: _Origin, part: PairStore) -> None:
         raise _Unreadable(FormatError(msg))
 
 
+def _block_length(part: PairStore) -> int:
+    height, width = part.shape
+    return min(max(1, _BLOCK_PIXELS // (height * width)), len(part))
+
+
 def _blocks(part: PairStore) -> Iterator[_Block]:
     """Yield the blocks of a slice; each lives until the one after the next is asked for."""
-    height, width = part.shape
-    length = min(max(1, _BLOCK_PIXELS // (height * width)), len(part))
+    length = _block_length(part)
     buffers = itertools.cycle([part.buffer(length), part.buffer(length)])
     for start in range(0, len(part), length):
         stop = min(start + length, len(part))

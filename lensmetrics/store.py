@@ -29,9 +29,9 @@ from .pairfile import (
     filter_codes,
     find_dataset,
     load_filters,
+    member_names,
     opened,
     read_column,
-    refuse_links,
 )
 from .pairs import MapPair
 
@@ -94,8 +94,7 @@ class PairStore:
         self.path = Path(path)
         self._first = 0  # position in the file of what is at position 0 here
         with opened(self.path) as file:
-            refuse_links(self.path, file)
-            names = set(file)
+            names = member_names(self.path, file)
             self.attrs = read_attrs(self.path, file)
             self.reduction = str(self.attrs.get("reduction", "abs_sum"))
             if self.reduction not in REDUCTIONS:
@@ -168,6 +167,9 @@ class PairStore:
         return maps
 
     def _check_samples(self) -> None:
+        numbers = np.sort(self.sample[self.complete])
+        if (numbers[1:] != numbers[:-1]).all():
+            return
         positions = np.flatnonzero(self.complete)
         values, first, counts = np.unique(self.sample[positions], return_index=True, return_counts=True)
         for value, start in zip(values[counts > 1], first[counts > 1], strict=True):
