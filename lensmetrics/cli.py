@@ -306,7 +306,7 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Executor | Non
     from concurrent.futures.process import BrokenProcessPool
 
     from .runner import available_cores
-    from .worker import serve_parent
+    from .worker import prepare, serve_parent
 
     if workers is None:
         n_bytes = sum(file.stat().st_size for file in files if file.is_file())
@@ -321,6 +321,8 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Executor | Non
         with ProcessPoolExecutor(
             workers, mp_context=multiprocessing.get_context("spawn"), initializer=serve_parent
         ) as executor:
+            for _ in range(workers):
+                executor.submit(prepare)
             yield executor
     except (BrokenProcessPool, BrokenPipeError) as error:
         msg = "a worker process died, perhaps for lack of memory; try again with fewer --workers"

@@ -1,5 +1,6 @@
 """What a process needs that was started to work for another."""
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,11 @@ def serve_parent() -> None:
     """Let this process end with the one that started it, and only then: Ctrl-C reaches both."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch, daemon=True).start()
+
+
+def prepare() -> None:
+    """Import what scoring needs, which takes a second that is free while files are still opened."""
+    importlib.import_module(".runner", __package__)
 
 
 def _watch() -> None:
