@@ -5,6 +5,8 @@ import itertools
 import math
 import os
 import socket
+import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from functools import partial
@@ -142,7 +144,7 @@ def evaluate(
         ``client.get_executor()``, whose workers must see the same paths. None scores in this
         process. The table does not depend on it.
     progress
-        Show a bar on stderr, unless that is not a terminal.
+        Say on stderr how fast it went, and show a bar meanwhile where that is a terminal.
     output
         Also write the table here, as :func:`write_scores` does. What is scored so far is kept
         beside it meanwhile, in ``NAME.part``: a run that is interrupted in whatever way loses the
@@ -289,6 +291,7 @@ class _Run:
             executor = None
         files = sorted({self.tasks[i].file for i in left})
         _rehearse([self.sources[n].store for n in files], self.metrics, compiling=executor is not None)
+        start, n_pairs = time.perf_counter(), 0
         with tqdm(
             total=sum(len(source.store) for source in self.sources),
             initial=sum(len(result.status) for result in self.done.values()),
@@ -301,6 +304,14 @@ class _Run:
                     self.journal.add(self.keys[i], result)
                 self._note(i, result)
                 bar.update(self.tasks[i].stop - self.tasks[i].start)
+                if isinstance(result, SliceScores):
+                    n_pairs += len(result.status)
+        if progress and n_pairs:
+            seconds = time.perf_counter() - start
+            print(
+                f"scored {n_pairs} pairs in {seconds:.1f} s: {n_pairs / seconds:.0f} pairs per second",
+                file=sys.stderr,
+            )
 
     def _note(self, i: int, result: SliceScores | Exception) -> None:
         task = self.tasks[i]

@@ -89,7 +89,8 @@ def test_command(client: Any, study: list[Path], tmp_path: Path, capsys: pytest.
     outputs = []
     for where in (["--workers", "1"], ["--dask", client.scheduler.address]):
         assert main([*words, *where, "-o", str(tmp_path / "s.csv")]) == 1
-        outputs.append((capsys.readouterr(), (tmp_path / "s.csv").read_bytes()))
+        out, err = capsys.readouterr()
+        outputs.append((out, re.sub(r"in .*", "", err), (tmp_path / "s.csv").read_bytes()))
     assert outputs[0] == outputs[1]
 
 
