@@ -1,10 +1,10 @@
 """Time many pairs and many files, whole processes included, and write it as JSON.
 
-    python -m benchmarks.scale --folder /tmp/scale --out benchmarks/scale.json [--maps maps/*.h5]
+    python -m benchmarks.scale --folder maps/random --out benchmarks/scale.json [--maps maps/scale/*.h5]
 
-Writes up to 21 GB of pair files into the folder, of smooth random maps, and keeps them there for the next time.
-`--maps` are pair files of real 227x227 maps (those of `scale.toml`, say), from which the time of a whole study
-is extrapolated. Cases that are compared run in turn, and the best round of each counts.
+Writes up to 24 GB of pair files into the folder, of smooth random maps, and keeps them there for the next
+time. `--maps` are pair files of real 227x227 maps, such as `scale.toml` makes, from which the time of a
+whole study is extrapolated. Cases that are compared run in turn, and the best round of each counts.
 """
 
 import argparse
@@ -85,7 +85,8 @@ def command(k: int, paths: Sequence[Path], workers: int) -> tuple[float, float]:
     """Return the seconds that the command takes, start and all, and 0."""
     words = [sys.executable, "-m", "lensmetrics", "score", *map(str, paths), "--k", str(k)]
     start = time.perf_counter()
-    subprocess.run([*words, "--workers", str(workers)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words += ["--workers", str(workers)]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - start, 0.0
 
 

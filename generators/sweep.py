@@ -80,7 +80,9 @@ class Item:
             weights = Path(options.checkpoint)
             is_file = str(weights) != checkpoints.TORCHVISION
             if is_file and weights not in trained and not weights.is_file():
-                raise ValueError(f"{weights}, which {self.out} needs, does not exist, and no [[train]] makes it")
+                raise ValueError(
+                    f"{weights}, which {self.out} needs, does not exist, and no [[train]] makes it"
+                )
             attrs = lm.PairStore(self.out).attrs if self.out.exists() else {}
             found = attrs.get("command")
             if is_file and found == expected and not _holds(weights, attrs["checkpoint_sha256"]):
