@@ -723,6 +723,29 @@ def test_two_writers_in_one_process(tmp_path: Path) -> None:
     assert verify(tmp_path / "a.h5") == []
 
 
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_resume_that_another_one_overtakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: bool
+) -> None:
+    path = tmp_path / "a.h5"
+    _half(path)
+
+    def overtaken(part: Path) -> list[tuple[int, int, str]]:
+        monkeypatch.undo()
+        found = verify(part)
+        with contextlib.suppress(KeyError), lm.PairWriter.resume(path, {}) as other:
+            other.write(2, np.ones(SHAPE), np.ones(SHAPE))
+            if not finished:
+                raise KeyError
+        return found
+
+    monkeypatch.setattr("lensmetrics.writer.verify", overtaken)
+    with pytest.raises(BlockingIOError, match=r"a\.h5\.part is being written by another process"):
+        lm.PairWriter.resume(path, {})
+    with lm.PairWriter.resume(path, {}) as writer:
+        assert writer.missing.tolist() == [1, 3]
+
+
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     maps = maps_of(1)[:, 0]
