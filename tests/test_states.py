@@ -216,16 +216,20 @@ class PairFile(RuleBasedStateMachine):
 
     @rule(data=st.data(), seed=seeds)
     def write_what_is_wrong(self, data: st.DataObject, seed: int) -> None:
-        writer, model = self.begin(data)
+        _, model = self.begin(data)
+        kinds = ["shape", "axes", "type", "range", "before", "slice", "text", "number", "large"]
+        kinds += ["repeat", "again"] if model.rows else []
+        kinds += ["set"] if model.optional is not None else []
+        for kind in kinds:
+            self.refuse(kind, data, seed)
+
+    def refuse(self, kind: str, data: st.DataObject, seed: int) -> None:
+        writer, model = self.open_writer()
         optional = frozenset() if model.optional is None else model.optional
         position = model.missing[0] if model.missing else 0
         (row,) = self.draw_rows(model, [position], seed, optional)
         (unperturbed, perturbed), given = self.arguments([row], batch=False)
         index: Any = position
-        kinds = ["shape", "axes", "type", "range", "before", "slice", "text", "number", "large"]
-        kinds += ["repeat", "again"] if model.rows else []
-        kinds += ["set"] if model.optional is not None else []
-        kind = data.draw(st.sampled_from(kinds))
         if kind == "shape":
             perturbed = perturbed[..., :-1]
         elif kind == "axes":
@@ -500,21 +504,28 @@ class ResumedRun(RuleBasedStateMachine):
         if metrics != self.metrics:
             self.metrics, self.kept = metrics, None
 
-    @rule(data=st.data(), kind=st.sampled_from(["bit", "cut", "line"]), table=st.booleans())
+    @rule(data=st.data(), kind=st.sampled_from(["bit", "bit", "cut", "line"]), table=st.booleans())
     def damage(self, data: st.DataObject, kind: str, table: bool) -> None:
+        if not table and not self.part.exists():
+            self.take_metrics(METRICS[1] if self.metrics != METRICS[1] else METRICS[0])
+            self.interrupt(self.n_slices - 1)
         path = self.output if table else self.part
         if not path.exists() or not path.stat().st_size:
             return
         content = bytearray(path.read_bytes())
-        at = data.draw(st.integers(0, len(content) - 1))
+        places = st.integers(0, len(content) - 1)
+        at = data.draw(places)
         if kind == "bit":
-            content[at] ^= 1 << data.draw(st.integers(0, 7))
+            for place in data.draw(st.sets(places, min_size=1, max_size=9)):
+                content[place] ^= 1 << data.draw(st.integers(0, 3))
         elif kind == "cut":
             del content[at:]
         else:
             content[at:at] = b"\n"
         path.write_bytes(content)
         self.kept = None
+        if data.draw(st.booleans()):
+            self.finish()
 
     def run(self, n: int | None) -> tuple[pd.DataFrame | None, int]:
         """Score until n more slices are kept; return the table, if there is one, and what was scored."""
