@@ -1,6 +1,7 @@
 """The table of scores: on disk, in long form, as xarray, and summarized."""
 
 import contextlib
+import errno
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,6 +78,11 @@ def replacing(path: Path) -> Iterator[Path]:
         with part.open("rb") as file:
             os.fsync(file.fileno())  # else a power cut could leave the new name with nothing behind it
         part.replace(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        msg = f"{path} cannot be written ({os.strerror(error.errno)}): make room, or write elsewhere"
+        raise OSError(msg) from error
     finally:
         part.unlink(missing_ok=True)
 
