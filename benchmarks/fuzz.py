@@ -154,16 +154,15 @@ def mutated_text(rng: random.Random, text: str) -> str:
 
 def try_text(text: str, expected: Metric | None = None) -> str:
     """Return what became of the text of a metric, and raise a finding if that is wrong."""
+    metric = None
     started = time.thread_time()
     try:
         metric = parse_metric(text)
     except ValueError as error:
-        spent = time.thread_time() - started
         check_message(error)
-        metric = None
-    else:
-        spent = time.thread_time() - started
-    if spent > 0.02 + 2e-6 * len(text):
+    allowed = 0.02 + 2e-6 * len(text)
+    # A garbage collection may fall into one call, not into each.
+    if time.thread_time() - started > allowed and (spent := _seconds(text)) > allowed:
         raise Finding("slow", f"{spent:.3f} s for {len(text)} characters: {text[:200]!r}")
     if expected is not None and (metric != expected or str(metric) != str(expected)):
         raise Finding("round trip", f"{text[:200]!r} was read as {metric!s:.200}")
@@ -224,18 +223,23 @@ FAMILIES: Mapping[str, Callable[[int], str]] = {
 }
 
 
+def _seconds(text: str) -> float:
+    """Return the best of three times that reading a text takes."""
+    best = math.inf
+    for _ in range(3):
+        started = time.thread_time()
+        with contextlib.suppress(ValueError):
+            parse_metric(text)
+        best = min(best, time.thread_time() - started)
+    return best
+
+
 def scaling() -> Iterator[tuple[str, float, float]]:
     """Yield for each family the seconds for 64 thousand and for a million characters."""
     for name, family in FAMILIES.items():
         seconds = []
         for n in (2**16, 2**20):
-            text, best = family(n), math.inf
-            for _ in range(3):
-                started = time.thread_time()
-                with contextlib.suppress(ValueError):
-                    parse_metric(text)
-                best = min(best, time.thread_time() - started)
-            seconds.append(best)
+            seconds.append(_seconds(family(n)))
         yield name, seconds[0], seconds[1]
 
 
@@ -256,7 +260,13 @@ def fuzz_with_atheris(seed: int, executions: int) -> None:
         if counts.total() in (executions // 2, executions):
             print(json.dumps({"fuzzer": "metrics, atheris", "seed": seed, **counts}), flush=True)
 
-    atheris.Setup([sys.argv[0], f"-runs={executions}", f"-seed={seed}", "-max_len=400"], try_bytes)
+    options = [
+        f"-runs={executions}",
+        f"-seed={seed}",
+        "-max_len=400",
+        f"-artifact_prefix={tempfile.gettempdir()}/",
+    ]
+    atheris.Setup([sys.argv[0], *options], try_bytes)
     atheris.Fuzz()
 
 
