@@ -1,4 +1,4 @@
-"""Write the generated parts of the README: the speed table from JSON, the metrics from the registry.
+"""Write the generated parts of the README: the tables of speed from JSON, the metrics from the registry.
 
 python -m benchmarks.table
 """
@@ -12,6 +12,7 @@ from lensmetrics.registry import entries
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RESULTS = Path(__file__).parent / "results.json"
+SCALE = Path(__file__).parent / "scale.json"
 
 
 def speed_table(results: dict[str, Any]) -> str:
@@ -38,6 +39,54 @@ def speed_table(results: dict[str, Any]) -> str:
     lines += ["", "| once per process | |", "|---|---:|"]
     lines += [f"| {name} | {_time(seconds)} |" for name, seconds in whole.items()]
     lines += ["", f"Best of repeats, {results['date']}, {results['machine']}, {versions}."]
+    return "\n".join(lines)
+
+
+def scale_table(results: dict[str, Any]) -> str:
+    """Return the table of many pairs and many files in Markdown."""
+    length, files, cores, study = (results[name] for name in ("length", "files", "cores", "study"))
+    per_pair, memory = length["milliseconds per pair"], length["peak MB"]
+    seconds = files["seconds"]
+    rows = [
+        ("227x227, LENS suite, k=1000", "", "", ""),
+        *(
+            (
+                f"{n:,} pairs in one file, one process",
+                f"{s:.1f} s",
+                f"{ms:.2f} ms per pair",
+                f"{mb:.0f} MB at the peak",
+            )
+            for n, s, ms, mb in zip(length["pairs"], length["seconds"], per_pair, memory, strict=True)
+        ),
+        *(
+            (
+                f"{case['pairs']:,} pairs{' of real maps' if case['real maps'] else ''}, the command "
+                f"on {n} core{'s' * (n > 1)}, start and all",
+                f"{s:.1f} s",
+                f"{case['pairs'] / s:.0f} pairs per second",
+                f"{case['gain']:.2f} times one core" if n == 2 else "",
+            )
+            for case in cores
+            for n, s in zip((1, 2), case["seconds"], strict=True)
+        ),
+        (
+            f"a study of 144 files of 498 pairs, {study['pairs']:,} pairs, two cores, extrapolated",
+            f"{study['seconds']:.0f} s",
+            "",
+            f"plain set metrics alone, one core: {study['hours of the plain set metrics alone']:.1f} hours",
+        ),
+        ("28x28, LENS suite, k=100, one process", "", "", ""),
+        (f"{files['pairs']:,} pairs in one file", f"{seconds['one big']:.1f} s", "", ""),
+        (
+            f"the same in {files['files']:,} files",
+            f"{seconds['many small']:.1f} s",
+            f"{files['many over one']:.3f} times one file",
+            "",
+        ),
+    ]
+    lines = ["| many pairs, many files | | | |", "|---|---:|---:|---:|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    lines += ["", f"Best of repeats, {results['date']}, {results['machine']}."]
     return "\n".join(lines)
 
 
@@ -72,6 +121,7 @@ def main() -> None:
     """Rewrite the README's tables."""
     text = README.read_text(encoding="utf-8")
     text = replaced(text, "speed", speed_table(json.loads(RESULTS.read_text(encoding="utf-8"))))
+    text = replaced(text, "scale", scale_table(json.loads(SCALE.read_text(encoding="utf-8"))))
     README.write_text(replaced(text, "metrics", metric_table()), encoding="utf-8")
 
 
