@@ -241,6 +241,9 @@ def _score(arguments: argparse.Namespace) -> int:
     if scores is not None:
         _print_summary(summarize(scores))
         _warn_of_pooling(scores)
+    elif arguments.output is not None:
+        older = ": the older table there is unchanged" if arguments.output.exists() else ""
+        print(f"lensmetrics: nothing is written to {arguments.output}{older}", file=sys.stderr)
     return _report_failures(failures, scores)
 
 
@@ -467,7 +470,7 @@ def _report(arguments: argparse.Namespace) -> int:
         for file in sorted(path.glob("*.h5")) if path.is_dir() else [path]:
             try:
                 stores.append(PairStore(file))
-            except FormatError as error:
+            except (FormatError, OSError) as error:
                 if not path.is_dir():
                     raise
                 print(f"lensmetrics: left out: {error}", file=sys.stderr)

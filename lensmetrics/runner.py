@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -291,10 +291,11 @@ class _Run:
             executor = None
         files = sorted({self.tasks[i].file for i in left})
         _rehearse([self.sources[n].store for n in files], self.metrics, compiling=executor is not None)
+        n_known = sum(len(result.status) for result in self.done.values())
         start, n_pairs = time.perf_counter(), 0
         with tqdm(
             total=sum(len(source.store) for source in self.sources),
-            initial=sum(len(result.status) for result in self.done.values()),
+            initial=n_known,
             unit="pair",
             desc="scoring",
             disable=None if progress else True,
@@ -306,6 +307,8 @@ class _Run:
                 bar.update(self.tasks[i].stop - self.tasks[i].start)
                 if isinstance(result, SliceScores):
                     n_pairs += len(result.status)
+        if progress and n_known:
+            print(f"took over {n_known} pairs that were scored before", file=sys.stderr)
         if progress and n_pairs:
             seconds = time.perf_counter() - start
             print(
@@ -376,6 +379,9 @@ class _Run:
                             if other.cancel():
                                 del pending[other]
                         break
+        except BrokenExecutor:
+            pending.clear()  # it ends them itself, and would never exit if it met one that is cancelled here
+            raise
         finally:
             for future in pending:
                 future.cancel()
@@ -530,6 +536,7 @@ def _open_all(
     host = socket.gethostname()
     for path in map(Path, paths):
         try:
+            _check_name(path)
             found = path.stat() if path.exists() else None  # before it is read: it may be replaced meanwhile
             store = PairStore(path)
             found = found or path.stat()
@@ -537,7 +544,9 @@ def _open_all(
             failures.append(Failure(path, error))
             continue
         if (found.st_dev, found.st_ino) in seen:
-            failures.append(Failure(path, ValueError(f"{path} is given twice; give every file once")))
+            failures.append(
+                Failure(path, ValueError(f"{path} is given twice, and taken once; give every file once"))
+            )
             continue
         seen.add((found.st_dev, found.st_ino))
         origin = _Origin(found.st_size, found.st_mtime_ns, host, __version__)
@@ -548,6 +557,17 @@ def _open_all(
         msg = "no pair files given: name at least one"
         raise ValueError(msg)
     return sources, failures
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a name that no table can hold, before anything is scored."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = ascii(str(path))
+        raise FormatError(
+            f"{shown} has a name that is not UTF-8, which no table can hold: rename it"
+        ) from None
 
 
 def _raise(failures: Sequence[Failure]) -> None:

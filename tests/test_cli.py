@@ -154,7 +154,7 @@ def test_bad_samples_stop_their_file_and_no_other(run: Run, option: list[str]) -
         "lensmetrics: not scored:",
         "  text.h5  all samples  text.h5 is not an HDF5 file; convert .npy or .npz arrays with "
         "'lensmetrics import'",
-        "  a.h5     all samples  a.h5 is given twice; give every file once",
+        "  a.h5     all samples  a.h5 is given twice, and taken once; give every file once",
         "  part.h5  all samples  the sample at position 4 is incomplete",
         "  bad.h5   all samples  sample 16 at position 3 does not match its checksum",
         "lensmetrics: --on-bad skip scores the other samples of a file, verify names all bad ones",
@@ -169,6 +169,7 @@ def test_nothing_is_written_where_all_files_fail(run: Run) -> None:
     status, out, err = run("score", "none.h5", "bad.h5", "-m", "kendall", "-o", "s.csv")
     assert (status, out) == (1, "")
     assert re.search(r"^  none\.h5  all samples  none\.h5 does not exist$", err, re.MULTILINE)
+    assert "nothing is written to s.csv: the older table there is unchanged" in err
     assert Path("s.csv").read_text() == "older"
     assert not Path("s.csv.part").exists()
 

@@ -2,12 +2,13 @@
 
 import io
 import multiprocessing
+import os
 import pickle
 import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -631,3 +632,39 @@ def test_progress_is_shown_on_a_terminal_only(
     lm.evaluate(study, "kendall", progress=True)
     assert "19/19" in terminal.getvalue()
     assert capsys.readouterr().out == ""
+
+
+class BreaksDown(Executor):
+    """Says that a worker died, as a process pool does, which then ends all futures itself."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.futures.append(Future())
+        if len(self.futures) == 2:
+            self.futures[0].set_exception(BrokenExecutor("a worker died"))
+        return self.futures[-1]
+
+
+def test_a_broken_pool_ends_its_futures_itself(study: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancelled ones end the thread of a process pool that would stop the other workers: it hangs then."""
+    monkeypatch.setattr(runner, "_TASK_PIXELS", 42)
+    executor = BreaksDown()
+    with pytest.raises(BrokenExecutor, match="a worker died"):
+        lm.evaluate(study, "kendall", executor=executor)
+    assert len(executor.futures) > 2
+    assert not any(future.cancelled() for future in executor.futures)
+
+
+def test_a_name_that_no_table_holds_fails_before_scoring(tmp_path: Path) -> None:
+    good, bad = tmp_path / "a.h5", tmp_path / os.fsdecode(b"bad\xff.h5")
+    write_file(good, 3)
+    try:
+        bad.write_bytes(good.read_bytes())
+    except OSError:
+        pytest.skip("the file system takes UTF-8 names only")
+    scores, (failure,) = runner.score_files([good, bad], "kendall")
+    assert re.search(r"bad\\udcff\.h5' has a name that is not UTF-8.*: rename it", str(failure.error))
+    assert scores is not None
+    assert len(scores) == 3
