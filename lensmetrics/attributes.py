@@ -42,13 +42,13 @@ def _plain(path: Path, name: str, value: Any) -> Any:
         return ""
     values = np.asarray(value).reshape(-1).tolist()
     plain = [item.decode() if isinstance(item, bytes) else item for item in values]
-    if not all(isinstance(item, int | float) or (isinstance(item, str) and _is_text(item)) for item in plain):
+    if not all(isinstance(item, int | float) or (isinstance(item, str) and is_text(item)) for item in plain):
         raise FormatError(f"{path}: attribute '{name}' is {value!r}; attributes must be text or numbers")
     return plain[0] if len(plain) == 1 else plain
 
 
-def _is_text(item: str) -> bool:
-    """Tell texts from bytes that are no UTF-8, which h5py returns as lone surrogates: no table holds them."""
+def is_text(item: str) -> bool:
+    """Tell texts from bytes that are no UTF-8, which come as lone surrogates: no table holds them."""
     try:
         item.encode()
     except UnicodeEncodeError:
@@ -85,7 +85,7 @@ def _attr(name: str, value: Any) -> Any:
 def _netcdf_value(item: object) -> str | int | float | None:
     """Return the item as a plain value that netCDF-4 can hold, None if it cannot."""
     if isinstance(item, str):
-        return str(item) if "\0" not in item and _is_text(item) else None
+        return str(item) if "\0" not in item and is_text(item) else None
     if isinstance(item, int | np.integer) and not isinstance(item, bool):
         return int(item) if -(2**63) <= item < 2**63 else None
     if isinstance(item, float | np.float32):

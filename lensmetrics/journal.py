@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from .layout import part_path
 from .locks import lock
 from .results import UNREADABLE, check_output, metric_columns, write_scores
 
@@ -61,7 +62,7 @@ class Journal:
 
     def __init__(self, output: str | os.PathLike[str], *, resume: bool = False) -> None:
         self.output = check_output(output)
-        self.path = self.output.with_name(self.output.name + ".part")
+        self.path = part_path(self.output)
         self.done: dict[str, SliceScores] = {}
         self._file = _locked(self.path, self.output)
         self._n_kept = 0

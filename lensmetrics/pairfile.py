@@ -17,6 +17,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from .layout import part_path
+
 FORMAT = "lensmetrics-pairs"
 VERSION = 1
 MAPS = ("unperturbed", "perturbed")
@@ -72,7 +74,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory; give a pair file")
     if not path.exists():
-        part = path.with_name(path.name + ".part")
+        part = part_path(path)
         hint = f", but {part} does: finish it with PairWriter.resume" if part.exists() else ""
         raise FileNotFoundError(f"{path} does not exist{hint}")
     if path.stat().st_size == 0:
@@ -97,15 +99,16 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 def member_names(path: Path, file: h5py.File) -> set[str]:
     """Names in the file, none of them a link: before anything is looked up, as one could lead anywhere."""
-    members: list[tuple[bytes, int]] = []
-    file.id.links.iterate(lambda name, info: members.append((name, info.type)), info=True)
-    for name, kind in members:
+    kinds: dict[str, int] = {}
+    file.id.links.iterate(
+        lambda name, info: kinds.update({name.decode("utf-8", "surrogateescape"): info.type}), info=True
+    )
+    for name, kind in kinds.items():
         if kind != h5py.h5l.TYPE_HARD:
-            shown = name.decode("utf-8", "surrogateescape")
             raise FormatError(
-                f"{path}: {shown!r} is a link; a pair file holds its data itself: copy the values into it"
+                f"{path}: {name!r} is a link; a pair file holds its data itself: copy the values into it"
             )
-    return {name.decode("utf-8", "surrogateescape") for name, _ in members}
+    return set(kinds)
 
 
 def find_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
@@ -137,15 +140,20 @@ def read_column(path: Path, file: h5py.File, name: str, n: int, dtype: type[np.g
         raise FormatError(f"{path}: '{name}' is {dataset.dtype}; it must hold {words} numbers")
     check_stored(path, dataset, n)
     if dataset.chunks is not None:
-        _check_decoded(path, name, n * dataset.dtype.itemsize)
+        _check_decoded(path, dataset, n * dataset.dtype.itemsize)
     load_filters(path, filter_codes(dataset))
     stored = np.empty(n, dataset.dtype)
     dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, stored)  # dataset[()] takes twice as long
     return stored.astype(dtype, copy=False)
 
 
+def _name(dataset: h5py.Dataset) -> str:
+    name: str = dataset.name.lstrip("/")
+    return name
+
+
 def check_image(path: Path, dataset: h5py.Dataset, n: int) -> None:
-    name = dataset.name.lstrip("/")
+    name = _name(dataset)
     if dataset.ndim not in (3, 4) or 0 in dataset.shape or dataset.shape[0] != n:
         raise FormatError(
             f"{path}: '{name}' is {dataset.shape}; it must be ({n}, y, x) or ({n}, channel, y, x)"
@@ -158,8 +166,7 @@ def check_stored(path: Path, dataset: h5py.Dataset, n_needed: int) -> None:
     """Refuse a shape that the bytes in the file do not bear out, before memory is taken for it."""
     row_bytes = math.prod(dataset.shape[1:]) * dataset.dtype.itemsize
     if dataset.chunks is not None:
-        name = dataset.name.lstrip("/")
-        _check_decoded(path, name, math.prod(dataset.chunks) * dataset.dtype.itemsize)
+        _check_decoded(path, dataset, math.prod(dataset.chunks) * dataset.dtype.itemsize)
         stored = dataset.id.get_num_chunks() * math.prod(dataset.chunks) * dataset.dtype.itemsize
         needed = n_needed * row_bytes
     else:
@@ -167,23 +174,21 @@ def check_stored(path: Path, dataset: h5py.Dataset, n_needed: int) -> None:
         # A contiguous dataset is stored whole or, where nothing was written yet, not at all.
         needed = dataset.shape[0] * row_bytes if n_needed or stored else 0
     if stored < needed:
-        name = dataset.name.lstrip("/")
         raise FormatError(
-            f"{path} is truncated or damaged: '{name}' is {dataset.shape} and needs {needed} bytes, "
-            f"{stored} are there; make or copy it again"
+            f"{path} is truncated or damaged: '{_name(dataset)}' is {dataset.shape} and needs {needed} "
+            f"bytes, {stored} are there; make or copy it again"
         )
     if row_bytes >= LARGEST_MAP_BYTES:
-        name = dataset.name.lstrip("/")
-        raise FormatError(f"{path}: '{name}' is {dataset.shape}; one sample may take at most 4 GiB")
+        raise FormatError(f"{path}: '{_name(dataset)}' is {dataset.shape}; one sample may take at most 4 GiB")
     if dataset.chunks is not None:
-        _check_decoded(path, dataset.name.lstrip("/"), row_bytes)
+        _check_decoded(path, dataset, row_bytes)
 
 
-def _check_decoded(path: Path, name: str, n_bytes: int) -> None:
+def _check_decoded(path: Path, dataset: h5py.Dataset, n_bytes: int) -> None:
     if n_bytes > LARGEST_DECODED_BYTES:
         raise FormatError(
-            f"{path}: '{name}' is stored in chunks that must be decoded {n_bytes} bytes at a time, at most "
-            f"{LARGEST_DECODED_BYTES} can be: store it in smaller chunks, or without chunks"
+            f"{path}: '{_name(dataset)}' is stored in chunks that must be decoded {n_bytes} bytes at a time, "
+            f"at most {LARGEST_DECODED_BYTES} can be: store it in smaller chunks, or without chunks"
         )
 
 

@@ -20,6 +20,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from . import __version__
+from .attributes import is_text
 from .columns import CONDITIONS
 from .journal import Journal, SliceScores, slice_key
 from .pairs import MapPair
@@ -291,8 +292,8 @@ class _Run:
             executor = None
         files = sorted({self.tasks[i].file for i in left})
         _rehearse([self.sources[n].store for n in files], self.metrics, compiling=executor is not None)
-        n_known = sum(len(result.status) for result in self.done.values())
-        start, n_pairs = time.perf_counter(), 0
+        n_known = self._n_done()
+        start = time.perf_counter()
         with tqdm(
             total=sum(len(source.store) for source in self.sources),
             initial=n_known,
@@ -305,8 +306,7 @@ class _Run:
                     self.journal.add(self.keys[i], result)
                 self._note(i, result)
                 bar.update(self.tasks[i].stop - self.tasks[i].start)
-                if isinstance(result, SliceScores):
-                    n_pairs += len(result.status)
+        n_pairs = self._n_done() - n_known
         if progress and n_known:
             print(f"took over {n_known} pairs that were scored before", file=sys.stderr)
         if progress and n_pairs:
@@ -315,6 +315,9 @@ class _Run:
                 f"scored {n_pairs} pairs in {seconds:.1f} s: {n_pairs / seconds:.0f} pairs per second",
                 file=sys.stderr,
             )
+
+    def _n_done(self) -> int:
+        return sum(len(result.status) for result in self.done.values())
 
     def _note(self, i: int, result: SliceScores | Exception) -> None:
         task = self.tasks[i]
@@ -339,15 +342,19 @@ class _Run:
         if number not in self.failed or at < self.failed[number][0]:
             self.failed[number] = at, error
 
+    def _slice(self, i: int) -> tuple[PairStore, _Origin]:
+        """Return the samples of a task, and the file as it must be found."""
+        file, start, stop = self.tasks[i]
+        store, origin, _ = self.sources[file]
+        return store.part(start, stop), origin
+
     def _run_here(self, left: Sequence[int]) -> Iterator[tuple[int, SliceScores | Exception]]:
         """Yield number and result of every task that is wanted."""
         several_cores = available_cores() > 1
         for i in left:
             if self.unwanted(i):
                 continue
-            file, start, stop = self.tasks[i]
-            store, origin, _ = self.sources[file]
-            part = store.part(start, stop)
+            part, origin = self._slice(i)
             # On one core the thread would only push this one's data out of the cache.
             is_ahead = several_cores and len(part) > _block_length(part)
             blocks = _ahead(_blocks(part)) if is_ahead else _blocks(part)
@@ -363,10 +370,8 @@ class _Run:
         pending: dict[Future[SliceScores | Exception], int] = {}
         try:
             for i in left:
-                file, start, stop = self.tasks[i]
-                store, origin, _ = self.sources[file]
-                part = store.part(start, stop)
-                part.path = store.path.absolute()  # as workers may run in another folder
+                part, origin = self._slice(i)
+                part.path = part.path.absolute()  # as workers may run in another folder
                 pending[executor.submit(_run_task, part, origin, self.metrics)] = i
             while pending:
                 for future in as_completed(list(pending)):
@@ -536,7 +541,9 @@ def _open_all(
     host = socket.gethostname()
     for path in map(Path, paths):
         try:
-            _check_name(path)
+            if not is_text(str(path)):
+                msg = f"{str(path)!a} has a name that is not UTF-8, which no table can hold: rename it"
+                raise FormatError(msg)
             found = path.stat() if path.exists() else None  # before it is read: it may be replaced meanwhile
             store = PairStore(path)
             found = found or path.stat()
@@ -557,17 +564,6 @@ def _open_all(
         msg = "no pair files given: name at least one"
         raise ValueError(msg)
     return sources, failures
-
-
-def _check_name(path: Path) -> None:
-    """Refuse a name that no table can hold, before anything is scored."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        shown = ascii(str(path))
-        raise FormatError(
-            f"{shown} has a name that is not UTF-8, which no table can hold: rename it"
-        ) from None
 
 
 def _raise(failures: Sequence[Failure]) -> None:

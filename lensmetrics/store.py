@@ -168,14 +168,11 @@ class PairStore:
 
     def _check_samples(self) -> None:
         numbers = np.sort(self.sample[self.complete])
-        if (numbers[1:] != numbers[:-1]).all():
-            return
-        positions = np.flatnonzero(self.complete)
-        values, first, counts = np.unique(self.sample[positions], return_index=True, return_counts=True)
-        for value, start in zip(values[counts > 1], first[counts > 1], strict=True):
-            again = positions[np.flatnonzero(self.sample[positions] == value)[1]]
+        repeated = numbers[1:][numbers[1:] == numbers[:-1]]
+        if len(repeated):
+            first, again = np.flatnonzero(self.complete & (self.sample == repeated[0]))[:2]
             raise FormatError(
-                f"{self.path}: sample {value} is stored twice, at positions {positions[start]} and {again}; "
+                f"{self.path}: sample {repeated[0]} is stored twice, at positions {first} and {again}; "
                 "a file may hold each sample once"
             )
 
@@ -195,11 +192,12 @@ class PairStore:
     def part(self, start: int, stop: int) -> PairStore:
         """The samples at positions start to stop - 1, as a store that is small to send to another process.
 
-        It has the attributes and the fingerprint of the whole file, which is not opened again.
+        It has the attributes and the fingerprint of the whole file, which is not opened again, and
+        `to_xarray` still gives the whole.
         """
         part = copy.copy(self)
         part._first += start
-        for name in ("sample", "complete", "_checksum", "label", "prediction", "prediction_perturbed"):
+        for name in ("sample", "complete", "_checksum", *INTEGERS):
             column = getattr(self, name)
             setattr(part, name, None if column is None else column[start:stop])
         return part

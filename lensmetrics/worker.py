@@ -1,6 +1,5 @@
 """What a process needs that was started to work for another."""
 
-import importlib
 import multiprocessing
 import os
 import signal
@@ -15,7 +14,7 @@ def serve_parent() -> None:
 
 def prepare() -> None:
     """Import what scoring needs, which takes a second that is free while files are still opened."""
-    importlib.import_module(".runner", __package__)
+    from . import runner  # noqa: F401
 
 
 def _watch() -> None:

@@ -20,6 +20,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -800,19 +801,8 @@ def _zeros(file: h5py.File, name: str) -> None:
         dataset.id.write_direct_chunk(start, squeezed)
 
 
-def _bomb_of_one_chunk(file: h5py.File) -> None:
-    shape = (1, 9000, 9000)
-    _replace(file, MAPS, shape, "f4", chunks=shape, compression="gzip")
-    _columns(file, 1)
-    file["sample"][:], file["checksum"][:], file["label"][:] = 0, 0, 0
-    for name in MAPS:
-        _zeros(file, name)
-    file["complete"][:] = 1
-
-
-def _bomb_of_many_chunks(file: h5py.File) -> None:
-    shape = (1, 20000, 20000)
-    _replace(file, MAPS, shape, "f4", chunks=(1, 4000, 4000), compression="gzip")
+def _bomb_of_a_map(file: h5py.File, side: int, chunk: int) -> None:
+    _replace(file, MAPS, (1, side, side), "f4", chunks=(1, chunk, chunk), compression="gzip")
     _columns(file, 1)
     file["sample"][:], file["checksum"][:], file["label"][:] = 0, 0, 0
     for name in MAPS:
@@ -910,8 +900,14 @@ def _attr(name: str, value: Any, dtype: Any = None) -> Callable[[h5py.File], obj
 
 # What becomes of each: "good", or a part of the sentence that refuses it.
 HOSTILE: dict[str, tuple[Callable[[h5py.File], object], str]] = {
-    "bomb: one chunk": (_bomb_of_one_chunk, "must be decoded 324000000 bytes at a time"),
-    "bomb: many chunks of a sample": (_bomb_of_many_chunks, "must be decoded 1600000000 bytes at a time"),
+    "bomb: one chunk": (
+        partial(_bomb_of_a_map, side=9000, chunk=9000),
+        "must be decoded 324000000 bytes at a time",
+    ),
+    "bomb: many chunks of a sample": (
+        partial(_bomb_of_a_map, side=20000, chunk=4000),
+        "must be decoded 1600000000 bytes at a time",
+    ),
     "bomb: columns": (_bomb_of_columns, "bytes at a time"),
     "bomb: a chunk of many samples": (_chunk_of_many_samples, "must be decoded 301989888 bytes at a time"),
     "bomb: images": (_bomb_of_images, "must be decoded 324000000 bytes at a time"),

@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit
 
+from .bits import n_ones
 from .order import doubled_ranks
 
 # Groups of ties up to this length are put in order by insertion.
@@ -145,14 +146,7 @@ def _inversions_of_group(sequence, first):
         row = value >> _ROW
         column = word & _IN_ROW
         bits = words[word]
-        larger = bits >> (value & _IN_WORD)
-        # Sums of neighbouring bits, pairs, nibbles, bytes: compilers know this as one instruction.
-        larger -= (larger >> _ONE) & np.uint64(0x5555555555555555)
-        larger = (larger & np.uint64(0x3333333333333333)) + (
-            (larger >> np.uint64(2)) & np.uint64(0x3333333333333333)
-        )
-        larger = (larger + (larger >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-        count += (larger * np.uint64(0x0101010101010101)) >> np.uint64(56)
+        count += n_ones(bits >> (value & _IN_WORD))
         count += np.uint64(in_rows_behind[row]) + np.uint64(in_words_behind[row, column])
         words[word] = bits | (_ONE << (value & _IN_WORD))
         counts = in_words_behind[row]
@@ -188,9 +182,9 @@ def smooth(values, w, area):
     height, width = values.shape
     smoothed = np.empty((height, width), np.float64)
     # The zeros on both sides change no sum.
-    sums = np.zeros(width + 2 * w + 1, np.float64)
+    sums = np.zeros(width + 2 * w, np.float64)
+    inside = sums[w : w + width]
     for y in range(height):
-        inside = sums[w : w + width]
         inside[:] = 0.0
         first = max(0, y - w)
         last = min(height, y + w + 1)

@@ -8,6 +8,8 @@ margin + i // 64; the empty words before and after take what is moved by a row o
 import numpy as np
 from numba import njit
 
+from .bits import n_ones
+
 _ONE = np.uint64(1)
 _SIX = np.uint64(6)
 _63 = np.uint64(63)
@@ -94,15 +96,6 @@ def dilate(words, steps, height, width):
 
 
 @njit(nogil=True, cache=True)
-def _size(word):
-    # Sums of neighbouring bits, pairs, nibbles, bytes: compilers know this as one instruction.
-    word -= (word >> _ONE) & np.uint64(0x5555555555555555)
-    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
-
-
-@njit(nogil=True, cache=True)
 def _counts(set_u, set_p, near_u, near_p):
     """Return abs of S & T, N_w(S) & T, S & N_w(T), N_w(S), N_w(T)."""
     common = np.uint64(0)
@@ -111,11 +104,11 @@ def _counts(set_u, set_p, near_u, near_p):
     size_u = np.uint64(0)
     size_p = np.uint64(0)
     for i in range(set_u.size):
-        common += _size(set_u[i] & set_p[i])
-        recalled += _size(near_u[i] & set_p[i])
-        precise += _size(set_u[i] & near_p[i])
-        size_u += _size(near_u[i])
-        size_p += _size(near_p[i])
+        common += n_ones(set_u[i] & set_p[i])
+        recalled += n_ones(near_u[i] & set_p[i])
+        precise += n_ones(set_u[i] & near_p[i])
+        size_u += n_ones(near_u[i])
+        size_p += n_ones(near_p[i])
     return common, recalled, precise, size_u, size_p
 
 
