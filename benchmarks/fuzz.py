@@ -39,11 +39,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from lensmetrics import registry
-from lensmetrics.journal import Journal, SliceScores
+from lensmetrics.journal import Journal
 from lensmetrics.pairfile import checksums
 from lensmetrics.pairs import MapPair
 from lensmetrics.registry import Metric, get_metric, parse_metric, split_metric
 from lensmetrics.results import read_scores, write_scores
+from lensmetrics.scoring import SliceScores
 from lensmetrics.store import FormatError, PairStore
 from lensmetrics.writer import PairWriter
 

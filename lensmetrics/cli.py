@@ -5,7 +5,9 @@ failed, 2 wrong usage. What the commands need is imported when they run, so that
 """
 
 import argparse
+import atexit
 import contextlib
+import gc
 import math
 import os
 import sys
@@ -33,6 +35,8 @@ _FEW_BYTES = 2**27
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (default: the process's) and return the exit status."""
+    # Else Python visits every object of numba and pandas before it ends, for a third of a second.
+    atexit.register(gc.freeze)
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
@@ -212,13 +216,9 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from .results import check_output, summarize
-    from .runner import score_files
+    from .processes import Isolated
 
-    metrics = _chosen_metrics(arguments)
-    if arguments.output is not None:
-        check_output(arguments.output)
-    elif arguments.resume:
+    if arguments.resume and arguments.output is None:
         msg = "--resume goes on with a table: say which with -o"
         raise ValueError(msg)
     if arguments.dask is None:
@@ -228,7 +228,14 @@ def _score(arguments: argparse.Namespace) -> int:
     else:
         msg = "--workers starts processes here, --dask takes those of a cluster: give one of them"
         raise ValueError(msg)
-    with _terminable(), pool as executor:
+    with _terminable(), Isolated(_open_store) as open_store, pool as executor:
+        # The processes start while this one imports.
+        from .results import check_output, summarize
+        from .runner import score_files
+
+        metrics = _chosen_metrics(arguments)
+        if arguments.output is not None:
+            check_output(arguments.output)
         scores, failures = score_files(
             arguments.files,
             metrics,
@@ -237,6 +244,7 @@ def _score(arguments: argparse.Namespace) -> int:
             output=arguments.output,
             resume=arguments.resume,
             on_bad=arguments.on_bad,
+            open_store=open_store,
         )
     if scores is not None:
         _print_summary(summarize(scores))
@@ -245,6 +253,12 @@ def _score(arguments: argparse.Namespace) -> int:
         older = ": the older table there is unchanged" if arguments.output.exists() else ""
         print(f"lensmetrics: nothing is written to {arguments.output}{older}", file=sys.stderr)
     return _report_failures(failures, scores)
+
+
+def _open_store(path: Path, _: object) -> "PairStore":
+    from .store import PairStore
+
+    return PairStore(path)
 
 
 @contextlib.contextmanager
@@ -308,8 +322,7 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Executor | Non
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    from .runner import available_cores
-    from .worker import prepare, serve_parent
+    from .processes import available_cores, prepare, serve_parent
 
     if workers is None:
         n_bytes = sum(file.stat().st_size for file in files if file.is_file())
@@ -480,21 +493,25 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from .store import PairStore
-    from .wording import printable
+    from .processes import Isolated
 
     failed = False
-    for file in arguments.files:
-        try:
-            store = PairStore(file)
-        except (ValueError, OSError) as error:
-            print(f"lensmetrics: {error}", file=sys.stderr)
-            failed = True
-            continue
-        print(f"{file}: {_description(store)}; {int(store.complete.sum())} complete")
-        for name, value in store.attrs.items():
-            print(f"  {printable(name)}: {printable(value)}")
+    with Isolated(_open_store) as open_store:
+        for file in arguments.files:
+            try:
+                _print_contents(open_store(file))
+            except (ValueError, OSError) as error:
+                print(f"lensmetrics: {error}", file=sys.stderr)
+                failed = True
     return 1 if failed else 0
+
+
+def _print_contents(store: "PairStore") -> None:
+    from .wording import printable
+
+    print(f"{store.path}: {_description(store)}; {int(store.complete.sum())} complete")
+    for name, value in store.attrs.items():
+        print(f"  {printable(name)}: {printable(value)}")
 
 
 def _description(store: "PairStore") -> str:

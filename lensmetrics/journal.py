@@ -10,7 +10,7 @@ import warnings
 import zlib
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +21,9 @@ import pyarrow.parquet
 from .layout import part_path
 from .locks import lock
 from .results import UNREADABLE, check_output, metric_columns, write_scores
+from .scoring import SliceScores
 
 _METADATA = "lensmetrics_slices"
-
-
-class SliceScores(NamedTuple):
-    """What was found for a slice of a file: the values (sample, metric) and the statuses."""
-
-    values: npt.NDArray[np.float64]
-    status: list[str]
 
 
 def slice_key(*parts: object) -> str:

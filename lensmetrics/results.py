@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-import xarray as xr
 
 from .columns import CONDITIONS, IDENTITY
 from .registry import split_metric
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _CSV = (".csv", ".csv.gz")
 # Arrow and pandas report damage as any of these, depending on what the damaged bytes were.
@@ -32,7 +34,7 @@ _NULLABLE = {
 
 _N_RESAMPLES = 2000
 # Weights of resamples are drawn in chunks of about this many numbers.
-_CHUNK = 2**22
+_CHUNK = 2**20
 
 
 def metric_columns(scores: pd.DataFrame) -> list[str]:
@@ -206,7 +208,7 @@ def tidy(scores: pd.DataFrame) -> pd.DataFrame:
     return long
 
 
-def to_xarray(scores: pd.DataFrame) -> xr.Dataset:
+def to_xarray(scores: pd.DataFrame) -> "xr.Dataset":
     """Return the scores as a Dataset with a variable per metric name.
 
     Returns
@@ -224,6 +226,8 @@ def to_xarray(scores: pd.DataFrame) -> xr.Dataset:
     ValueError
         If a sample stands twice in one file.
     """
+    import xarray as xr  # which takes a while, and only this needs it
+
     _check(scores, "the table")
     if "status" in scores:
         scores = scores[(scores["status"] != "incomplete") | (scores["sample"] >= 0)]
@@ -310,18 +314,16 @@ def summarize(scores: pd.DataFrame, by: Sequence[str] | None = None, *, seed: in
             raise ValueError(msg)
     statuses = [str(status).split(";") for status in scores.get("status", pd.Series(dtype=str)).dropna()]
     tokens = sorted({token for status in statuses for token in status} - {"ok"})
-    groups: Any = [((), scores)]
+    groups: list[tuple[Any, pd.DataFrame]] = [((), scores)]
     if by:
-        groups = scores.groupby(list(by), sort=True, observed=True, dropna=False)
-    tables = []
-    for key, group in groups:
-        table = _summary(group, seed)
+        groups = list(scores.groupby(list(by), sort=True, observed=True, dropna=False))
+    tables = _summaries([group for _, group in groups], seed)
+    for (key, group), table in zip(groups, tables, strict=True):
         for i, (column, value) in enumerate(zip(by, key, strict=True)):
             table.insert(i, column, value)
         for token in tokens:
             table[f"n_{token}"] = sum(token in str(status).split(";") for status in group["status"])
-        tables.append(table)
-    return pd.concat(tables or [_summary(scores, seed)[:0]], ignore_index=True)
+    return pd.concat(tables or [table[:0] for table in _summaries([scores], seed)], ignore_index=True)
 
 
 def distinguishing(scores: pd.DataFrame) -> list[str]:
@@ -338,28 +340,26 @@ def distinguishing(scores: pd.DataFrame) -> list[str]:
     return found
 
 
-def _summary(group: pd.DataFrame, seed: int) -> pd.DataFrame:
-    columns = metric_columns(group)
-    values = group[columns].to_numpy(dtype=np.float64)
-    defined = np.isfinite(values)
-    n = defined.sum(0)
-    filled = np.where(defined, values, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = filled.sum(0) / n
-        deviation = np.where(defined, values - mean, 0.0)
-        sd = np.sqrt((deviation**2).sum(0) / np.where(n > 1, n - 1, np.nan))
-    low, high = _bootstrap(deviation, defined, _source_sample(group), seed)
-    return pd.DataFrame(
-        {
-            "metric": columns,
-            "mean": mean,
-            "sd": sd,
-            "n": n,
-            "n_undefined": len(group) - n,
-            "ci_low": mean + low,
-            "ci_high": mean + high,
-        }
-    )
+def _summaries(groups: Sequence[pd.DataFrame], seed: int) -> list[pd.DataFrame]:
+    """Return mean, deviation, counts and interval of every metric of every group."""
+    tables, totals = [], []
+    for group in groups:
+        columns = metric_columns(group)
+        values = group[columns].to_numpy(dtype=np.float64)
+        defined = np.isfinite(values)
+        n = defined.sum(0)
+        filled = np.where(defined, values, 0.0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = filled.sum(0) / n
+            deviation = np.where(defined, values - mean, 0.0)
+            sd = np.sqrt((deviation**2).sum(0) / np.where(n > 1, n - 1, np.nan))
+        totals.append(_totals(np.stack([deviation, defined], axis=1), _source_sample(group)))
+        tables.append(
+            pd.DataFrame({"metric": columns, "mean": mean, "sd": sd, "n": n, "n_undefined": len(group) - n})
+        )
+    for table, (low, high) in zip(tables, _bootstrap(totals, seed), strict=True):
+        table["ci_low"], table["ci_high"] = table["mean"] + low, table["mean"] + high
+    return tables
 
 
 def _source_sample(group: pd.DataFrame) -> npt.NDArray[np.intp]:
@@ -371,32 +371,50 @@ def _source_sample(group: pd.DataFrame) -> npt.NDArray[np.intp]:
     return np.asarray(numbers, dtype=np.intp)
 
 
-def _bootstrap(
-    deviation: npt.NDArray[np.float64],
-    defined: npt.NDArray[np.bool_],
-    source: npt.NDArray[np.intp],
-    seed: int,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the ends of the interval of the mean (of deviations that are 0 where not defined)."""
-    n_sources = int(source.max()) + 1 if len(source) else 0
-    n_metrics = deviation.shape[1]
-    totals = np.zeros((n_sources, 2 * n_metrics))
-    np.add.at(totals, source, np.concatenate([deviation, defined], axis=1))
+def _totals(rows: npt.NDArray[np.float64], source: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Add up the rows of each source sample."""
+    totals = np.zeros((int(source.max()) + 1 if len(source) else 0, *rows.shape[1:]))
+    np.add.at(totals, source, rows)
+    return totals
+
+
+def _bootstrap(totals: Sequence[npt.NDArray[np.float64]], seed: int) -> list[npt.NDArray[np.float64]]:
+    """Return the two ends of the interval of every mean of every group.
+
+    The totals of a group are (source sample, 2, metric): of deviations that are 0 where not defined,
+    and how many are defined.
+    """
+    ends = [np.full(group.shape[1:], np.nan) for group in totals]
+    by_size: dict[int, list[int]] = {}
+    for i, group in enumerate(totals):
+        by_size.setdefault(len(group), []).append(i)
+    for members in by_size.values():  # which share their draws: these take the time
+        means = _resampled_means(np.concatenate([totals[i] for i in members], axis=2), seed)
+        enough = np.concatenate([(totals[i][:, 1] > 0).sum(0) > 1 for i in members])
+        found = np.full((2, len(enough)), np.nan)
+        if enough.any():
+            # A resample may miss every sample with a defined score; it has no mean.
+            found[:, enough] = np.nanquantile(means[:, enough], [0.025, 0.975], axis=0)
+        widths = np.cumsum([totals[i].shape[2] for i in members])
+        for i, piece in zip(members, np.split(found, widths[:-1], axis=1), strict=True):
+            ends[i] = piece
+    return ends
+
+
+def _resampled_means(totals: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    n, _, n_means = totals.shape
+    means = np.empty((_N_RESAMPLES, n_means))
     rng = np.random.default_rng(seed)
-    means = np.empty((_N_RESAMPLES, n_metrics))
-    length = max(1, _CHUNK // max(1, n_sources))
-    for start in range(0, _N_RESAMPLES if n_sources else 0, length):
-        stop = min(start + length, _N_RESAMPLES)
-        draws = rng.multinomial(n_sources, np.full(n_sources, 1 / n_sources), size=stop - start)
-        resampled = draws.astype(np.float64) @ totals
+    length = max(1, _CHUNK // max(1, n))
+    for start in range(0, _N_RESAMPLES if n else 0, length):
+        rows = min(length, _N_RESAMPLES - start)
+        drawn = rng.integers(n, size=(rows, n))
+        drawn += n * np.arange(rows)[:, None]
+        times = np.bincount(drawn.reshape(-1), minlength=rows * n).reshape(rows, n).astype(np.float64)
+        deviation, defined = np.split(times @ totals.reshape(n, -1), 2, axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            means[start:stop] = resampled[:, :n_metrics] / resampled[:, n_metrics:]
-    enough = (totals[:, n_metrics:] > 0).sum(0) > 1
-    low, high = np.full((2, n_metrics), np.nan)
-    if enough.any():
-        # A resample may miss every sample with a defined score; it has no mean.
-        low[enough], high[enough] = np.nanquantile(means[:, enough], [0.025, 0.975], axis=0)
-    return low, high
+            means[start : start + rows] = deviation / defined
+    return means
 
 
 def _check(scores: pd.DataFrame, what: str) -> None:

@@ -1,48 +1,37 @@
 """Scoring many pairs: arrays in memory, or files, alone or on any executor."""
 
 import contextlib
-import itertools
-import math
 import os
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, as_completed
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import xarray as xr
 from tqdm import tqdm
 
 from . import __version__
 from .attributes import is_text
 from .columns import CONDITIONS
-from .journal import Journal, SliceScores, slice_key
-from .pairs import MapPair
+from .journal import Journal, slice_key
+from .processes import available_cores
 from .registry import Metric, as_metrics
+from .scoring import Origin, SliceScores, score_block, score_slice
 from .store import FormatError, PairStore
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 Metrics = str | Metric | Sequence[str | Metric]
-Maps = npt.ArrayLike | xr.DataArray
+Maps: TypeAlias = "npt.ArrayLike | xr.DataArray"
 
 # A task is long beside what it costs to send, and short beside a whole study.
 _TASK_PIXELS = 2**23
-# A block is read at once; it should still be in the cache when its last pair is scored.
-_BLOCK_PIXELS = 2**18
-
-
-class _Origin(NamedTuple):
-    """A file as the process saw it that hands out its slices: each worker must see the same."""
-
-    n_bytes: int
-    modified_ns: int
-    host: str
-    version: str
 
 
 class _Task(NamedTuple):
@@ -57,7 +46,7 @@ class _Source(NamedTuple):
     """A file to be scored."""
 
     store: PairStore
-    origin: _Origin
+    origin: Origin
     identity: tuple[int, ...]
 
 
@@ -70,17 +59,6 @@ class Failure(NamedTuple):
 
 class BadSample(FormatError):
     """A sample keeps its file from being scored."""
-
-
-class _Unreadable(Exception):
-    """Holds what went wrong in reading: that costs one file, where an error in a metric ends the run."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-
-# Position of the first sample, unperturbed and perturbed maps, and what keeps each from being scored.
-_Block = tuple[int, npt.NDArray[Any], npt.NDArray[Any], list[str]]
 
 
 def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:
@@ -119,7 +97,7 @@ def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:
         raise ValueError(msg)
     sample = next((s for s in (sample_u, sample_p) if s is not None), np.arange(len(u)))
     values = np.empty((len(u), len(chosen)))
-    status = _score_block(u, p, chosen, sample, "", values)
+    status = score_block(u, p, chosen, sample, "", values)
     return pd.DataFrame({"sample": sample, "status": status, **_metric_columns(values, chosen)})
 
 
@@ -193,6 +171,7 @@ def score_files(
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
     on_bad: Literal["skip", "stop", "raise"] = "stop",
+    open_store: Callable[[Path], PairStore] = PairStore,
 ) -> tuple[pd.DataFrame | None, list[Failure]]:
     """Score what can be scored: :func:`evaluate`, which does not end with the first bad file.
 
@@ -203,6 +182,8 @@ def score_files(
         are scored; with ``raise`` it is an error. A bad sample (status ``incomplete`` or
         ``checksum``) is a row of NaN with ``skip`` and ``raise``; with ``stop`` it ends the work on
         its file, which is left out as a whole.
+    open_store
+        Opens each file.
 
     Returns
     -------
@@ -214,7 +195,7 @@ def score_files(
     chosen = as_metrics(metrics)
     with contextlib.ExitStack() as stack:
         journal = None if output is None else stack.enter_context(Journal(output, resume=resume))
-        sources, failures = _open_all(paths)
+        sources, failures = _open_all(paths, open_store)
         if on_bad == "raise":
             _raise(failures)
         run = _Run(sources, chosen, stop_at_bad_samples=on_bad == "stop", journal=journal)
@@ -342,7 +323,7 @@ class _Run:
         if number not in self.failed or at < self.failed[number][0]:
             self.failed[number] = at, error
 
-    def _slice(self, i: int) -> tuple[PairStore, _Origin]:
+    def _slice(self, i: int) -> tuple[PairStore, Origin]:
         """Return the samples of a task, and the file as it must be found."""
         file, start, stop = self.tasks[i]
         store, origin, _ = self.sources[file]
@@ -356,12 +337,7 @@ class _Run:
                 continue
             part, origin = self._slice(i)
             # On one core the thread would only push this one's data out of the cache.
-            is_ahead = several_cores and len(part) > _block_length(part)
-            blocks = _ahead(_blocks(part)) if is_ahead else _blocks(part)
-            try:
-                yield i, _score_slice(part, origin, self.metrics, blocks)
-            except _Unreadable as error:
-                yield i, error.error
+            yield i, score_slice(part, origin, self.metrics, ahead=several_cores)
 
     def _run_on(
         self, executor: Executor, left: Sequence[int]
@@ -372,7 +348,7 @@ class _Run:
             for i in left:
                 part, origin = self._slice(i)
                 part.path = part.path.absolute()  # as workers may run in another folder
-                pending[executor.submit(_run_task, part, origin, self.metrics)] = i
+                pending[executor.submit(score_slice, part, origin, self.metrics)] = i
             while pending:
                 for future in as_completed(list(pending)):
                     n_failed = len(self.failed)
@@ -392,10 +368,15 @@ class _Run:
                 future.cancel()
 
 
+def _is_data_array(maps: Maps) -> "TypeGuard[xr.DataArray]":
+    xarray = sys.modules.get("xarray")  # who has a DataArray has imported it, which takes a while
+    return xarray is not None and isinstance(maps, xarray.DataArray)
+
+
 def _as_stack(maps: Maps, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
     """Return the maps as an array (sample, height, width), and their sample coordinate."""
     sample = None
-    if isinstance(maps, xr.DataArray):
+    if _is_data_array(maps):
         if {"sample", "y", "x"} == set(maps.dims):
             maps = maps.transpose("sample", "y", "x")
         if maps.ndim and maps.dims[0] in maps.coords:
@@ -409,119 +390,6 @@ def _as_stack(maps: Maps, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]
     return array, sample
 
 
-def _score_block(
-    unperturbed: npt.NDArray[Any],
-    perturbed: npt.NDArray[Any],
-    metrics: Sequence[Metric],
-    sample: Sequence[int] | npt.NDArray[Any],
-    where: str,
-    values: npt.NDArray[np.float64],
-    unreadable: Sequence[str] | None = None,
-) -> list[str]:
-    """Write the scores of all pairs into `values` (sample, metric) and return the statuses."""
-    statuses = []
-    calls = [partial(metric.function, **metric.params) for metric in metrics]
-    for i in range(len(unperturbed)):
-        if unreadable is not None and unreadable[i]:
-            values[i] = math.nan
-            statuses.append(unreadable[i])
-            continue
-        scores: list[float] | None = None
-        try:
-            pair = MapPair(unperturbed[i], perturbed[i])
-            scores = []
-            for call in calls:
-                scores.append(call(pair))
-        except Exception as error:
-            what = "" if scores is None else f" {metrics[len(scores)]}"
-            error.add_note(f"while scoring{what} on sample {sample[i]}{where}")
-            raise
-        values[i] = scores
-        statuses.append(pair.status)
-    return statuses
-
-
-def _run_task(part: PairStore, origin: _Origin, metrics: Sequence[Metric]) -> SliceScores | Exception:
-    """Score one slice of one file, in whichever process this is; return what kept it from being read."""
-    host = socket.gethostname()
-    if origin.version != __version__:
-        msg = (
-            f"the worker on {host} has lensmetrics {__version__}, {origin.host} has "
-            f"{origin.version}: install the same version on both"
-        )
-        raise RuntimeError(msg)
-    try:
-        return _score_slice(part, origin, metrics, _blocks(part))
-    except _Unreadable as error:
-        if host == origin.host:
-            return error.error
-        if isinstance(error.error, FileNotFoundError):
-            msg = (
-                f"{part.path} is on {origin.host}, but the worker on {host} does not see it: put "
-                "the files where all workers find them under the same path"
-            )
-            return FileNotFoundError(msg)
-        return FormatError(f"on the worker on {host}: {error.error}")
-
-
-def _score_slice(
-    part: PairStore, origin: _Origin, metrics: Sequence[Metric], blocks: Iterator[_Block]
-) -> SliceScores:
-    values = np.empty((len(part), len(metrics)))
-    status: list[str] = []
-    _check_unchanged(origin, part)
-    for start, unperturbed, perturbed, unreadable in blocks:
-        stop = start + len(unperturbed)
-        sample = part.sample[start:stop]
-        rows = values[start:stop]
-        status += _score_block(unperturbed, perturbed, metrics, sample, f" of {part.path}", rows, unreadable)
-    _check_unchanged(origin, part)
-    return SliceScores(values, status)
-
-
-def _check_unchanged(origin: _Origin, part: PairStore) -> None:
-    """Refuse a file that is not the one that was opened at the beginning: slices of two would be mixed."""
-    try:
-        found = part.path.stat()
-    except OSError as error:
-        raise _Unreadable(type(error)(f"{part.path} was removed while it was being scored")) from error
-    if (found.st_size, found.st_mtime_ns) != (origin.n_bytes, origin.modified_ns):
-        msg = f"{part.path} was changed or replaced while it was being scored: score it again"
-        raise _Unreadable(FormatError(msg))
-
-
-def _block_length(part: PairStore) -> int:
-    height, width = part.shape
-    return min(max(1, _BLOCK_PIXELS // (height * width)), len(part))
-
-
-def _blocks(part: PairStore) -> Iterator[_Block]:
-    """Yield the blocks of a slice; each lives until the one after the next is asked for."""
-    length = _block_length(part)
-    buffers = itertools.cycle([part.buffer(length), part.buffer(length)])
-    for start in range(0, len(part), length):
-        stop = min(start + length, len(part))
-        try:
-            block = part.read_block(start, stop, buffer=next(buffers))
-        except (FormatError, OSError) as error:
-            raise _Unreadable(error) from error
-        yield start, *block
-
-
-def _ahead(blocks: Iterator[_Block]) -> Iterator[_Block]:
-    """Yield the same blocks, while a thread already reads and verifies the next."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, blocks, None)
-        while (block := coming.result()) is not None:
-            coming = thread.submit(next, blocks, None)
-            yield block
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use: not all of a shared machine need be ours."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _tasks(number: int, store: PairStore) -> Iterator[_Task]:
     height, width = store.shape
     length = max(1, _TASK_PIXELS // (height * width))
@@ -531,6 +399,7 @@ def _tasks(number: int, store: PairStore) -> Iterator[_Task]:
 
 def _open_all(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    open_store: Callable[[Path], PairStore],
 ) -> tuple[list[_Source], list[Failure]]:
     """Open every file; return also what is wrong with any of them."""
     if isinstance(paths, str | os.PathLike):
@@ -545,7 +414,7 @@ def _open_all(
                 msg = f"{str(path)!a} has a name that is not UTF-8, which no table can hold: rename it"
                 raise FormatError(msg)
             found = path.stat() if path.exists() else None  # before it is read: it may be replaced meanwhile
-            store = PairStore(path)
+            store = open_store(path)
             found = found or path.stat()
         except (FormatError, OSError) as error:
             failures.append(Failure(path, error))
@@ -556,7 +425,7 @@ def _open_all(
             )
             continue
         seen.add((found.st_dev, found.st_ino))
-        origin = _Origin(found.st_size, found.st_mtime_ns, host, __version__)
+        origin = Origin(found.st_size, found.st_mtime_ns, host, __version__)
         # A file that was written to since, even with its old time put back, has another change time.
         identity = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
         sources.append(_Source(store, origin, identity))
@@ -586,7 +455,7 @@ def _rehearse(stores: Iterable[PairStore], metrics: Sequence[Metric], *, compili
             ramp[:] = np.nan
         first = store.sample[:1]
         trial = np.empty((1, len(metrics)))
-        _score_block(ramp, ramp[:, ::-1, ::-1], metrics, first, f" of {store.path}", trial)
+        score_block(ramp, ramp[:, ::-1, ::-1], metrics, first, f" of {store.path}", trial)
 
 
 def _file_columns(stores: Sequence[PairStore]) -> dict[str, pd.Categorical]:

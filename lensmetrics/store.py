@@ -33,10 +33,11 @@ from .pairfile import (
     opened,
     read_column,
 )
-from .pairs import MapPair
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from .pairs import MapPair
 
 __all__ = ["FormatError", "PairStore", "verify"]
 
@@ -185,6 +186,8 @@ class PairStore:
         return f"PairStore('{self.path}': {n_complete} of {len(self)} samples complete, {height}x{width})"
 
     def __iter__(self) -> Iterator[MapPair]:
+        from .pairs import MapPair
+
         for start, stop in self._blocks():
             unperturbed, perturbed, _ = self.read_block(start, stop)
             yield from map(MapPair, unperturbed, perturbed)
@@ -208,6 +211,8 @@ class PairStore:
             yield start, min(start + length, len(self))
 
     def __getitem__(self, index: int) -> MapPair:
+        from .pairs import MapPair  # its kernels take a while to import, and few readers need them
+
         position = self._position(index)
         unperturbed, perturbed, _ = self.read_block(position, position + 1)
         return MapPair(unperturbed[0], perturbed[0])

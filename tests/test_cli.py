@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
-from lensmetrics import cli, demo, runner
+from lensmetrics import cli, demo, runner, scoring
 from lensmetrics.cli import main
 from lensmetrics.verification import verify_files
 from test_runner import flip_byte, write_file
@@ -195,11 +195,11 @@ def test_nothing_is_written_where_all_files_fail(run: Run) -> None:
 def test_mistakes_of_score(
     run: Run, monkeypatch: pytest.MonkeyPatch, words: list[str], status: int, message: str
 ) -> None:
-    def too_late(*_: object) -> Any:
+    def too_late(*_: object, **__: object) -> Any:
         raise AssertionError("the mistake must be found before anything is scored")
 
     Path("folder.csv").mkdir()
-    monkeypatch.setattr(runner, "_run_task", too_late)
+    monkeypatch.setattr(runner, "score_slice", too_late)
     found, out, err = run("score", "a.h5", *words)
     assert (found, out) == (status, "")
     assert re.match(f"lensmetrics: .*{message}", err)
@@ -220,7 +220,7 @@ def test_interrupt(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "_score_slice", interrupted)
+    monkeypatch.setattr(scoring, "_score_blocks", interrupted)
     status, out, err = run("score", "a.h5", "-m", "kendall", "--workers", "1", "-o", "s.csv")
     assert (status, out) == (130, "")
     assert "interrupted" in err

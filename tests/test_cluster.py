@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
-from lensmetrics import runner
+from lensmetrics import runner, scoring
 from lensmetrics.cli import main
 from test_runner import study, write_file
 
@@ -137,7 +137,7 @@ def test_workers_with_another_version_are_refused(tmp_path: Path, monkeypatch: p
     paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
     for path in paths:
         write_file(path, 3)
-    executor = Elsewhere(monkeypatch, lambda: monkeypatch.setattr(runner, "__version__", "9.0"))
+    executor = Elsewhere(monkeypatch, lambda: monkeypatch.setattr(scoring, "__version__", "9.0"))
     with pytest.raises(RuntimeError, match=r"the worker on node7 has lensmetrics 9\.0, .* install the same"):
         lm.evaluate(paths, "kendall", executor=executor)
 

@@ -21,8 +21,9 @@ import pyarrow.parquet
 import pytest
 
 import lensmetrics as lm
-from lensmetrics import runner
-from lensmetrics.journal import Journal, SliceScores, slice_key
+from lensmetrics import runner, scoring
+from lensmetrics.journal import Journal, slice_key
+from lensmetrics.scoring import SliceScores
 from test_runner import flip_byte, study, user_metric, write_file
 
 __all__ = ["study", "user_metric"]  # fixtures
@@ -45,13 +46,13 @@ def output(tmp_path: Path) -> Path:
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """File and first position of every slice that is scored, as it happens."""
     slices = []
-    original = runner._score_slice
+    original = scoring._score_blocks
 
     def score_slice(part: Any, *others: Any) -> SliceScores:
         slices.append((part.path.name, part._first))
         return original(part, *others)
 
-    monkeypatch.setattr(runner, "_score_slice", score_slice)
+    monkeypatch.setattr(scoring, "_score_blocks", score_slice)
     return slices
 
 
@@ -227,7 +228,8 @@ def test_other_metrics_and_other_versions_score_all_again(
         found = lm.evaluate(study, metrics, output=output, resume=True)
         assert len(scored) == N_TASKS
         assert_same(found, lm.evaluate(study, metrics))
-    monkeypatch.setattr(runner, "__version__", "0.0.0")
+    for module in (runner, scoring):
+        monkeypatch.setattr(module, "__version__", "0.0.0")
     scored.clear()
     lm.evaluate(study, metrics, output=output, resume=True)
     assert len(scored) == N_TASKS

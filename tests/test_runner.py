@@ -20,7 +20,7 @@ import pytest
 import xarray as xr
 
 import lensmetrics as lm
-from lensmetrics import registry, runner
+from lensmetrics import registry, runner, scoring
 
 Floats = npt.NDArray[np.float32]
 
@@ -510,7 +510,7 @@ def test_a_file_that_changes_meanwhile_fails_alone(
     for path in paths:
         write_file(path, 6)
     expected = lm.evaluate(paths[1], "kendall")
-    original, calls = runner._score_slice, iter(range(100))
+    original, calls = scoring._score_blocks, iter(range(100))
 
     def score_slice(*arguments: Any) -> Any:
         if next(calls) == 2:
@@ -518,7 +518,7 @@ def test_a_file_that_changes_meanwhile_fails_alone(
         return original(*arguments)
 
     monkeypatch.setattr(runner, "_TASK_PIXELS", 42)
-    monkeypatch.setattr(runner, "_score_slice", score_slice)
+    monkeypatch.setattr(scoring, "_score_blocks", score_slice)
     with ThreadPoolExecutor(1) as threads:
         executor = None if where == "here" else threads
         scores, failures = runner.score_files(paths, "kendall", executor=executor)
@@ -538,7 +538,7 @@ def test_slices_do_not_show(
 ) -> None:
     expected = lm.evaluate(study, METRICS)
     monkeypatch.setattr(runner, "_TASK_PIXELS", task)
-    monkeypatch.setattr(runner, "_BLOCK_PIXELS", block)
+    monkeypatch.setattr(scoring, "_BLOCK_PIXELS", block)
     pd.testing.assert_frame_equal(lm.evaluate(study, METRICS), expected, check_exact=True)
 
 
@@ -569,7 +569,7 @@ def test_users_metric_runs_in_spawned_processes(
 def test_error_in_a_worker_keeps_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user_metric: str, process_pool: Executor
 ) -> None:
-    monkeypatch.setattr(runner, "_BLOCK_PIXELS", 1)
+    monkeypatch.setattr(scoring, "_BLOCK_PIXELS", 1)
     paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
     write_file(paths[0], 3)
     with lm.PairWriter(paths[1], n_samples=3, shape=(6, 7), attrs={}) as writer:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 import lensmetrics as lm
 from lensmetrics import runner
-from lensmetrics.journal import Journal, SliceScores
+from lensmetrics.journal import Journal
+from lensmetrics.scoring import SliceScores
 from lensmetrics.store import PairStore, verify
 from lensmetrics.writer import PairWriter
 from test_runner import write_file

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import uniform_filter
 
 from ..pairs import FloatMap, MapPair
 from ..registry import register
@@ -142,6 +141,8 @@ def _unit_peak(values: FloatMap) -> npt.NDArray[np.float64]:
 
 def _window_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Means over the windows that lie inside the map."""
+    from scipy.ndimage import uniform_filter  # which takes a while, and only this needs it
+
     border = _SSIM_SIDE // 2
     means: npt.NDArray[np.float64] = uniform_filter(values, _SSIM_SIDE)
     return means[border:-border, border:-border]
