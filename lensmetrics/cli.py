@@ -341,7 +341,10 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Executor | Non
                 executor.submit(prepare)
             yield executor
     except (BrokenProcessPool, BrokenPipeError) as error:
-        msg = "a worker process died, perhaps for lack of memory; try again with fewer --workers"
+        msg = (
+            "a worker process died, perhaps for lack of memory (try fewer --workers), perhaps of a damaged "
+            "compressed file (lensmetrics verify says which)"
+        )
         raise _with_notes(RuntimeError(msg), error) from error
 
 
@@ -473,23 +476,32 @@ def _print_summary(table: "pd.DataFrame") -> None:
 def _report(arguments: argparse.Namespace) -> int:
     from .report import write_report
     from .results import check_writable, read_scores
-    from .store import FormatError, PairStore
 
     _check_kind(arguments.output, ".html")
     check_writable(arguments.output)
     scores = read_scores(arguments.scores)
-    stores = []
-    for path in arguments.maps:
-        for file in sorted(path.glob("*.h5")) if path.is_dir() else [path]:
-            try:
-                stores.append(PairStore(file))
-            except (FormatError, OSError) as error:
-                if not path.is_dir():
-                    raise
-                print(f"lensmetrics: left out: {error}", file=sys.stderr)
+    stores = _stores_of_maps(arguments.maps) if arguments.maps else []
     write_report(scores, arguments.output, stores=stores)
     print(f"wrote {arguments.output}", file=sys.stderr)
     return 0
+
+
+def _stores_of_maps(paths: Sequence[Path]) -> "list[PairStore]":
+    """Open pair files and those in folders, which may be damaged."""
+    from .pairfile import FormatError
+    from .processes import Isolated
+
+    stores = []
+    with Isolated(_open_store) as open_store:
+        for path in paths:
+            for file in sorted(path.glob("*.h5")) if path.is_dir() else [path]:
+                try:
+                    stores.append(open_store(file))
+                except (FormatError, OSError) as error:
+                    if not path.is_dir():
+                        raise
+                    print(f"lensmetrics: left out: {error}", file=sys.stderr)
+    return stores
 
 
 def _inspect(arguments: argparse.Namespace) -> int:

@@ -25,14 +25,9 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def end_at_once() -> None:
-    """Let this process end without a last visit to all objects of numba and pandas: a third of a second."""
-    atexit.register(gc.freeze)
-
-
 def serve_parent() -> None:
     """Let this process end with the one that started it, and only then: Ctrl-C reaches both."""
-    end_at_once()
+    atexit.register(gc.freeze)  # as in the command itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch, daemon=True).start()
 

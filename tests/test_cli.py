@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -335,6 +336,28 @@ def test_verify_never_hangs() -> None:
         "hang gives no answer in 2 seconds: it is damaged; make or copy it again",
         "die crashes the process that reads it: it is damaged; make or copy it again",
     ]
+
+
+def open_or_die(path: Path, _: object) -> lm.PairStore:
+    if path.name == "die.h5":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return lm.PairStore(path)
+
+
+@pytest.mark.usefixtures("files")
+def test_a_file_that_crashes_hdf5_fails_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_open_store", open_or_die)
+    shutil.copy("a.h5", "die.h5")
+    problem = "die.h5 crashes the process that reads it: it is damaged; make or copy it again\n"
+    status, _, err = run("score", "die.h5", "a.h5", "-m", "kendall", "-o", "s.parquet")
+    assert status == 1
+    assert err.endswith(f"not scored:\n  die.h5  all samples  {problem}")
+    pd.testing.assert_frame_equal(lm.read_scores("s.parquet"), lm.evaluate("a.h5", "kendall"))
+    status, out, err = run("inspect", "die.h5", "a.h5")
+    assert (status, err) == (1, f"lensmetrics: {problem}")
+    assert out.startswith("a.h5: ")
+    status, _, err = run("report", "s.parquet", "--maps", ".")
+    assert (status, err) == (0, f"lensmetrics: left out: {problem}wrote report.html\n")
 
 
 def test_metrics_lists_all(run: Run) -> None:
