@@ -1,6 +1,7 @@
 """Processes that work for this one."""
 
 import atexit
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -126,12 +127,13 @@ class Isolated(Generic[T]):
 def _serve(connection: Connection, function: Callable[[Path, Callable[[], None]], object]) -> None:
     """Answer with a result or an error for every path that comes, and with None for every sign of life."""
     serve_parent()
-    connection.send(None)
-    while True:
-        path = connection.recv()
-        answer: tuple[object, Exception | None]
-        try:
-            answer = function(path, lambda: connection.send(None)), None
-        except Exception as error:
-            answer = None, error
-        connection.send(answer)
+    with contextlib.suppress(EOFError, ConnectionError):  # the parent has ended
+        connection.send(None)
+        while True:
+            path = connection.recv()
+            answer: tuple[object, Exception | None]
+            try:
+                answer = function(path, lambda: connection.send(None)), None
+            except Exception as error:
+                answer = None, error
+            connection.send(answer)
