@@ -10,6 +10,7 @@ import contextlib
 import gc
 import math
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
+from .signals import handling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
-        status: int = arguments.run(arguments)
-        print(end="", flush=True)
+        with _terminable():
+            status: int = arguments.run(arguments)
+            print(end="", flush=True)
         return status
     except BrokenPipeError:
         # The reader of our output has gone; Python must not complain about it at exit.
@@ -63,9 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _is_about_a_file(error: Exception) -> bool:
-    from .pairfile import FormatError
-
-    return isinstance(error, FormatError | OSError | RuntimeError)
+    pairfile = sys.modules.get("lensmetrics.pairfile")  # who raised a FormatError has imported it
+    return isinstance(error, (OSError, RuntimeError, getattr(pairfile, "FormatError", OSError)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -224,18 +226,17 @@ def _score(arguments: argparse.Namespace) -> int:
     if arguments.dask is None:
         pool = _pool(arguments.workers, arguments.files)
     elif arguments.workers is None:
+        _checked_metrics(arguments)  # mistakes are said before a scheduler is asked
         pool = _dask(arguments.dask)
     else:
         msg = "--workers starts processes here, --dask takes those of a cluster: give one of them"
         raise ValueError(msg)
-    with _terminable(), Isolated(_open_store) as open_store, pool as executor:
+    with Isolated(_open_store) as open_store, pool as executor:
         # The processes start while this one imports.
-        from .results import check_output, summarize
+        from .results import summarize
         from .runner import score_files
 
-        metrics = _chosen_metrics(arguments)
-        if arguments.output is not None:
-            check_output(arguments.output)
+        metrics = _checked_metrics(arguments)
         scores, failures = score_files(
             arguments.files,
             metrics,
@@ -261,23 +262,23 @@ def _open_store(path: Path, _: object) -> "PairStore":
     return PairStore(path)
 
 
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def _terminable() -> contextlib.AbstractContextManager[None]:
     """End as for Ctrl-C where the system asks the process to, as batch systems do some time before a kill."""
-    import signal
-    import threading
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # others may not set handlers
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return handling(interrupt, signal.SIGTERM)
+
+
+def _impatient() -> contextlib.AbstractContextManager[None]:
+    """End at once at a second Ctrl-C: a pool that is interrupted while it ends can wait for ever."""
+
+    def end(*_: object) -> None:
+        print("lensmetrics: interrupted", file=sys.stderr, flush=True)
+        os._exit(130)
+
+    return handling(end, signal.SIGINT, signal.SIGTERM)
 
 
 def _warn_of_pooling(scores: "pd.DataFrame") -> None:
@@ -293,6 +294,15 @@ def _warn_of_pooling(scores: "pd.DataFrame") -> None:
             "condition are averaged together: tell them apart with import --set, or with summarize --by file",
             file=sys.stderr,
         )
+
+
+def _checked_metrics(arguments: argparse.Namespace) -> "list[Metric]":
+    from .results import check_output
+
+    metrics = _chosen_metrics(arguments)
+    if arguments.output is not None:
+        check_output(arguments.output)
+    return metrics
 
 
 def _chosen_metrics(arguments: argparse.Namespace) -> "list[Metric]":
@@ -322,7 +332,7 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Executor | Non
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    from .processes import available_cores, prepare, serve_parent
+    from .processes import available_cores, prepare, serve_parent, starting
 
     if workers is None:
         n_bytes = sum(file.stat().st_size for file in files if file.is_file())
@@ -334,12 +344,17 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Executor | Non
         yield None
         return
     try:
-        with ProcessPoolExecutor(
-            workers, mp_context=multiprocessing.get_context("spawn"), initializer=serve_parent
-        ) as executor:
+        with starting():
+            executor = ProcessPoolExecutor(
+                workers, mp_context=multiprocessing.get_context("spawn"), initializer=serve_parent
+            )
             for _ in range(workers):
                 executor.submit(prepare)
+        try:
             yield executor
+        finally:
+            with _impatient():
+                executor.shutdown(cancel_futures=True)
     except (BrokenProcessPool, BrokenPipeError) as error:
         msg = (
             "a worker process died, perhaps for lack of memory (try fewer --workers), perhaps of a damaged "
@@ -511,10 +526,12 @@ def _inspect(arguments: argparse.Namespace) -> int:
     with Isolated(_open_store) as open_store:
         for file in arguments.files:
             try:
-                _print_contents(open_store(file))
+                store = open_store(file)
             except (ValueError, OSError) as error:
                 print(f"lensmetrics: {error}", file=sys.stderr)
                 failed = True
+            else:
+                _print_contents(store)
     return 1 if failed else 0
 
 

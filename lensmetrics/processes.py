@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Generic, Self, TypeVar
 
 from .pairfile import FormatError
+from .signals import handling
 
 # A block of some megabytes takes a slow disk a second.
 SECONDS = 60.0
+# What a process may outlive its parent by, if HDF5 hangs in it.
+_LEASH = 5.0
 
 T = TypeVar("T")
 
@@ -24,6 +27,11 @@ T = TypeVar("T")
 def available_cores() -> int:
     """Return how many cores this process may use: not all of a shared machine need be ours."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def starting() -> contextlib.AbstractContextManager[None]:
+    """Let processes that are started here not die of a Ctrl-C before they get to `serve_parent`."""
+    return handling(signal.SIG_IGN, signal.SIGINT)
 
 
 def serve_parent() -> None:
@@ -63,14 +71,17 @@ class Isolated(Generic[T]):
     Raises
     ------
     FormatError
-        By the call, if the file makes the process hang or crash.
+        By the call, if the file makes the process hang, or crash twice: once, somebody may have
+        killed it.
+    RuntimeError
+        By the call, if the process cannot be started.
     """
 
     def __init__(
         self, function: Callable[[Path, Callable[[], None]], T], *, seconds: float = SECONDS
     ) -> None:
         self._function, self._seconds = function, seconds
-        self._process: BaseProcess | None = None
+        self._running: tuple[BaseProcess, Connection] | None = None
         self._is_there = False
 
     def __enter__(self) -> Self:
@@ -81,59 +92,94 @@ class Isolated(Generic[T]):
         self._stop()
 
     def __call__(self, path: Path) -> T:
-        if self._process is None:
-            self._start()
+        for _ in range(2):
+            connection = self._ready()
+            try:
+                connection.send(path)
+                answer = self._answer(connection)
+            except (EOFError, ConnectionError):
+                self._stop()
+                continue
+            if answer is None:
+                self._stop()
+                msg = (
+                    f"{path} gives no answer in {self._seconds:g} seconds: it is damaged, or its disk stalls"
+                )
+                raise FormatError(msg)
+            result, error = answer
+            if error is not None:
+                raise error
+            return result
+        raise FormatError(f"{path} crashes the process that reads it: it is damaged; make or copy it again")
+
+    def _answer(self, connection: Connection) -> tuple[T, Exception | None] | None:
+        while connection.poll(self._seconds):
+            answer: tuple[T, Exception | None] | None = connection.recv()
+            if answer is not None:
+                return answer
+        return None
+
+    def _ready(self) -> Connection:
+        """Return the connection to a process that has said that it is there."""
+        process, connection = self._running or self._start()
         if not self._is_there:
-            self._connection.poll(SECONDS)  # it says that it is there
-            self._is_there = True
-        try:
-            result, error = self._ask(path)
-        except FormatError:
-            self._stop()
-            raise
-        if error is not None:
-            raise error
-        return result
+            try:
+                self._is_there = connection.poll(SECONDS) and connection.recv() is None
+            except (EOFError, ConnectionError):
+                process.join(_LEASH)
+            if not self._is_there:
+                self._stop()
+                msg = f"the process that reads files does not start (exit status {process.exitcode})"
+                raise RuntimeError(msg)
+        return connection
 
-    def _ask(self, path: Path) -> tuple[T, Exception | None]:
-        try:
-            self._connection.send(path)
-            while self._connection.poll(self._seconds):
-                answer: tuple[T, Exception | None] | None = self._connection.recv()
-                if answer is not None:
-                    return answer
-        except (EOFError, OSError):
-            what = "crashes the process that reads it"
-        else:
-            what = f"gives no answer in {self._seconds:g} seconds"
-        raise FormatError(f"{path} {what}: it is damaged; make or copy it again")
-
-    def _start(self) -> None:
+    def _start(self) -> tuple[BaseProcess, Connection]:
         context = multiprocessing.get_context("spawn")
-        self._connection, end = context.Pipe()
-        self._is_there = False
-        self._process = context.Process(target=_serve, args=(end, self._function), daemon=True)
-        self._process.start()
-        end.close()  # else nobody would notice here that the process has died
+        connection, end = context.Pipe()
+        with end:  # which must be closed here: else nobody would notice that the process has died
+            process = context.Process(
+                target=_serve, args=(end, self._function, self._seconds + _LEASH), daemon=True
+            )
+            with starting():
+                process.start()
+        self._running, self._is_there = (process, connection), False
+        return process, connection
 
     def _stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._connection.close()
-            self._process = None
+        if self._running is not None:
+            process, connection = self._running
+            self._running = None
+            process.kill()
+            process.join(_LEASH)  # one that waits for a dead disk does not even end then
+            connection.close()
 
 
-def _serve(connection: Connection, function: Callable[[Path, Callable[[], None]], object]) -> None:
+def _serve(
+    connection: Connection, function: Callable[[Path, Callable[[], None]], object], seconds: float
+) -> None:
     """Answer with a result or an error for every path that comes, and with None for every sign of life."""
     serve_parent()
+
+    def end_in(seconds: float) -> None:
+        # HDF5 hangs with Python's lock held, and then nobody here can see that the parent has ended.
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def alive() -> None:
+        end_in(seconds)
+        connection.send(None)
+
     with contextlib.suppress(EOFError, ConnectionError):  # the parent has ended
         connection.send(None)
         while True:
             path = connection.recv()
+            end_in(seconds)
             answer: tuple[object, Exception | None]
             try:
-                answer = function(path, lambda: connection.send(None)), None
-            except Exception as error:
+                answer = function(path, alive), None
+            except (ValueError, OSError) as error:
                 answer = None, error
+            except Exception as error:
+                answer = None, FormatError(f"{path} cannot be read ({error!r}): make or copy it again")
+            end_in(0)
             connection.send(answer)

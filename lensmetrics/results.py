@@ -35,6 +35,8 @@ _NULLABLE = {
 _N_RESAMPLES = 2000
 # Weights of resamples are drawn in chunks of about this many numbers.
 _CHUNK = 2**20
+# As many means at a time, of groups of one size, have their intervals found.
+_BATCH = 512
 
 
 def metric_columns(scores: pd.DataFrame) -> list[str]:
@@ -342,24 +344,42 @@ def distinguishing(scores: pd.DataFrame) -> list[str]:
 
 def _summaries(groups: Sequence[pd.DataFrame], seed: int) -> list[pd.DataFrame]:
     """Return mean, deviation, counts and interval of every metric of every group."""
-    tables, totals = [], []
-    for group in groups:
-        columns = metric_columns(group)
-        values = group[columns].to_numpy(dtype=np.float64)
-        defined = np.isfinite(values)
-        n = defined.sum(0)
-        filled = np.where(defined, values, 0.0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = filled.sum(0) / n
-            deviation = np.where(defined, values - mean, 0.0)
-            sd = np.sqrt((deviation**2).sum(0) / np.where(n > 1, n - 1, np.nan))
-        totals.append(_totals(np.stack([deviation, defined], axis=1), _source_sample(group)))
-        tables.append(
-            pd.DataFrame({"metric": columns, "mean": mean, "sd": sd, "n": n, "n_undefined": len(group) - n})
-        )
-    for table, (low, high) in zip(tables, _bootstrap(totals, seed), strict=True):
-        table["ci_low"], table["ci_high"] = table["mean"] + low, table["mean"] + high
-    return tables
+    sources = [_source_sample(group) for group in groups]
+    by_size: dict[int, list[int]] = {}
+    for i, source in enumerate(sources):
+        by_size.setdefault(int(source.max()) + 1 if len(source) else 0, []).append(i)
+    tables: dict[int, pd.DataFrame] = {}
+    for size, members in by_size.items():
+        length = max(1, _BATCH // len(metric_columns(groups[0])))
+        for start in range(0, len(members), length):
+            batch = members[start : start + length]
+            moments = [_moments(groups[i], sources[i], size) for i in batch]
+            ends = _bootstrap(np.stack([totals for _, totals in moments], axis=2), seed)
+            for i, (table, _), (low, high) in zip(batch, moments, ends, strict=True):
+                tables[i] = table.assign(ci_low=table["mean"] + low, ci_high=table["mean"] + high)
+    return [tables[i] for i in range(len(groups))]
+
+
+def _moments(
+    group: pd.DataFrame, source: npt.NDArray[np.intp], n_sources: int
+) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
+    """Return what is known without resampling, and of each source sample the totals (2, metric).
+
+    These are of deviations, 0 where a score is not defined, and how many are defined.
+    """
+    columns = metric_columns(group)
+    values = group[columns].to_numpy(dtype=np.float64)
+    defined = np.isfinite(values)
+    n = defined.sum(0)
+    filled = np.where(defined, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = filled.sum(0) / n
+        deviation = np.where(defined, values - mean, 0.0)
+        sd = np.sqrt((deviation**2).sum(0) / np.where(n > 1, n - 1, np.nan))
+    totals = np.zeros((n_sources, 2, len(columns)))
+    np.add.at(totals, source, np.stack([deviation, defined], axis=1))
+    known = {"metric": columns, "mean": mean, "sd": sd, "n": n, "n_undefined": len(group) - n}
+    return pd.DataFrame(known), totals
 
 
 def _source_sample(group: pd.DataFrame) -> npt.NDArray[np.intp]:
@@ -371,34 +391,20 @@ def _source_sample(group: pd.DataFrame) -> npt.NDArray[np.intp]:
     return np.asarray(numbers, dtype=np.intp)
 
 
-def _totals(rows: npt.NDArray[np.float64], source: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """Add up the rows of each source sample."""
-    totals = np.zeros((int(source.max()) + 1 if len(source) else 0, *rows.shape[1:]))
-    np.add.at(totals, source, rows)
-    return totals
+def _bootstrap(totals: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    """Return the ends of the intervals (group, 2, metric) of groups with as many source samples.
 
-
-def _bootstrap(totals: Sequence[npt.NDArray[np.float64]], seed: int) -> list[npt.NDArray[np.float64]]:
-    """Return the two ends of the interval of every mean of every group.
-
-    The totals of a group are (source sample, 2, metric): of deviations that are 0 where not defined,
-    and how many are defined.
+    They share their draws, which take most of the time. The totals are (source sample, 2, group, metric).
     """
-    ends = [np.full(group.shape[1:], np.nan) for group in totals]
-    by_size: dict[int, list[int]] = {}
-    for i, group in enumerate(totals):
-        by_size.setdefault(len(group), []).append(i)
-    for members in by_size.values():  # which share their draws: these take the time
-        means = _resampled_means(np.concatenate([totals[i] for i in members], axis=2), seed)
-        enough = np.concatenate([(totals[i][:, 1] > 0).sum(0) > 1 for i in members])
-        found = np.full((2, len(enough)), np.nan)
-        if enough.any():
-            # A resample may miss every sample with a defined score; it has no mean.
-            found[:, enough] = np.nanquantile(means[:, enough], [0.025, 0.975], axis=0)
-        widths = np.cumsum([totals[i].shape[2] for i in members])
-        for i, piece in zip(members, np.split(found, widths[:-1], axis=1), strict=True):
-            ends[i] = piece
-    return ends
+    n, _, n_groups, n_metrics = totals.shape
+    totals = totals.reshape(n, 2, n_groups * n_metrics)
+    means = _resampled_means(totals, seed)
+    enough = (totals[:, 1] > 0).sum(0) > 1
+    ends = np.full((2, n_groups * n_metrics), np.nan)
+    if enough.any():
+        # A resample may miss every sample with a defined score; it has no mean.
+        ends[:, enough] = np.nanquantile(means[:, enough], [0.025, 0.975], axis=0)
+    return ends.reshape(2, n_groups, n_metrics).swapaxes(0, 1)
 
 
 def _resampled_means(totals: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:

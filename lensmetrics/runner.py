@@ -339,6 +339,11 @@ class _Run:
             # On one core the thread would only push this one's data out of the cache.
             yield i, score_slice(part, origin, self.metrics, ahead=several_cores)
 
+    def _submit(self, executor: Executor, i: int) -> "Future[SliceScores | Exception]":
+        part, origin = self._slice(i)
+        part.path = part.path.absolute()  # as workers may run in another folder
+        return executor.submit(score_slice, part, origin, self.metrics)
+
     def _run_on(
         self, executor: Executor, left: Sequence[int]
     ) -> Iterator[tuple[int, SliceScores | Exception]]:
@@ -346,14 +351,19 @@ class _Run:
         pending: dict[Future[SliceScores | Exception], int] = {}
         try:
             for i in left:
-                part, origin = self._slice(i)
-                part.path = part.path.absolute()  # as workers may run in another folder
-                pending[executor.submit(score_slice, part, origin, self.metrics)] = i
+                pending[self._submit(executor, i)] = i
             while pending:
                 for future in as_completed(list(pending)):
                     n_failed = len(self.failed)
                     i = pending.pop(future)
-                    yield i, future.result()
+                    try:
+                        result = future.result()
+                    except Exception as error:
+                        if not _is_lost(error):
+                            raise
+                        pending[self._submit(executor, i)] = i
+                        continue
+                    yield i, result
                     if len(self.failed) > n_failed:
                         # Not every executor says so of tasks that are cancelled: they are not waited for.
                         for other in [other for other, j in pending.items() if self.unwanted(j)]:
@@ -366,6 +376,15 @@ class _Run:
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether Dask took a result apart as if it were an error: the worker that held it died just then."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = None if trace is None else trace.tb_frame.f_globals.get("__name__")
+    return where == "distributed.cfexecutor" and "unpack" in str(error)
 
 
 def _is_data_array(maps: Maps) -> "TypeGuard[xr.DataArray]":

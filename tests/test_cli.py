@@ -1,5 +1,7 @@
 """The command: what it prints where, its exit status, and one clear sentence for every mistake."""
 
+import ctypes
+import multiprocessing
 import os
 import re
 import shutil
@@ -9,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ import pytest
 import lensmetrics as lm
 from lensmetrics import cli, demo, runner, scoring
 from lensmetrics.cli import main
+from lensmetrics.processes import Isolated
 from lensmetrics.verification import verify_files
 from test_runner import flip_byte, write_file
 
@@ -333,7 +337,7 @@ def test_verify_never_hangs() -> None:
     assert first == (paths[0], [(0, 0, "checksum")], "")
     assert last == (paths[3], [(0, 0, "checksum")], "")
     assert [verdict.error for verdict in others] == [
-        "hang gives no answer in 2 seconds: it is damaged; make or copy it again",
+        "hang gives no answer in 2 seconds: it is damaged, or its disk stalls",
         "die crashes the process that reads it: it is damaged; make or copy it again",
     ]
 
@@ -342,6 +346,70 @@ def open_or_die(path: Path, _: object) -> lm.PairStore:
     if path.name == "die.h5":
         os.kill(os.getpid(), signal.SIGKILL)
     return lm.PairStore(path)
+
+
+def die_once(path: Path, _: object) -> int:
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 1
+
+
+def fail_oddly(path: Path, _: object) -> int:
+    raise MemoryError
+
+
+def test_a_process_that_is_killed_does_not_condemn_its_file(tmp_path: Path) -> None:
+    with Isolated(die_once) as isolated:
+        assert isolated(tmp_path / "killed") == 1
+    with Isolated(fail_oddly) as isolated, pytest.raises(lm.FormatError, match=r"a cannot be read \(Memory"):
+        isolated(Path("a"))
+
+
+@pytest.mark.usefixtures("capfd")  # the process prints why it cannot start
+def test_a_process_that_cannot_start_condemns_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("only_here")
+    exec("def function(path, alive): pass", vars(module))
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    with Isolated(module.function) as isolated, pytest.raises(RuntimeError, match="does not start"):
+        isolated(Path("a"))
+
+
+def hold_the_lock(path: Path, _: object) -> None:
+    path.write_text(str(os.getpid()))
+    path.rename(path.with_name("held"))
+    ctypes.PyDLL(None).sleep(60)  # as HDF5 does, other than CDLL
+
+
+def hold_in_a_child(path: Path) -> None:
+    with Isolated(hold_the_lock, seconds=1) as isolated:
+        isolated(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no timers of this kind")
+def test_a_hanging_process_does_not_outlive_its_parent_for_long(tmp_path: Path) -> None:
+    parent = multiprocessing.get_context("spawn").Process(target=hold_in_a_child, args=(tmp_path / "pid",))
+    parent.start()
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    parent.kill()
+    parent.join()
+    pid = int((tmp_path / "held").read_text())
+    began = time.monotonic()
+    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_text():
+        assert time.monotonic() - began < 20
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("run", "files")  # which change the folder
+def test_inspect_ends_where_its_output_does() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs a device that is always full")
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "lensmetrics", "inspect", *["a.h5"] * 500]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.usefixtures("files")

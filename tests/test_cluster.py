@@ -66,6 +66,34 @@ def test_a_cluster_does_not_show(client: Any, study: list[Path], monkeypatch: py
     pd.testing.assert_frame_equal(found.drop(columns="file"), expected.drop(columns="file"), check_exact=True)
 
 
+class Forgetful(Executor):
+    """Takes every second result apart as Dask's executor does if the worker that holds it dies just then."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        result = fn(*args, **kwargs)
+        self.n += 1
+        if self.n % 2:
+            names = {"__name__": "distributed.cfexecutor", "result": result}
+            with pytest.raises((TypeError, ValueError)) as caught:
+                exec("typ, exc, tb = result", names)
+            future.set_exception(caught.value)
+        else:
+            future.set_result(result)
+        return future
+
+
+@pytest.mark.usefixtures("small_tasks")
+def test_lost_results_are_made_again(study: list[Path]) -> None:
+    executor = Forgetful()
+    found = lm.evaluate(study, METRICS, executor=executor)
+    pd.testing.assert_frame_equal(found, lm.evaluate(study, METRICS), check_exact=True)
+    assert executor.n > 2
+
+
 @pytest.mark.usefixtures("small_tasks")
 def test_workers_may_die_and_join(
     client: Any, cluster: Any, study: list[Path], monkeypatch: pytest.MonkeyPatch

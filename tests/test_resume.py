@@ -380,6 +380,21 @@ def wait_for(n: int, part: Path, process: "subprocess.Popen[str]") -> None:
 
 
 @pytest.mark.large
+def test_a_second_interrupt_ends_at_once(tmp_path: Path, long_files: list[str]) -> None:
+    for i in range(3):
+        words = ["--workers", "2", *(["--resume"] if i else [])]
+        with start(tmp_path, long_files, *words) as process:
+            wait_for(2 * i + 2, tmp_path / "s.parquet.part", process)
+            for _ in range(2):
+                os.killpg(process.pid, signal.SIGINT)
+                time.sleep(0.08)
+            out, err = process.communicate(timeout=60)  # the pipes close only when all workers have ended
+        assert (process.returncode, out) == (130, "")
+        assert err.startswith("lensmetrics: interrupted\n")
+        assert "Traceback" not in err
+
+
+@pytest.mark.large
 @pytest.mark.parametrize(
     ("workers", "signals"),
     [("1", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]), ("2", [signal.SIGKILL])],
