@@ -1,11 +1,9 @@
 """The command: what it prints where, its exit status, and one clear sentence for every mistake."""
 
-import ctypes
 import multiprocessing
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
+from hostile_openers import die_once, fail_oddly, hang_or_die, hold_in_a_child, open_or_die
 from lensmetrics import cli, demo, runner, scoring
 from lensmetrics.cli import main
 from lensmetrics.processes import Isolated
@@ -317,18 +316,6 @@ def test_verify_says_neighbours_in_a_line(run: Run) -> None:
     ]
 
 
-def hang_or_die(path: Path, progress: Callable[[], object]) -> list[tuple[int, int, str]]:
-    """Stand in for what HDF5 does with damaged metadata."""
-    if path.name == "hang":
-        time.sleep(60)
-    if path.name == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    for _ in range(4 if path.name == "long" else 0):
-        time.sleep(0.8)
-        progress()
-    return [(0, 0, "checksum")]
-
-
 def test_verify_never_hangs() -> None:
     paths = [Path(name) for name in ("long", "hang", "die", "a")]
     began = time.monotonic()
@@ -340,23 +327,6 @@ def test_verify_never_hangs() -> None:
         "hang gives no answer in 2 seconds: it is damaged, or its disk stalls",
         "die crashes the process that reads it: it is damaged; make or copy it again",
     ]
-
-
-def open_or_die(path: Path, _: object) -> lm.PairStore:
-    if path.name == "die.h5":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return lm.PairStore(path)
-
-
-def die_once(path: Path, _: object) -> int:
-    if not path.exists():
-        path.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return 1
-
-
-def fail_oddly(path: Path, _: object) -> int:
-    raise MemoryError
 
 
 def test_a_process_that_is_killed_does_not_condemn_its_file(tmp_path: Path) -> None:
@@ -373,17 +343,6 @@ def test_a_process_that_cannot_start_condemns_no_file(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "only_here", module)
     with Isolated(module.function) as isolated, pytest.raises(RuntimeError, match="does not start"):
         isolated(Path("a"))
-
-
-def hold_the_lock(path: Path, _: object) -> None:
-    path.write_text(str(os.getpid()))
-    path.rename(path.with_name("held"))
-    ctypes.PyDLL(None).sleep(60)  # as HDF5 does, other than CDLL
-
-
-def hold_in_a_child(path: Path) -> None:
-    with Isolated(hold_the_lock, seconds=1) as isolated:
-        isolated(path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no timers of this kind")

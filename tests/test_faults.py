@@ -30,7 +30,7 @@ import numpy as np
 import pytest
 
 import lensmetrics as lm
-from lensmetrics.cli import main
+from lensmetrics.cli import _open_store, main
 from lensmetrics.processes import Isolated
 from lensmetrics.runner import score_files
 from lensmetrics.store import FormatError, PairStore, verify
@@ -296,10 +296,6 @@ def test_a_kill_while_the_file_gets_its_name(tmp_path: Path) -> None:
 # Damage
 
 
-def _opened(path: Path, _: object) -> PairStore:
-    return PairStore(path)
-
-
 def _scored(store: PairStore) -> list[tuple[Any, ...]]:
     """All that a table says of a file but its name, NaN as text."""
     scores, _ = score_files(store.path, METRICS, on_bad="raise", open_store=lambda _: store)
@@ -382,7 +378,7 @@ def test_damaged_files(tmp_path: Path, helper: Helper, compression: str | None) 
     assert answer[0] == "value", answer
     expected = answer[1]
     paths, outcomes, places = [], [], []
-    with Isolated(_opened, seconds=2) as open_store:  # as the command opens files
+    with Isolated(_open_store, seconds=2) as open_store:  # as the command opens files
         for i, (kind, place, data) in enumerate(damages(whole, 60, 600, 60)):
             path = tmp_path / f"damaged{i}.h5"
             path.write_bytes(data)
@@ -970,13 +966,16 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], object], str]] = {
 
 
 def _bounded(path: Path, output: Path) -> tuple[list[tuple[int, str, str]], int]:
-    """Inspect, score and summarize a file with little memory; also return its highest use so far, in kB."""
+    """Score and summarize a file with little memory; also return its highest use so far, in kB.
+
+    That is the sum of what scores and of what opens the file, a process of its own.
+    """
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    commands = [["inspect", path], ["score", path, "-m", *METRICS, "--workers", 1, "-o", output]]
-    done = [command(*words) for words in commands]
+    done = [command("score", path, "-m", *METRICS, "--workers", 1, "-o", output)]
     if output.exists():
         done += [command("summarize", output), command("summarize", output, "--by", "file")]
-    return done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    processes = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return done, sum(resource.getrusage(process).ru_maxrss for process in processes)
 
 
 MEMORY = 3 * 2**30  # address space, most of which is code and never touched
@@ -1010,6 +1009,12 @@ def test_hostile_files(tmp_path: Path, helper: Helper, monkeypatch: pytest.Monke
                 assert path.name in err
         kind = name.split(":")[0] if ":" in name else "structure"
         count("hostile files", f"{kind}: {'read' if expected == 'good' else 'refused in a sentence'}")
+    status, out, err = helper.ask(command, "inspect", *paths, seconds=60)[1]
+    assert status == 1
+    assert "Traceback" not in err
+    assert "\x1b" not in out + err
+    for path, (_, expected) in zip(paths, HOSTILE.values(), strict=True):
+        assert path.name in (out if expected == "good" else err)
     for (name, (_, expected)), verdict in zip(HOSTILE.items(), verify_files(paths, seconds=20), strict=True):
         assert (verdict.error == "") == (expected == "good"), (name, verdict)
         assert verdict.problems == [], (name, verdict)
