@@ -274,9 +274,7 @@ def test_kills(tmp_path: Path, compression: str | None, n: int) -> None:
             finish(_begun(path, compression))
         check_whole(path, where)
     assert FOUND[what].total() == n
-    assert (
-        FOUND[what]["between writes: resumed"] >= n // 10
-    )  # fewer where the kill comes late, on a busy machine
+    assert FOUND[what]["between writes: resumed"] >= n // 4
     assert FOUND[what]["before the first write: begun anew"] > 0
 
 
@@ -395,7 +393,9 @@ def test_damaged_files(tmp_path: Path, helper: Helper, compression: str | None) 
     verdicts = list(verify_files(paths, seconds=2))
     assert [verdict.path for verdict in verdicts] == paths
     for verdict, found, where in zip(verdicts, outcomes, places, strict=True):
-        if found.endswith("in a sentence"):
+        if found.startswith("HDF5"):
+            assert any(said in verdict.error for said in SAYS.values()), (where, verdict)
+        elif found == "refused in a sentence":
             assert verdict.path.name in verdict.error, (where, verdict)
         else:
             assert bool(verdict.problems) == (found == "the sample is named"), (where, verdict)
@@ -404,6 +404,8 @@ def test_damaged_files(tmp_path: Path, helper: Helper, compression: str | None) 
         if SAYS["hangs"] in verdict.error:
             said = "no answer in time, said in a sentence"
         count("damaged files, verified", said)
+    hurt = sum(found.startswith("HDF5") for found in outcomes)
+    assert hurt <= len(outcomes) // 100
 
 
 # Full disks
@@ -1025,7 +1027,9 @@ def test_hostile_files(
     assert "Traceback" not in err
     assert "\x1b" not in out + err
     for path, (_, expected) in zip(paths, HOSTILE.values(), strict=True):
-        assert path.name in (out if expected == "good" else err)
+        (line,) = [line for line in (*out.splitlines(), *err.splitlines()) if path.name in line]
+        assert line.startswith(str(path) if expected == "good" else "lensmetrics: "), line
+        assert expected == "good" or re.search("|".join(map(re.escape, expected.split("|"))), line), line
     for (name, (_, expected)), verdict in zip(HOSTILE.items(), verify_files(paths, seconds=20), strict=True):
         assert (verdict.error == "") == (expected == "good"), (name, verdict)
         assert verdict.problems == [], (name, verdict)
