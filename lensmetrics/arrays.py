@@ -1,0 +1,81 @@
+"""Foreign arrays turned into plain NumPy arrays without losing a mask, a dimension name or a bit."""
+
+import sys
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+# Integers of float64 are exact up to here.
+_LARGEST_EXACT = 2**53
+
+
+def is_data_array(values: object) -> "TypeGuard[xr.DataArray]":
+    """Whether the values are an xarray.DataArray."""
+    xarray = sys.modules.get("xarray")  # who has a DataArray has imported it, which takes a while
+    return xarray is not None and isinstance(values, xarray.DataArray)
+
+
+def _is_tensor(values: object) -> bool:
+    torch = sys.modules.get("torch")  # who has a tensor has imported it
+    return torch is not None and isinstance(values, torch.Tensor)
+
+
+def as_numpy(values: Any, name: str) -> npt.NDArray[Any]:
+    """Return the values as a NumPy array of the type they have; `name` is what messages call them.
+
+    Masked elements become NaN: of integers up to 16 bits in float32, of others in float64. Tensors are
+    detached from their graph and moved to the CPU, bfloat16 becomes float32. A list or tuple is
+    converted element by element where one of these is in it.
+
+    Raises
+    ------
+    TypeError
+        If masked integers are too large for float64 to tell apart.
+    """
+    if is_data_array(values):
+        values = values.data
+    if _is_tensor(values):
+        tensor = values.detach().cpu().resolve_conj().resolve_neg()
+        if str(tensor.dtype) == "torch.bfloat16":
+            tensor = tensor.float()
+        array: npt.NDArray[Any] = tensor.numpy()
+        return array
+    if isinstance(values, list | tuple) and any(_hides_something(item) for item in values):
+        return np.stack([as_numpy(item, name) for item in values])
+    if isinstance(values, np.ma.MaskedArray):
+        return _unmasked(values, name)
+    array = np.asarray(values)
+    if array.dtype.name == "bfloat16":  # JAX and TensorFlow share one that NumPy itself does not know
+        return array.astype(np.float32)
+    return array
+
+
+def _hides_something(item: object) -> bool:
+    """Whether np.asarray of a list of these would fail, or drop what they know."""
+    if isinstance(item, list | tuple):
+        return any(map(_hides_something, item))
+    return isinstance(item, np.ma.MaskedArray) or _is_tensor(item)
+
+
+def _unmasked(values: "np.ma.MaskedArray[Any, Any]", name: str) -> npt.NDArray[Any]:
+    data = np.asarray(values.data)
+    if not np.ma.is_masked(values) or data.dtype.kind not in "fiub":
+        return data
+    if data.dtype.kind == "f":
+        filled = data.copy()
+    else:
+        filled = data.astype(np.float32 if data.dtype.itemsize <= 2 else np.float64)
+        kept = data[~np.ma.getmaskarray(values)]
+        if (
+            data.dtype.itemsize == 8
+            and kept.size
+            and max(abs(int(kept.min())), int(kept.max())) > _LARGEST_EXACT
+        ):
+            msg = f"the {name} holds integers too large for float64 to tell apart; convert it yourself"
+            raise TypeError(msg)
+    filled[np.ma.getmaskarray(values)] = np.nan
+    return filled
