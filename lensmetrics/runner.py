@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeGuard
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import __version__
+from .arrays import Maps, aligned, as_numpy, is_data_array
 from .attributes import is_text
 from .columns import CONDITIONS
 from .journal import Journal, slice_key
@@ -24,11 +25,7 @@ from .registry import Metric, as_metrics
 from .scoring import Origin, SliceScores, score_block, score_slice
 from .store import FormatError, PairStore
 
-if TYPE_CHECKING:
-    import xarray as xr
-
 Metrics = str | Metric | Sequence[str | Metric]
-Maps: TypeAlias = "npt.ArrayLike | xr.DataArray"
 
 # A task is long beside what it costs to send, and short beside a whole study.
 _TASK_PIXELS = 2**23
@@ -67,8 +64,9 @@ def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:
     Parameters
     ----------
     unperturbed, perturbed
-        Maps (sample, height, width), arrays or DataArrays with the dimensions sample, y and x in
-        any order. Memory-mapped arrays are read a pair at a time.
+        Maps (sample, height, width), arrays, tensors or DataArrays with the dimensions sample, y and x in
+        any order. (sample, 1, height, width) is good too: one channel is dropped, never reduced. Masked
+        elements count as NaN. Memory-mapped arrays are read a pair at a time.
     metrics
         One metric or several, as texts such as ``"lens_recall(k=1000,w=1)"`` or from
         :func:`get_metric` or :func:`lens_suite`.
@@ -83,19 +81,17 @@ def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If the shapes are not equal and three-dimensional, the sample coordinates differ, or a
-        metric does not fit the maps.
+        If the shapes are not equal and three-dimensional, the dimensions or coordinates of DataArrays
+        differ, or a metric does not fit the maps.
     """
     chosen = as_metrics(metrics)
-    u, sample_u = _as_stack(unperturbed, "unperturbed")
-    p, sample_p = _as_stack(perturbed, "perturbed")
+    unperturbed, perturbed = aligned(unperturbed, perturbed)
+    u, p = _as_stack(unperturbed, "unperturbed"), _as_stack(perturbed, "perturbed")
     if u.shape != p.shape:
         msg = f"the maps must have one shape, but 'unperturbed' is {u.shape} and 'perturbed' is {p.shape}"
         raise ValueError(msg)
-    if sample_u is not None and sample_p is not None and not np.array_equal(sample_u, sample_p):
-        msg = "the sample coordinates of 'unperturbed' and 'perturbed' differ; align them first"
-        raise ValueError(msg)
-    sample = next((s for s in (sample_u, sample_p) if s is not None), np.arange(len(u)))
+    named = (_sample_of(maps) for maps in (unperturbed, perturbed))
+    sample = next((values for values in named if values is not None), np.arange(len(u)))
     values = np.empty((len(u), len(chosen)))
     status = score_block(u, p, chosen, sample, "", values)
     return pd.DataFrame({"sample": sample, "status": status, **_metric_columns(values, chosen)})
@@ -387,26 +383,30 @@ def _is_lost(error: Exception) -> bool:
     return where == "distributed.cfexecutor" and "unpack" in str(error)
 
 
-def _is_data_array(maps: Maps) -> "TypeGuard[xr.DataArray]":
-    xarray = sys.modules.get("xarray")  # who has a DataArray has imported it, which takes a while
-    return xarray is not None and isinstance(maps, xarray.DataArray)
+def _sample_of(maps: Maps) -> npt.NDArray[Any] | None:
+    """Return the coordinate along the first dimension, None where there is none."""
+    if not is_data_array(maps) or not maps.ndim or maps.dims[0] not in maps.coords:
+        return None
+    values: npt.NDArray[Any] = maps.coords[maps.dims[0]].values
+    return values
 
 
-def _as_stack(maps: Maps, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
-    """Return the maps as an array (sample, height, width), and their sample coordinate."""
-    sample = None
-    if _is_data_array(maps):
-        if {"sample", "y", "x"} == set(maps.dims):
-            maps = maps.transpose("sample", "y", "x")
-        if maps.ndim and maps.dims[0] in maps.coords:
-            sample = maps.coords[maps.dims[0]].values
-        maps = maps.data
-    array = maps if isinstance(maps, np.ndarray) else np.asarray(maps)
+def _as_stack(maps: Maps, name: str) -> npt.NDArray[Any]:
+    """Return the maps as an array (sample, height, width)."""
+    array = as_numpy(maps, f"array '{name}'")
+    if array.ndim == 4 and array.shape[1] == 1:
+        array = array[:, 0]
     if array.ndim != 3:
-        hint = "for a single pair use MapPair, and reduce channels first, as in abs(maps).sum(axis=1)"
+        hint = "for a single pair use MapPair, and reduce channels first"
+        if array.ndim == 2:
+            hint += "; attributions (sample, feature) are maps of 1 x F: write array[:, None]"
+        elif array.ndim == 4:
+            hint += (
+                ": abs(maps).sum(axis=1) for (sample, channel, height, width), axis=-1 where they come last"
+            )
         msg = f"'{name}' must have three dimensions (sample, height, width), got shape {array.shape}; {hint}"
         raise ValueError(msg)
-    return array, sample
+    return array
 
 
 def _tasks(number: int, store: PairStore) -> Iterator[_Task]:
