@@ -86,7 +86,8 @@ def as_map(values: Maps, name: str) -> FloatMap:
     ValueError
         If there are not two dimensions, or no pixels, or more than 2**30 - 1.
     """
-    array = as_numpy(values, f"{name} map")
+    # Most are plain arrays, and small maps notice what is asked of them.
+    array = values if type(values) is np.ndarray else as_numpy(values, f"{name} map")
     while array.ndim > 2 and len(array) == 1:
         array = array[0]
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
@@ -115,7 +116,10 @@ def as_map(values: Maps, name: str) -> FloatMap:
 
 
 def of_pair(metric: F) -> F:
-    """Make a metric say what to write where it is called with arrays in place of a MapPair."""
+    """Make a metric say what to write where it is called with arrays in place of a MapPair.
+
+    Who has made the pair calls `unchecked`: small maps notice the check.
+    """
 
     @functools.wraps(metric)
     def checked(*given: Any, **params: Any) -> float:
@@ -130,6 +134,7 @@ def of_pair(metric: F) -> F:
             raise TypeError(msg)
         return metric(*given, **params)
 
+    vars(checked)["unchecked"] = metric
     return cast(F, checked)
 
 
@@ -286,7 +291,8 @@ class MapPair:
     """
 
     def __init__(self, unperturbed: Maps, perturbed: Maps) -> None:
-        unperturbed, perturbed = aligned(unperturbed, perturbed)
+        if type(unperturbed) is not np.ndarray or type(perturbed) is not np.ndarray:
+            unperturbed, perturbed = aligned(unperturbed, perturbed)
         self.unperturbed = as_map(unperturbed, "unperturbed")
         self.perturbed = as_map(perturbed, "perturbed")
         if self.unperturbed.shape != self.perturbed.shape:
@@ -306,7 +312,7 @@ class MapPair:
             self._tokens.add("nan_map")
         elif self._constant:
             self._tokens.add("constant_map")
-        if self._finite and np.array_equal(self.unperturbed, self.perturbed):
+        if self._u.values[0] == self._p.values[0] and np.array_equal(self.unperturbed, self.perturbed):
             self._tokens.add("identical")
         self._overlaps: dict[tuple[int, int], Overlap] = {}
         self._diverse_overlaps: dict[tuple[int, int], Overlap] = {}
