@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import gzip
+import itertools
 import json
 import math
 import os
@@ -59,6 +60,8 @@ _N_RESAMPLES = 2000
 # From so many source samples with a score on, the interval comes from its formula.
 _MANY = 20_000
 _LARGEST_SKEW = 2
+# So many rows of a column are worked on at a time.
+_CHUNK_ROWS = 2**15
 # Weights of resamples are drawn in chunks of about this many numbers, for so many source samples at a time.
 _CHUNK = 2**20
 _BLOCK = 2**15
@@ -609,12 +612,24 @@ def _codes(values: "pd.Series[Any]") -> npt.NDArray[np.int64]:
     return np.asarray(codes, dtype=np.int64)
 
 
-class _Sources(NamedTuple):
-    """Which source sample of which group each row is; those of a group are numbered in a row."""
+class _Chunk(NamedTuple):
+    """Some rows that follow each other, with all rows of each of their source samples."""
 
-    number: npt.NDArray[np.intp]
-    group: npt.NDArray[np.intp]  # of every source sample
-    start: npt.NDArray[np.intp]  # of every group, and the end
+    rows: slice
+    groups: slice
+    group: npt.NDArray[np.intp]  # of every row, counted from the first of `groups`
+    source: npt.NDArray[np.intp]  # of every row, counted from the first of the chunk
+    source_group: npt.NDArray[np.intp]  # of every source sample
+
+
+class _Order(NamedTuple):
+    """The rows of a table in the order of their groups and, within these, of their source samples."""
+
+    rows: npt.NDArray[np.intp] | slice
+    source: npt.NDArray[np.intp]  # of every row
+    first_row: npt.NDArray[np.intp]  # of every group, and the end
+    first_source: npt.NDArray[np.intp]  # likewise
+    chunks: list[_Chunk]
 
 
 def _statistics(
@@ -625,74 +640,114 @@ def _statistics(
     seed: int,
 ) -> dict[str, npt.NDArray[Any]]:
     """Return mean, deviation, counts and interval, each (group, metric)."""
-    sources = _sources(scores, group, n_groups)
-    columns = [scores[column].to_numpy(dtype=np.float64) for column in metric_columns(scores)]
+    order = _ordered(_source_samples(scores, group), group, n_groups)
+    columns = [scores[column].to_numpy(dtype=np.float64)[order.rows] for column in metric_columns(scores)]
     found: dict[str, list[npt.NDArray[Any]]] = {}
     for values in columns:
-        for name, numbers in _moments(values, group, n_groups, sources, not_attacked).items():
+        for name, numbers in _moments(values, order, not_attacked[order.rows]).items():
             found.setdefault(name, []).append(numbers)
     table = {name: np.stack(numbers, axis=1) for name, numbers in found.items()}
     half = 1.96 * table["se"]
     low, high = -half, half
     wanted = [(i, j) for i, j in np.argwhere(table["resampled"]).tolist()]
-    for (i, j), ends in _bootstrap(columns, table["mean"], wanted, group, sources, seed):
+    for (i, j), ends in _bootstrap(columns, table["mean"], wanted, order, seed):
         low[i, j], high[i, j] = ends
     return table | {"ci_low": table["mean"] + low, "ci_high": table["mean"] + high}
 
 
+def _ordered(source: npt.NDArray[np.intp], group: npt.NDArray[np.intp], n_groups: int) -> _Order:
+    n = int(source.max(initial=0)) + 1
+    key = group * n + source
+    rows: npt.NDArray[np.intp] | slice = slice(None)
+    if (key[1:] < key[:-1]).any():
+        rows = np.argsort(key, kind="stable")
+    key, group = key[rows], group[rows]
+    begins = np.ones(len(key), dtype=np.bool_)
+    begins[1:] = key[1:] != key[:-1]
+    source = np.cumsum(begins) - 1
+    starts = np.flatnonzero(begins)
+    # Arrays of a chunk stay in the cache: a table ten times as long then takes ten times as long.
+    cuts = np.searchsorted(starts, np.arange(0, len(key), _CHUNK_ROWS))
+    edges = np.unique(np.append(np.append(starts, len(key))[cuts], len(key))).tolist()
+    chunks = []
+    for start, stop in itertools.pairwise(edges):
+        here = slice(start, stop)
+        groups = slice(int(group[start]), int(group[stop - 1]) + 1)
+        numbers = group[here] - groups.start
+        chunk = _Chunk(here, groups, numbers, source[here] - source[start], numbers[begins[here]])
+        chunks.append(chunk)
+    everyone = np.arange(n_groups + 1)
+    return _Order(
+        rows, source, np.searchsorted(group, everyone), np.searchsorted(group[starts], everyone), chunks
+    )
+
+
 def _moments(
-    values: npt.NDArray[np.float64],
-    group: npt.NDArray[np.intp],
-    n_groups: int,
-    sources: _Sources,
-    not_attacked: npt.NDArray[np.bool_],
+    values: npt.NDArray[np.float64], order: _Order, not_attacked: npt.NDArray[np.bool_]
 ) -> dict[str, npt.NDArray[Any]]:
     """Return of one metric, for every group, what is known without resampling.
 
     `resampled` says whose interval is not: the standard error of the others is `se`.
     """
-
-    def total(of_rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        return np.bincount(group, of_rows, minlength=n_groups).astype(np.float64)
-
-    def sum_sources(numbers: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        return np.bincount(sources.group, numbers, minlength=n_groups).astype(np.float64)
-
-    defined = np.isfinite(values)
-    filled = np.where(defined, values, 0.0)
-    attacked = defined & ~not_attacked
+    sizes = np.diff(order.first_source)
+    n, total, rest, squared, n_attacked, of_attacked, n_defined, squares, cubes = np.zeros((9, len(sizes)))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        n = total(defined)
-        mean = total(filled) / n
+        for chunk in order.chunks:
+            part = values[chunk.rows]
+            defined = np.isfinite(part)
+            n[chunk.groups] += _sums(defined, chunk.group)
+            total[chunk.groups] += _sums(np.where(defined, part, 0.0), chunk.group)
+        mean = total / n
         # Sums of many numbers lose digits, sums of what is left of them do not.
-        mean += total(np.where(defined, values - mean[group], 0.0)) / n
-        deviation = np.where(defined, values - mean[group], 0.0)
-        sd = np.sqrt(total(deviation**2) / np.where(n > 1, n - 1, np.nan))
-        n_attacked = total(attacked)
-        mean_attacked = mean + total(np.where(attacked, deviation, 0.0)) / n_attacked
-        excess = np.bincount(sources.number, deviation, minlength=len(sources.group))
-        n_defined = sum_sources(np.bincount(sources.number, defined, minlength=len(sources.group)) > 0)
-        squares = sum_sources(excess**2)
-        spread = np.sqrt(squares / np.diff(sources.start))
-        skew = sum_sources((excess / spread[sources.group]) ** 3) / np.diff(sources.start)
+        for chunk in order.chunks:
+            rest[chunk.groups] += _sums(
+                _deviation(values[chunk.rows], mean[chunk.groups], chunk), chunk.group
+            )
+        mean += rest / n
+        for chunk in order.chunks:
+            part = values[chunk.rows]
+            deviation = _deviation(part, mean[chunk.groups], chunk)
+            squared[chunk.groups] += _sums(deviation**2, chunk.group)
+            defined = np.isfinite(part)
+            if not_attacked[chunk.rows].any():
+                attacked = defined & ~not_attacked[chunk.rows]
+                n_attacked[chunk.groups] += _sums(attacked, chunk.group)
+                of_attacked[chunk.groups] += _sums(np.where(attacked, deviation, 0.0), chunk.group)
+            else:
+                n_attacked[chunk.groups] += _sums(defined, chunk.group)
+                of_attacked[chunk.groups] += _sums(deviation, chunk.group)
+            if len(chunk.source_group) < len(part):
+                deviation = np.bincount(chunk.source, deviation).astype(np.float64)
+                defined = np.bincount(chunk.source, defined) > 0
+            n_defined[chunk.groups] += _sums(defined, chunk.source_group)
+            square = deviation * deviation
+            squares[chunk.groups] += _sums(square, chunk.source_group)
+            cubes[chunk.groups] += _sums(square * deviation, chunk.source_group)
+        skew = (cubes / sizes) / (squares / sizes) ** 1.5
         plain = (n_defined >= _MANY) & ((np.abs(skew) <= _LARGEST_SKEW) | (squares == 0))
-        se = np.where(plain, np.sqrt(squares) / n, np.nan)
-    return {
-        "mean": mean,
-        "sd": sd,
-        "n": n.astype(np.int64),
-        "mean_attacked": mean_attacked,
-        "se": se,
-        "resampled": ~plain & (n_defined > 1),
-    }
+        return {
+            "mean": mean,
+            "sd": np.sqrt(squared / np.where(n > 1, n - 1, np.nan)),
+            "n": n.astype(np.int64),
+            "mean_attacked": mean + of_attacked / n_attacked,
+            "se": np.where(plain, np.sqrt(squares) / n, np.nan),
+            "resampled": ~plain & (n_defined > 1),
+        }
 
 
-def _sources(scores: pd.DataFrame, group: npt.NDArray[np.intp], n_groups: int) -> _Sources:
-    source = _source_samples(scores, group)
-    n = int(source.max(initial=0)) + 1
-    different, number = np.unique(group * n + source, return_inverse=True)
-    of_group = different // n
-    return _Sources(number, of_group, np.searchsorted(of_group, np.arange(n_groups + 1)))
+def _sums(numbers: npt.NDArray[Any], group: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Return the sum of each group; groups follow each other."""
+    if group[-1] == 0:
+        return np.array([numbers.sum(dtype=np.float64)])
+    return np.bincount(group, numbers).astype(np.float64)
+
+
+def _deviation(
+    values: npt.NDArray[np.float64], mean: npt.NDArray[np.float64], chunk: _Chunk
+) -> npt.NDArray[np.float64]:
+    """Return how far scores are from the mean of their group, 0 where they are not defined."""
+    of_rows = mean if len(mean) == 1 else mean[chunk.group]
+    return np.where(np.isfinite(values), values - of_rows, 0.0)
 
 
 def _source_samples(scores: pd.DataFrame, group: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
@@ -742,31 +797,29 @@ def _bootstrap(
     columns: Sequence[npt.NDArray[np.float64]],
     mean: npt.NDArray[np.float64],
     wanted: Sequence[tuple[int, int]],
-    group: npt.NDArray[np.intp],
-    sources: _Sources,
+    order: _Order,
     seed: int,
 ) -> Iterator[tuple[tuple[int, int], npt.NDArray[np.float64]]]:
     """Yield (group, metric) and the ends of its interval, less the mean, for those that are wanted.
 
     Those with as many source samples share their draws, which take most of the time.
     """
-    rows = np.argsort(group, kind="stable")
-    start = np.searchsorted(group[rows], np.arange(len(mean) + 1))
-    sizes = np.diff(sources.start)
-    for n in sorted({int(sizes[i]) for i, _ in wanted}):
-        members = [(i, j) for i, j in wanted if sizes[i] == n]
+    sizes = np.diff(order.first_source)
+    by_size: dict[int, list[tuple[int, int]]] = {}
+    for i, j in wanted:
+        by_size.setdefault(int(sizes[i]), []).append((i, j))
+    for n, members in by_size.items():
         length = max(1, min(_BATCH, _TOTALS // n))
-        for at in range(0, len(members), length):
-            batch = members[at : at + length]
+        for start in range(0, len(members), length):
+            batch = members[start : start + length]
             totals = np.empty((n, 2, len(batch)))
             for position, (i, j) in enumerate(batch):
-                here = rows[start[i] : start[i + 1]]
-                values = columns[j][here]
+                rows = slice(order.first_row[i], order.first_row[i + 1])
+                values, source = columns[j][rows], order.source[rows] - order.first_source[i]
                 defined = np.isfinite(values)
-                number = sources.number[here] - sources.start[i]
                 deviation = np.where(defined, values - mean[i, j], 0.0)
-                totals[:, 0, position] = np.bincount(number, deviation, minlength=n)
-                totals[:, 1, position] = np.bincount(number, defined, minlength=n)
+                totals[:, 0, position] = np.bincount(source, deviation)
+                totals[:, 1, position] = np.bincount(source, defined)
             yield from zip(batch, _ends(_resampled_means(totals, seed)), strict=True)
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .attributes import is_text
-from .columns import CONDITIONS, PROVENANCE, one_kind, skipped_attributes
+from .columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
 from .journal import Journal, slice_key
 from .processes import available_cores
 from .registry import Metric, as_metrics
@@ -100,7 +100,9 @@ def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:
     sample = next((s for s in (sample_u, sample_p) if s is not None), np.arange(len(u)))
     values = np.empty((len(u), len(chosen)))
     status = score_block(u, p, chosen, sample, "", values)
-    return pd.DataFrame({"sample": sample, "status": status, **_metric_columns(values, chosen)})
+    scores = pd.DataFrame({"sample": sample, "status": status, **_metric_columns(values, chosen)})
+    scores.attrs[METRICS] = list(map(str, chosen))
+    return scores
 
 
 def evaluate(
@@ -139,9 +141,11 @@ def evaluate(
     -------
     DataFrame
         A row per sample, in the order of the files and of the samples in them: ``file``, the
-        condition attributes that the files have (dataset, model, training, explanation, attack,
-        eps, attack_k, attack_w) as categorical columns, ``sample``, label and predictions where
-        stored, ``status``, and a column per metric. Samples that are not complete and samples
+        attributes that the files have (dataset, model, training, explanation, attack, eps, eps_norm,
+        attack_k, attack_w, then all others but those that say how a file came about, such as
+        command and versions) as categorical columns, ``sample``, name, label and predictions where
+        stored, ``status``, and a column per metric. An attribute with the name of another column is
+        left out, with a warning. Samples that are not complete and samples
         that fail their checksum are rows of NaN with the status ``incomplete`` or ``checksum``;
         the number of a sample that was never written is -1, and what a damaged one says of itself
         may be damaged too.
@@ -220,6 +224,7 @@ def score_files(
                 **_metric_columns(np.concatenate([result.values for result in done]), chosen),
             }
         )
+        scores.attrs[METRICS] = list(map(str, chosen))
         if journal is not None:
             journal.finish(scores, [(run.keys[i], len(run.done[i].status)) for i in tasks])
     return scores, failures
