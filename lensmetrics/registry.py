@@ -24,7 +24,7 @@ _SMALLEST = {"k": 1, "w": 0, "pool": 1}
 
 _NOT_FINITE = ("inf", "-inf", "nan")
 _INTEGER = re.compile("-?[0-9]+")
-_FLOAT = re.compile(rf"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|{'|'.join(_NOT_FINITE)}")
+_FLOAT = re.compile(rf"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|{'|'.join(_NOT_FINITE)}")
 
 # Shows what came in a message; a text of a million characters must not become one.
 _brief = reprlib.Repr()

@@ -281,6 +281,8 @@ def _as_written(name: str, values: "pd.Series[Any]", *, scored: bool) -> "pd.Ser
             msg = f"the column {name!r} must hold whole numbers, it has {values.dtype}"
             raise ValueError(msg)
         return values.astype("Int64")
+    if pd.api.types.is_bool_dtype(values.dtype):
+        values = values.astype("category")
     categorical = isinstance(values.dtype, pd.CategoricalDtype)
     if name in ("file", *CONDITIONS) or (categorical and name not in IDENTITY):
         known = values if categorical else values.astype("category")
