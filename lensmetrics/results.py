@@ -133,6 +133,7 @@ def write_scores(
     registered where the table is read comes back as a condition: Parquet knows better.
     """
     path = check_output(path)
+    scores = _of_one_kind(scores)
     with replacing(path) as part:
         if path.suffix == ".parquet":
             table = pa.Table.from_pandas(scores)
@@ -142,6 +143,15 @@ def write_scores(
             pa.parquet.write_table(described, part, write_page_checksum=True)
         else:
             _write_csv(scores, part)
+
+
+def _of_one_kind(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which no condition has values of several kinds, as joined tables can have."""
+    mixed = [column for column in condition_columns(scores) if scores[column].dtype == object]
+    plain = {
+        column: one_kind([None if pd.isna(value) else value for value in scores[column]]) for column in mixed
+    }
+    return scores.assign(**plain) if plain else scores
 
 
 def _write_csv(scores: pd.DataFrame, path: Path) -> None:

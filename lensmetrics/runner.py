@@ -497,17 +497,19 @@ def _file_columns(stores: Sequence[PairStore]) -> dict[str, pd.Categorical]:
 
 def _conditions(stores: Sequence[PairStore]) -> list[str]:
     """Return the attributes that become columns: all but provenance and names that tables use."""
-    found = dict.fromkeys(CONDITIONS)
+    skipped: dict[str, list[Path]] = {}
     for store in stores:
-        skipped = skipped_attributes(store.attrs)
-        for name in skipped:
-            warnings.warn(
-                f"{store.path}: the attribute {name!r} is left out of the table, which uses that name for a "
-                "column of its own; give it another name",
-                stacklevel=2,
-            )
-        found |= dict.fromkeys(name for name in store.attrs if name not in (*PROVENANCE, *skipped))
-    return list(found)
+        for name in skipped_attributes(store.attrs):
+            skipped.setdefault(name, []).append(store.path)
+    for name, paths in skipped.items():
+        more = f" and {len(paths) - 1} more files" if len(paths) > 1 else ""
+        warnings.warn(
+            f"{paths[0]}{more}: the attribute {name!r} is left out of the table, which uses that name for a "
+            "column of its own; give it another name",
+            stacklevel=2,
+        )
+    found = dict.fromkeys([*CONDITIONS, *(name for store in stores for name in store.attrs)])
+    return [name for name in found if name not in PROVENANCE and name not in skipped]
 
 
 def _categorical(values: Sequence[Any], rows: npt.NDArray[np.intp]) -> pd.Categorical:

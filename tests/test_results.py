@@ -775,6 +775,36 @@ def test_all_attributes_are_conditions_but_provenance(tmp_path: Path) -> None:
     assert {*more, "format", "format_version", "checksum_metadata", "reduction"} <= set(PROVENANCE)
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_tables_joined_file_by_file_can_be_written(tmp_path: Path, ending: str) -> None:
+    for i, eps in enumerate([math.nan, "8/255", 0.5, 2]):
+        write_file(tmp_path / f"{i}.h5", 2, attrs={"attack": "topk", "eps": eps, f"only_{i}": i})
+    files = [tmp_path / f"{i}.h5" for i in range(4)]
+    joined = pd.concat([lm.evaluate(file, "kendall") for file in files])
+    path = tmp_path / f"s{ending}"
+    lm.write_scores(joined, path)
+    found = lm.read_scores(path)
+    assert found["eps"].astype(object).where(found["eps"].notna(), None).tolist() == [
+        eps for eps in (None, "8/255", "0.5", "2") for _ in range(2)
+    ]
+    assert metric_columns(found) == ["kendall"]
+    whole = lm.summarize(lm.evaluate(files, "kendall"))
+    for table in (joined, found):
+        assert lm.summarize(table)["mean"].tolist() == whole["mean"].tolist()
+
+
+def test_an_attribute_that_many_files_have_wrongly_is_said_once(tmp_path: Path) -> None:
+    for name in "abc":
+        write_file(tmp_path / f"{name}.h5", 2)
+        with h5py.File(tmp_path / f"{name}.h5", "a") as file:
+            file.attrs["value"] = 5
+    with pytest.warns(
+        UserWarning, match=r"a\.h5 and 2 more files: the attribute 'value' is left out"
+    ) as caught:
+        lm.evaluate([tmp_path / f"{name}.h5" for name in "abc"], "kendall")
+    assert len(caught) == 1
+
+
 def test_one_column_has_one_kind_of_value() -> None:
     assert one_kind([1, 0.5, None]) == [1, 0.5, None]
     assert one_kind([1, "a", None]) == ["1", "a", None]
