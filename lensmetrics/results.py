@@ -146,8 +146,9 @@ def write_scores(
 
 
 def _of_one_kind(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return a table in which no condition has values of several kinds, as joined tables can have."""
-    mixed = [column for column in condition_columns(scores) if scores[column].dtype == object]
+    """Return a table without conditions and samples of several kinds, which joined tables can have."""
+    columns = [*condition_columns(scores), *(["sample"] if "sample" in scores else [])]
+    mixed = [column for column in columns if scores[column].dtype == object]
     plain = {
         column: one_kind([None if pd.isna(value) else value for value in scores[column]]) for column in mixed
     }
@@ -375,6 +376,7 @@ def to_xarray(scores: pd.DataFrame) -> "xr.Dataset":
     import xarray as xr  # which takes a while, and only this needs it
 
     _check(scores, "the table")
+    scores = _of_one_kind(scores)
     several = "file" in scores and scores["file"].nunique() > 1
     keys = ["file", "sample"] if several else ["sample"]
     everything = scores

@@ -708,6 +708,16 @@ def test_samples_that_are_not_numbered_come_back(tmp_path: Path, ending: str, sa
     assert lm.summarize(found)["n"].tolist() == [2]
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_numbered_and_named_samples_can_be_joined(tmp_path: Path, ending: str) -> None:
+    numbered = make_scores([1, 2], [7, 3])
+    joined = pd.concat([numbered, numbered.assign(sample=["b", "a"])])
+    assert lm.to_xarray(joined)["sample"].values.tolist() == ["3", "7", "a", "b"]
+    assert lm.summarize(joined)["n"].tolist() == [4]
+    lm.write_scores(joined, tmp_path / f"s{ending}")
+    assert lm.read_scores(tmp_path / f"s{ending}")["sample"].tolist() == ["7", "3", "b", "a"]
+
+
 # What is a score, what is a condition
 
 
