@@ -1,8 +1,10 @@
 """Metrics by name: registering, finding, parsing and printing them."""
 
+import contextlib
 import difflib
 import importlib
 import inspect
+import math
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .columns import IDENTITY
+from .columns import NO_METRIC, NO_PARAMETER
 from .pairs import MapPair, is_whole
 
 MetricFunction = Callable[..., float]
@@ -20,6 +22,9 @@ F = TypeVar("F", bound=MetricFunction)
 # What the parameters with a meaning common to all metrics must at least be, whatever the map.
 _SMALLEST = {"k": 1, "w": 0, "pool": 1}
 
+_NOT_FINITE = ("inf", "-inf", "nan")
+_INTEGER = re.compile("-?[0-9]+")
+_FLOAT = re.compile(rf"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|{'|'.join(_NOT_FINITE)}")
 
 # Shows what came in a message; a text of a million characters must not become one.
 _brief = reprlib.Repr()
@@ -113,17 +118,24 @@ def register(*, bounds: tuple[float, float], best: float | None) -> Callable[[F]
     Raises
     ------
     ValueError
-        If the name is taken, by another metric or by a column of the table of scores, or if a
-        parameter other than the pair is not keyword-only.
+        If the name is taken, by another metric or by a column of the table of scores, if a
+        parameter has the name of such a column, or if one other than the pair is not keyword-only.
     """
 
     def add(function: F) -> F:
         name = function.__name__
         taken = entries().get(name)
-        if name in IDENTITY or (taken is not None and _origin(taken.function) != _origin(function)):
+        if name in NO_METRIC or (taken is not None and _origin(taken.function) != _origin(function)):
             msg = f"a metric cannot be named {name!r}: a column of scores or another metric has that name"
             raise ValueError(msg)
         entry = Entry(function, bounds, best)
+        for parameter in entry.parameters:
+            if parameter in NO_PARAMETER:
+                msg = (
+                    f"the metric {name} cannot have a parameter {parameter!r}: tables have a column of that "
+                    "name; give it another"
+                )
+                raise ValueError(msg)
         if len(inspect.signature(function).parameters) != 1 + len(entry.parameters):
             msg = f"the parameters of the metric {name} must be keyword-only: write {name}(pair, *, ...)"
             raise ValueError(msg)
@@ -255,12 +267,18 @@ def _as_metric(metric: object) -> Metric:
 
 
 def _number(value: str, text: str) -> int | float:
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    msg = f"cannot read {_brief.repr(value)} in the metric {_brief.repr(text)}; parameters are numbers"
+    """Read a plain number. Python itself also takes ``1_0``, words such as infinity, and other alphabets."""
+    with contextlib.suppress(ValueError):
+        if _INTEGER.fullmatch(value):
+            return int(value)
+        if _FLOAT.fullmatch(value):
+            number = float(value)
+            if math.isfinite(number) or value in _NOT_FINITE:  # 1e999 is neither
+                return number
+    msg = (
+        f"cannot read {_brief.repr(value)} in the metric {_brief.repr(text)}; parameters are numbers such as "
+        "3, 0.5 or 1e-3"
+    )
     raise ValueError(msg)
 
 

@@ -1,10 +1,12 @@
 """Scoring many pairs: arrays in memory, or files, alone or on any executor."""
 
 import contextlib
+import itertools
 import os
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from pathlib import Path
@@ -18,7 +20,7 @@ from tqdm import tqdm
 from . import __version__
 from .arrays import Maps, aligned, as_numpy, is_data_array
 from .attributes import is_text
-from .columns import CONDITIONS
+from .columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
 from .journal import Journal, slice_key
 from .processes import available_cores
 from .registry import Metric, as_metrics
@@ -94,7 +96,9 @@ def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:
     sample = next((values for values in named if values is not None), np.arange(len(u)))
     values = np.empty((len(u), len(chosen)))
     status = score_block(u, p, chosen, sample, "", values)
-    return pd.DataFrame({"sample": sample, "status": status, **_metric_columns(values, chosen)})
+    scores = pd.DataFrame({"sample": sample, "status": status, **_metric_columns(values, chosen)})
+    scores.attrs[METRICS] = list(map(str, chosen))
+    return scores
 
 
 def evaluate(
@@ -133,9 +137,11 @@ def evaluate(
     -------
     DataFrame
         A row per sample, in the order of the files and of the samples in them: ``file``, the
-        condition attributes that the files have (dataset, model, training, explanation, attack,
-        eps, attack_k, attack_w) as categorical columns, ``sample``, label and predictions where
-        stored, ``status``, and a column per metric. Samples that are not complete and samples
+        attributes that the files have (dataset, model, training, explanation, attack, eps, eps_norm,
+        attack_k, attack_w, then all others but those that say how a file came about, such as
+        command and versions) as categorical columns, ``sample``, name, label and predictions where
+        stored, ``status``, and a column per metric. An attribute with the name of another column is
+        left out, with a warning. Samples that are not complete and samples
         that fail their checksum are rows of NaN with the status ``incomplete`` or ``checksum``;
         the number of a sample that was never written is -1, and what a damaged one says of itself
         may be damaged too.
@@ -214,6 +220,7 @@ def score_files(
                 **_metric_columns(np.concatenate([result.values for result in done]), chosen),
             }
         )
+        scores.attrs[METRICS] = list(map(str, chosen))
         if journal is not None:
             journal.finish(scores, [(run.keys[i], len(run.done[i].status)) for i in tasks])
     return scores, failures
@@ -481,30 +488,50 @@ def _file_columns(stores: Sequence[PairStore]) -> dict[str, pd.Categorical]:
     """File and condition attributes, a value per sample."""
     rows = np.repeat(np.arange(len(stores)), [len(store) for store in stores])
     columns = {"file": _categorical([str(store.path) for store in stores], rows)}
-    for name in CONDITIONS:
+    for name in _conditions(stores):
         values = [store.attrs.get(name) for store in stores]
         if any(value is not None for value in values):
             columns[name] = _categorical(values, rows)
     return columns
 
 
-def _categorical(values: Sequence[Any], rows: npt.NDArray[np.intp]) -> pd.Categorical:
-    """Return the values of the files that the rows name; None is a missing value.
+def _conditions(stores: Sequence[PairStore]) -> list[str]:
+    """Return the attributes that become columns: all but provenance and names that tables use."""
+    skipped: dict[str, list[Path]] = {}
+    for store in stores:
+        for name in skipped_attributes(store.attrs):
+            skipped.setdefault(name, []).append(store.path)
+    for name, paths in skipped.items():
+        more = f" and {len(paths) - 1} more files" if len(paths) > 1 else ""
+        warnings.warn(
+            f"{paths[0]}{more}: the attribute {name!r} is left out of the table, which uses that name for a "
+            "column of its own; give it another name",
+            stacklevel=2,
+        )
+    found = dict.fromkeys([*CONDITIONS, *(name for store in stores for name in store.attrs)])
+    return [name for name in found if name not in PROVENANCE and name not in skipped]
 
-    Numbers stay numbers where all values are: a column of a table has one kind of value.
-    """
-    if not all(value is None or isinstance(value, int | float) for value in values):
-        values = [None if value is None else str(value) for value in values]
-    categories = sorted({value for value in values if not pd.isna(value)})
+
+def _categorical(values: Sequence[Any], rows: npt.NDArray[np.intp]) -> pd.Categorical:
+    """Return the values of the files that the rows name; None is a missing value."""
+    plain = one_kind(values)
+    categories = sorted({value for value in plain if not pd.isna(value)})
     code = {value: i for i, value in enumerate(categories)}
-    codes = np.array([code.get(value, -1) for value in values])
+    codes = np.array([code.get(value, -1) for value in plain])
     found: pd.Categorical = pd.Categorical.from_codes(codes[rows].tolist(), categories=pd.Index(categories))
     return found
 
 
 def _sample_columns(stores: Sequence[PairStore]) -> dict[str, Any]:
-    """Sample number and, where a file stores them, label and predictions (missing: NA)."""
+    """Sample number and, where a file stores them, name, label and predictions (missing: NA)."""
     columns: dict[str, Any] = {"sample": np.concatenate([store.sample for store in stores])}
+    names = [_names(store) for store in stores]
+    if any(found is not None for found in names):
+        texts = [
+            [None] * len(store) if found is None else found
+            for store, found in zip(stores, names, strict=True)
+        ]
+        columns["name"] = list(itertools.chain(*texts))
     for name in ("label", "prediction", "prediction_perturbed"):
         found = [getattr(store, name) for store in stores]
         if all(values is None for values in found):
@@ -515,6 +542,14 @@ def _sample_columns(stores: Sequence[PairStore]) -> dict[str, Any]:
             missing.append(np.ones(len(store), np.bool_) if stored is None else ~store.complete)
         columns[name] = pd.arrays.IntegerArray(np.concatenate(values), np.concatenate(missing))
     return columns
+
+
+def _names(store: PairStore) -> list[str | None] | None:
+    """Return the names of the samples, None for one that was never finished, or for a file without names."""
+    names: npt.NDArray[Any] | None = getattr(store, "name", None)
+    if names is None:
+        return None
+    return [str(name) if known else None for name, known in zip(names, store.complete, strict=True)]
 
 
 def _metric_columns(

@@ -292,7 +292,7 @@ def test_evaluate_equals_score(tmp_path: Path, channels: int | None, rule: str |
 def test_table_of_a_study(study: list[Path]) -> None:
     scores = lm.evaluate(study, METRICS)
     assert scores.columns.tolist() == [
-        *("file", "dataset", "training", "attack", "eps", "attack_k"),
+        *("file", "dataset", "training", "attack", "eps", "attack_k", "steps"),
         *("sample", "label", "prediction", "status"),
         *map(str, METRICS),
     ]
@@ -307,6 +307,7 @@ def test_table_of_a_study(study: list[Path]) -> None:
         "attack": ["topk", "topk", "random_sign", "topk"],
         "eps": [0.1, 8 / 255, None, 0.1],
         "attack_k": [9, 9, None, 9],
+        "steps": [5, 5, None, 5],
     }
     for name, by_file in conditions.items():
         assert isinstance(scores[name].dtype, pd.CategoricalDtype)
@@ -377,18 +378,20 @@ def test_paths_come_in_any_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     pd.testing.assert_series_equal(lm.evaluate("a.h5", "kendall")["kendall"], expected["kendall"][:2])
 
 
-def test_other_attributes_stay_in_the_file(tmp_path: Path) -> None:
+def test_other_attributes_follow_the_fixed_ones(tmp_path: Path) -> None:
     attrs = {
         "dataset": "toy",
         "steps": 20,
         "eps_norm": "linf",
+        "command": "python -m this",
         "attack_k": 100,
         "attack_w": 1,
         "model": "cnn",
     }
     write_file(tmp_path / "a.h5", 2, attrs=attrs)
     columns = lm.evaluate(tmp_path / "a.h5", "kendall").columns.tolist()
-    assert columns == ["file", "dataset", "model", "attack_k", "attack_w", "sample", "status", "kendall"]
+    fixed = ["dataset", "model", "eps_norm", "attack_k", "attack_w"]
+    assert columns == ["file", *fixed, "steps", "sample", "status", "kendall"]
 
 
 @pytest.mark.parametrize("other", ["8/255", [0.1, 0.2], 1])
