@@ -168,10 +168,8 @@ def read_column(
 ) -> NDArray[Any]:
     """Read one value per sample; where samples are complete, an integer must be one of that type."""
     dataset = find_dataset(path, file, name)
-    _check_column(path, dataset, n)
     kinds, words = ("f", "floating-point numbers") if issubclass(dtype, np.floating) else ("iu", "integers")
-    if dataset.dtype.kind not in kinds:
-        raise FormatError(f"{path}: '{name}' is {dataset.dtype}; it must hold {words}")
+    _check_column(path, dataset, n, dataset.dtype.kind in kinds, words)
     stored = np.empty(n, dataset.dtype)
     dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, stored)  # dataset[()] takes twice as long
     if dtype is not stored.dtype.type and issubclass(dtype, np.integer):
@@ -200,11 +198,9 @@ def read_names(path: Path, file: h5py.File, n: int) -> NDArray[np.object_]:
         load_filters(path, filter_codes(dataset))
         stored = np.ascontiguousarray(dataset[()]).view(f"S{length}").reshape(n) if length else [b""] * n
     else:
-        _check_column(path, dataset, n)
         kind = h5py.check_string_dtype(dataset.dtype)
-        if kind is None:
-            raise FormatError(f"{path}: 'name' is {dataset.dtype}; it must hold texts")
-        stored = dataset[()] if kind.length is not None else _texts(path, dataset)
+        _check_column(path, dataset, n, kind is not None, "texts")
+        stored = _texts(path, dataset) if dataset.dtype == object else dataset[()]
     names = np.empty(n, object)
     try:
         names[:] = [item.partition(b"\0")[0].decode() for item in stored]
@@ -227,10 +223,12 @@ def _texts(path: Path, dataset: h5py.Dataset) -> list[bytes]:
     return texts
 
 
-def _check_column(path: Path, dataset: h5py.Dataset, n: int) -> None:
-    """Refuse a column of another length, or that is not there, before memory is taken for it."""
+def _check_column(path: Path, dataset: h5py.Dataset, n: int, is_right: bool, words: str) -> None:
+    """Refuse a column of another length or kind, or that is not there, before memory is taken for it."""
     if dataset.shape != (n,):
         raise FormatError(f"{path}: '{_name(dataset)}' is {dataset.shape} but 'unperturbed' has {n} samples")
+    if not is_right:
+        raise FormatError(f"{path}: '{_name(dataset)}' is {dataset.dtype}; it must hold {words}")
     check_stored(path, dataset, n)
     if dataset.chunks is not None:
         _check_decoded(path, dataset, n * dataset.dtype.itemsize)

@@ -128,13 +128,14 @@ class PairStore:
             self.n_channels: int | None = maps[0].shape[1] if maps[0].ndim == 4 else None
             n = len(maps[0])
 
+            # First the largest of the columns that must be there.
+            self.sample = read_column(self.path, file, "sample", n, np.int64)
             complete = read_column(self.path, file, "complete", n, np.uint8) != 0
 
             def column(name: str, dtype: type[np.generic]) -> NDArray[Any] | None:
                 return read_column(self.path, file, name, n, dtype, complete) if name in names else None
 
             self.complete = complete
-            self.sample = read_column(self.path, file, "sample", n, np.int64, complete)
             self._checksum = read_column(self.path, file, "checksum", n, np.uint32, complete)
             self._image_checksum = column("image_checksum", np.uint32)
             self.name = read_names(self.path, file, n) if "name" in names else None

@@ -7,7 +7,7 @@ import operator
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -306,7 +306,7 @@ class PairWriter:
         perturbation_l2: ArrayLike | None = None,
         image: ArrayLike | None = None,
         image_perturbed: ArrayLike | None = None,
-        name: str | Sequence[str] | NDArray[Any] | None = None,
+        name: ArrayLike | None = None,
         n_accepted: ArrayLike | None = None,
         best_step: ArrayLike | None = None,
         output: ArrayLike | None = None,

@@ -824,7 +824,7 @@ def test_shapes_that_the_bytes_do_not_bear_out(run: Path) -> None:
         PairStore(run)
     remake(maps, "f4", (10**12, 2, 2), (9, 2, 2))
     remake(["sample", "complete", "checksum"], "u4", (10**12,), (9,))
-    with pytest.raises(FormatError, match=r"'complete' is .* needs 4000000000000 bytes, 0 are there"):
+    with pytest.raises(FormatError, match=r"'sample' is .* needs 4000000000000 bytes, 0 are there"):
         PairStore(run)
 
 
