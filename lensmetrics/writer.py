@@ -584,16 +584,20 @@ class PairWriter:
         _with_batch("name", texts, n, ())
         encoded = [_encoded(text) for text in texts.reshape(-1).tolist()]
         longest = max(map(len, encoded))
-        room = max(_NAME_BYTES, longest)
-        if "name" in self._variables:
-            kind = h5py.check_string_dtype(self._variables["name"].dtype)
-            room = longest if kind is None or kind.length is None else kind.length
+        stored = self._variables.get("name")
+        if stored is None:
+            return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(_NAME_BYTES, longest)))
+        if stored.dtype == object:  # of variable length, by another program
+            return np.array([text.decode() for text in encoded], dtype=object)
+        room = stored.shape[1] if stored.ndim == 2 else stored.dtype.itemsize
         if longest > room:
             raise ValueError(
                 f"a name has {longest} bytes, but {self.path} has room for {room}: give the longest name in "
                 "the first write"
             )
-        return np.array(encoded, dtype=h5py.string_dtype("utf-8", room))
+        if stored.ndim == 2:  # single characters, likewise
+            return np.array(encoded, f"S{room}").view("S1").reshape(-1, room)
+        return np.array(encoded, stored.dtype)
 
     def _begin(self, optional: Mapping[str, NDArray[Any]], dtype: np.dtype[Any]) -> None:
         """Complete the layout and give the file the name under which it can be resumed."""
@@ -726,8 +730,6 @@ def _array(
 
 
 def _has_mask(value: Any) -> bool:
-    if is_data_array(value):
-        value = value.data
     if isinstance(value, list | tuple):
         return any(map(_has_mask, value))
     return bool(np.ma.is_masked(value))
@@ -748,7 +750,7 @@ def _float_type(dtype: str | np.dtype[Any] | type[np.floating]) -> np.dtype[Any]
         found = np.dtype(dtype).newbyteorder("<")
     except TypeError:
         found = None
-    if found not in (FLOAT32, FLOAT64):
+    if found is None or found not in (FLOAT32, FLOAT64):  # NumPy takes None for float64
         raise ValueError(f"dtype must be None, 'float32' or 'float64', got {dtype!r}")
     return found
 
