@@ -1410,6 +1410,7 @@ def test_files_of_older_releases_are_good(tmp_path: Path) -> None:
         with h5py.File(path) as file:
             norms = file["perturbation_linf"][()]
         assert store.not_attacked.tolist() == (norms == 0).tolist()
+        assert store.prediction is not None
         assert store.prediction_perturbed is not None
         changed = np.not_equal(store.prediction, store.prediction_perturbed)
         assert store.label_changed.tolist() == changed.tolist()
