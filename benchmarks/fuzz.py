@@ -40,9 +40,10 @@ import pandas as pd
 
 from lensmetrics import registry
 from lensmetrics.journal import Journal
+from lensmetrics.metric_texts import read_number, split_metric
 from lensmetrics.pairfile import checksums
 from lensmetrics.pairs import MapPair
-from lensmetrics.registry import Metric, get_metric, parse_metric, split_metric
+from lensmetrics.registry import Metric, get_metric, parse_metric
 from lensmetrics.results import read_scores, write_scores
 from lensmetrics.scoring import SliceScores
 from lensmetrics.store import FormatError, PairStore
@@ -248,7 +249,7 @@ def fuzz_with_atheris(seed: int, executions: int) -> None:
     import atheris
 
     registry.register(bounds=(-math.inf, math.inf), best=None)(own_metric)
-    for function in (parse_metric, split_metric, get_metric, registry._number, registry._checked):
+    for function in (parse_metric, split_metric, get_metric, read_number, registry._checked):
         atheris.instrument_func(function)
     counts: collections.Counter[str] = collections.Counter()
 

@@ -1,12 +1,8 @@
 """Metrics by name: registering, finding, parsing and printing them."""
 
-import contextlib
 import difflib
 import importlib
 import inspect
-import math
-import re
-import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -14,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from .columns import NO_METRIC, NO_PARAMETER
+from .metric_texts import brief, split_metric
 from .pairs import MapPair, is_whole
 
 MetricFunction = Callable[..., float]
@@ -21,14 +18,6 @@ F = TypeVar("F", bound=MetricFunction)
 
 # What the parameters with a meaning common to all metrics must at least be, whatever the map.
 _SMALLEST = {"k": 1, "w": 0, "pool": 1}
-
-_NOT_FINITE = ("inf", "-inf", "nan")
-_INTEGER = re.compile("-?[0-9]+")
-_FLOAT = re.compile(rf"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|{'|'.join(_NOT_FINITE)}")
-
-# Shows what came in a message; a text of a million characters must not become one.
-_brief = reprlib.Repr()
-_brief.maxstring = _brief.maxother = _brief.maxlong = 80
 
 
 @dataclass(frozen=True)
@@ -174,14 +163,14 @@ def get_metric(name: str, /, **params: int | float) -> Metric:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ";"
-        msg = f"unknown metric {_brief.repr(name)}{hint} known: {', '.join(known)}"
+        msg = f"unknown metric {brief.repr(name)}{hint} known: {', '.join(known)}"
         raise ValueError(msg)
     entry = known[name]
     allowed = entry.parameters
     for key in params:
         if key not in allowed:
             takes = ", ".join(allowed) or "no parameters"
-            msg = f"{name} has no parameter {_brief.repr(key)}; it takes {takes}"
+            msg = f"{name} has no parameter {brief.repr(key)}; it takes {takes}"
             raise ValueError(msg)
     filled: dict[str, int | float] = {}
     for key, parameter in allowed.items():
@@ -206,24 +195,6 @@ def parse_metric(text: str) -> Metric:
     """
     name, params = split_metric(text)
     return get_metric(name, **params)
-
-
-def split_metric(text: str) -> tuple[str, dict[str, int | float]]:
-    """Return the name and the parameters in the text of a metric, which need not be known here."""
-    match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\)\s*)?", text, re.ASCII | re.DOTALL)
-    if match is None:
-        msg = f"cannot read the metric {_brief.repr(text)}; write a name, or as in lens_recall(k=100, w=1)"
-        raise ValueError(msg)
-    name, inside = match.groups()
-    params: dict[str, int | float] = {}
-    for part in (inside or "").split(",") if (inside or "").strip() else []:
-        key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not key.isidentifier() or key in params:
-            what = f"{_brief.repr(part.strip())} in {_brief.repr(text)}"
-            msg = f"cannot read {what}; write the parameters as key=value, each once"
-            raise ValueError(msg)
-        params[key] = _number(value, text)
-    return name, params
 
 
 def lens_suite(k: int, windows: Sequence[int] = (1, 2, 3), adjusted: bool = False) -> list[Metric]:
@@ -266,33 +237,17 @@ def _as_metric(metric: object) -> Metric:
     raise TypeError(msg)
 
 
-def _number(value: str, text: str) -> int | float:
-    """Read a plain number. Python itself also takes ``1_0``, words such as infinity, and other alphabets."""
-    with contextlib.suppress(ValueError):
-        if _INTEGER.fullmatch(value):
-            return int(value)
-        if _FLOAT.fullmatch(value):
-            number = float(value)
-            if math.isfinite(number) or value in _NOT_FINITE:  # 1e999 is neither
-                return number
-    msg = (
-        f"cannot read {_brief.repr(value)} in the metric {_brief.repr(text)}; parameters are numbers such as "
-        "3, 0.5 or 1e-3"
-    )
-    raise ValueError(msg)
-
-
 def _checked(name: str, key: str, value: object) -> int | float:
     """Return the value as a plain number; k, w and pool must be whole and not too small."""
     if key in _SMALLEST:
         if not is_whole(value) or value < _SMALLEST[key]:
             least = _SMALLEST[key]
-            msg = f"{key} of {name} must be a whole number of at least {least}, got {_brief.repr(value)}"
+            msg = f"{key} of {name} must be a whole number of at least {least}, got {brief.repr(value)}"
             raise ValueError(msg)
         return int(value)
     if is_whole(value):
         return int(value)
     if isinstance(value, float | np.floating):
         return float(value)
-    msg = f"{key} of {name} must be a number, got {_brief.repr(value)}"
+    msg = f"{key} of {name} must be a number, got {brief.repr(value)}"
     raise ValueError(msg)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .registry import split_metric
+from .metric_texts import split_metric
 
 # What each status means for the scores, in one sentence.
 STATUS = {

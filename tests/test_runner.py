@@ -326,7 +326,9 @@ def test_table_of_a_study(study: list[Path]) -> None:
     values = scores[list(map(str, METRICS))]
     assert values[~good].isna().all(axis=None)
     always = [
-        c for c in values if not c.startswith(("lens_recall_div", "lens_precision_div", "lens_recall_adj"))
+        c
+        for c in values
+        if not str(c).startswith(("lens_recall_div", "lens_precision_div", "lens_recall_adj"))
     ]
     assert values.loc[good, always].notna().all(axis=None)
 
