@@ -394,9 +394,13 @@ def test_summary_is_mean_sd_and_counts(scores: pd.DataFrame) -> None:
         for _, found in table[here & (table["attack"] == attack)].iterrows():
             values = group[found["metric"]].to_numpy()
             defined = values[~np.isnan(values)]
+            assert found["n"] == len(defined)
+            if not len(defined):
+                assert math.isnan(found["mean"])
+                assert math.isnan(found["sd"])
+                continue
             np.testing.assert_allclose(found["mean"], defined.mean(), rtol=1e-13)
             np.testing.assert_allclose(found["sd"], defined.std(ddof=1), rtol=1e-12, atol=1e-15)
-            assert found["n"] == len(defined)
             assert found["n_undefined"] == len(group) - len(defined)
             assert found["ci_low"] - 1e-12 <= found["mean"] <= found["ci_high"] + 1e-12
             for token in tokens:
