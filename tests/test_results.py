@@ -400,8 +400,12 @@ def test_summary_is_mean_sd_and_counts(scores: pd.DataFrame) -> None:
                 assert math.isnan(found["sd"])
                 continue
             np.testing.assert_allclose(found["mean"], defined.mean(), rtol=1e-13)
-            np.testing.assert_allclose(found["sd"], defined.std(ddof=1), rtol=1e-12, atol=1e-15)
             assert found["n_undefined"] == len(group) - len(defined)
+            if len(defined) == 1:
+                assert math.isnan(found["sd"])
+                assert math.isnan(found["ci_low"])
+                continue
+            np.testing.assert_allclose(found["sd"], defined.std(ddof=1), rtol=1e-12, atol=1e-15)
             assert found["ci_low"] - 1e-12 <= found["mean"] <= found["ci_high"] + 1e-12
             for token in tokens:
                 assert found[f"n_{token}"] == sum(token in status.split(";") for status in group["status"])
