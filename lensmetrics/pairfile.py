@@ -146,8 +146,8 @@ def find_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
         dataset = h5py.Dataset(h5py.h5d.open(file.id, name.encode()), readonly=True)
     except (KeyError, OSError, RuntimeError, TypeError, ValueError):
         if name not in file:
-            held = sorted(file)
-            names = ", ".join(map(repr, held[:20])) + (", ..." if len(held) > 20 else "")
+            held = sorted(map(repr, file))  # bytes where a name is not UTF-8
+            names = ", ".join(held[:20]) + (", ..." if len(held) > 20 else "")
             raise FormatError(f"{path} has no dataset '{name}'; it has: {names or 'nothing'}") from None
         dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:

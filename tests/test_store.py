@@ -1488,6 +1488,20 @@ def test_a_mistake_of_our_own_is_not_called_damage(
             PairStore(run)
 
 
+def test_names_that_are_not_utf8(run: Path) -> None:
+    space, kind = h5py.h5s.create(h5py.h5s.SCALAR), h5py.h5t.NATIVE_INT8
+    edit(run, lambda file: h5py.h5d.create(file.id, b"\xfe", kind, space))
+    assert len(PairStore(run)) == 6
+    edit(run, lambda file: file.__delitem__("complete"))
+    with pytest.raises(
+        FormatError, match=r"run\.h5 has no dataset 'complete'; it has: 'checksum'.* b'\\xfe'"
+    ):
+        PairStore(run)
+    edit(run, lambda file: h5py.h5a.create(file.id, b"\xff", kind, space))
+    with pytest.raises(FormatError, match=r"run\.h5 is damaged: it has an attribute named b'\\xff': make or"):
+        PairStore(run)
+
+
 def test_names_of_attributes_that_are_reserved(tmp_path: Path) -> None:
     taken = ["file", "sample", "label", "prediction", "prediction_perturbed", "status", "name"]
     taken += ["k", "w", "pool", "metric", "value", "kendall", "lens_recall(k=3,w=1)", "fss"]
