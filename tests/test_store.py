@@ -1370,7 +1370,7 @@ def test_the_checksum_is_that_of_a_finished_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n", [0, 5, 6, 30])
 def test_finishing_changes_the_file_in_one_place(tmp_path: Path, n: int) -> None:
-    """A kill between two writes of metadata could tear it; HDF5 keeps more than eight attributes elsewhere."""
+    """A kill between two writes of metadata could tear it; HDF5 keeps more than eight attributes apart."""
     path, part = tmp_path / "a.h5", tmp_path / "a.h5.part"
     with PairWriter(path, n_samples=1, shape=(3, 4), attrs={f"a{i}": "x" * i for i in range(n)}) as writer:
         writer.write(0, MAP, MAP)
