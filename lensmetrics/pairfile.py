@@ -169,10 +169,13 @@ def read_column(
     """Read one value per sample; where samples are complete, an integer must be one of that type."""
     dataset = find_dataset(path, file, name)
     kinds, words = ("f", "floating-point numbers") if issubclass(dtype, np.floating) else ("iu", "integers")
-    _check_column(path, dataset, n, dataset.dtype.kind in kinds, words)
-    stored = np.empty(n, dataset.dtype)
+    held = dataset.dtype  # asking h5py takes a while
+    _check_column(path, dataset, n, held.kind in kinds, words)
+    stored = np.empty(n, held)
     dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, stored)  # dataset[()] takes twice as long
-    if dtype is not stored.dtype.type and issubclass(dtype, np.integer):
+    if held == dtype:
+        return stored
+    if issubclass(dtype, np.integer):
         limits = np.iinfo(dtype)
         values = stored if complete is None else stored[complete]
         for value in (int(values.min()), int(values.max())) if len(values) else ():
