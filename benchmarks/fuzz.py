@@ -46,7 +46,7 @@ from lensmetrics.pairs import MapPair
 from lensmetrics.registry import Metric, get_metric, parse_metric
 from lensmetrics.results import read_scores, write_scores
 from lensmetrics.scoring import SliceScores
-from lensmetrics.store import FormatError, PairStore
+from lensmetrics.store import FormatError, PairStore, verify
 from lensmetrics.writer import PairWriter
 
 from .mutations import Sealed, Span, mutate, sealed_structures
@@ -309,6 +309,11 @@ def pair_file_bases(folder: Path) -> list[Base]:
         "perturbation_l2": numbers / 4,
         "image": np.arange(4 * 12, dtype=np.uint8).reshape(4, 3, 4),
         "image_perturbed": np.arange(4 * 12, dtype=np.float32).reshape(4, 3, 4),
+        "name": ["a.png", "b.png", "ü.png", "d.png"],
+        "n_accepted": numbers,
+        "best_step": numbers - 1,
+        "output": np.arange(8, dtype=np.float32).reshape(4, 2),
+        "target": np.arange(4 * 12, dtype=np.float32).reshape(4, 3, 4),
     }
     layouts: dict[str, tuple[dict[str, Any], dict[str, Any], Sequence[str]]] = {
         "plain": ({}, {}, ["label"]),
@@ -392,9 +397,9 @@ def _raw(store: PairStore) -> tuple[list[bytes], list[str], list[object]]:
             rows.append(unperturbed[row].tobytes() + perturbed[row].tobytes() + identity.encode())
     free: list[object] = [sorted(store.attrs.items()), store.complete.tolist(), store.n_channels]
     for i in range(len(store)):
-        for name in ("prediction", "prediction_perturbed"):
+        for name in ("prediction", "prediction_perturbed", "name", "n_accepted", "best_step"):
             column = getattr(store, name)
-            free.append(None if column is None or not store.complete[i] else int(column[i]))
+            free.append(None if column is None or not store.complete[i] else column.tolist()[i])
     images = store.read_image(len(store) // 2)
     free += [None if image is None else (image.dtype.str, image.tobytes()) for image in images]
     return rows, statuses, free
@@ -414,14 +419,16 @@ class PairFileCheck:
         except (FormatError, OSError) as error:
             check_message(error, path)
             return "refused"
-        if store.reduction != self.reduction:  # an attribute: no checksum covers it
-            return "uncovered"
+        if store.reduction != self.reduction:  # an attribute: the samples' checksums do not cover it
+            return "damage noticed" if store.metadata_damaged else "uncovered"
         for i, (row, status) in enumerate(zip(rows, statuses, strict=True)):
             if not status and (i >= len(self.rows) or self.statuses[i] or row != self.rows[i]):
                 raise Finding("silently different", f"sample at position {i}")
         if statuses != self.statuses:
             return "damage noticed"
-        return "equal" if repr(free) == repr(self.free) else "uncovered"
+        if repr(free) == repr(self.free):
+            return "equal"
+        return "damage noticed" if verify(path) else "uncovered"
 
 
 def table_bases(folder: Path) -> list[Base]:

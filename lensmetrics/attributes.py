@@ -58,8 +58,12 @@ def _exact(value: Any) -> Any:
 def read_attrs(path: Path, file: h5py.File) -> dict[str, Any]:
     needs = f"a pair file says format = '{FORMAT}' and format_version = {VERSION}"
     attrs = file.attrs
+    names = list(attrs)
+    for name in names:
+        if not isinstance(name, str):  # h5py gives bytes where they are not UTF-8
+            raise FormatError(f"{path} is damaged: it has an attribute named {name!r}: make or copy it again")
     # Names with an underscore in front belong to the netCDF library.
-    names = [name for name in attrs if not name.startswith("_")]
+    names = [name for name in names if not name.startswith("_")]
     if "format" not in names:
         raise FormatError(f"{path} has no attribute 'format'; {needs}")
     name = _plain(path, "format", attrs["format"])

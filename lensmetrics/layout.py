@@ -58,7 +58,7 @@ def kind_words(mode: int) -> str:
 
 def refuse_odd(path: Path) -> None:
     """Refuse what is not a plain file where a pair file is to be: a link would lead the writer elsewhere."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         mode = path.lstat().st_mode
         if not stat.S_ISREG(mode):
             raise FileExistsError(

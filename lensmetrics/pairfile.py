@@ -146,8 +146,8 @@ def find_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
         dataset = h5py.Dataset(h5py.h5d.open(file.id, name.encode()), readonly=True)
     except (KeyError, OSError, RuntimeError, TypeError, ValueError):
         if name not in file:
-            held = sorted(file)
-            names = ", ".join(map(repr, held[:20])) + (", ..." if len(held) > 20 else "")
+            held = sorted(map(repr, file))  # bytes where a name is not UTF-8
+            names = ", ".join(held[:20]) + (", ..." if len(held) > 20 else "")
             raise FormatError(f"{path} has no dataset '{name}'; it has: {names or 'nothing'}") from None
         dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
@@ -169,10 +169,13 @@ def read_column(
     """Read one value per sample; where samples are complete, an integer must be one of that type."""
     dataset = find_dataset(path, file, name)
     kinds, words = ("f", "floating-point numbers") if issubclass(dtype, np.floating) else ("iu", "integers")
-    _check_column(path, dataset, n, dataset.dtype.kind in kinds, words)
-    stored = np.empty(n, dataset.dtype)
+    held = dataset.dtype  # asking h5py takes a while
+    _check_column(path, dataset, n, held.kind in kinds, words)
+    stored = np.empty(n, held)
     dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, stored)  # dataset[()] takes twice as long
-    if dtype is not stored.dtype.type and issubclass(dtype, np.integer):
+    if held == dtype:
+        return stored
+    if issubclass(dtype, np.integer):
         limits = np.iinfo(dtype)
         values = stored if complete is None else stored[complete]
         for value in (int(values.min()), int(values.max())) if len(values) else ():

@@ -303,7 +303,7 @@ def test_verify(run: Run) -> None:
 def test_verify_says_neighbours_in_a_line(run: Run) -> None:
     write_file(Path("most.h5"), 500, (2, 2), missing=range(10, 500))
     with lm.PairWriter("worn.h5", n_samples=9, shape=(3, 3), attrs={}) as writer:
-        writer.write(slice(0, 9), *np.zeros((2, 9, 3, 3)), sample=[4, 5, 6, 7, 8, 20, 21, 22, 23])
+        writer.write(slice(0, 9), *np.zeros((2, 9, 3, 3), np.float32), sample=[4, 5, 6, 7, 8, 20, 21, 22, 23])
     for position in (1, 2, 4, 5, 6):
         flip_byte(Path("worn.h5"), "perturbed", position * 36)
     status, out, err = run("verify", "most.h5", "worn.h5")

@@ -276,7 +276,9 @@ def test_evaluate_equals_score(tmp_path: Path, channels: int | None, rule: str |
     attrs = {} if rule is None else {"reduction": rule}
     maps = write_file(tmp_path / "a.h5", channels=channels, attrs=attrs)
     reduced = maps
-    if channels is not None:
+    if channels == 1:  # nothing to reduce
+        reduced = maps[0][:, 0], maps[1][:, 0]
+    elif channels is not None:
         reduce: dict[str | None, Callable[[Floats], Floats]] = {
             None: lambda a: np.abs(a).sum(1),
             "sum": lambda a: a.sum(1),

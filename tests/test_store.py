@@ -1368,6 +1368,19 @@ def test_the_checksum_is_that_of_a_finished_file(tmp_path: Path) -> None:
     assert own(PairStore(tmp_path / "b.h5").attrs) == ATTRS
 
 
+@pytest.mark.parametrize("n", [0, 5, 6, 30])
+def test_finishing_changes_the_file_in_one_place(tmp_path: Path, n: int) -> None:
+    """A kill between two writes of metadata could tear it; HDF5 keeps more than eight attributes apart."""
+    path, part = tmp_path / "a.h5", tmp_path / "a.h5.part"
+    with PairWriter(path, n_samples=1, shape=(3, 4), attrs={f"a{i}": "x" * i for i in range(n)}) as writer:
+        writer.write(0, MAP, MAP)
+        before = np.frombuffer(part.read_bytes(), np.uint8)
+    after = np.frombuffer(path.read_bytes(), np.uint8)
+    changed = 48 + np.flatnonzero(before[48:] != after[48:])  # the superblock says that the file is closed
+    assert len(changed) <= 12  # the value and HDF5's own checksum of the block that it is in
+    assert changed[-1] - changed[0] < 1024
+
+
 def test_a_file_whose_metadata_is_damaged_is_not_resumed(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with PairWriter(path, n_samples=3, shape=(3, 4), attrs=ATTRS) as writer:
@@ -1486,6 +1499,20 @@ def test_a_mistake_of_our_own_is_not_called_damage(
         patch.setattr(PairStore, "_find_maps", lambda self, _: 1 + self.path.name)
         with pytest.raises(TypeError, match="unsupported operand"):
             PairStore(run)
+
+
+def test_names_that_are_not_utf8(run: Path) -> None:
+    space, kind = h5py.h5s.create(h5py.h5s.SCALAR), h5py.h5t.NATIVE_INT8
+    edit(run, lambda file: h5py.h5d.create(file.id, b"\xfe", kind, space))
+    assert len(PairStore(run)) == 6
+    edit(run, lambda file: file.__delitem__("complete"))
+    with pytest.raises(
+        FormatError, match=r"run\.h5 has no dataset 'complete'; it has: 'checksum'.* b'\\xfe'"
+    ):
+        PairStore(run)
+    edit(run, lambda file: h5py.h5a.create(file.id, b"\xff", kind, space))
+    with pytest.raises(FormatError, match=r"run\.h5 is damaged: it has an attribute named b'\\xff': make or"):
+        PairStore(run)
 
 
 def test_names_of_attributes_that_are_reserved(tmp_path: Path) -> None:
