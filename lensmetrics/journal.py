@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from .layout import part_path
-from .locks import lock
+from .locks import open_locked
 from .results import UNREADABLE, check_output, metric_columns, write_scores
 from .scoring import SliceScores
 
@@ -125,30 +125,17 @@ class Journal:
 
 def _locked(path: Path, output: Path) -> BinaryIO:
     """Open the journal and lock it until it is closed, or the process ends in whatever way."""
-    while True:
-        file = path.open("a+b", buffering=0)
-        try:
-            _lock(file, output)
-            # The process that held the lock may have removed what was opened here.
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    return file
-        except BaseException:
-            file.close()
-            raise
-        file.close()
-
-
-def _lock(file: BinaryIO, output: Path) -> None:
     try:
-        if not lock(file):
-            warnings.warn(
-                f"{output} lies on a file system without locks: let no second process write it meanwhile",
-                stacklevel=4,
-            )
+        file, is_locked = open_locked(path)
     except BlockingIOError as error:
         msg = f"{output} is being written by another process; wait until it ends, or write to another file"
         raise BlockingIOError(msg) from error
+    if not is_locked:
+        warnings.warn(
+            f"{output} lies on a file system without locks: let no second process write it meanwhile",
+            stacklevel=3,
+        )
+    return file
 
 
 def _read_line(line: bytes) -> tuple[str, SliceScores] | None:

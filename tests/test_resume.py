@@ -23,6 +23,7 @@ import pytest
 import lensmetrics as lm
 from lensmetrics import runner, scoring
 from lensmetrics.journal import Journal, slice_key
+from lensmetrics.locks import lock
 from lensmetrics.scoring import SliceScores
 from test_runner import flip_byte, study, user_metric, write_file
 
@@ -331,6 +332,18 @@ def test_a_file_system_without_locks_is_said(output: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.warns(UserWarning, match=r"scores.parquet lies on a file system without locks"),
+        Journal(output),
+    ):
+        pass
+
+
+def test_a_system_without_locks_is_said(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with output.open("wb") as file:
+        assert lock(file) is False
+    output.unlink()
     with (
         pytest.warns(UserWarning, match=r"scores.parquet lies on a file system without locks"),
         Journal(output),
