@@ -380,7 +380,7 @@ def _writer(path: Path, n_samples: int, shape: tuple[int, int], attrs: dict[str,
     if part_path(path).exists():
         return lm.PairWriter.resume(path, attrs)
     make_folder(path)
-    return lm.PairWriter(path, n_samples=n_samples, shape=shape, attrs=attrs)
+    return lm.PairWriter(path, n_samples=n_samples, shape=shape, attrs=attrs, dtype="float32")
 
 
 def _batch_size(text: str) -> int | None:

@@ -24,6 +24,10 @@ from .metrics.published import lens_precision_published as lens_precision_publis
 from .metrics.published import lens_recall_div_published as lens_recall_div_published
 from .metrics.published import lens_recall_published as lens_recall_published
 from .metrics.published import topk_div_intersection_published as topk_div_intersection_published
+from .metrics.topk import fss as fss
+from .metrics.topk import sign_agreement as sign_agreement
+from .metrics.topk import topk_distance as topk_distance
+from .metrics.topk import topk_iou as topk_iou
 from .pairs import MapPair as MapPair
 from .registry import Metric as Metric
 from .registry import get_metric as get_metric

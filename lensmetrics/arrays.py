@@ -1,7 +1,8 @@
 """Foreign arrays turned into plain NumPy arrays without losing a mask, a dimension name or a bit."""
 
+import re
 import sys
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,10 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import xarray as xr
 
+Maps: TypeAlias = "npt.ArrayLike | xr.DataArray"
+
+# The names of dimensions, in the order that maps have here.
+_DIMENSIONS = ("sample", "channel", "y", "x")
 # Integers of float64 are exact up to here.
 _LARGEST_EXACT = 2**53
 
@@ -17,6 +22,43 @@ def is_data_array(values: object) -> "TypeGuard[xr.DataArray]":
     """Whether the values are an xarray.DataArray."""
     xarray = sys.modules.get("xarray")  # who has a DataArray has imported it, which takes a while
     return xarray is not None and isinstance(values, xarray.DataArray)
+
+
+def aligned(unperturbed: Maps, perturbed: Maps) -> tuple[Maps, Maps]:
+    """Return maps whose axes go by name in one order: sample, channel, y, x where they are called so.
+
+    Raises
+    ------
+    ValueError
+        If two DataArrays have other dimensions, or other coordinates along one of them.
+    """
+    first, second = _in_order(unperturbed), _in_order(perturbed)
+    if not (is_data_array(first) and is_data_array(second)):
+        return first, second
+    if set(first.dims) != set(second.dims):
+        msg = (
+            f"'unperturbed' has the dimensions {first.dims} and 'perturbed' has {second.dims}: rename "
+            "them, so that both have the same"
+        )
+        raise ValueError(msg)
+    for dim in first.dims:
+        both = dim in first.coords and dim in second.coords
+        if both and not np.array_equal(first.coords[dim].values, second.coords[dim].values):
+            msg = f"the {dim} coordinates of 'unperturbed' and 'perturbed' differ; align them first"
+            raise ValueError(msg)
+    return first, second.transpose(*first.dims)
+
+
+def _in_order(maps: Maps) -> Maps:
+    if not is_data_array(maps):
+        return maps
+    if maps.ndim and all(re.fullmatch(r"dim_\d+", str(dim)) for dim in maps.dims):
+        return maps.values  # nobody has named them
+    if {*maps.dims} <= {*_DIMENSIONS}:
+        if maps.sizes.get("channel") == 1:
+            maps = maps.squeeze("channel")
+        return maps.transpose(*(dim for dim in _DIMENSIONS if dim in maps.dims))
+    return maps
 
 
 def _is_tensor(values: object) -> bool:

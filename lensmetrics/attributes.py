@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
+from .columns import is_reserved
 from .pairfile import FORMAT, REDUCTIONS, VERSION, FormatError
+
+# The CRC-32 of what no other checksum covers, and what it says of a file that is not finished: an
+# attribute that is made or deleted later could tear the file if its writer is killed in that moment.
+CHECKSUM = "checksum_metadata"
+UNFINISHED = -1
+# Columns that CHECKSUM covers, in its order, and as which numbers; texts end with NUL.
+COVERED: dict[str, str | None] = {
+    "best_step": "<i4",
+    "n_accepted": "<i4",
+    "name": None,
+    "perturbation_l2": "<f4",
+    "perturbation_linf": "<f4",
+    "prediction": "<i8",
+    "prediction_perturbed": "<i8",
+}
+
+
+def metadata_checksum(attrs: Mapping[str, Any], columns: Mapping[str, NDArray[Any]]) -> int:
+    """CRC-32 of all other attributes, then of the columns that no other checksum covers."""
+    others = {name: _exact(value) for name, value in attrs.items() if name != CHECKSUM and name[:1] != "_"}
+    text = json.dumps(others, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    value = zlib.crc32(text.encode("utf-8", "surrogatepass"))
+    for name, dtype in COVERED.items():
+        if name not in columns:
+            continue
+        if dtype is None:
+            data = b"".join(item.encode() + b"\0" for item in columns[name])
+        else:
+            with np.errstate(over="ignore"):
+                data = columns[name].astype(dtype).tobytes()
+        value = zlib.crc32(data, value)
+    return value
+
+
+def _exact(value: Any) -> Any:
+    """Write floats so that every bit counts, and not as JSON's writers differ."""
+    if isinstance(value, list):
+        return [_exact(item) for item in value]
+    return value.hex() if isinstance(value, float) else value
 
 
 def read_attrs(path: Path, file: h5py.File) -> dict[str, Any]:
@@ -26,7 +69,7 @@ def read_attrs(path: Path, file: h5py.File) -> dict[str, Any]:
         raise FormatError(f"{path} has no attribute 'format_version'; {needs}")
     version = _plain(path, "format_version", attrs["format_version"])
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise FormatError(f"{path} has format_version {version!r}; it must be a whole number from 1 on")
+        raise FormatError(f"{path} has format_version {version!r}; it must be an integer from 1 on")
     if version > VERSION:
         raise FormatError(
             f"{path} has format version {version}; this lensmetrics reads version {VERSION}: "
@@ -41,7 +84,7 @@ def _plain(path: Path, name: str, value: Any) -> Any:
     if isinstance(value, h5py.Empty):  # how the netCDF library writes an empty text
         return ""
     values = np.asarray(value).reshape(-1).tolist()
-    plain = [item.decode() if isinstance(item, bytes) else item for item in values]
+    plain = [item.decode(errors="surrogateescape") if isinstance(item, bytes) else item for item in values]
     if not all(isinstance(item, int | float) or (isinstance(item, str) and is_text(item)) for item in plain):
         raise FormatError(f"{path}: attribute '{name}' is {value!r}; attributes must be text or numbers")
     return plain[0] if len(plain) == 1 else plain
@@ -58,7 +101,8 @@ def is_text(item: str) -> bool:
 
 def checked_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes as the plain values that a reader will get back."""
-    checked = {name: _attr(name, value) for name, value in attrs.items()}
+    # A checksum that was read from another file is that file's.
+    checked = {name: _attr(name, value) for name, value in attrs.items() if name != CHECKSUM}
     for name, value in (("format", FORMAT), ("format_version", VERSION)):
         if checked.pop(name, value) != value:
             raise ValueError(f"attribute '{name}' is written by PairWriter itself: {value!r}")
@@ -70,6 +114,11 @@ def checked_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
 def _attr(name: str, value: Any) -> Any:
     if not isinstance(name, str) or not name or name.startswith("_") or "/" in name:
         raise ValueError(f"attribute name {name!r} must be a word without '/' that does not begin with '_'")
+    if is_reserved(name):
+        raise ValueError(
+            f"attribute name '{name}' is reserved: tables of scores have something else of that name; "
+            "choose another one"
+        )
     values = list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
     plain = [_netcdf_value(item) for item in values]
     if {type(item) for item in plain} == {int, float}:
@@ -95,7 +144,8 @@ def _netcdf_value(item: object) -> str | int | float | None:
 
 def refuse_other_attrs(path: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Refuse to mix two conditions in one file. NaN equals NaN: it says that there is no eps."""
-    old = {name: value for name, value in stored.items() if name not in ("format", "format_version")}
+    of_the_file = ("format", "format_version", CHECKSUM)
+    old = {name: value for name, value in stored.items() if name not in of_the_file}
     differences = []
     for name in sorted({*old, *given}):
         here, there = (repr(side[name]) if name in side else "absent" for side in (old, given))

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 _FAILED = ("incomplete", "checksum")
 _N_NAMED = 10
 _DASK_SECONDS = 30
+# Numbers as they are usually written: no blanks, underscores, plus signs, leading zeros or words.
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*|(?=\.))(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 # Pair files of this size are scored in one or two seconds.
 _FEW_BYTES = 2**27
 
@@ -186,21 +190,33 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, required=True, metavar="FILE", help="the pair file to write"
     )
     sub.add_argument(
-        "--shape", type=int, nargs=2, metavar=("H", "W"), help="size of the maps; needed for (N, H*W)"
+        "--shape",
+        type=_integer,
+        nargs=2,
+        metavar=("H", "W"),
+        help="size of the maps; needed for (N, H*W), and for (N, H, W) with W up to 4; 1 F for N rows of F "
+        "values that are no picture",
     )
     sub.add_argument("--names", nargs=2, metavar=("U", "P"), help="names of the arrays in files with several")
     sub.add_argument(
         "--method",
-        type=int,
+        type=_integer,
         metavar="I",
         help="which explanation of LATEC's (N, explanation, C, H, W), from 0",
     )
     sub.add_argument(
-        "--samples",
-        metavar="NPY",
-        help="indices of the samples in their dataset, .npy or FILE:NAME (default: 0, 1, ...)",
+        "--dtype",
+        choices=("float32", "float64"),
+        help="round the values to this type (default: keep those of the files); refused where a value "
+        "overflows, one that is not 0 becomes 0, or a map becomes constant",
     )
-    sub.add_argument("--labels", metavar="NPY", help="true classes of the samples, .npy or FILE:NAME")
+    sub.add_argument(
+        "--samples",
+        metavar="FILE",
+        help="indices of the samples in their dataset, N integers in a .npy, .npz or HDF5 file, or "
+        "FILE:NAME (default: 0, 1, ...)",
+    )
+    sub.add_argument("--labels", metavar="FILE", help="true classes of the samples, likewise")
     sub.add_argument(
         "--set",
         nargs="+",
@@ -208,7 +224,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_attribute,
         metavar="NAME=VALUE",
-        help="attributes, such as dataset=imagenet attack=topk eps=8/255",
+        help="attributes, such as dataset=imagenet attack=topk eps=8/255; a value is a number where it is "
+        "written as 3, -0.5 or 1e-3, or as N/255; everything else is text, such as 018, 1_0, nan or "
+        "2026/11; eps is always a number, or any fraction",
     )
     return parser
 
@@ -582,6 +600,7 @@ def _metrics(_: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    from .attributes import checked_attrs
     from .importers import import_arrays
     from .store import PairStore
 
@@ -591,38 +610,77 @@ def _import(arguments: argparse.Namespace) -> int:
         if names.count(name) > 1:
             msg = f"--set gives {name} twice; give every attribute once"
             raise ValueError(msg)
+    attrs = dict(arguments.set)
     try:
-        import_arrays(
+        checked_attrs(attrs)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    try:
+        said = import_arrays(
             arguments.unperturbed,
             arguments.perturbed,
             arguments.output,
             shape=None if arguments.shape is None else tuple(arguments.shape),
-            attrs=dict(arguments.set),
+            attrs=attrs,
             names=(None, None) if arguments.names is None else tuple(arguments.names),
             samples=arguments.samples,
             labels=arguments.labels,
             method=arguments.method,
+            dtype=arguments.dtype,
         )
-    except (OSError, RuntimeError, ValueError) as error:
-        # One file was asked for and there is none: that is not "some of the files failed".
-        raise ValueError(str(error)) from error
+    except (FileNotFoundError, FileExistsError, IsADirectoryError) as error:
+        raise ValueError(str(error)) from error  # these are about what was typed, not about what is in files
     print(f"wrote {arguments.output}: {_description(PairStore(arguments.output))}", file=sys.stderr)
+    for sentence in said:
+        print(f"lensmetrics: {sentence}", file=sys.stderr)
     return 0
 
 
+def _integer(text: str) -> int:
+    """Read an integer; Python's int() also takes underscores, blanks and digits of other scripts."""
+    if not _INTEGER.fullmatch(text):
+        msg = f"expected an integer, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
 def _attribute(text: str) -> tuple[str, str | int | float]:
-    """Read NAME=VALUE; a value that looks like a number is one, also as a fraction such as 8/255."""
+    """Read NAME=VALUE; a value is a number where it is written as numbers are, everything else is text.
+
+    N/M is a number where M is 255, the range of images, and for eps, which must be one.
+    """
     name, _, value = text.partition("=")
     if not name or not value:
         msg = f"expected NAME=VALUE, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
-    with contextlib.suppress(ValueError):
-        return name, int(value)
-    numerator, slash, denominator = value.partition("/")
-    with contextlib.suppress(ValueError):
-        numbers = float(numerator), float(denominator) if slash else 1.0
-        if numbers[1] == 0 or not math.isfinite(numbers[0] / numbers[1]):
-            msg = f"{text!r} is no finite number"
-            raise argparse.ArgumentTypeError(msg)
-        return name, numbers[0] / numbers[1]
-    return name, value
+    if name == "eps" and value == "nan":  # of an attack without a bound
+        return name, math.nan
+    number = _value(value, any_fraction=name == "eps")
+    if number is None and name == "eps":
+        msg = f"eps must be a number, such as 0.1 or 8/255, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    if number is not None and not -math.inf < number < math.inf:
+        msg = f"{text!r} is no finite number"
+        raise argparse.ArgumentTypeError(msg)
+    return name, value if number is None else number
+
+
+def _value(text: str, *, any_fraction: bool) -> int | float | None:
+    """Read a number or a fraction of numbers; None where the text is something else."""
+    first, slash, second = text.partition("/")
+    above, below = _number(first), _number(second)
+    if not slash or above is None:
+        return above
+    if below is None or (below != 255 and not any_fraction):
+        return None
+    try:
+        return above / below
+    except (ZeroDivisionError, OverflowError):
+        return math.nan
+
+
+def _number(text: str) -> int | float | None:
+    """Read an integer or a decimal number, with or without an exponent; None where it is something else."""
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _DECIMAL.fullmatch(text) else None

@@ -12,7 +12,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .pairfile import FORMAT, FormatError, check_stored, filter_codes, load_filters
+from .import_columns import check_column, integers
+from .import_netcdf import Decode, decoded_type, decoder
+from .pairfile import FORMAT, FormatError, check_stored, filter_codes, load_filters, raised_by_h5py
 
 Rows: TypeAlias = slice | NDArray[np.intp]
 
@@ -22,9 +24,12 @@ class Source:
     """Something on disk with one row per sample; nothing is in memory until rows are read."""
 
     words: str  # how messages call it
+    array: str  # its name in the file
     shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     read: Callable[[Rows], NDArray[Any]]
     keys: tuple[str, ...] | None = None  # of a group with one dataset per sample
+    node: h5py.Dataset | h5py.Group | None = None
 
 
 def open_file(path: Path, stack: contextlib.ExitStack) -> h5py.File:
@@ -39,20 +44,31 @@ def open_file(path: Path, stack: contextlib.ExitStack) -> h5py.File:
         raise _damaged(path, error) from error
 
 
-def open_rows(path: Path, file: h5py.File, name: str, kinds: str = "iuf") -> Source:
+def open_rows(path: Path, file: h5py.File, name: str, what: str = "maps", kinds: str = "iuf") -> Source:
     """Find a dataset with one row per sample, or a group with one dataset per sample.
 
-    Members of a group come in the order in which h5py lists them, which is that of ViRelAy.
+    Members of a group come in the order in which h5py lists them, which is that of ViRelAy. `what` the
+    rows are is said where their type is refused.
     """
     with reading(path):
         node = _find(path, file, name)
         if isinstance(node, h5py.Dataset):
-            _check(path, node, kinds)
+            _check(path, node, what, kinds)
             if node.shape == ():
                 raise FormatError(f"{path}: '{name}' is a single value; it must have one row per sample")
-            return Source(f"{path}, dataset '{name}',", node.shape, lambda rows: _rows(path, node, rows))
+            words = f"{path}, dataset '{name}',"
+            decode = decoder(words, node.dtype, node.attrs)
+            return Source(
+                words,
+                node.name,
+                node.shape,
+                decoded_type(node.dtype, decode),
+                lambda rows: _rows(path, node, decode, rows),
+                node=node,
+            )
         keys = tuple(node)
         row_shape: tuple[int, ...] = ()
+        members: list[tuple[h5py.Dataset, Decode | None]] = []
         for key in keys:
             member = _find(path, node, key)
             if not isinstance(member, h5py.Dataset):
@@ -60,7 +76,7 @@ def open_rows(path: Path, file: h5py.File, name: str, kinds: str = "iuf") -> Sou
                     f"{path}: '{name}' holds the group '{key}'; name a dataset, or a group with one dataset "
                     f"per sample; it has: {_listed(file)}"
                 )
-            _check(path, member, kinds)
+            _check(path, member, what, kinds)
             if key == keys[0]:
                 row_shape = member.shape
             if member.shape != row_shape:
@@ -68,32 +84,85 @@ def open_rows(path: Path, file: h5py.File, name: str, kinds: str = "iuf") -> Sou
                     f"{path}: '{name}/{key}' is {member.shape} but '{name}/{keys[0]}' is {row_shape}; a pair "
                     "file holds maps of one size: resize them, or make one file for each size"
                 )
-        shape = (len(keys), *row_shape)
-    return Source(f"{path}, group '{name}',", shape, lambda rows: _members(path, node, keys, rows), keys)
+            members.append((member, decoder(f"{path}, dataset '{name}/{key}',", member.dtype, member.attrs)))
+        types = [decoded_type(member.dtype, decode) for member, decode in members]
+    return Source(
+        f"{path}, group '{name}',",
+        node.name,
+        (len(keys), *row_shape),
+        np.result_type(*types) if types else np.dtype(np.float32),
+        lambda rows: _members(path, members, rows),
+        keys=keys,
+        node=node,
+    )
 
 
-def read_whole_numbers(path: Path, file: h5py.File, name: str, n: int) -> NDArray[np.int64]:
-    rows = open_rows(path, file, name, kinds="iu")
-    if rows.shape not in ((n,), (n, 1)):
-        raise FormatError(f"{rows.words} is {rows.shape}; it must hold {n} whole numbers, one per sample")
-    return rows.read(slice(None)).reshape(n).astype(np.int64)
+def read_integers(path: Path, file: h5py.File, name: str, n: int, what: str) -> NDArray[np.int64]:
+    rows = open_rows(path, file, name, what, "iufbSUO")
+    check_column(rows.words, rows.shape, rows.dtype, n, what)
+    return integers(rows.words, rows.read(slice(None)), what)
+
+
+def refuse_other_samples(first: Source, second: Source) -> None:
+    """Refuse maps of two HDF5 files whose names or ``index`` say that row by row the samples differ."""
+    if first.keys is not None and second.keys is not None:
+        refuse_other_keys(first.words, second.words, first.keys, second.keys)
+    if first.node is None or second.node is None or first.shape[0] != second.shape[0]:
+        return
+    indices = [_index_beside(source.node, source.shape[0]) for source in (first, second)]
+    if indices[0] is None or indices[1] is None or np.array_equal(indices[0], indices[1]):
+        return
+    row = int((indices[0] != indices[1]).argmax())
+    raise FormatError(
+        f"{first.words} and {second.words} have an 'index' beside them, and in row {row} it says "
+        f"{indices[0][row]} and {indices[1][row]}, so these may be maps of different samples: bring both "
+        "files to one order, or take 'index' out of one where it means something else"
+    )
+
+
+def refuse_other_keys(first: str, second: str, keys: tuple[str, ...], others: tuple[str, ...]) -> None:
+    if keys != others:
+        n_common = len({*keys} & {*others})
+        raise FormatError(
+            f"{first} and {second} have {len(keys)} and {len(others)} samples by their names, of which "
+            f"{n_common} are in both; give the same samples the same names"
+        )
+
+
+def _index_beside(node: h5py.Dataset | h5py.Group, n: int) -> NDArray[Any] | None:
+    """The ``index`` in the same group, or in one above it, where it holds an integer per sample."""
+    with reading(Path(node.file.filename)):
+        group = node.parent
+        while True:
+            link = group.get("index", getlink=True)
+            found = group["index"] if isinstance(link, h5py.HardLink) else None
+            if isinstance(found, h5py.Dataset) and found.shape in ((n,), (n, 1)) and found.dtype.kind in "iu":
+                _check(Path(node.file.filename), found, "indices", "iu")
+                values: NDArray[Any] = found[()]
+                return values.reshape(-1)
+            if group.name == "/":
+                return None
+            group = group.parent
+
+
+def is_pair_file(path: Path, file: h5py.File) -> bool:
+    with reading(path):
+        return str(file.attrs.get("format")) == FORMAT
 
 
 def choose(path: Path, file: h5py.File, role: str) -> str:
-    """Name of the maps where none was given: the only dataset, or the one called like the role."""
+    """Name of the array where none was given: the only dataset, or the one called like the role."""
+    if is_pair_file(path, file):
+        raise FormatError(
+            f"{path} is a pair file already: score it, or name one of its datasets: {path}:unperturbed"
+        )
     with reading(path):
-        if str(file.attrs.get("format")) == FORMAT:
-            raise FormatError(
-                f"{path} is a pair file already: score it, or name one of its datasets: {path}:unperturbed"
-            )
         names = _dataset_names(file)
         if len(names) == 1:
             return names[0]
-        if role not in file:
-            raise FormatError(
-                f"{path} has no dataset '{role}'; it has: {_listed(file)}; name one: {path}:NAME"
-            )
-    return role
+        if role in file:
+            return role
+    raise ValueError(f"{path} has no dataset '{role}'; it has: {_listed(file)}; name one: {path}:NAME")
 
 
 def _find(path: Path, start: h5py.Group, name: str) -> h5py.Dataset | h5py.Group:
@@ -102,7 +171,7 @@ def _find(path: Path, start: h5py.Group, name: str) -> h5py.Dataset | h5py.Group
     for part in filter(None, name.split("/")):
         link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
         if link is None:
-            raise FormatError(f"{path} has no dataset '{name}'; it has: {_listed(start.file)}")
+            raise ValueError(f"{path} has no dataset '{name}'; it has: {_listed(start.file)}")
         if not isinstance(link, h5py.HardLink):
             raise FormatError(f"{path}: '{part}' in '{name}' is a link; name what it leads to instead")
         node = node[part]
@@ -111,37 +180,50 @@ def _find(path: Path, start: h5py.Group, name: str) -> h5py.Dataset | h5py.Group
     return node
 
 
-def _check(path: Path, dataset: h5py.Dataset, kinds: str) -> None:
+def _check(path: Path, dataset: h5py.Dataset, what: str, kinds: str) -> None:
     """Refuse a dataset that lies elsewhere, holds no numbers, or is not as large as it says."""
     name = dataset.name.lstrip("/")
     if dataset.is_virtual or dataset.external:
         raise FormatError(f"{path}: '{name}' keeps its values in other files; copy them into this one")
     if dataset.dtype.kind not in kinds:
-        words = "integers" if kinds == "iu" else "integers or floating-point numbers"
-        raise FormatError(f"{path}: '{name}' is {dataset.dtype}; it must hold {words}")
+        raise FormatError(
+            f"{path}: '{name}' is {dataset.dtype}; {what} must be integers or floating-point numbers"
+        )
     if dataset.shape is None:
         raise FormatError(f"{path}: '{name}' is empty; it must have one row per sample")
+    if _is_reversed(dataset):
+        raise FormatError(
+            f"{path}: '{name}' was saved by MATLAB or Octave, whose axes HDF5 shows in reverse: "
+            f"numpy.save('u.npy', h5py.File({path.name!r})[{name!r}][()].T)"
+        )
     if dataset.shape == ():
         return
     check_stored(path, dataset, dataset.shape[0])
     load_filters(path, filter_codes(dataset))
 
 
-def _rows(path: Path, dataset: h5py.Dataset, rows: Rows) -> NDArray[Any]:
+def _is_reversed(dataset: h5py.Dataset) -> bool:
+    return "MATLAB_class" in dataset.attrs or "OCTAVE_NEW_FORMAT" in dataset.parent.attrs
+
+
+def _rows(path: Path, dataset: h5py.Dataset, decode: Decode | None, rows: Rows) -> NDArray[Any]:
     with reading(path):
         if isinstance(rows, slice):
             values: NDArray[Any] = dataset[rows]
-            return values
-        values = np.empty((len(rows), *dataset.shape[1:]), dtype=dataset.dtype)
-        for position in np.argsort(rows):  # in the order of the file, so that chunks are decoded once
-            values[position] = dataset[rows[position]]
-        return values
+        else:
+            values = np.empty((len(rows), *dataset.shape[1:]), dtype=dataset.dtype)
+            for position in np.argsort(rows):  # in the order of the file, so that chunks are decoded once
+                values[position] = dataset[rows[position]]
+    return values if decode is None else decode(values)
 
 
-def _members(path: Path, group: h5py.Group, keys: tuple[str, ...], rows: Rows) -> NDArray[Any]:
-    positions = range(len(keys))[rows] if isinstance(rows, slice) else rows
+def _members(path: Path, members: list[tuple[h5py.Dataset, Decode | None]], rows: Rows) -> NDArray[Any]:
+    chosen = members[rows] if isinstance(rows, slice) else [members[position] for position in rows]
     with reading(path):
-        return np.stack([np.asarray(group[keys[position]][()]) for position in positions])
+        values = [np.asarray(member[()]) for member, _ in chosen]
+    return np.stack(
+        [one if decode is None else decode(one) for one, (_, decode) in zip(values, chosen, strict=True)]
+    )
 
 
 def _dataset_names(file: h5py.File, limit: int = 13) -> list[str]:
@@ -163,12 +245,12 @@ def _listed(file: h5py.File) -> str:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
+    """Call damage of a file what h5py raises, of whatever type; what others raise is theirs."""
     try:
         yield
-    except FormatError:
-        raise
-    # h5py reports damage as any of these, depending on what the damaged bytes were.
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        if not raised_by_h5py(error):
+            raise
         raise _damaged(path, error) from error
 
 

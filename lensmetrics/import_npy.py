@@ -3,73 +3,134 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import lzma
+import struct
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .import_foreign import what_archive_it_is, what_it_is
 from .layout import check_space
 from .pairfile import FormatError
 
-_HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
-_OR_HDF5 = ", or an HDF5 file or FILE:NAME for one array of it"
+_N_NAMED = 12
+_NPY = b"\x93NUMPY"
+# What zipfile and its decoders raise on bytes that are no archive: bz2 an OSError, a password a
+# RuntimeError, a dictionary of gigabytes a MemoryError.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    MemoryError,
+)
 
 
 def open_array(
     path: Path, role: str, wanted: str | None, beside: Path, stack: contextlib.ExitStack
-) -> NDArray[Any]:
-    """Memory-map the array of a .npy, or a named one of an .npz."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a directory; give a .npy or .npz file{_OR_HDF5}")
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; give a .npy or .npz file{_OR_HDF5}")
-    if path.suffix in _HDF5_SUFFIXES:
-        raise FormatError(f"{path} is truncated or no HDF5 file: make or copy it again")
-    if not zipfile.is_zipfile(path):
-        if path.suffix == ".npz":
-            raise FormatError(f"{path} is truncated or no .npz file: save it again with numpy.savez")
+) -> tuple[str, str, NDArray[Any]]:
+    """Memory-map the array of a .npy, or a named one of an .npz.
+
+    Return also what messages call it, and its name in the archive.
+    """
+    try:
+        with path.open("rb") as file:
+            first = file.read(len(_NPY))
+    except PermissionError as error:
+        raise PermissionError(f"{path} may not be read: allow it with chmod, or read a copy") from error
+    if first == _NPY or not _is_archive(path):
         if wanted is not None:
             raise ValueError(f"{path} is no .npz: it has no array named {wanted!r}; leave the name out")
-        return mapped(path, str(path))
+        return str(path), "", _mapped(path, str(path))
     # numpy maps files, not members of an archive, so the member becomes a file.
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".lensmetrics-import-", dir=beside)))
     unpacked = folder / f"{role}.npy"
+    with _decoding(path):
+        archive = stack.enter_context(zipfile.ZipFile(path))
+    member = _choose(path, archive, role, wanted)
+    check_space(beside, archive.getinfo(member).file_size, f"'{member}' of {path}, unpacked,")
+    with unpacked.open("wb") as sink:
+        for block in _blocks(path, archive, member):
+            sink.write(block)
+    words = f"{path}, array '{member.removesuffix('.npy')}',"
+    return words, member, _mapped(unpacked, words)
+
+
+def _is_archive(path: Path) -> bool:
+    with _decoding(path):
+        return zipfile.is_zipfile(path)
+
+
+def _blocks(path: Path, archive: zipfile.ZipFile, member: str) -> Iterator[bytes]:
+    if archive.getinfo(member).flag_bits & 1:
+        raise FormatError(f"{path} is encrypted, which import does not open: save it without a password")
+    with _decoding(path):
+        source = archive.open(member)
+    with source:
+        while True:
+            with _decoding(path):
+                block = source.read(2**20)
+            if not block:
+                return
+            yield block
+
+
+@contextlib.contextmanager
+def _decoding(path: Path) -> Iterator[None]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            member = _choose(path, archive, role, wanted)
-            check_space(beside, archive.getinfo(member).file_size, f"'{member}' of {path}, unpacked,")
-            with archive.open(member) as source, unpacked.open("wb") as sink:
-                shutil.copyfileobj(source, sink, length=2**20)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise FormatError(f"{path} is truncated or damaged ({error}): save or copy it again") from error
-    return mapped(unpacked, f"{path}, array '{member.removesuffix('.npy')}',")
+        yield
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FormatError(f"{path} is truncated or damaged ({reason}): save or copy it again") from error
 
 
 def _choose(path: Path, archive: zipfile.ZipFile, role: str, wanted: str | None) -> str:
-    members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
-    if wanted is None:
-        wanted = next(iter(members)) if len(members) == 1 else role
-    if wanted not in members:
-        raise FormatError(f"{path} has no array {wanted!r}; it has: {', '.join(members) or 'none'}; name one")
-    return members[wanted]
+    names = archive.namelist()
+    members = {name.removesuffix(".npy"): name for name in names if name.endswith(".npy")}
+    if not members:
+        raise FormatError(what_archive_it_is(path, names))
+    if {"format", "shape", "data"} <= set(members):
+        raise FormatError(
+            f"{path} is a sparse matrix of scipy: "
+            f"numpy.save('u.npy', scipy.sparse.load_npz({path.name!r}).toarray())"
+        )
+    name = wanted or (next(iter(members)) if len(members) == 1 else role)
+    if name in members:
+        return members[name]
+    listed = ", ".join(list(members)[:_N_NAMED]) + (", ..." if len(members) > _N_NAMED else "")
+    several = "" if wanted else "; where each is one sample, save numpy.stack of all as one array"
+    raise ValueError(f"{path} has no array {name!r}; it has {len(members)}: {listed}; name one{several}")
 
 
-def mapped(path: Path, words: str) -> NDArray[Any]:
+def _mapped(path: Path, words: str) -> NDArray[Any]:
+    """Map the .npy at a path; it may be a file of another kind."""
+    with path.open("rb") as file:
+        if file.read(len(_NPY)) != _NPY:
+            if words != str(path):
+                raise FormatError(f"{words} is no array of numpy: save a numeric array with numpy.savez")
+            raise FormatError(what_it_is(path))
     try:
         with np.errstate(over="ignore"):  # a header may claim any shape; it is refused below
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except PermissionError as error:
-        raise PermissionError(f"{words} may not be read: allow it with chmod, or read a copy") from error
     except (ValueError, EOFError, SyntaxError, OverflowError, TypeError) as error:
         reason = " ".join(str(error).split())
+        if "object" in reason.lower() and "python" in reason.lower():
+            raise FormatError(
+                f"{words} holds Python objects (a dict, or arrays of several sizes), which import does not "
+                "open, since opening them runs code: save arrays of numbers, a dict of them with "
+                "numpy.savez('u.npz', **it)"
+            ) from error
         raise FormatError(
-            f"{words} is not an array that can be mapped ({reason}); save a numeric array with numpy.save"
+            f"{words} is truncated or damaged ({reason}): save it again with numpy.save, or copy it again"
         ) from error
-    if array.dtype.kind not in "iuf":
-        raise FormatError(f"{words} is {array.dtype}; maps must be integers or floating-point numbers")
     return array

@@ -10,14 +10,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .import_hdf5 import Source, open_rows, read_whole_numbers, reading
+from .import_columns import check_samples
+from .import_hdf5 import Source, open_rows, read_integers, reading, refuse_other_keys
 from .pairfile import FormatError
 
-_ATTRIBUTION = "attribution"
+ATTRIBUTION = "attribution"
 _COLUMN_BYTES = 2**22
+_ONLY_MAPS = "name the maps (FILE:attribution) to take only them, matched by 'index' all the same"
 _REMEDIES = {
-    "label": "give the true classes (--labels), or name the maps (FILE:attribution) to take only them",
-    "prediction": "name the maps (FILE:attribution) to take only them",
+    "label": f"give the true classes (--labels), or {_ONLY_MAPS}",
+    "prediction": _ONLY_MAPS,
 }
 
 
@@ -32,13 +34,18 @@ class AttributionPair:
 
 def has_attributions(path: Path, file: h5py.File) -> bool:
     with reading(path):
-        return _ATTRIBUTION in file
+        return ATTRIBUTION in file
+
+
+def has_index(path: Path, file: h5py.File) -> bool:
+    with reading(path):
+        return "index" in file
 
 
 def match_attributions(
-    first: tuple[Path, h5py.File], second: tuple[Path, h5py.File], *, with_labels: bool
+    first: tuple[Path, h5py.File], second: tuple[Path, h5py.File], *, columns: tuple[str, ...]
 ) -> AttributionPair:
-    """Read two attribution databases of ViRelAy and match their samples.
+    """Read two attribution databases of ViRelAy, match their samples, and take these columns along.
 
     A database holds ``attribution``, a dataset (samples, channel, height, width) or a group with a
     dataset (channel, height, width) per sample, and, all optional here, ``index``, ``label`` and
@@ -48,10 +55,11 @@ def match_attributions(
     database-specification.rst), and its reader (source/backend/virelay/model.py,
     ``AttributionDatabase``).
 
-    A label is a class number, or values per class of which exactly one is not 0; a prediction is a
-    class number, or logits per class, of which the largest counts (the first of equal ones).
+    `columns` are of ``label`` and ``prediction``. A label is a class number, or values per class of
+    which exactly one is not 0; a prediction is a class number, or logits per class, of which the
+    largest counts (the first of equal ones).
     """
-    maps = tuple(open_rows(path, file, _ATTRIBUTION) for path, file in (first, second))
+    maps = tuple(open_rows(path, file, ATTRIBUTION) for path, file in (first, second))
     indices = [_index(path, file, rows) for (path, file), rows in zip((first, second), maps, strict=True)]
     common = np.intersect1d(indices[0], indices[1])
     if not len(common) == len(indices[0]) == len(indices[1]):
@@ -61,19 +69,18 @@ def match_attributions(
         )
     by_index = np.argsort(indices[1])
     order = by_index[np.searchsorted(indices[1], indices[0], sorter=by_index)]
-    if all(rows.keys and "index" not in file for rows, (_, file) in zip(maps, (first, second), strict=True)):
-        _refuse_other_keys(first[0], second[0], maps[0].keys, maps[1].keys)
+    if maps[0].keys and maps[1].keys and not has_index(*first) and not has_index(*second):
+        refuse_other_keys(str(first[0]), str(second[0]), maps[0].keys, maps[1].keys)
 
-    columns = {"sample": indices[0]}
-    wanted = ("label", "prediction") if with_labels else ("prediction",)
+    taken = {"sample": indices[0]}
     found = [
-        {name: _classes(path, file, name, rows) for name in wanted if name in file}
+        {name: _classes(path, file, name, rows) for name in columns if name in file}
         for (path, file), rows in zip((first, second), maps, strict=True)
     ]
     found[1] = {name: values[order] for name, values in found[1].items()}
     labels = [side["label"] for side in found if "label" in side]
     if labels:
-        columns["label"] = labels[0]
+        taken["label"] = labels[0]
         n_other = int((labels[0] != labels[-1]).sum())
         if n_other:
             raise FormatError(
@@ -82,29 +89,24 @@ def match_attributions(
             )
     for name, side in zip(("prediction", "prediction_perturbed"), found, strict=True):
         if "prediction" in side:
-            columns[name] = side["prediction"]
-    return AttributionPair((maps[0], maps[1]), order, columns)
+            taken[name] = side["prediction"]
+    return AttributionPair((maps[0], maps[1]), order, taken)
 
 
 def _index(path: Path, file: h5py.File, maps: Source) -> NDArray[np.int64]:
     if "index" not in file:
         return np.arange(maps.shape[0])
-    values = read_whole_numbers(path, file, "index", maps.shape[0])
-    numbers, counts = np.unique(values, return_counts=True)
-    if len(numbers) < len(values):
-        raise FormatError(
-            f"{path}: 'index' holds {numbers[counts > 1][0]} twice; a pair file holds each sample once: "
-            "remove the repetition"
-        )
+    values = read_integers(path, file, "index", maps.shape[0], "sample numbers")
+    check_samples(f"{path}, dataset 'index',", values)
     return values
 
 
 def _classes(path: Path, file: h5py.File, name: str, maps: Source) -> NDArray[np.int64]:
     """One class number per sample, read in blocks: logits can be larger than memory."""
-    rows = open_rows(path, file, name, kinds="iufb")
+    rows = open_rows(path, file, name, f"{name}s", "iufb")
     n = maps.shape[0]
     if rows.keys and maps.keys:
-        _refuse_other_keys(path, path, maps.keys, rows.keys)
+        refuse_other_keys(f"'attribution' of {path}", f"'{name}'", maps.keys, rows.keys)
     # For members of a group the specification says (samples, classes) where (classes,) is meant.
     repeated = rows.keys is not None and len(rows.shape) == 3 and rows.shape[1] == n
     n_classes = rows.shape[-1] if len(rows.shape) == 2 or repeated else None
@@ -122,10 +124,10 @@ def _classes(path: Path, file: h5py.File, name: str, maps: Source) -> NDArray[np
         if n_classes in (None, 1):
             numbers = values.reshape(-1)
             good = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (numbers >= 0) & (numbers < 2**63)
-            rule = "must be whole numbers from 0 on"
+            rule = "must be integers from 0 on"
         elif name == "label":
             numbers = np.argmax(values != 0, axis=1)
-            good = (values != 0).sum(axis=1) == 1
+            good = ((values != 0).sum(axis=1) == 1) & np.isfinite(values).all(axis=1)
             rule = "must have one value that is not 0 per sample, for its class"
         else:
             numbers = np.argmax(values, axis=1)
@@ -136,15 +138,3 @@ def _classes(path: Path, file: h5py.File, name: str, maps: Source) -> NDArray[np
             raise FormatError(f"{rows.words} {rule}, and row {row} is not so; {_REMEDIES[name]}")
         classes[positions] = numbers
     return classes
-
-
-def _refuse_other_keys(
-    first: Path, second: Path, keys: tuple[str, ...] | None, others: tuple[str, ...] | None
-) -> None:
-    if keys != others:
-        n_common = len({*(keys or ())} & {*(others or ())})
-        where = f"the groups of {first}" if first == second else f"{first} and {second}"
-        raise FormatError(
-            f"{where} have {len(keys or ())} and {len(others or ())} samples by their names, of which "
-            f"{n_common} are in both; give the same samples the same names"
-        )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ def check_target(path: Path) -> None:
         raise IsADirectoryError(f"{path} is a directory; give the name of a file in it")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path} cannot be written: there is no directory {path.parent}; create it")
+    refuse_odd(part)
+    refuse_odd(path)
     if path.exists():
         raise FileExistsError(f"{path} exists already: delete it, or choose another name")
     if part.exists():
@@ -39,6 +43,28 @@ def check_target(path: Path) -> None:
             f"{part} is an unfinished {path.name}: go on with PairWriter.resume({str(path)!r}, attrs=...), "
             "or delete it"
         )
+
+
+def kind_words(mode: int) -> str:
+    """Say what something in a folder is that is not a plain file."""
+    kinds = {
+        stat.S_IFDIR: "a directory",
+        stat.S_IFLNK: "a link",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+    }
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def refuse_odd(path: Path) -> None:
+    """Refuse what is not a plain file where a pair file is to be: a link would lead the writer elsewhere."""
+    with suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            raise FileExistsError(
+                f"{path} is {kind_words(mode)}, but a pair file is a plain file: remove it, or choose "
+                "another name"
+            )
 
 
 def give_name(path: Path, name: Path) -> None:
@@ -49,7 +75,7 @@ def give_name(path: Path, name: Path) -> None:
     except FileExistsError as error:
         raise FileExistsError(taken) from error
     except OSError:  # a file system without hard links
-        if name.exists():
+        if os.path.lexists(name):
             raise FileExistsError(taken) from None
         path.rename(name)
     else:
@@ -65,7 +91,7 @@ def check_space(folder: Path, n_bytes: int, what: str) -> None:
 
 
 def column_bytes(n_samples: int) -> int:
-    """Room that everything but maps and images takes on the disk: at most 13 variables, and their names."""
+    """Room that columns take on the disk, texts aside, and the description of all variables."""
     return 2**17 + 13 * 8 * n_samples
 
 
@@ -102,7 +128,9 @@ def create_variable(
         properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     dataset = file.create_dataset(name, shape=tuple(dims.values()), dtype=dtype, dcpl=properties, **options)
     if column:  # maps and images stay holes in the file until they are written
-        dataset[...] = {"i": -1, "u": 0, "f": np.nan}[dtype.kind]
+        dataset[...] = {"i": -1, "u": 0, "f": np.nan, "S": b""}[dtype.kind]
+    if dtype.kind == "S":
+        dataset.attrs["_Encoding"] = "utf-8"  # else xarray gives bytes
     if name in dims:
         dataset.make_scale(name)
         return dataset

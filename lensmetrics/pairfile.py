@@ -7,8 +7,10 @@ be wrong with one is found here, once, and said in one sentence; the code behind
 from __future__ import annotations
 
 import math
+import stat
+import traceback
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .layout import part_path
+from .layout import kind_words, part_path
 
 FORMAT = "lensmetrics-pairs"
 VERSION = 1
@@ -25,6 +27,12 @@ MAPS = ("unperturbed", "perturbed")
 INTEGERS = ("label", "prediction", "prediction_perturbed")
 NORMS = ("perturbation_linf", "perturbation_l2")
 IMAGES = ("image", "image_perturbed")
+COUNTS = ("n_accepted", "best_step")
+OUTPUTS = ("output", "output_perturbed")
+# What `image_checksum` covers, in the order in which it does.
+BESIDE_MAPS = (*IMAGES, "target", *OUTPUTS)
+# What a file may hold besides; `image_checksum` follows from the others.
+OPTIONAL = ("name", *INTEGERS, *COUNTS, *NORMS, *BESIDE_MAPS)
 
 # How channels become one value per pixel; the maps come as (sample, channel, y, x).
 REDUCTIONS: dict[str, Callable[[NDArray[np.floating]], NDArray[np.floating]]] = {
@@ -55,12 +63,17 @@ def checksums(
     The maps are C-contiguous, little-endian, one sample along the first axis.
     """
     columns = [sample] if label is None else [sample, label]
+    return row_checksums([unperturbed, perturbed, np.stack(columns, axis=1).astype("<i8")])
+
+
+def row_checksums(arrays: Sequence[NDArray[Any]]) -> list[int]:
+    """CRC-32 of every row, one array after the other; they are C-contiguous and little-endian."""
     views = []
-    for array in (unperturbed, perturbed, np.stack(columns, axis=1).astype("<i8")):
+    for array in arrays:
         # Slices of one flat view hand rows to zlib without copies and without an array object each.
         views.append((array.reshape(-1).view(np.uint8).data, array.nbytes // max(len(array), 1)))
     result = []
-    for row in range(len(sample)):
+    for row in range(len(arrays[0])):
         value = 0
         for view, length in views:
             value = zlib.crc32(view[row * length : (row + 1) * length], value)
@@ -77,7 +90,10 @@ def opened(path: Path) -> Iterator[h5py.File]:
         part = part_path(path)
         hint = f", but {part} does: finish it with PairWriter.resume" if part.exists() else ""
         raise FileNotFoundError(f"{path} does not exist{hint}")
-    if path.stat().st_size == 0:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise FormatError(f"{path} is {kind_words(status.st_mode)}; give a pair file")
+    if status.st_size == 0:
         raise FormatError(f"{path} is empty (0 bytes); a pair file is an HDF5 file: make or copy it again")
     try:
         with h5py.File(path, "r", locking="best-effort") as file:
@@ -90,11 +106,23 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise BlockingIOError(f"{path} is being written by another process; wait until it ends") from error
     # h5py reports damage as any of these, depending on what the damaged bytes were.
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        if not raised_by_h5py(error):
+            raise
         if not h5py.is_hdf5(path):
             raise FormatError(
                 f"{path} is not an HDF5 file; convert .npy or .npz arrays with 'lensmetrics import'"
             ) from error
         raise FormatError(f"{path} is truncated or damaged ({error}): make or copy it again") from error
+
+
+def raised_by_h5py(error: BaseException) -> bool:
+    """Tell what h5py says of a file from a mistake in this package, which is no damage to the file."""
+    innermost = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package in ("h5py", __package__):  # either may call NumPy, which then raises
+            innermost = package
+    return innermost == "h5py"
 
 
 def member_names(path: Path, file: h5py.File) -> set[str]:
@@ -130,21 +158,81 @@ def find_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
     return dataset
 
 
-def read_column(path: Path, file: h5py.File, name: str, n: int, dtype: type[np.generic]) -> NDArray[Any]:
-    """Read one value per sample."""
+def read_column(
+    path: Path,
+    file: h5py.File,
+    name: str,
+    n: int,
+    dtype: type[np.generic],
+    complete: NDArray[np.bool_] | None = None,
+) -> NDArray[Any]:
+    """Read one value per sample; where samples are complete, an integer must be one of that type."""
     dataset = find_dataset(path, file, name)
+    kinds, words = ("f", "floating-point numbers") if issubclass(dtype, np.floating) else ("iu", "integers")
+    _check_column(path, dataset, n, dataset.dtype.kind in kinds, words)
+    stored = np.empty(n, dataset.dtype)
+    dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, stored)  # dataset[()] takes twice as long
+    if dtype is not stored.dtype.type and issubclass(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        values = stored if complete is None else stored[complete]
+        for value in (int(values.min()), int(values.max())) if len(values) else ():
+            if not limits.min <= value <= limits.max:
+                raise FormatError(
+                    f"{path}: '{name}' holds {value}; it must hold integers from {limits.min} to {limits.max}"
+                )
+    with np.errstate(over="ignore"):
+        return stored.astype(dtype, copy=False)
+
+
+def read_names(path: Path, file: h5py.File, n: int) -> NDArray[np.object_]:
+    """Read the names of the samples: texts of fixed or variable length, or rows of single characters."""
+    dataset = find_dataset(path, file, "name")
+    characters = dataset.dtype == np.dtype("S1") and dataset.ndim == 2
+    if characters:
+        if len(dataset) != n:
+            raise FormatError(f"{path}: 'name' is {dataset.shape} but 'unperturbed' has {n} samples")
+        check_stored(path, dataset, n)
+        length = dataset.shape[1]
+        if dataset.chunks is not None:
+            _check_decoded(path, dataset, n * length)
+        load_filters(path, filter_codes(dataset))
+        stored = np.ascontiguousarray(dataset[()]).view(f"S{length}").reshape(n) if length else [b""] * n
+    else:
+        kind = h5py.check_string_dtype(dataset.dtype)
+        _check_column(path, dataset, n, kind is not None, "texts")
+        stored = _texts(path, dataset) if dataset.dtype == object else dataset[()]
+    names = np.empty(n, object)
+    try:
+        names[:] = [item.partition(b"\0")[0].decode() for item in stored]
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: 'name' holds {error.object!r}, which is not UTF-8") from None
+    return names
+
+
+def _texts(path: Path, dataset: h5py.Dataset) -> list[bytes]:
+    """Read texts of variable length, of which each may claim to be as long as the file."""
+    n_bytes = path.stat().st_size
+    at_once = max(1, LARGEST_DECODED_BYTES // n_bytes)
+    texts: list[bytes] = []
+    total = 0
+    for start in range(0, len(dataset), at_once):
+        texts += dataset[start : start + at_once].tolist()
+        total += sum(map(len, texts[start:]))
+        if total > n_bytes:
+            raise FormatError(f"{path} is damaged: 'name' holds more text than the file has bytes")
+    return texts
+
+
+def _check_column(path: Path, dataset: h5py.Dataset, n: int, is_right: bool, words: str) -> None:
+    """Refuse a column of another length or kind, or that is not there, before memory is taken for it."""
     if dataset.shape != (n,):
-        raise FormatError(f"{path}: '{name}' is {dataset.shape} but 'unperturbed' has {n} samples")
-    kinds, words = ("f", "floating-point") if issubclass(dtype, np.floating) else ("iu", "whole")
-    if dataset.dtype.kind not in kinds:
-        raise FormatError(f"{path}: '{name}' is {dataset.dtype}; it must hold {words} numbers")
+        raise FormatError(f"{path}: '{_name(dataset)}' is {dataset.shape} but 'unperturbed' has {n} samples")
+    if not is_right:
+        raise FormatError(f"{path}: '{_name(dataset)}' is {dataset.dtype}; it must hold {words}")
     check_stored(path, dataset, n)
     if dataset.chunks is not None:
         _check_decoded(path, dataset, n * dataset.dtype.itemsize)
     load_filters(path, filter_codes(dataset))
-    stored = np.empty(n, dataset.dtype)
-    dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, stored)  # dataset[()] takes twice as long
-    return stored.astype(dtype, copy=False)
 
 
 def _name(dataset: h5py.Dataset) -> str:
@@ -160,6 +248,29 @@ def check_image(path: Path, dataset: h5py.Dataset, n: int) -> None:
         )
     if dataset.dtype != np.uint8 and dataset.dtype.kind != "f":
         raise FormatError(f"{path}: '{name}' is {dataset.dtype}; images must be uint8 or float32")
+
+
+def check_beside(path: Path, datasets: dict[str, h5py.Dataset], maps: h5py.Dataset) -> None:
+    """Check what lies beside the maps: images, target and outputs."""
+    n = len(maps)
+    for name, dataset in datasets.items():
+        if name in IMAGES:
+            check_image(path, dataset, n)
+        elif name == "target":
+            expected = (n, *maps.shape[-2:])
+            if dataset.shape != expected or dataset.dtype.newbyteorder("=") != maps.dtype.newbyteorder("="):
+                raise FormatError(
+                    f"{path}: 'target' is {dataset.shape} {dataset.dtype}; it must be {expected} "
+                    f"{maps.dtype}, as the maps"
+                )
+        elif dataset.ndim != 2 or dataset.shape[0] != n or not dataset.shape[1] or dataset.dtype.kind != "f":
+            raise FormatError(
+                f"{path}: '{name}' is {dataset.shape} {dataset.dtype}; it must be ({n}, class) "
+                "floating-point numbers"
+            )
+    shapes = [datasets[name].shape for name in OUTPUTS if name in datasets]
+    if len(set(shapes)) > 1:
+        raise FormatError(f"{path}: 'output' is {shapes[0]} but 'output_perturbed' is {shapes[1]}")
 
 
 def check_stored(path: Path, dataset: h5py.Dataset, n_needed: int) -> None:

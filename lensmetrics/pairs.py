@@ -1,13 +1,18 @@
 """MapPair: two aligned attribution maps and what is computed from them once."""
 
+import functools
 import math
 import threading
-from typing import Any, Literal, NamedTuple, TypeGuard
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Maps, aligned, as_numpy
 from .kernels import correlation, order, overlap
+
+F = TypeVar("F", bound=Callable[..., float])
 
 Which = Literal["unperturbed", "perturbed"]
 FloatMap = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -60,42 +65,77 @@ class PixelPairs(NamedTuple):
 
 _UNDEFINED = Overlap(*[math.nan] * 7)
 
+# Kernels count in types that hold this many pixels; a pair file holds no more either.
+_MOST_PIXELS = 2**30 - 1
+# Exponents of the largest values of a map between which sums over windows and means stay in float64.
+_LARGEST_EXPONENT = 1023
+_SMALLEST_EXPONENT = -900
 
-def as_map(values: npt.ArrayLike, name: str) -> FloatMap:
+
+def as_map(values: Maps, name: str) -> FloatMap:
     """Return values as a two-dimensional, C-ordered, native float32 or float64 array, exactly.
 
-    float32 and float64 stay what they are and are not copied where their layout allows; float16
-    becomes float32; integers and booleans become float64; masked elements become NaN.
+    float32 and float64 stay what they are and are not copied where their layout allows; float16 and
+    bfloat16 become float32; integers and booleans become float64; masked elements become NaN. An axis
+    of one channel in front is dropped. A tensor is detached from its graph.
 
     Raises
     ------
     TypeError
         If the values are not real numbers, or would lose precision in float64.
     ValueError
-        If there are not two dimensions, or no pixels.
+        If there are not two dimensions, or no pixels, or more than 2**30 - 1.
     """
-    if isinstance(values, np.ma.MaskedArray):
-        array = np.ma.filled(values.astype(np.result_type(values.dtype, np.float16)), np.nan)
-    else:
-        array = np.asarray(values)
+    # Most are plain arrays, and small maps notice what is asked of them.
+    array = values if type(values) is np.ndarray else as_numpy(values, f"{name} map")
+    while array.ndim > 2 and len(array) == 1:
+        array = array[0]
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         msg = f"the {name} map is {array.dtype}; allowed are float16, float32, float64, integers and bool"
         raise TypeError(msg)
     if array.ndim != 2:
-        msg = f"the {name} map must have two dimensions (height, width), got shape {array.shape}"
+        hint = "reduce several channels first, as in abs(map).sum(axis=0)"
+        if array.ndim == 1:
+            hint = "for attributions of F features write values[None], a map of 1 x F"
+        msg = f"the {name} map must have two dimensions (height, width), got shape {array.shape}; {hint}"
         raise ValueError(msg)
-    if array.size == 0:
-        msg = f"the {name} map has no pixels: its shape is {array.shape}"
+    if not 1 <= array.size <= _MOST_PIXELS:
+        msg = f"the {name} map must have 1 to {_MOST_PIXELS} pixels: its shape is {array.shape}"
         raise ValueError(msg)
     if array.dtype.kind != "f":
         as_float = array.astype(np.float64)
-        if array.dtype.itemsize == 8 and not np.array_equal(as_float.astype(array.dtype), array):
+        with np.errstate(invalid="ignore"):  # what rounds up to 2**63 has no way back
+            back = as_float.astype(array.dtype)
+        if array.dtype.itemsize == 8 and not np.array_equal(back, array):
             msg = f"the {name} map holds integers too large for float64 to tell apart; convert it yourself"
             raise TypeError(msg)
         return as_float
     if array.dtype.itemsize == 8:
         return np.ascontiguousarray(array, dtype=np.float64)
     return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def of_pair(metric: F) -> F:
+    """Make a metric say what to write where it is called with arrays in place of a MapPair.
+
+    Who has made the pair calls `unchecked`: small maps notice the check.
+    """
+
+    @functools.wraps(metric)
+    def checked(*given: Any, **params: Any) -> float:
+        first = given[0] if given else params.get("pair")
+        if not isinstance(first, MapPair):
+            name, keywords = metric.__name__, "".join(f", {key}={value!r}" for key, value in params.items())
+            msg = (
+                f"{name} takes a MapPair, got {type(first).__name__}: write "
+                f"{name}(MapPair(unperturbed, perturbed){keywords}), or score(unperturbed, perturbed, ...) "
+                "for many pairs"
+            )
+            raise TypeError(msg)
+        return metric(*given, **params)
+
+    vars(checked)["unchecked"] = metric
+    return cast(F, checked)
 
 
 def is_whole(value: object) -> TypeGuard[int]:
@@ -114,10 +154,24 @@ def check_k(k: object, n_pixels: int) -> int:
 
 def check_w(w: object) -> int:
     """Return w as an int, or raise a ValueError that says what is allowed."""
-    if not is_whole(w) or w < 0:
-        msg = f"w must be a whole number of at least 0 (the half-width of the window in pixels), got {w!r}"
+    if not is_whole(w) or not 0 <= w <= _MOST_PIXELS:
+        msg = (
+            f"w must be a whole number from 0 to {_MOST_PIXELS} (the half-width of the window in pixels), "
+            f"got {w!r}"
+        )
         raise ValueError(msg)
     return int(w)
+
+
+def _moderate(values: FloatMap, area: float) -> FloatMap:
+    """Return the map, scaled by a power of two where sums over so many pixels would leave float64."""
+    exponent = math.frexp(float(np.abs(values).max()))[1]
+    too_large = exponent + math.frexp(area)[1] - _LARGEST_EXPONENT
+    if too_large > 0:
+        return np.ldexp(values.astype(np.float64), -too_large)
+    if exponent < _SMALLEST_EXPONENT:
+        return np.ldexp(values.astype(np.float64), -exponent)
+    return values
 
 
 class _Scratch(threading.local):
@@ -148,6 +202,8 @@ class _SortedMap:
         lowest, highest = self._extremes.tolist()
         self.finite = bool(lowest > infinity ^ magnitude and highest < infinity | sign)
         self.constant = bool(lowest == highest)
+        # Keys fall as values rise, and those of both zeros are `magnitude`.
+        self.signed = bool(highest > magnitude)
         self._sorted: tuple[_Pixels, npt.NDArray[np.uint32]] | None = None
         self._tops: dict[int, tuple[_Pixels, bool]] = {}
 
@@ -202,14 +258,15 @@ class MapPair:
 
     Everything that metrics share is computed when it is first needed and kept: the order of the
     pixels, the overlaps of top-k sets, the smoothed maps. The arrays must therefore not be changed while
-    the pair is in use.
+    the pair is in use. Threads may share a pair.
 
     Parameters
     ----------
     unperturbed, perturbed
         Two maps of equal shape (height, width), one attribution per pixel, of any real dtype.
         float32 and float64 keep their precision, whichever the other map has; masked elements
-        count as NaN.
+        count as NaN. (1, height, width) is good too: one channel is dropped, never reduced. DataArrays
+        are aligned by the names of their dimensions; tensors are detached from their graph.
 
     Attributes
     ----------
@@ -221,16 +278,21 @@ class MapPair:
     Raises
     ------
     TypeError, ValueError
-        If a map is not a two-dimensional array of real numbers, or the shapes differ.
+        If a map is not a two-dimensional array of real numbers, or the shapes, the names of the
+        dimensions or the coordinates differ.
 
     Notes
     -----
+    Maps are ranked as they are: in a signed map negative attributions come last.
+
     Pixels are ordered with the largest value first and, among equal values, the lowest flat
     (row-major) index first; -0.0 equals 0.0. Sets of pixels follow that order to the letter, and
     ``status`` says where it decided by index alone.
     """
 
-    def __init__(self, unperturbed: npt.ArrayLike, perturbed: npt.ArrayLike) -> None:
+    def __init__(self, unperturbed: Maps, perturbed: Maps) -> None:
+        if type(unperturbed) is not np.ndarray or type(perturbed) is not np.ndarray:
+            unperturbed, perturbed = aligned(unperturbed, perturbed)
         self.unperturbed = as_map(unperturbed, "unperturbed")
         self.perturbed = as_map(perturbed, "perturbed")
         if self.unperturbed.shape != self.perturbed.shape:
@@ -250,11 +312,14 @@ class MapPair:
             self._tokens.add("nan_map")
         elif self._constant:
             self._tokens.add("constant_map")
+        if self._u.values[0] == self._p.values[0] and np.array_equal(self.unperturbed, self.perturbed):
+            self._tokens.add("identical")
         self._overlaps: dict[tuple[int, int], Overlap] = {}
         self._diverse_overlaps: dict[tuple[int, int], Overlap] = {}
         # By k: both top sets and their neighbourhoods of the half-width named first.
         self._dilated: dict[int, tuple[int, _Set, _Set, _Set, _Set]] = {}
         self._smoothed: dict[int, MapPair] = {}
+        self._absolute: MapPair | None = None
         self._comparison: tuple[npt.NDArray[_Bits], float, int] | None = None
         self._pixel_pairs: PixelPairs | None = None
 
@@ -269,11 +334,17 @@ class MapPair:
         return self._constant
 
     @property
+    def signed(self) -> bool:
+        """Whether one of the maps, or both, has a pixel below 0; NaN is not below 0."""
+        return self._u.signed or self._p.signed
+
+    @property
     def status(self) -> str:
         """What made values asked of this pair so far undefined or doubtful.
 
-        ``ok``, or sorted tokens joined by ``;``: ``nan_map`` and ``constant_map`` of the maps
-        themselves, others such as ``tied_cut`` once a metric has met them.
+        ``ok``, or sorted tokens joined by ``;``: ``nan_map``, ``constant_map`` and ``identical`` (the
+        maps are equal in every pixel) of the maps themselves, others such as ``tied_cut`` once a
+        metric has met them.
         """
         return ";".join(sorted(self._tokens)) or "ok"
 
@@ -325,26 +396,33 @@ class MapPair:
         return picked.astype(np.intp)
 
     def overlap(self, k: int, w: int) -> Overlap:
-        """Sizes and intersections of the two top-k sets and their neighbourhoods of half-width w."""
+        """Sizes and intersections of the two top-k sets and their neighbourhoods of half-width w.
+
+        All NaN where a map is not finite, or constant: its top-k set would be filled by pixel index.
+        ``status`` says ``saturated`` where a neighbourhood is the whole map.
+        """
         # True and 2.0 would find what 1 and 2 have left here; they must reach the check.
         found = self._overlaps.get((k, w)) if type(k) is type(w) is int else None
         if found is None:
             key = k, w = check_k(k, self.unperturbed.size), check_w(w)
             w = self.reach(w)
-            found = self._overlap_of_tops(k, w) if self._finite else _UNDEFINED
+            found = self._overlap_of_tops(k, w) if self._finite and not self._constant else _UNDEFINED
+            if self.unperturbed.size in (found.near_unperturbed, found.near_perturbed):
+                self._tokens.add("saturated")
             self._overlaps[key] = found
         return found
 
     def diverse_overlap(self, k: int, w: int) -> Overlap:
         """Sizes and intersections of the two diverse top-k sets and their neighbourhoods.
 
-        The windows that make the sets diverse and the neighbourhoods have the same half-width w.
+        The windows that make the sets diverse and the neighbourhoods have the same half-width w. All
+        NaN where a map is not finite, or constant.
         """
         found = self._diverse_overlaps.get((k, w)) if type(k) is type(w) is int else None
         if found is None:
             key = k, w = check_k(k, self.unperturbed.size), check_w(w)
             w = self.reach(w)
-            found = self._overlap_of_diverse(k, w) if self._finite else _UNDEFINED
+            found = self._overlap_of_diverse(k, w) if self._finite and not self._constant else _UNDEFINED
             self._diverse_overlaps[key] = found
         return found
 
@@ -353,33 +431,50 @@ class MapPair:
 
         Each pixel becomes the sum over its (2w+1)x(2w+1) window inside the map, divided by
         (2w+1)^2 also at the border, in float64. Sums are made anew for every pixel: running sums
-        leave rounding residues that break ties, so that a window of zeros would not give 0.
+        leave rounding residues that break ties, so that a window of zeros would not give 0. A map
+        whose sums would overflow, or whose means would vanish (all values below 2**-900), is scaled
+        by a power of two, which changes no order.
         """
         found = self._smoothed.get(w) if type(w) is int else None
         if found is None:
             w = check_w(w)
             area = float((2 * w + 1) ** 2)
-            found = MapPair(
-                correlation.smooth(self.unperturbed, self.reach(w), area),
-                correlation.smooth(self.perturbed, self.reach(w), area),
+            maps = self._maps() if w == 0 else [_moderate(values, area) for values in self._maps()]
+            found = self._smoothed[w] = self._derived(
+                *(correlation.smooth(values, self.reach(w), area) for values in maps)
             )
-            self._tokens |= found._tokens
-            found._tokens = self._tokens
-            self._smoothed[w] = found
         return found
+
+    def absolute(self) -> "MapPair":
+        """The pair of the maps' absolute values, which shares this pair's status."""
+        if self._absolute is None:
+            self._absolute = self._derived(*map(np.abs, self._maps())) if self.signed else self
+        return self._absolute
+
+    def _maps(self) -> tuple[FloatMap, FloatMap]:
+        return self.unperturbed, self.perturbed
+
+    def _derived(self, unperturbed: FloatMap, perturbed: FloatMap) -> "MapPair":
+        """A pair made of this one's maps; what metrics meet in it is said of this one."""
+        derived = MapPair(unperturbed, perturbed)
+        # That both are equal says nothing of the maps they were made of.
+        self._tokens |= derived._tokens - {"identical"}
+        derived._tokens = self._tokens
+        return derived
 
     def pixel_pairs(self) -> PixelPairs:
         """Count the tied and the discordant pairs of pixels of two maps that have an order."""
         if self._pixel_pairs is None:
             sequence, _, tied_both = self._compared()
             n = sequence.size
-            other = _scratch.of(n)[0].view(sequence.dtype)[:n]
+            first, second = (scratch.view(sequence.dtype)[:n] for scratch in _scratch.of(n))
+            first[:] = sequence  # counting overwrites it, and another thread may count too
             self._pixel_pairs = PixelPairs(
                 n * (n - 1) // 2,
                 sum(t * (t - 1) // 2 for t in self._u.group_sizes()),
                 sum(t * (t - 1) // 2 for t in self._p.group_sizes()),
                 int(tied_both),
-                int(correlation.inversions(sequence, other)),  # nobody needs the sequence after this
+                int(correlation.inversions(first, second)),
             )
         return self._pixel_pairs
 
@@ -434,10 +529,13 @@ class MapPair:
         sets = self._dilated.get(k)
         if sets is None or sets[0] > w:
             set_u, set_p = (overlap.set_of(self._top(of, k), *self.shape) for of in (self._u, self._p))
-            sets = 0, set_u, set_p, set_u.copy(), set_p.copy()
+            sets = 0, set_u, set_p, set_u, set_p
         reached, set_u, set_p, near_u, near_p = sets
+        # Copied, because they are dilated in place, and another thread may go on from the same sets.
+        near_u, near_p = near_u.copy(), near_p.copy()
+        found = overlap.overlap(set_u, set_p, near_u, near_p, w - reached, *self.shape)
         self._dilated[k] = w, set_u, set_p, near_u, near_p
-        return Overlap(k, k, *overlap.overlap(set_u, set_p, near_u, near_p, w - reached, *self.shape))
+        return Overlap(k, k, *found)
 
     def _overlap_of_diverse(self, k: int, w: int) -> Overlap:
         # A tie at the cut makes the diverse set doubtful too.

@@ -19,9 +19,9 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .columns import IDENTITY
+from .columns import metric_columns, unified
 from .pairs import MapPair, Which
-from .results import distinguishing, metric_columns, summarize
+from .results import distinguishing, summarize
 from .wording import labelled, metric_title, parse_column
 
 # The colours of Okabe and Ito, which stay apart for colour-blind readers; lines also differ by marker.
@@ -131,7 +131,9 @@ def lens_curves(scores: pd.DataFrame, *, k: int, metric: str = "lens_recall") ->
         raise ValueError(msg)
     used = dict.fromkeys([*columns.score.values(), *columns.chance.values()])
     panels, lines = panels_and_lines(scores)
-    summary = summarize(scores[[c for c in scores if c in IDENTITY or c in used]], by=[*panels, *lines])
+    others = {c for c in metric_columns(scores) if c not in used}
+    scores = unified(scores[[c for c in scores if c not in others]])
+    summary = summarize(scores, by=[*panels, *lines])
     levels = _levels(scores[lines[0]]) if lines else [None]
     grouped: list[tuple[Any, pd.DataFrame]] = [((), summary)]
     if panels:

@@ -3,15 +3,14 @@
 import difflib
 import importlib
 import inspect
-import re
-import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 
-from .columns import IDENTITY
+from .columns import NO_METRIC, NO_PARAMETER
+from .metric_texts import brief, split_metric
 from .pairs import MapPair, is_whole
 
 MetricFunction = Callable[..., float]
@@ -19,11 +18,6 @@ F = TypeVar("F", bound=MetricFunction)
 
 # What the parameters with a meaning common to all metrics must at least be, whatever the map.
 _SMALLEST = {"k": 1, "w": 0, "pool": 1}
-
-
-# Shows what came in a message; a text of a million characters must not become one.
-_brief = reprlib.Repr()
-_brief.maxstring = _brief.maxother = _brief.maxlong = 80
 
 
 @dataclass(frozen=True)
@@ -113,17 +107,24 @@ def register(*, bounds: tuple[float, float], best: float | None) -> Callable[[F]
     Raises
     ------
     ValueError
-        If the name is taken, by another metric or by a column of the table of scores, or if a
-        parameter other than the pair is not keyword-only.
+        If the name is taken, by another metric or by a column of the table of scores, if a
+        parameter has the name of such a column, or if one other than the pair is not keyword-only.
     """
 
     def add(function: F) -> F:
         name = function.__name__
         taken = entries().get(name)
-        if name in IDENTITY or (taken is not None and _origin(taken.function) != _origin(function)):
+        if name in NO_METRIC or (taken is not None and _origin(taken.function) != _origin(function)):
             msg = f"a metric cannot be named {name!r}: a column of scores or another metric has that name"
             raise ValueError(msg)
         entry = Entry(function, bounds, best)
+        for parameter in entry.parameters:
+            if parameter in NO_PARAMETER:
+                msg = (
+                    f"the metric {name} cannot have a parameter {parameter!r}: tables have a column of that "
+                    "name; give it another"
+                )
+                raise ValueError(msg)
         if len(inspect.signature(function).parameters) != 1 + len(entry.parameters):
             msg = f"the parameters of the metric {name} must be keyword-only: write {name}(pair, *, ...)"
             raise ValueError(msg)
@@ -162,14 +163,14 @@ def get_metric(name: str, /, **params: int | float) -> Metric:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ";"
-        msg = f"unknown metric {_brief.repr(name)}{hint} known: {', '.join(known)}"
+        msg = f"unknown metric {brief.repr(name)}{hint} known: {', '.join(known)}"
         raise ValueError(msg)
     entry = known[name]
     allowed = entry.parameters
     for key in params:
         if key not in allowed:
             takes = ", ".join(allowed) or "no parameters"
-            msg = f"{name} has no parameter {_brief.repr(key)}; it takes {takes}"
+            msg = f"{name} has no parameter {brief.repr(key)}; it takes {takes}"
             raise ValueError(msg)
     filled: dict[str, int | float] = {}
     for key, parameter in allowed.items():
@@ -196,39 +197,24 @@ def parse_metric(text: str) -> Metric:
     return get_metric(name, **params)
 
 
-def split_metric(text: str) -> tuple[str, dict[str, int | float]]:
-    """Return the name and the parameters in the text of a metric, which need not be known here."""
-    match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\)\s*)?", text, re.ASCII | re.DOTALL)
-    if match is None:
-        msg = f"cannot read the metric {_brief.repr(text)}; write a name, or as in lens_recall(k=100, w=1)"
-        raise ValueError(msg)
-    name, inside = match.groups()
-    params: dict[str, int | float] = {}
-    for part in (inside or "").split(",") if (inside or "").strip() else []:
-        key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not key.isidentifier() or key in params:
-            what = f"{_brief.repr(part.strip())} in {_brief.repr(text)}"
-            msg = f"cannot read {what}; write the parameters as key=value, each once"
-            raise ValueError(msg)
-        params[key] = _number(value, text)
-    return name, params
-
-
-def lens_suite(k: int, windows: Sequence[int] = (1, 2, 3)) -> list[Metric]:
+def lens_suite(k: int, windows: Sequence[int] = (1, 2, 3), adjusted: bool = False) -> list[Metric]:
     """Return what the LENS paper reports: 3 metrics, and 5 more for every window half-width.
 
     Top-k intersection, Kendall and Spearman; for every w LENS recall and precision, top-k-div
     intersection, LENS recall div and LENS precision div. The paper takes k = 100 for MNIST,
-    Fashion-MNIST and GTSRB, 1000 for Flower and ImageNet, and w = 1, 2, 3.
+    Fashion-MNIST and GTSRB, 1000 for Flower and ImageNet, and w = 1, 2, 3. With ``adjusted`` follow, for
+    every w, LENS recall and precision on a scale where chance is 0: raw values of different k, w or
+    image sizes do not compare.
     """
-    suite = [get_metric("topk_intersection", k=k), get_metric("kendall"), get_metric("spearman")]
     windowed = (
         "lens_recall",
         "lens_precision",
         "topk_div_intersection",
         "lens_recall_div",
         "lens_precision_div",
+        *(("lens_recall_adjusted", "lens_precision_adjusted") if adjusted else ()),
     )
+    suite = [get_metric("topk_intersection", k=k), get_metric("kendall"), get_metric("spearman")]
     return suite + [get_metric(name, k=k, w=w) for w in windows for name in windowed]
 
 
@@ -251,27 +237,17 @@ def _as_metric(metric: object) -> Metric:
     raise TypeError(msg)
 
 
-def _number(value: str, text: str) -> int | float:
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    msg = f"cannot read {_brief.repr(value)} in the metric {_brief.repr(text)}; parameters are numbers"
-    raise ValueError(msg)
-
-
 def _checked(name: str, key: str, value: object) -> int | float:
     """Return the value as a plain number; k, w and pool must be whole and not too small."""
     if key in _SMALLEST:
         if not is_whole(value) or value < _SMALLEST[key]:
             least = _SMALLEST[key]
-            msg = f"{key} of {name} must be a whole number of at least {least}, got {_brief.repr(value)}"
+            msg = f"{key} of {name} must be a whole number of at least {least}, got {brief.repr(value)}"
             raise ValueError(msg)
         return int(value)
     if is_whole(value):
         return int(value)
     if isinstance(value, float | np.floating):
         return float(value)
-    msg = f"{key} of {name} must be a number, got {_brief.repr(value)}"
+    msg = f"{key} of {name} must be a number, got {brief.repr(value)}"
     raise ValueError(msg)

@@ -12,11 +12,11 @@ import jinja2
 import pandas as pd
 
 from . import __version__
-from .columns import CONDITIONS
+from .columns import CONDITIONS, condition_columns, metric_columns, unified
 from .examples import draw_examples
 from .plots import Curve, Shown, curve, inline_svg, lens_curves, panels_and_lines
 from .registry import entries
-from .results import check_writable, distinguishing, metric_columns, replacing, summarize
+from .results import check_writable, distinguishing, replacing, summarize
 from .store import PairStore
 from .wording import (
     STATUS,
@@ -85,6 +85,7 @@ def write_report(scores: pd.DataFrame, out: Path, *, stores: Sequence[PairStore]
 
 
 def _page(scores: pd.DataFrame, stores: Sequence[PairStore]) -> str:
+    scores = unified(scores)
     by = sorted(distinguishing(scores), key="training".__eq__)
     summary = summarize(scores, by=by)
     columns = [parse_column(text) for text in metric_columns(scores)]
@@ -123,7 +124,8 @@ def _listed(scores: pd.DataFrame, name: str) -> str:
     """Name the values of a condition in the table, not more than fit on a line or two."""
     values = scores[name].astype("category").cat.remove_unused_categories()
     texts = [condition_text(name, value) for value in values.cat.categories]
-    if values.isna().any() and name not in ("attack_k", "attack_w"):  # which most attacks do not have
+    # Parameters belong to some methods only: others lack them.
+    if values.isna().any() and name in CONDITIONS and name not in ("attack_k", "attack_w"):
         texts.append(condition_text(name, None))
     rest = len(texts) - _MAX_VALUES
     return ", ".join(texts[:_MAX_VALUES]) + (f" and {rest} more" if rest > 0 else "")
@@ -140,7 +142,7 @@ def _facts(scores: pd.DataFrame, columns: Sequence[Column], n_conditions: int) -
     facts |= {"pairs": f"{len(scores):,}", "conditions": f"{n_conditions:,}"}
     facts["k (size of the top sets, pixels)"] = values("k")
     facts["w (half-width of the window, pixels)"] = values("w")
-    return facts | {name: _listed(scores, name) for name in CONDITIONS if name in scores}
+    return facts | {name: _listed(scores, name) for name in condition_columns(scores)}
 
 
 def _row_heads(conditions: Sequence[Sequence[str]]) -> list[list[RowHead]]:
@@ -174,7 +176,7 @@ def _tables(columns: Sequence[Column], groups: Sequence[pd.DataFrame]) -> Iterat
         yield Table(
             _with_params(metric_title(name), params),
             f"{name}({inside})",
-            known[name].summary,
+            known[name].summary if name in known else "",
             heads,
             _cells(columns, members, groups),
         )

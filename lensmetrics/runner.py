@@ -1,14 +1,16 @@
 """Scoring many pairs: arrays in memory, or files, alone or on any executor."""
 
 import contextlib
+import itertools
 import os
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeGuard
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,19 +18,16 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import __version__
+from .arrays import Maps, aligned, as_numpy, is_data_array
 from .attributes import is_text
-from .columns import CONDITIONS
+from .columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
 from .journal import Journal, slice_key
 from .processes import available_cores
 from .registry import Metric, as_metrics
 from .scoring import Origin, SliceScores, score_block, score_slice
 from .store import FormatError, PairStore
 
-if TYPE_CHECKING:
-    import xarray as xr
-
 Metrics = str | Metric | Sequence[str | Metric]
-Maps: TypeAlias = "npt.ArrayLike | xr.DataArray"
 
 # A task is long beside what it costs to send, and short beside a whole study.
 _TASK_PIXELS = 2**23
@@ -67,8 +66,9 @@ def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:
     Parameters
     ----------
     unperturbed, perturbed
-        Maps (sample, height, width), arrays or DataArrays with the dimensions sample, y and x in
-        any order. Memory-mapped arrays are read a pair at a time.
+        Maps (sample, height, width), arrays, tensors or DataArrays with the dimensions sample, y and x in
+        any order. (sample, 1, height, width) is good too: one channel is dropped, never reduced. Masked
+        elements count as NaN. Memory-mapped arrays are read a pair at a time.
     metrics
         One metric or several, as texts such as ``"lens_recall(k=1000,w=1)"`` or from
         :func:`get_metric` or :func:`lens_suite`.
@@ -83,22 +83,22 @@ def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If the shapes are not equal and three-dimensional, the sample coordinates differ, or a
-        metric does not fit the maps.
+        If the shapes are not equal and three-dimensional, the dimensions or coordinates of DataArrays
+        differ, or a metric does not fit the maps.
     """
     chosen = as_metrics(metrics)
-    u, sample_u = _as_stack(unperturbed, "unperturbed")
-    p, sample_p = _as_stack(perturbed, "perturbed")
+    unperturbed, perturbed = aligned(unperturbed, perturbed)
+    u, p = _as_stack(unperturbed, "unperturbed"), _as_stack(perturbed, "perturbed")
     if u.shape != p.shape:
         msg = f"the maps must have one shape, but 'unperturbed' is {u.shape} and 'perturbed' is {p.shape}"
         raise ValueError(msg)
-    if sample_u is not None and sample_p is not None and not np.array_equal(sample_u, sample_p):
-        msg = "the sample coordinates of 'unperturbed' and 'perturbed' differ; align them first"
-        raise ValueError(msg)
-    sample = next((s for s in (sample_u, sample_p) if s is not None), np.arange(len(u)))
+    named = (_sample_of(maps) for maps in (unperturbed, perturbed))
+    sample = next((values for values in named if values is not None), np.arange(len(u)))
     values = np.empty((len(u), len(chosen)))
     status = score_block(u, p, chosen, sample, "", values)
-    return pd.DataFrame({"sample": sample, "status": status, **_metric_columns(values, chosen)})
+    scores = pd.DataFrame({"sample": sample, "status": status, **_metric_columns(values, chosen)})
+    scores.attrs[METRICS] = list(map(str, chosen))
+    return scores
 
 
 def evaluate(
@@ -137,9 +137,11 @@ def evaluate(
     -------
     DataFrame
         A row per sample, in the order of the files and of the samples in them: ``file``, the
-        condition attributes that the files have (dataset, model, training, explanation, attack,
-        eps, attack_k, attack_w) as categorical columns, ``sample``, label and predictions where
-        stored, ``status``, and a column per metric. Samples that are not complete and samples
+        attributes that the files have (dataset, model, training, explanation, attack, eps, eps_norm,
+        attack_k, attack_w, then all others but those that say how a file came about, such as
+        command and versions) as categorical columns, ``sample``, name, label and predictions where
+        stored, ``status``, and a column per metric. An attribute with the name of another column is
+        left out, with a warning. Samples that are not complete and samples
         that fail their checksum are rows of NaN with the status ``incomplete`` or ``checksum``;
         the number of a sample that was never written is -1, and what a damaged one says of itself
         may be damaged too.
@@ -218,6 +220,7 @@ def score_files(
                 **_metric_columns(np.concatenate([result.values for result in done]), chosen),
             }
         )
+        scores.attrs[METRICS] = list(map(str, chosen))
         if journal is not None:
             journal.finish(scores, [(run.keys[i], len(run.done[i].status)) for i in tasks])
     return scores, failures
@@ -387,26 +390,30 @@ def _is_lost(error: Exception) -> bool:
     return where == "distributed.cfexecutor" and "unpack" in str(error)
 
 
-def _is_data_array(maps: Maps) -> "TypeGuard[xr.DataArray]":
-    xarray = sys.modules.get("xarray")  # who has a DataArray has imported it, which takes a while
-    return xarray is not None and isinstance(maps, xarray.DataArray)
+def _sample_of(maps: Maps) -> npt.NDArray[Any] | None:
+    """Return the coordinate along the first dimension, None where there is none."""
+    if not is_data_array(maps) or not maps.ndim or maps.dims[0] not in maps.coords:
+        return None
+    values: npt.NDArray[Any] = maps.coords[maps.dims[0]].values
+    return values
 
 
-def _as_stack(maps: Maps, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
-    """Return the maps as an array (sample, height, width), and their sample coordinate."""
-    sample = None
-    if _is_data_array(maps):
-        if {"sample", "y", "x"} == set(maps.dims):
-            maps = maps.transpose("sample", "y", "x")
-        if maps.ndim and maps.dims[0] in maps.coords:
-            sample = maps.coords[maps.dims[0]].values
-        maps = maps.data
-    array = maps if isinstance(maps, np.ndarray) else np.asarray(maps)
+def _as_stack(maps: Maps, name: str) -> npt.NDArray[Any]:
+    """Return the maps as an array (sample, height, width)."""
+    array = as_numpy(maps, f"array '{name}'")
+    if array.ndim == 4 and array.shape[1] == 1:
+        array = array[:, 0]
     if array.ndim != 3:
-        hint = "for a single pair use MapPair, and reduce channels first, as in abs(maps).sum(axis=1)"
+        hint = "for a single pair use MapPair, and reduce channels first"
+        if array.ndim == 2:
+            hint += "; attributions (sample, feature) are maps of 1 x F: write array[:, None]"
+        elif array.ndim == 4:
+            hint += (
+                ": abs(maps).sum(axis=1) for (sample, channel, height, width), axis=-1 where they come last"
+            )
         msg = f"'{name}' must have three dimensions (sample, height, width), got shape {array.shape}; {hint}"
         raise ValueError(msg)
-    return array, sample
+    return array
 
 
 def _tasks(number: int, store: PairStore) -> Iterator[_Task]:
@@ -481,30 +488,50 @@ def _file_columns(stores: Sequence[PairStore]) -> dict[str, pd.Categorical]:
     """File and condition attributes, a value per sample."""
     rows = np.repeat(np.arange(len(stores)), [len(store) for store in stores])
     columns = {"file": _categorical([str(store.path) for store in stores], rows)}
-    for name in CONDITIONS:
+    for name in _conditions(stores):
         values = [store.attrs.get(name) for store in stores]
         if any(value is not None for value in values):
             columns[name] = _categorical(values, rows)
     return columns
 
 
-def _categorical(values: Sequence[Any], rows: npt.NDArray[np.intp]) -> pd.Categorical:
-    """Return the values of the files that the rows name; None is a missing value.
+def _conditions(stores: Sequence[PairStore]) -> list[str]:
+    """Return the attributes that become columns: all but provenance and names that tables use."""
+    skipped: dict[str, list[Path]] = {}
+    for store in stores:
+        for name in skipped_attributes(store.attrs):
+            skipped.setdefault(name, []).append(store.path)
+    for name, paths in skipped.items():
+        more = f" and {len(paths) - 1} more files" if len(paths) > 1 else ""
+        warnings.warn(
+            f"{paths[0]}{more}: the attribute {name!r} is left out of the table, which uses that name for a "
+            "column of its own; give it another name",
+            stacklevel=2,
+        )
+    found = dict.fromkeys([*CONDITIONS, *(name for store in stores for name in store.attrs)])
+    return [name for name in found if name not in PROVENANCE and name not in skipped]
 
-    Numbers stay numbers where all values are: a column of a table has one kind of value.
-    """
-    if not all(value is None or isinstance(value, int | float) for value in values):
-        values = [None if value is None else str(value) for value in values]
-    categories = sorted({value for value in values if not pd.isna(value)})
+
+def _categorical(values: Sequence[Any], rows: npt.NDArray[np.intp]) -> pd.Categorical:
+    """Return the values of the files that the rows name; None is a missing value."""
+    plain = one_kind(values)
+    categories = sorted({value for value in plain if not pd.isna(value)})
     code = {value: i for i, value in enumerate(categories)}
-    codes = np.array([code.get(value, -1) for value in values])
+    codes = np.array([code.get(value, -1) for value in plain])
     found: pd.Categorical = pd.Categorical.from_codes(codes[rows].tolist(), categories=pd.Index(categories))
     return found
 
 
 def _sample_columns(stores: Sequence[PairStore]) -> dict[str, Any]:
-    """Sample number and, where a file stores them, label and predictions (missing: NA)."""
+    """Sample number and, where a file stores them, name, label and predictions (missing: NA)."""
     columns: dict[str, Any] = {"sample": np.concatenate([store.sample for store in stores])}
+    names = [_names(store) for store in stores]
+    if any(found is not None for found in names):
+        texts = [
+            [None] * len(store) if found is None else found
+            for store, found in zip(stores, names, strict=True)
+        ]
+        columns["name"] = list(itertools.chain(*texts))
     for name in ("label", "prediction", "prediction_perturbed"):
         found = [getattr(store, name) for store in stores]
         if all(values is None for values in found):
@@ -515,6 +542,14 @@ def _sample_columns(stores: Sequence[PairStore]) -> dict[str, Any]:
             missing.append(np.ones(len(store), np.bool_) if stored is None else ~store.complete)
         columns[name] = pd.arrays.IntegerArray(np.concatenate(values), np.concatenate(missing))
     return columns
+
+
+def _names(store: PairStore) -> list[str | None] | None:
+    """Return the names of the samples, None for one that was never finished, or for a file without names."""
+    names: npt.NDArray[Any] | None = getattr(store, "name", None)
+    if names is None:
+        return None
+    return [str(name) if known else None for name, known in zip(names, store.complete, strict=True)]
 
 
 def _metric_columns(

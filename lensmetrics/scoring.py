@@ -57,7 +57,8 @@ def score_block(
 ) -> list[str]:
     """Write the scores of all pairs into `values` (sample, metric) and return the statuses."""
     statuses = []
-    calls = [partial(metric.function, **metric.params) for metric in metrics]
+    functions = [getattr(metric.function, "unchecked", metric.function) for metric in metrics]
+    calls = [partial(f, **metric.params) for f, metric in zip(functions, metrics, strict=True)]
     for i in range(len(unperturbed)):
         if unreadable is not None and unreadable[i]:
             values[i] = math.nan

@@ -15,15 +15,17 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .attributes import read_attrs
+from .attributes import CHECKSUM, COVERED, UNFINISHED, metadata_checksum, read_attrs
 from .pairfile import (
+    BESIDE_MAPS,
+    COUNTS,
     IMAGES,
     INTEGERS,
     MAPS,
     NORMS,
     REDUCTIONS,
     FormatError,
-    check_image,
+    check_beside,
     check_stored,
     checksums,
     filter_codes,
@@ -32,6 +34,8 @@ from .pairfile import (
     member_names,
     opened,
     read_column,
+    read_names,
+    row_checksums,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FormatError", "PairStore", "verify"]
 
+# What is read of every sample when a file is opened, and cut by `part`.
+_COLUMNS = ("sample", "complete", "_checksum", "_image_checksum", "name", *INTEGERS, *COUNTS)
 # Large enough that opening the file costs little per pair, small enough to stay in a CPU cache.
 _BLOCK_BYTES = 4 * 2**20
 
@@ -80,15 +86,28 @@ class PairStore:
         Length of the channel axis of the stored maps, None if they have none.
     reduction
         How channels become one value per pixel: ``abs_sum`` (the default), ``sum`` or ``abs_max``.
+        One channel is taken as it is.
     sample
         Index of each sample in its source dataset, (n,) int64.
+    name
+        What each sample is called in its source dataset, (n,) str objects, None if the file does
+        not have names.
     label, prediction, prediction_perturbed
         (n,) int64, None if the file does not have them.
+    n_accepted, best_step
+        How many images the stored one was chosen from, and the step of the best, (n,) int32, None
+        if the file does not have them.
     complete
         (n,) bool, False where a sample was never finished.
+    not_attacked, label_changed
+        (n,) bool: no perturbed image was accepted or the perturbation is 0, and the predictions
+        differ; False where the file cannot tell, or the sample is not complete.
+    metadata_damaged
+        "" or a sentence: the attributes, or columns that no checksum of a sample covers, are not
+        those that the file was finished with.
     fingerprint
-        A hash of the attributes, the layout and what says which maps these are: number, label and
-        checksum of every sample, and whether it is complete.
+        A hash of the attributes, the layout and what is stored of every sample but the maps and
+        images themselves, which their checksums stand for.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -109,39 +128,85 @@ class PairStore:
             self.n_channels: int | None = maps[0].shape[1] if maps[0].ndim == 4 else None
             n = len(maps[0])
 
+            # First the largest of the columns that must be there.
             self.sample = read_column(self.path, file, "sample", n, np.int64)
-            self.complete = read_column(self.path, file, "complete", n, np.uint8) != 0
-            self._checksum = read_column(self.path, file, "checksum", n, np.uint32)
-            columns = {
-                name: read_column(self.path, file, name, n, np.int64) for name in INTEGERS if name in names
-            }
-            self.label = columns.get("label")
-            self.prediction = columns.get("prediction")
-            self.prediction_perturbed = columns.get("prediction_perturbed")
-            for name in NORMS:
-                if name in names:
-                    read_column(self.path, file, name, n, np.float32)
+            complete = read_column(self.path, file, "complete", n, np.uint8) != 0
 
-            n_complete = int(self.complete.sum())
-            images = [find_dataset(self.path, file, name) for name in IMAGES if name in names]
-            for image in images:
-                check_image(self.path, image, n)
-            for dataset in (*maps, *images):
+            def column(name: str, dtype: type[np.generic]) -> NDArray[Any] | None:
+                return read_column(self.path, file, name, n, dtype, complete) if name in names else None
+
+            self.complete = complete
+            self._checksum = read_column(self.path, file, "checksum", n, np.uint32, complete)
+            self._image_checksum = column("image_checksum", np.uint32)
+            self.name = read_names(self.path, file, n) if "name" in names else None
+            self.label, self.prediction, self.prediction_perturbed = (
+                column(name, np.int64) for name in INTEGERS
+            )
+            self.n_accepted, self.best_step = (column(name, np.int32) for name in COUNTS)
+            # As stored: what is not 0 must not become 0.
+            norms = {name: column(name, np.float64) for name in NORMS}
+            self._norms = {name: values for name, values in norms.items() if values is not None}
+
+            n_complete = int(complete.sum())
+            beside = {name: find_dataset(self.path, file, name) for name in BESIDE_MAPS if name in names}
+            check_beside(self.path, beside, maps[0])
+            for dataset in (*maps, *beside.values()):
                 check_stored(self.path, dataset, n_complete)
             # Where uncompressed maps begin in the file; None where HDF5 has to decode them.
             plain = [dataset.chunks is None and dataset.dtype == self._dtype for dataset in maps]
             self._offsets = [dataset.id.get_offset() for dataset in maps] if all(plain) else [None, None]
-            self._filters = sorted({code for dataset in (*maps, *images) for code in filter_codes(dataset)})
+            codes = {code for dataset in (*maps, *beside.values()) for code in filter_codes(dataset)}
+            self._filters = sorted(codes)
             load_filters(self.path, self._filters)
         self._check_samples()
+        self.metadata_damaged = self._metadata_damaged()
         self.fingerprint = self._fingerprint()
 
+    def _metadata_damaged(self) -> str:
+        stored = self.attrs.get(CHECKSUM)
+        if stored == UNFINISHED:
+            del self.attrs[CHECKSUM]
+        if stored in (None, UNFINISHED, metadata_checksum(self.attrs, self.covered_columns())):
+            return ""
+        return (
+            f"{self.path}: {CHECKSUM} does not match: attributes, names, predictions or norms are not those "
+            "that the file was finished with; make or copy it again"
+        )
+
+    def covered_columns(self) -> dict[str, NDArray[Any]]:
+        """The columns that `checksum_metadata` covers, as far as the file has them."""
+        columns = {name: self._norms.get(name) if name in NORMS else getattr(self, name) for name in COVERED}
+        return {name: values for name, values in columns.items() if values is not None}
+
     def _fingerprint(self) -> str:
-        described = (sorted(self.attrs.items()), self._stored_shape, self._dtype.str, self.label is None)
+        columns: dict[str, NDArray[Any] | None] = {
+            "sample": self.sample,
+            "complete": self.complete,
+            "checksum": self._checksum,
+            "image_checksum": self._image_checksum,
+            "label": self.label,
+            **self.covered_columns(),
+        }
+        held = {name: values for name, values in columns.items() if values is not None}
+        described = (sorted(self.attrs.items()), self._stored_shape, self._dtype.str, list(held))
         found = hashlib.blake2b(repr(described).encode(), digest_size=16)
-        for column in (self.sample, self.complete, self._checksum, self.label):
-            found.update(b"" if column is None else column.tobytes())
+        for values in held.values():
+            found.update(repr(values.tolist()).encode() if values.dtype == object else values.tobytes())
         return found.hexdigest()
+
+    @property
+    def not_attacked(self) -> NDArray[np.bool_]:
+        nothing = np.zeros(len(self), np.bool_)
+        for values in self._norms.values() if self.n_accepted is None else [self.n_accepted]:
+            nothing |= (values == 0) & self.complete
+        return nothing
+
+    @property
+    def label_changed(self) -> NDArray[np.bool_]:
+        if self.prediction is None or self.prediction_perturbed is None:
+            return np.zeros(len(self), np.bool_)
+        changed: NDArray[np.bool_] = (self.prediction != self.prediction_perturbed) & self.complete
+        return changed
 
     def _find_maps(self, file: h5py.File) -> list[h5py.Dataset]:
         maps = [find_dataset(self.path, file, name) for name in MAPS]
@@ -200,9 +265,10 @@ class PairStore:
         """
         part = copy.copy(self)
         part._first += start
-        for name in ("sample", "complete", "_checksum", *INTEGERS):
+        for name in _COLUMNS:
             column = getattr(self, name)
             setattr(part, name, None if column is None else column[start:stop])
+        part._norms = {name: values[start:stop] for name, values in self._norms.items()}
         return part
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
@@ -265,7 +331,9 @@ class PairStore:
             if not status[row] and (found[row] != expected[row] or row in unreadable):
                 status[row] = "checksum"
         unperturbed, perturbed = block
-        if self.n_channels is not None:
+        if self.n_channels == 1:
+            unperturbed, perturbed = unperturbed[:, 0], perturbed[:, 0]
+        elif self.n_channels is not None:
             reduce = REDUCTIONS[self.reduction]
             with np.errstate(over="ignore", invalid="ignore"):  # maps may hold inf and NaN
                 unperturbed, perturbed = reduce(unperturbed), reduce(perturbed)
@@ -318,6 +386,32 @@ class PairStore:
             image, image_perturbed = (file[name][at] if name in file else None for name in IMAGES)
         return image, image_perturbed
 
+    def _images_sound(self, start: int, stop: int) -> list[bool]:
+        """Compare images, targets and outputs with their checksum, where the file has one."""
+        if self._image_checksum is None:
+            return [True] * (stop - start)
+        load_filters(self.path, self._filters)
+        sound: list[bool] = []
+        with opened(self.path) as file:
+            datasets = [file[name] for name in BESIDE_MAPS if name in file]
+            row_bytes = sum(math.prod(dataset.shape[1:]) * dataset.dtype.itemsize for dataset in datasets)
+            length = max(1, _BLOCK_BYTES // max(row_bytes, 1))
+            for first in range(start, stop, length) if datasets else ():
+                sound += self._are_sound(datasets, first, min(first + length, stop))
+        return sound or [True] * (stop - start)
+
+    def _are_sound(self, datasets: list[h5py.Dataset], start: int, stop: int) -> list[bool]:
+        assert self._image_checksum is not None
+        unreadable: set[int] = set()
+        blocks = []
+        for dataset in datasets:
+            block = np.empty((stop - start, *dataset.shape[1:]), dataset.dtype.newbyteorder("<"))
+            unreadable |= _read_rows(dataset, self._first + start, block)
+            blocks.append(block)
+        expected = self._image_checksum[start:stop].tolist()
+        pairs = zip(row_checksums(blocks), expected, strict=True)
+        return [found == stored and row not in unreadable for row, (found, stored) in enumerate(pairs)]
+
     def to_xarray(self) -> xr.Dataset:
         """Open the file as a lazy xarray dataset: all variables as stored, channels not reduced.
 
@@ -340,8 +434,11 @@ def verify(
     Returns
     -------
     list
-        (position in the file, sample, "incomplete" or "checksum") for every such sample, in the
-        order of the file. Empty for a sound file.
+        (position in the file, sample, problem) for every sample that is not sound, in the order of
+        the file. The problem is "incomplete", "checksum" where a map, the number or the label is
+        damaged, or "image_checksum" where an image, the target or an output is. Before them
+        (-1, -1, "checksum_metadata") where attributes, or columns that no checksum of a sample
+        covers, are. Empty for a sound file.
 
     Raises
     ------
@@ -349,13 +446,20 @@ def verify(
         As `PairStore` does, where the file as a whole cannot be read.
     """
     store = PairStore(path)
-    status = []
+    samples = store.sample.tolist()
+    problems = [(-1, -1, CHECKSUM)] if store.metadata_damaged else []
     for start, stop in store._blocks():
-        status += store.read_block(start, stop)[2]
+        status = store.read_block(start, stop)[2]
+        beside = store._images_sound(start, stop)
+        for position in range(start, stop):
+            problem = status[position - start]
+            if problem:
+                problems.append((position, samples[position], problem))
+            if problem != "incomplete" and not beside[position - start]:
+                problems.append((position, samples[position], "image_checksum"))
         if progress is not None:
             progress()
-    samples = store.sample.tolist()
-    return [(position, samples[position], problem) for position, problem in enumerate(status) if problem]
+    return problems
 
 
 def _read_rows(dataset: h5py.Dataset, start: int, block: NDArray[np.floating]) -> set[int]:

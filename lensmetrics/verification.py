@@ -8,6 +8,12 @@ from .processes import SECONDS, Isolated
 from .store import verify
 
 Problem = tuple[int, int, str]
+# What each kind of damage means, where its name alone would not tell.
+_WORDS = {
+    "image_checksum": "image_checksum: an image, the target or an output is damaged",
+    "checksum_metadata": "checksum_metadata: attributes, names, predictions or norms are not those that the "
+    "file was finished with",
+}
 # Verifies one file; calls the function with every block that it has read.
 Verifier = Callable[[Path, Callable[[], None]], list[Problem]]
 
@@ -48,7 +54,10 @@ def problem_lines(problems: Iterable[Problem]) -> Iterator[str]:
             runs.append([problem])
     for run in runs:
         (first, sample, status), (last, last_sample, _) = run[0], run[-1]
-        if first == last:
+        status = _WORDS.get(status, status)
+        if first < 0:  # of the whole file
+            yield status
+        elif first == last:
             named = f"sample {sample} at position" if sample >= 0 else "position"
             yield f"{named} {first}: {status}"
         else:

@@ -17,7 +17,17 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .attributes import checked_attrs, refuse_other_attrs
+from .arrays import as_numpy, is_data_array
+from .attributes import (
+    CHECKSUM,
+    COVERED,
+    UNFINISHED,
+    checked_attrs,
+    is_text,
+    metadata_checksum,
+    read_attrs,
+    refuse_other_attrs,
+)
 from .layout import (
     LIBVER,
     check_space,
@@ -29,13 +39,32 @@ from .layout import (
     image_dims,
     map_dims,
     part_path,
+    refuse_odd,
     reserve,
 )
 from .locks import lock
-from .pairfile import FORMAT, IMAGES, INTEGERS, LARGEST_DECODED_BYTES, MAPS, NORMS, VERSION, checksums
+from .pairfile import (
+    BESIDE_MAPS,
+    COUNTS,
+    FORMAT,
+    IMAGES,
+    INTEGERS,
+    LARGEST_DECODED_BYTES,
+    MAPS,
+    NORMS,
+    OPTIONAL,
+    OUTPUTS,
+    VERSION,
+    FormatError,
+    checksums,
+    read_names,
+    row_checksums,
+)
+from .precision import FLOAT32, FLOAT64, exact_dtype, rounded
 from .store import PairStore, verify
 
-_OPTIONAL = (*INTEGERS, *NORMS, *IMAGES)
+# Room for a name in bytes; what a kill cannot tear has a fixed length, and most file names are shorter.
+_NAME_BYTES = 256
 # Smaller pieces of a variable HDF5 collects in a buffer of this size.
 _SIEVE_BYTES = 2**16
 
@@ -62,13 +91,18 @@ class PairWriter:
         float16 is refused, because netCDF-4 readers fail on them.
     channels
         Length of the channel axis between sample and height, None for maps without one. Channels
-        are reduced on reading by the rule in the attribute ``reduction``.
+        are reduced on reading by the rule in the attribute ``reduction``; one channel is not.
     image_shape
         (height, width) or (channel, height, width) of the images, None for that of the first image
         written.
     compression
         None, "gzip" or "zstd" (needs hdf5plugin). It gains some 10 % and makes reading several
         times slower.
+    dtype
+        "float32" or "float64" rounds the maps on purpose; `write` refuses those of which this would
+        make others. None stores them exactly: the first batch decides whether the file is float32,
+        which is enough for float16, bfloat16, bool and integers up to 2^24, or float64, for integers
+        up to 2^53; maps that need more are refused.
 
     Raises
     ------
@@ -90,6 +124,7 @@ class PairWriter:
         channels: int | None = None,
         image_shape: tuple[int, ...] | None = None,
         compression: str | None = None,
+        dtype: str | np.dtype[Any] | type[np.floating] | None = None,
     ) -> None:
         self.path = Path(path)
         check_target(self.path)
@@ -98,19 +133,23 @@ class PairWriter:
         if channels is not None:
             self._stored_shape = (*_sizes("channels", (channels,), (1,)), *self._stored_shape)
         self._image_shape = None if image_shape is None else _sizes("image_shape", image_shape, (2, 3))
-        checked = {**checked_attrs(attrs), "format": FORMAT, "format_version": VERSION}
+        self._n_classes: int | None = None
+        checked = {
+            **checked_attrs(attrs),
+            "format": FORMAT,
+            "format_version": VERSION,
+            CHECKSUM: UNFINISHED,
+        }
         self._compression = compression_options(compression)
-        if self._compression and 4 * math.prod(self._stored_shape) > LARGEST_DECODED_BYTES:
-            raise ValueError(
-                f"maps of {self._stored_shape} are too large to be compressed, the largest take "
-                f"{LARGEST_DECODED_BYTES} bytes: leave compression out"
-            )
-        self._dtype = np.dtype("<f4")
+        self._rounds = dtype is not None
+        # None until the first batch tells.
+        self._dtype = None if dtype is None else _float_type(dtype)
+        self._check_compressible(FLOAT32 if self._dtype is None else self._dtype)
         self._complete = np.zeros(self.n_samples, dtype=bool)
         self._samples: set[int] = set()
         # Kept open: a failure to write what HDF5 still holds of a variable is lost when that is closed.
         self._variables: dict[str, h5py.Dataset] = {}
-        # The variables of _OPTIONAL that the file holds, once the first write has told.
+        # The variables of OPTIONAL that the file holds, once the first write has told.
         self._optional: set[str] | None = None
 
         n_bytes = column_bytes(self.n_samples) + len(repr(checked))
@@ -126,7 +165,6 @@ class PairWriter:
         try:
             with _writing(self._current):
                 self._file.attrs.update(checked)
-                self._create_basics()
                 self._file.flush()
         except BaseException:
             with suppress(OSError, RuntimeError):
@@ -135,7 +173,13 @@ class PairWriter:
             raise
 
     @classmethod
-    def resume(cls, path: str | os.PathLike[str], attrs: Mapping[str, Any]) -> Self:
+    def resume(
+        cls,
+        path: str | os.PathLike[str],
+        attrs: Mapping[str, Any],
+        *,
+        dtype: str | np.dtype[Any] | type[np.floating] | None = None,
+    ) -> Self:
         """Go on with the ``.part`` of `path`, or with a finished file that lacks samples.
 
         Everything that is complete is compared with its checksum; a sample that fails counts as
@@ -147,20 +191,26 @@ class PairWriter:
             The name of the finished file, without ``.part``.
         attrs
             The attributes the file was begun with.
+        dtype
+            That of the file, to round further maps on purpose; None refuses maps that it does not
+            hold exactly.
 
         Raises
         ------
         FileNotFoundError
             If there is neither a ``.part`` nor the file.
         FileExistsError
-            If both exist, or nothing is missing in the finished file.
+            If both exist, one of them is a link, folder or device, or nothing is missing in the
+            finished file.
         ValueError
-            If the attributes differ from those in the file.
+            If the attributes or the dtype differ from those in the file.
         FormatError
-            If the file is damaged as a whole.
+            If the file is damaged as a whole, or does not match its ``checksum_metadata``.
         """
         target = Path(path)
         part = part_path(target)
+        for place in (part, target):
+            refuse_odd(place)
         if part.exists() and target.exists():
             if not part.samefile(target):
                 raise FileExistsError(f"both {target} and {part} exist: delete the one that is not wanted")
@@ -172,9 +222,14 @@ class PairWriter:
         current = part if part.exists() else target
         store = PairStore(current)
         refuse_other_attrs(current, store.attrs, checked_attrs(attrs))
+        if store.metadata_damaged:  # what is damaged cannot be told, so it cannot be written again
+            raise FormatError(
+                f"{store.metadata_damaged}; if it was changed on purpose, delete the attribute {CHECKSUM}"
+            )
         if not os.access(current, os.W_OK):
             raise PermissionError(f"{current} may not be written: allow it with chmod, or resume a copy")
-        damaged = [position for position, _, problem in verify(current) if problem == "checksum"]
+        bad = {position for position, _, problem in verify(current) if problem != "incomplete"}
+        damaged = sorted(bad)
         if current == target and store.complete.all() and not damaged:
             raise FileExistsError(f"{target} is complete: there is nothing to resume")
 
@@ -182,32 +237,55 @@ class PairWriter:
         writer.path, writer._current = target, part
         writer._file = _opened_alone(current, store)
         try:
+            writer._take_over(store, dtype)
             if current == target:
                 give_name(target, part)
-            writer._take_over(store, damaged)
+            writer._count_missing(store, damaged)
         except BaseException:
             writer._file.close()
             raise
         return writer
 
-    def _take_over(self, store: PairStore, damaged: list[int]) -> None:
-        """Learn from the file what was written, and count damaged samples as missing."""
+    def _take_over(self, store: PairStore, dtype: str | np.dtype[Any] | type[np.floating] | None) -> None:
+        """Learn from the file what was written."""
         self.n_samples = len(store)
-        self._optional = {name for name in _OPTIONAL if name in self._file}
-        self._variables = {
-            name: self._file[name] for name in (*MAPS, "sample", "complete", "checksum", *self._optional)
-        }
+        self._optional = {name for name in OPTIONAL if name in self._file}
+        held = (*MAPS, "sample", "complete", "checksum", "image_checksum", *self._optional)
+        self._variables = {name: self._file[name] for name in held if name in self._file}
         self._dtype = self._variables["unperturbed"].dtype.newbyteorder("<")
+        self._compression = {}  # it has its variables already
+        self._rounds = dtype is not None
+        if dtype is not None and _float_type(dtype) != self._dtype:
+            raise ValueError(
+                f"dtype is {_float_type(dtype).name}, but {self._current} holds {self._dtype.name}"
+            )
         self._stored_shape = self._variables["unperturbed"].shape[1:]
         images = [self._variables[name].shape[1:] for name in IMAGES if name in self._optional]
         self._image_shape = images[0] if images else None
+        outputs = [self._variables[name].shape[1] for name in OUTPUTS if name in self._optional]
+        self._n_classes = outputs[0] if outputs else None
         self._complete = store.complete.copy()
+
+    def _count_missing(self, store: PairStore, damaged: list[int]) -> None:
+        """Begin to change the file: damaged samples count as missing, and it is not finished."""
         self._complete[damaged] = False
         self._samples = set(store.sample[self._complete].tolist())
-        if damaged:
-            with _writing(self._current):
+        with _writing(self._current):
+            self._stamp(UNFINISHED)
+            self._file.flush()
+            if damaged:
                 self._variables["complete"][damaged] = 0
                 self._file.flush()
+
+    def _stamp(self, value: int) -> None:
+        """Set `checksum_metadata` in its place; a file of an older release has none, and stays so."""
+        attrs = self._file.attrs
+        if CHECKSUM not in attrs:
+            return
+        if attrs.get_id(CHECKSUM).dtype == np.int64 and attrs.get_id(CHECKSUM).shape == ():
+            attrs.modify(CHECKSUM, np.int64(value))
+        else:
+            attrs.create(CHECKSUM, value, dtype=np.int64)
 
     @property
     def missing(self) -> NDArray[np.int64]:
@@ -228,11 +306,19 @@ class PairWriter:
         perturbation_l2: ArrayLike | None = None,
         image: ArrayLike | None = None,
         image_perturbed: ArrayLike | None = None,
+        name: ArrayLike | None = None,
+        n_accepted: ArrayLike | None = None,
+        best_step: ArrayLike | None = None,
+        output: ArrayLike | None = None,
+        output_perturbed: ArrayLike | None = None,
+        target: ArrayLike | None = None,
     ) -> None:
         """Write one sample, or a batch of them, and mark it complete.
 
         The optional variables of the file are those given in the first write; every later one must
-        give the same.
+        give the same. Every array may be a NumPy array, a list, a torch tensor or an
+        xarray.DataArray, whose dimensions may come in any order if they are named sample, channel,
+        y, x and class; masked pixels and norms become NaN.
 
         Parameters
         ----------
@@ -240,7 +326,8 @@ class PairWriter:
             Position in the file from 0 to n_samples - 1, or a slice of positions: then everything
             else has a batch axis in front.
         unperturbed, perturbed
-            Maps, ([channel,] height, width). Stored as float32; inf and NaN are kept and score as NaN.
+            Maps, ([channel,] height, width). inf and NaN are kept and score as NaN. In a file without
+            channels, an axis of one channel is dropped.
         sample
             Index of the sample in its source dataset, 0 or more, once per file. By default the position.
         label, prediction, prediction_perturbed
@@ -249,6 +336,16 @@ class PairWriter:
             Norms of the perturbation in units of the input range.
         image, image_perturbed
             The inputs, ([channel,] height, width): uint8, or floating-point, stored as float32.
+        name
+            What the sample is called in its source dataset, such as a file name. Stored in UTF-8, in
+            at most 256 bytes, or more where a name in the first write is longer.
+        n_accepted, best_step
+            Number of images that the stored one was chosen from (0: the unperturbed one is stored),
+            and the step of the best.
+        output, output_perturbed
+            The network's outputs (logits), (class,), stored as float32.
+        target
+            The map that the attack aims at, (height, width).
 
         Raises
         ------
@@ -262,37 +359,45 @@ class PairWriter:
             raise ValueError(f"{self.path} is closed; go on with PairWriter.resume")
         rows = self._rows(index)
         n = len(rows) if isinstance(index, slice) else None
-        maps = [
-            _array(name, value, n, self._stored_shape, self._dtype)
-            for name, value in zip(MAPS, (unperturbed, perturbed), strict=True)
-        ]
+        given = {"unperturbed": unperturbed, "perturbed": perturbed}
+        maps = self._maps(given if target is None else {**given, "target": target}, n)
         samples = _array("sample", list(rows), len(rows), (), np.dtype("<i8"))
         if sample is not None:
             samples = _array("sample", sample, n, (), np.dtype("<i8"))
         self._refuse_repeats(rows, samples)
-        given = {
+        others: dict[str, Any] = {
+            "name": name,
             "label": label,
             "prediction": prediction,
             "prediction_perturbed": prediction_perturbed,
+            "n_accepted": n_accepted,
+            "best_step": best_step,
             "perturbation_linf": perturbation_linf,
             "perturbation_l2": perturbation_l2,
             "image": image,
             "image_perturbed": image_perturbed,
+            "output": output,
+            "output_perturbed": output_perturbed,
         }
         optional = {
-            name: self._optional_array(name, value, n) for name, value in given.items() if value is not None
+            key: self._optional_array(key, value, n) for key, value in others.items() if value is not None
         }
+        if target is not None:
+            optional["target"] = maps["target"]
         if self._optional is None:
-            self._begin(optional)
+            self._begin(optional, maps["unperturbed"].dtype)
         elif self._optional != set(optional):
             raise ValueError(
-                f"this write gives {_names(optional)}, but the first one to {self.path} gave "
-                f"{_names(self._optional)}: every write must give the same"
+                f"this write gives {_names(optional)}, but {self.path} holds {_names(self._optional)}: "
+                "every write must give the same as the first"
             )
 
         where = slice(rows.start, rows.stop, rows.step)
-        written = {**dict(zip(MAPS, maps, strict=True)), "sample": samples, **optional}
-        found = checksums(maps[0], maps[1], samples, optional.get("label"))
+        written = {**maps, "sample": samples, **optional}
+        found = checksums(maps["unperturbed"], maps["perturbed"], samples, optional.get("label"))
+        if "image_checksum" in self._variables:
+            beside = row_checksums([optional[key] for key in BESIDE_MAPS if key in optional])
+            written["image_checksum"] = np.array(beside, dtype=np.uint32)
         with _writing(self._current):
             self._reserve(rows, written)
             for name, values in written.items():
@@ -313,7 +418,11 @@ class PairWriter:
     ) -> None:
         try:
             with _writing(self._current):
-                self._file.close()
+                try:
+                    if error is None:
+                        self._complete_metadata()
+                finally:
+                    self._file.close()
         except OSError as failure:
             if error is None:
                 raise
@@ -323,6 +432,24 @@ class PairWriter:
                 self._current.unlink(missing_ok=True)
         if error is None:
             self._finish()
+
+    def _complete_metadata(self) -> None:
+        """Write what belongs to a finished file only."""
+        if self._optional is None:  # no sample was written
+            self._create_basics(FLOAT32 if self._dtype is None else self._dtype)
+        if CHECKSUM in self._file.attrs:
+            self._stamp(self._metadata_checksum())
+            self._file.flush()
+
+    def _metadata_checksum(self) -> int:
+        columns = {
+            name: read_names(self._current, self._file, self.n_samples)
+            if name == "name"
+            else self._variables[name][()]
+            for name in COVERED
+            if name in self._variables
+        }
+        return metadata_checksum(read_attrs(self._current, self._file), columns)
 
     def _finish(self) -> None:
         """Give the closed file its final name, unless another process has resumed it in this moment."""
@@ -382,48 +509,133 @@ class PairWriter:
                 )
             seen.add(number)
 
-    def _optional_array(self, name: str, value: ArrayLike, n: int | None) -> NDArray[Any]:
+    def _maps(self, given: Mapping[str, ArrayLike], n: int | None) -> dict[str, NDArray[np.floating]]:
+        """Check the maps and convert them to the type of the file, which they decide if they come first."""
+        height_width = self._stored_shape[-2:]
+        arrays = {}
+        for name, value in given.items():
+            shape = height_width if name == "target" else self._stored_shape
+            array = _foreign(name, value, n, ("channel", "y", "x"))
+            if len(shape) == 2 and array.ndim == 3 + (n is not None) and array.shape[-3] == 1:
+                array = array.squeeze(-3)
+            arrays[name] = _with_batch(name, array, n, shape)
+        if self._rounds and self._dtype is not None:
+            return {name: rounded(array, self._dtype, name)[0] for name, array in arrays.items()}
+        needed = {name: exact_dtype(array, name) for name, array in arrays.items()}
+        dtype = self._dtype
+        if dtype is None:
+            dtype = max(needed.values(), key=lambda needs: needs.itemsize)
+        for name, needs in needed.items():
+            if needs.itemsize > dtype.itemsize:
+                raise ValueError(
+                    f"'{name}' is {arrays[name].dtype} and needs {needs.name}, but {self.path} holds "
+                    f"{dtype.name}, as its first maps need no more: begin it with dtype='float64', or give "
+                    "dtype='float32' to round on purpose"
+                )
+        self._check_compressible(dtype)
+        return {name: np.ascontiguousarray(array, dtype=dtype) for name, array in arrays.items()}
+
+    def _check_compressible(self, dtype: np.dtype[Any]) -> None:
+        n_bytes = dtype.itemsize * math.prod(self._stored_shape)
+        if self._compression and n_bytes > LARGEST_DECODED_BYTES:
+            raise ValueError(
+                f"maps of {self._stored_shape} are too large to be compressed, the largest take "
+                f"{LARGEST_DECODED_BYTES} bytes: leave compression out"
+            )
+
+    def _optional_array(self, name: str, value: Any, n: int | None) -> NDArray[Any]:
+        if name == "name":
+            return self._names(value, n)
         if name in INTEGERS:
             return _array(name, value, n, (), np.dtype("<i8"))
+        if name in COUNTS:
+            return _array(name, value, n, (), np.dtype("<i4"))
         if name in NORMS:
-            return _array(name, value, n, (), np.dtype("<f4"))
-        image = np.asarray(value)
+            norms = _array(name, value, n, (), np.dtype("<f4"))
+            if ((norms == 0) & (as_numpy(value, name) != 0)).any():
+                raise ValueError(
+                    f"'{name}' holds values that float32 makes 0, which would say that nothing was attacked; "
+                    "scale it"
+                )
+            return norms
+        if name in OUTPUTS:
+            output = _foreign(name, value, n, ("class",))
+            if self._n_classes is None and output.shape[-1:] == (0,):
+                raise ValueError(f"'{name}' is {output.shape}: it has no classes")
+            classes = output.shape[-1:] if self._n_classes is None else (self._n_classes,)
+            return _array(name, output, n, classes, np.dtype("<f4"))
+        return self._image(name, value, n)
+
+    def _image(self, name: str, value: Any, n: int | None) -> NDArray[Any]:
+        image = _foreign(name, value, n, ("channel", "y", "x"))
         shape = self._image_shape
         if shape is None:
             shape = _sizes(f"the shape of '{name}'", image.shape if n is None else image.shape[1:], (2, 3))
         dtype = np.dtype("u1") if image.dtype == np.uint8 else np.dtype("<f4")
         if image.dtype != np.uint8 and image.dtype.kind != "f":
             raise TypeError(f"'{name}' is {image.dtype}; images must be uint8 or floating-point")
-        if self._optional is not None and name in self._optional and self._file[name].dtype != dtype:
-            raise TypeError(f"'{name}' is {image.dtype}, but {self.path} holds {self._file[name].dtype}")
+        if self._optional is not None and name in self._optional and self._variables[name].dtype != dtype:
+            raise TypeError(f"'{name}' is {image.dtype}, but {self.path} holds {self._variables[name].dtype}")
         return _array(name, image, n, shape, dtype)
 
-    def _begin(self, optional: Mapping[str, NDArray[Any]]) -> None:
-        """Complete the layout and give the file the name under which it can be resumed."""
-        shapes = {name: optional[name].shape[1:] for name in IMAGES if name in optional}
-        if len(set(shapes.values())) > 1:
+    def _names(self, value: Any, n: int | None) -> NDArray[Any]:
+        """Encode names for a column of fixed length."""
+        texts = np.asarray(value.data if is_data_array(value) else value, dtype=object)
+        _with_batch("name", texts, n, ())
+        encoded = [_encoded(text) for text in texts.reshape(-1).tolist()]
+        longest = max(map(len, encoded))
+        stored = self._variables.get("name")
+        if stored is None:
+            return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(_NAME_BYTES, longest)))
+        if stored.dtype == object:  # of variable length, by another program
+            return np.array([text.decode() for text in encoded], dtype=object)
+        room = stored.shape[1] if stored.ndim == 2 else stored.dtype.itemsize
+        if longest > room:
             raise ValueError(
-                f"'image' is {shapes['image']} but 'image_perturbed' is {shapes['image_perturbed']}"
+                f"a name has {longest} bytes, but {self.path} has room for {room}: give the longest name in "
+                "the first write"
             )
-        check_space(self.path.parent, column_bytes(self.n_samples), f"the columns of {self.path}")
+        if stored.ndim == 2:  # single characters, likewise
+            return np.array(encoded, f"S{room}").view("S1").reshape(-1, room)
+        return np.array(encoded, stored.dtype)
+
+    def _begin(self, optional: Mapping[str, NDArray[Any]], dtype: np.dtype[Any]) -> None:
+        """Complete the layout and give the file the name under which it can be resumed."""
+        shapes = {key: optional[key].shape[1:] for key in BESIDE_MAPS if key in optional}
+        for kind in (IMAGES, OUTPUTS):
+            first, second = (shapes.get(key) for key in kind)
+            if first and second and first != second:
+                raise ValueError(f"'{kind[0]}' is {first} but '{kind[1]}' is {second}")
+        n_bytes = column_bytes(self.n_samples)
+        if "name" in optional:
+            n_bytes += self.n_samples * optional["name"].dtype.itemsize
+        check_space(self.path.parent, n_bytes, f"the columns of {self.path}")
         part = part_path(self.path)
         with _writing(self._current):
-            for name, values in optional.items():
-                if name in shapes:
-                    self._image_shape = shapes[name]
-                dims = image_dims(self._file, shapes[name]) if name in shapes else {}
-                self._create(name, dims, values.dtype)
+            self._create_basics(dtype)
+            for key, values in optional.items():
+                self._create(key, self._dims(key, values.shape[1:]), values.dtype)
+            if shapes:
+                self._create("image_checksum", {}, "<u4")
             self._file.flush()
+        self._image_shape = next((shapes[key] for key in IMAGES if key in shapes), self._image_shape)
+        self._n_classes = next((shapes[key][0] for key in OUTPUTS if key in shapes), None)
+        self._dtype = dtype
         give_name(self._current, part)
         self._current, self._optional = part, set(optional)
         if self.path.exists():
             part.unlink()
             raise FileExistsError(f"another process has written {self.path} in the meantime")
 
-    def _create_basics(self) -> None:
+    def _dims(self, name: str, shape: tuple[int, ...]) -> dict[str, int]:
+        if name in OUTPUTS:
+            return {"class": shape[0]}
+        return image_dims(self._file, shape) if name in IMAGES else map_dims(shape) if shape else {}
+
+    def _create_basics(self, dtype: np.dtype[Any]) -> None:
         self._create("sample", {}, "<i8")
         for name in MAPS:
-            self._create(name, map_dims(self._stored_shape), self._dtype)
+            self._create(name, map_dims(self._stored_shape), dtype)
         self._create("complete", {}, "u1")
         self._create("checksum", {}, "<u4")
 
@@ -467,30 +679,85 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _array(
-    name: str, value: ArrayLike, n: int | None, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """Check and convert the values of one variable, always with a batch axis in front."""
-    array = np.asarray(value)
+def _foreign(name: str, value: Any, n: int | None, axes: tuple[str, ...]) -> NDArray[Any]:
+    """Turn one argument of `write` into an array; the axes of a DataArray are found by their names."""
+    if is_data_array(value):
+        order = axes if n is None else ("sample", *axes)
+        # PairStore.to_xarray calls the axes of images so where their lengths are not those of the maps.
+        dims = {str(dim).removeprefix("image_"): dim for dim in value.dims}
+        if not set(order) - {"channel"} <= set(dims) <= set(order) or len(dims) < len(value.dims):
+            raise ValueError(
+                f"'{name}' is a DataArray with the dimensions {tuple(value.dims)}; here they must be "
+                f"{', '.join(order)}, in any order{' and with or without channel' * ('channel' in order)}"
+            )
+        value = value.transpose(*(dims[dim] for dim in order if dim in dims))
+    return as_numpy(value, name)
+
+
+def _with_batch(name: str, array: NDArray[Any], n: int | None, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Check the shape of one argument of `write`, and give it a batch axis in front."""
     expected = shape if n is None else (n, *shape)
     if array.shape != expected:
         raise ValueError(f"'{name}' is {array.shape}; here it must be {expected}")
+    return array.reshape(1 if n is None else n, *shape)
+
+
+def _array(
+    name: str, value: Any, n: int | None, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Check and convert the values of one variable, always with a batch axis in front."""
+    if dtype.kind == "i" and _has_mask(value):
+        raise ValueError(
+            f"'{name}' has masked elements, but no integer stands for a missing one: leave these samples, or "
+            f"'{name}', out"
+        )
+    array = _with_batch(name, _foreign(name, value, n, ()) if shape == () else value, n, shape)
     if array.dtype.kind not in ("iuf" if dtype.kind == "f" else "iu"):
-        words = "numbers" if dtype.kind == "f" else "whole numbers"
+        words = "numbers" if dtype.kind == "f" else "integers"
         raise TypeError(f"'{name}' is {array.dtype}; it must hold {words}")
+    if dtype.kind == "i":
+        limits = np.iinfo(dtype)
+        for number in (int(array.min()), int(array.max())):
+            if not limits.min <= number <= limits.max:
+                raise ValueError(f"'{name}' holds {number}; it must be from {limits.min} to {limits.max}")
     try:
         with np.errstate(over="raise"):
-            converted = np.ascontiguousarray(array, dtype=dtype)
+            return np.ascontiguousarray(array, dtype=dtype)
     except FloatingPointError:
         raise ValueError(
             f"'{name}' holds values beyond +-{np.finfo(dtype).max:.3g}, which {dtype.name} cannot; scale it"
         ) from None
-    return converted.reshape(1 if n is None else n, *shape)
+
+
+def _has_mask(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_has_mask, value))
+    return bool(np.ma.is_masked(value))
+
+
+def _encoded(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError(f"a name must be a text, got {text!r}")
+    if not text or "\0" in text or not is_text(text):
+        raise ValueError(
+            f"a name must be a text of valid characters, not empty and without NUL, got {text!r}"
+        )
+    return text.encode()
+
+
+def _float_type(dtype: str | np.dtype[Any] | type[np.floating]) -> np.dtype[Any]:
+    try:
+        found = np.dtype(dtype).newbyteorder("<")
+    except TypeError:
+        found = None
+    if found is None or found not in (FLOAT32, FLOAT64):  # NumPy takes None for float64
+        raise ValueError(f"dtype must be None, 'float32' or 'float64', got {dtype!r}")
+    return found
 
 
 def _whole(name: str, value: object) -> int:
     if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {value!r}")
     return operator.index(value)
 
 
@@ -499,9 +766,9 @@ def _sizes(name: str, values: tuple[int, ...], lengths: tuple[int, ...]) -> tupl
     sizes = tuple(_whole(name, value) for value in values)
     if len(sizes) not in lengths or min(sizes) < 1:
         counts = " or ".join(map(str, lengths))
-        raise ValueError(f"{name} must be {counts} whole numbers from 1 on, got {values}")
+        raise ValueError(f"{name} must be {counts} integers from 1 on, got {values}")
     return sizes
 
 
 def _names(names: Mapping[str, Any] | set[str]) -> str:
-    return ", ".join(name for name in _OPTIONAL if name in names) or "no optional variables"
+    return ", ".join(name for name in OPTIONAL if name in names) or "no optional variables"

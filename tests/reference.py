@@ -9,6 +9,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,10 @@ Map = npt.NDArray[Any]
 Pixel = tuple[int, int]
 
 NAN = math.nan
+
+
+def is_constant(a: Map) -> bool:
+    return len(set(values(a))) == 1
 
 
 def defined_on_finite_maps(twin: Callable[..., float]) -> Callable[..., float]:
@@ -30,6 +35,18 @@ def defined_on_finite_maps(twin: Callable[..., float]) -> Callable[..., float]:
         return float(twin(u, p, **parameters))
 
     return guarded
+
+
+def ranks_pixels(twin: Callable[..., float]) -> Callable[..., float]:
+    """Make a twin NaN where a map is not finite, or constant: its pixels have no order."""
+
+    @functools.wraps(twin)
+    def guarded(u: Map, p: Map, **parameters: int) -> float:
+        if is_constant(u) or is_constant(p):
+            return NAN
+        return float(twin(u, p, **parameters))
+
+    return defined_on_finite_maps(guarded)
 
 
 # --- pixels, orders, sets ---------------------------------------------------------------------------------
@@ -85,56 +102,58 @@ def diverse_top_k(a: Map, k: int, w: int) -> list[Pixel]:
 # --- overlap of top sets ----------------------------------------------------------------------------------
 
 
-@defined_on_finite_maps
+@ranks_pixels
 def topk_intersection(u: Map, p: Map, *, k: int) -> float:
     return len(top_k(u, k) & top_k(p, k)) / k
 
 
-@defined_on_finite_maps
+@ranks_pixels
 def lens_recall(u: Map, p: Map, *, k: int, w: int) -> float:
     return len(neighbourhood(u, top_k(u, k), w) & top_k(p, k)) / k
 
 
-@defined_on_finite_maps
+@ranks_pixels
 def lens_precision(u: Map, p: Map, *, k: int, w: int) -> float:
     return len(top_k(u, k) & neighbourhood(p, top_k(p, k), w)) / k
 
 
-@defined_on_finite_maps
+@ranks_pixels
 def lens_distance(u: Map, p: Map, *, k: int, w: int) -> float:
     s, t = top_k(u, k), top_k(p, k)
     return (len(s - neighbourhood(p, t, w)) + len(t - neighbourhood(u, s, w))) / k
 
 
-@defined_on_finite_maps
+@ranks_pixels
 def n_diverse(u: Map, p: Map, *, k: int, w: int) -> float:
     return min(len(diverse_top_k(u, k, w)), len(diverse_top_k(p, k, w)))
 
 
-@defined_on_finite_maps
+@ranks_pixels
 def topk_div_intersection(u: Map, p: Map, *, k: int, w: int) -> float:
     s, t = set(diverse_top_k(u, k, w)), set(diverse_top_k(p, k, w))
     return len(s & t) / max(len(s), len(t))
 
 
-@defined_on_finite_maps
+@ranks_pixels
 def lens_recall_div(u: Map, p: Map, *, k: int, w: int) -> float:
     s, t = set(diverse_top_k(u, k, w)), set(diverse_top_k(p, k, w))
-    return len(neighbourhood(u, s, w) & t) / len(t)
+    near_s = neighbourhood(u, s, w)
+    return NAN if near_s == set(pixels(u)) else len(near_s & t) / len(t)
 
 
-@defined_on_finite_maps
+@ranks_pixels
 def lens_precision_div(u: Map, p: Map, *, k: int, w: int) -> float:
     s, t = set(diverse_top_k(u, k, w)), set(diverse_top_k(p, k, w))
-    return len(s & neighbourhood(p, t, w)) / len(s)
+    near_t = neighbourhood(p, t, w)
+    return NAN if near_t == set(pixels(p)) else len(s & near_t) / len(s)
 
 
-@defined_on_finite_maps
+@ranks_pixels
 def lens_recall_chance(u: Map, p: Map, *, k: int, w: int) -> float:
     return len(neighbourhood(u, top_k(u, k), w)) / len(pixels(u))
 
 
-@defined_on_finite_maps
+@ranks_pixels
 def lens_precision_chance(u: Map, p: Map, *, k: int, w: int) -> float:
     return len(neighbourhood(p, top_k(p, k), w)) / len(pixels(p))
 
@@ -144,14 +163,55 @@ def above_chance(raw: float, chance: float) -> float:
     return NAN if chance == 1 else (raw - chance) / (1 - chance)
 
 
-@defined_on_finite_maps
+@ranks_pixels
 def lens_recall_adjusted(u: Map, p: Map, *, k: int, w: int) -> float:
     return above_chance(lens_recall(u, p, k=k, w=w), lens_recall_chance(u, p, k=k, w=w))
 
 
-@defined_on_finite_maps
+@ranks_pixels
 def lens_precision_adjusted(u: Map, p: Map, *, k: int, w: int) -> float:
     return above_chance(lens_precision(u, p, k=k, w=w), lens_precision_chance(u, p, k=k, w=w))
+
+
+# --- further comparisons of the top sets ------------------------------------------------------------------
+
+
+@ranks_pixels
+def topk_iou(u: Map, p: Map, *, k: int) -> float:
+    s, t = top_k(u, k), top_k(p, k)
+    return len(s & t) / len(s | t)
+
+
+@ranks_pixels
+def topk_distance(u: Map, p: Map, *, k: int) -> float:
+    s, t = top_k(u, k), top_k(p, k)
+    to_s = [min(math.dist(pixel, other) for other in s) for pixel in t]
+    to_t = [min(math.dist(pixel, other) for other in t) for pixel in s]
+    return (math.fsum(to_s) / k + math.fsum(to_t) / k) / 2
+
+
+def density(a: Map, found: set[Pixel], w: int) -> list[float]:
+    """The share of every pixel's window, as large at the border as inside, that is in the set."""
+    return [sum(near(pixel, other, w) for other in found) / (2 * w + 1) ** 2 for pixel in pixels(a)]
+
+
+@ranks_pixels
+def fss(u: Map, p: Map, *, k: int, w: int) -> float:
+    of_s, of_t = density(u, top_k(u, k), w), density(p, top_k(p, k), w)
+    difference = math.fsum((a - b) ** 2 for a, b in zip(of_s, of_t, strict=True))
+    return 1 - difference / math.fsum(a**2 + b**2 for a, b in zip(of_s, of_t, strict=True))
+
+
+def sign(value: float) -> int:
+    return 1 if value > 0 else -1 if value < 0 else 0
+
+
+@defined_on_finite_maps
+def sign_agreement(u: Map, p: Map, *, k: int) -> float:
+    if is_constant(abs(u)) or is_constant(abs(p)):
+        return NAN
+    common = top_k(abs(u), k) & top_k(abs(p), k)
+    return sum(sign(u[pixel]) == sign(p[pixel]) for pixel in common) / k
 
 
 # --- the released scripts, on flat indices ----------------------------------------------------------------
@@ -226,10 +286,6 @@ def lens_precision_div_published(u: Map, p: Map, *, k: int, w: int, pool: int) -
 # --- correlation ------------------------------------------------------------------------------------------
 
 
-def is_constant(a: Map) -> bool:
-    return len(set(values(a))) == 1
-
-
 def average_ranks(a: Map) -> list[float]:
     """1 for the largest value; equal values share the mean of the ranks they take up."""
     ranks = []
@@ -242,11 +298,13 @@ def average_ranks(a: Map) -> list[float]:
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> float:
-    """Pearson's correlation coefficient."""
-    mean_x, mean_y = math.fsum(x) / len(x), math.fsum(y) / len(y)
-    dx, dy = [value - mean_x for value in x], [value - mean_y for value in y]
-    covariance = math.fsum(a * b for a, b in zip(dx, dy, strict=True))
-    return covariance / math.sqrt(math.fsum(a * a for a in dx)) / math.sqrt(math.fsum(b * b for b in dy))
+    """Pearson's correlation coefficient, in fractions: no offset and no scale makes it inexact."""
+    exact_x, exact_y = [Fraction(value) for value in x], [Fraction(value) for value in y]
+    mean_x, mean_y = sum(exact_x) / len(x), sum(exact_y) / len(y)
+    dx, dy = [value - mean_x for value in exact_x], [value - mean_y for value in exact_y]
+    covariance = sum((a * b for a, b in zip(dx, dy, strict=True)), Fraction())
+    squared = covariance**2 / (sum(a * a for a in dx) * sum(b * b for b in dy))
+    return math.sqrt(squared) * (1 if covariance >= 0 else -1)
 
 
 def smoothed(a: Map, w: int) -> Map:
@@ -320,7 +378,14 @@ def cosine(u: Map, p: Map) -> float:
 
 @defined_on_finite_maps
 def mse(u: Map, p: Map) -> float:
-    return math.fsum((a - b) ** 2 for a, b in zip(values(u), values(p), strict=True)) / len(values(u))
+    squares = [(Fraction(a) - Fraction(b)) ** 2 for a, b in zip(values(u), values(p), strict=True)]
+    mean = sum(squares, Fraction()) / len(squares)
+    if mean == 0:
+        return 0
+    try:
+        return max(float(mean), math.ulp(0))  # 0 is for equal maps alone
+    except OverflowError:
+        return math.inf
 
 
 @defined_on_finite_maps
@@ -366,6 +431,9 @@ def mass_center_shift(u: Map, p: Map) -> float:
 
 # --- the twins by name ------------------------------------------------------------------------------------
 
+TOPK: dict[str, Callable[..., float]] = {
+    twin.__name__: twin for twin in (topk_iou, topk_distance, fss, sign_agreement)
+}
 OVERLAP: dict[str, Callable[..., float]] = {
     twin.__name__: twin
     for twin in (
@@ -399,7 +467,41 @@ CORRELATION: dict[str, Callable[..., float]] = {
 DISTANCE: dict[str, Callable[..., float]] = {
     twin.__name__: twin for twin in (cosine, mse, ssim, mass_center_shift)
 }
-TWINS = OVERLAP | PUBLISHED | CORRELATION | DISTANCE
+TWINS = OVERLAP | PUBLISHED | CORRELATION | DISTANCE | TOPK
+
+# Smallest and largest value of every metric on any map, and the value of identical maps (None: not fixed).
+RANGES: dict[str, tuple[float, float, float | None]] = {
+    "spearman": (-1, 1, 1),
+    "kendall": (-1, 1, 1),
+    "lens_spearman": (-1, 1, 1),
+    "lens_kendall": (-1, 1, 1),
+    "pearson": (-1, 1, 1),
+    "cosine": (-1, 1, 1),
+    "mse": (0, math.inf, 0),
+    "ssim": (-1, 1, 1),
+    "mass_center_shift": (0, math.inf, 0),
+    "topk_intersection": (0, 1, 1),
+    "lens_recall": (0, 1, 1),
+    "lens_precision": (0, 1, 1),
+    "lens_distance": (0, 2, 0),
+    "lens_recall_chance": (0, 1, None),
+    "lens_precision_chance": (0, 1, None),
+    "lens_recall_adjusted": (-math.inf, 1, 1),
+    "lens_precision_adjusted": (-math.inf, 1, 1),
+    "topk_div_intersection": (0, 1, 1),
+    "lens_recall_div": (0, 1, 1),
+    "lens_precision_div": (0, 1, 1),
+    "n_diverse": (1, math.inf, None),
+    "lens_recall_published": (0, 1, None),
+    "lens_precision_published": (0, 1, None),
+    "topk_div_intersection_published": (0, 1, None),
+    "lens_recall_div_published": (0, 1, None),
+    "lens_precision_div_published": (0, 1, None),
+    "topk_iou": (0, 1, 1),
+    "topk_distance": (0, math.inf, 0),
+    "fss": (0, 1, 1),
+    "sign_agreement": (0, 1, 1),
+}
 
 
 def parameters(name: str) -> tuple[str, ...]:

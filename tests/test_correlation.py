@@ -14,6 +14,7 @@ from hypothesis import given
 
 import lensmetrics as lm
 import reference
+from lensmetrics.kernels import correlation
 from strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
 
 Map = npt.NDArray[Any]
@@ -166,7 +167,7 @@ def test_undefined_for_a_constant_map(name: str, value: float, dtype: DType) -> 
         pair = lm.MapPair(u, p)
         arguments = {"w": 2} if "w" in reference.parameters(name) else {}
         assert math.isnan(getattr(lm, name)(pair, **arguments))
-        assert pair.status == "constant_map"
+        assert pair.status == ("constant_map;identical" if u is p else "constant_map")
 
 
 @pytest.mark.parametrize("name", reference.CORRELATION)
@@ -193,6 +194,51 @@ def test_float64_maps_keep_their_precision() -> None:
     assert lm.kendall(pair) == lm.kendall(exact)
     assert lm.spearman(pair) == lm.spearman(exact)
     assert lm.pearson(pair) == pytest.approx(lm.pearson(exact), rel=1e-6)
+
+
+@given(case=cases())
+def test_pearson_of_any_values_equals_its_twin(case: Case) -> None:
+    expected = reference.pearson(case.unperturbed, case.perturbed)
+    value = lm.pearson(lm.MapPair(case.unperturbed, case.perturbed))
+    assert value == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("base", [3.0, 0.7, 1e300, -5e-310])
+def test_pearson_of_nearly_constant_maps(base: float) -> None:
+    """A few units in the last place are all that such maps say."""
+    rng = np.random.default_rng(0)
+    u = base + np.spacing(base) * rng.integers(0, 4, (16, 16))
+    p = np.where(rng.random(u.shape) < 0.5, u, base + np.spacing(base) * rng.integers(0, 4, u.shape))
+    assert lm.pearson(lm.MapPair(u, p)) == pytest.approx(reference.pearson(u, p), abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e307, 1e-310])
+def test_smoothing_neither_overflows_nor_vanishes(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    u, p = (np.round(rng.random((2, 20, 20)), 2) + 1) * 2.0
+    pair, expected = lm.MapPair(u * scale, p * scale), lm.MapPair(u, p)
+    for name in ("lens_kendall", "lens_spearman"):
+        assert getattr(lm, name)(pair, w=3) == pytest.approx(getattr(lm, name)(expected, w=3), abs=1e-2)
+    assert pair.finite
+    assert pair.status == "ok"
+
+
+@pytest.mark.large
+def test_spearman_of_very_large_maps() -> None:
+    """The sum of the products of 4096 ranks of 2**26 pixels does not fit in 64 bits."""
+    n = 2**26
+    sequence = np.arange(n, dtype=np.uint32)
+    none = np.empty((0, 2), np.uint32)
+    total, tied = correlation.rank_products(none, none, sequence)
+    exact = (n**3 - n) // 3  # the sum of (2i + 1 - n)^2
+    assert total == pytest.approx(exact, rel=1e-12)
+    assert tied == 0
+
+
+def test_maps_beyond_what_kernels_count_in_are_refused() -> None:
+    huge = np.broadcast_to(np.float32(1), (2**15, 2**15))
+    with pytest.raises(ValueError, match=r"must have 1 to 1073741823 pixels: its shape is \(32768, 32768\)"):
+        lm.MapPair(huge, huge)
 
 
 @pytest.mark.parametrize("scale", [1e-40, 1e-30, 1e30])

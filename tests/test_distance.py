@@ -1,5 +1,6 @@
 """Distances between maps: against the twins, scikit-image and scipy."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from skimage import metrics
 
 import lensmetrics as lm
 import reference
+from lensmetrics.demo import DATA
 from strategies import DTYPES, Case, DType, cases, each_shape
 
 Map = npt.NDArray[Any]
@@ -85,6 +87,76 @@ def test_ssim_of_maps_far_from_zero() -> None:
     assert lm.ssim(lm.MapPair(far_u, far_p)) == pytest.approx(reference.ssim(far_u, far_p), abs=1e-7)
 
 
+def exact_ssim(u: Map, p: Map) -> float:
+    """SSIM in the longest floats there are, of windows from which their own means were taken."""
+    windows = np.lib.stride_tricks.sliding_window_view
+    x, y = (windows(a.astype(np.longdouble), (7, 7)).reshape(-1, 49) for a in (u, p))
+    mean_x, mean_y = x.mean(1), y.mean(1)
+    dx, dy = x - mean_x[:, None], y - mean_y[:, None]
+    data_range = np.longdouble(max(u.max(), p.max())) - np.longdouble(min(u.min(), p.min()))
+    c1, c2 = (data_range / 100) ** 2, (3 * data_range / 100) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * (dx * dy).sum(1) / 48 + c2) / ((dx**2).sum(1) / 48 + (dy**2).sum(1) / 48 + c2)
+    return float((luminance * structure).mean())
+
+
+def maps_with_offsets() -> dict[str, tuple[Map, Map]]:
+    rng = np.random.default_rng(0)
+    ones, others = np.ones((64, 64), np.float32), np.ones((64, 64), np.float32)
+    ones[::3, ::5] += np.float32(1.2e-7)
+    others[::4, ::3] += np.float32(1.2e-7)
+    a = rng.normal(size=(28, 28))
+    b = a + 0.5 * rng.normal(size=a.shape)
+    return {
+        "one unit in the last place": (ones, others),
+        "1e8": (1e8 + a, 1e8 + b),
+        "1e6 and small": (1e6 + a / 1e3, 1e6 + b / 1e3),
+        "on both sides of zero": (a + 3, b - 3),
+        "one pixel far out": (np.where(a == a.max(), 1e12, a), b),
+    }
+
+
+@pytest.mark.parametrize("kind", list(maps_with_offsets()))
+def test_ssim_of_maps_with_an_offset(kind: str) -> None:
+    u, p = maps_with_offsets()[kind]
+    assert lm.ssim(lm.MapPair(u, p)) == pytest.approx(exact_ssim(u, p), abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-100, 1e100, 4e307])
+def test_ssim_does_not_depend_on_the_scale(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    u, p = rng.random((2, 28, 28))
+    pair = lm.MapPair(u * scale, p * scale)
+    assert lm.ssim(pair) == pytest.approx(lm.ssim(lm.MapPair(u, p)), abs=1e-9)
+    assert pair.status == "ok"
+
+
+def test_ssim_of_the_embedded_files_is_scikit_images() -> None:
+    for path in sorted(DATA.glob("*.h5")):
+        for pair in itertools.islice(lm.PairStore(path), 8):
+            x, y = pair.unperturbed.astype(np.float64), pair.perturbed.astype(np.float64)
+            expected = structural_similarity(x, y, data_range=joint_range(x, y))
+            assert lm.ssim(pair) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@given(case=cases())
+def test_mse_of_any_values_equals_its_twin(case: Case) -> None:
+    expected = reference.mse(case.unperturbed, case.perturbed)
+    value = lm.mse(lm.MapPair(case.unperturbed, case.perturbed))
+    assert value == pytest.approx(expected, rel=1e-12, abs=1e-322)
+    assert (value == 0) == (case.unperturbed == case.perturbed).all()
+
+
+def test_mse_of_tiny_maps_is_not_that_of_equal_maps() -> None:
+    rng = np.random.default_rng(0)
+    u, p = rng.random((2, 9, 9)) * 1e-170
+    assert lm.mse(lm.MapPair(u, p)) == math.ulp(0)
+    assert lm.mse(lm.MapPair(u, u)) == 0
+    assert lm.mse(lm.MapPair(u * 1e20, p * 1e20)) == pytest.approx(
+        np.mean((u * 1e170 - p * 1e170) ** 2) * 1e-300
+    )
+
+
 def test_mse_of_float32_maps_is_taken_in_float64() -> None:
     u = np.full((50, 50), 1e8, dtype=np.float32)
     p = np.full((50, 50), 1.0, dtype=np.float32)
@@ -123,7 +195,7 @@ def test_a_map_of_zeros_has_no_center_and_no_direction() -> None:
         assert math.isnan(lm.mass_center_shift(pair))
         assert math.isnan(lm.cosine(pair))
         assert lm.mse(pair) == pytest.approx(np.mean((u - p) ** 2))
-        assert pair.status == "constant_map"
+        assert pair.status == ("constant_map;identical" if u is p else "constant_map")
 
 
 def test_constant_maps_have_a_direction_and_a_center() -> None:

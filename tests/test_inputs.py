@@ -1,14 +1,12 @@
-"""Files that a user names: all that are missing are said, and what is no regular file."""
+"""Files that a user names: all that are missing are said."""
 
 from __future__ import annotations
 
-import os
-import socket
 from pathlib import Path
 
 import pytest
 
-from lensmetrics.inputs import check_inputs, check_regular
+from lensmetrics.inputs import check_inputs
 
 
 def test_all_missing_inputs_are_named_once(tmp_path: Path) -> None:
@@ -26,25 +24,3 @@ def test_a_link_to_nothing_is_missing(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(FileNotFoundError, match="link does not exist"):
         check_inputs([tmp_path / "link"])
-
-
-@pytest.mark.parametrize("kind", ["pipe", "device", "socket"])
-def test_only_regular_files(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = Path("it")
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "device":
-        path.symlink_to(os.devnull)
-    else:
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind("it")
-    with pytest.raises(ValueError, match=f"it is a {kind}; give a regular file"):
-        check_regular(path)
-
-
-def test_a_regular_file_is_good(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    (tmp_path / "link").symlink_to("file")
-    check_regular(tmp_path / "file")
-    check_regular(tmp_path / "link")

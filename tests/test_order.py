@@ -3,14 +3,18 @@
 import math
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 import scipy.stats
+import xarray as xr
 from hypothesis import given
 
 import lensmetrics as lm
@@ -153,7 +157,8 @@ def all_scores(u: npt.ArrayLike, p: npt.ArrayLike) -> dict[str, float]:
         name: getattr(lm, name)(pair, **{key: PARAMETERS[key] for key in reference.parameters(name)})
         for name in reference.TWINS
     }
-    return scores | {"is ok": float(pair.status == "ok")}
+    # Maps without a negative pixel are marked so, whatever their type.
+    return scores | {"is ok": float(pair.status in ("ok", "unsigned"))}
 
 
 def plain_pair(dtype: npt.DTypeLike = np.float64) -> tuple[Map, Map]:
@@ -266,6 +271,95 @@ def test_what_is_no_number_is_refused(dtype: npt.DTypeLike) -> None:
     for maps in ((u.astype(np.int64).astype(dtype), p), (u, p.astype(np.int64).astype(dtype))):
         with pytest.raises((TypeError, ValueError), match="perturbed"):
             lm.MapPair(*maps)
+
+
+def test_masks_are_seen_wherever_they_hide() -> None:
+    rows = [np.ma.masked_array([1.0, 2.0], [False, True]), np.ma.masked_array([3.0, 4.0], [False, False])]
+    small = np.ma.masked_array(np.array([[1, 2], [3, 4]], np.uint8), [[True, False], [False, False]])
+    for masked in (rows, small):
+        assert lm.MapPair(masked, np.eye(2)).status == "nan_map"
+        assert lm.score([masked, masked], np.stack([np.eye(2)] * 2), "kendall")["kendall"].isna().all()
+    too_large = np.ma.masked_array([[2**60 + 1, 0]], [[False, True]])
+    with pytest.raises(TypeError, match="unperturbed map holds integers too large for float64"):
+        lm.MapPair(too_large, np.ones((1, 2)))
+
+
+def test_one_channel_is_dropped() -> None:
+    """It has nothing to be reduced with, and a reduction would take its signs."""
+    u, p = np.random.default_rng(0).normal(size=(2, 5, 6, 7))
+    names = ["kendall", "topk_intersection(k=9)", "sign_agreement(k=9)"]
+    expected = lm.score(u, p, names)
+    pd.testing.assert_frame_equal(lm.score(u[:, None], p[:, None], names), expected, check_exact=True)
+    for pair in (lm.MapPair(u[:1], p[0]), lm.MapPair(u[:1, None], p[:1])):
+        assert lm.kendall(pair) == expected["kendall"][0]
+    with pytest.raises(ValueError, match=r"got shape \(5, 2, 6, 7\); .* abs\(maps\).sum\(axis=1\)"):
+        lm.score(np.stack([u, u], 1), np.stack([p, p], 1), names)
+
+
+def test_tensors_lose_their_graph_and_bfloat16_is_widened() -> None:
+    torch = pytest.importorskip("torch")
+    u, p = plain_pair(np.float32)
+    expected = all_scores(u, p)
+    tensors = [torch.tensor(a, requires_grad=True) for a in (u, p)]
+    assert all_scores(*tensors) == expected
+    assert all_scores(*(tensor.bfloat16() for tensor in tensors)) == expected  # integers below 256
+    assert all_scores(*([*tensor] for tensor in tensors)) == expected
+    stacked = lm.score(tensors[0][None], tensors[1][None], "kendall")
+    assert stacked["kendall"].tolist() == [expected["kendall"]]
+
+
+def test_data_arrays_go_by_the_names_of_their_dimensions() -> None:
+    u, p = plain_pair()
+    expected = all_scores(u, p)
+    named_u, named_p = (xr.DataArray(a, dims=("y", "x"), coords={"x": np.arange(12)}) for a in (u, p))
+    others = [a.rename(y="row", x="column").drop_vars("column") for a in (named_u, named_p)]
+    assert all_scores(named_u.T, named_p) == expected
+    assert all_scores(named_u, named_p.T) == expected
+    assert all_scores(named_u.T, p) == expected
+    assert all_scores(others[0], others[1].T) == expected
+    assert all_scores(xr.DataArray(u), named_p) == expected
+    assert all_scores(named_u.expand_dims("channel", axis=2), named_p) == expected
+    with pytest.raises(ValueError, match=r"'unperturbed' has the dimensions \('y', 'x'\) and .*row.*rename"):
+        lm.MapPair(named_u, others[1])
+    with pytest.raises(ValueError, match="the x coordinates of 'unperturbed' and 'perturbed' differ"):
+        lm.MapPair(named_u, named_p[:, ::-1])
+
+
+@pytest.mark.parametrize("name", reference.TWINS)
+def test_a_metric_says_that_it_takes_a_pair(name: str) -> None:
+    u, p = plain_pair()
+    metric = getattr(lm, name)
+    words = f"{name} takes a MapPair, got ndarray: write {name}\\(MapPair\\(unperturbed, perturbed\\)"
+    arguments = {key: PARAMETERS[key] for key in reference.parameters(name)}
+    for maps in ((u, p), (u,)):
+        with pytest.raises(TypeError, match=words):
+            metric(*maps, **arguments)
+    with pytest.raises(TypeError, match="got tuple"):
+        metric((u, p), **arguments)
+
+
+def test_identical_maps_are_marked() -> None:
+    u, p = plain_pair()
+    zeros = np.array([[0.0, -0.0, 1.0]])
+    assert lm.MapPair(u, u.astype(np.float32)).status == "identical"
+    assert lm.MapPair(zeros, -zeros[:, ::-1][:, ::-1] * [1, 1, -1]).status == "identical"
+    assert lm.MapPair(u, p).status == "ok"
+    missing = np.array([[np.nan, 1.0]])
+    assert lm.MapPair(missing, missing).status == "nan_map"
+    pair = lm.MapPair(u, -u)
+    lm.sign_agreement(pair, k=3)  # their absolute values are the same, they are not
+    assert pair.status == "ok"
+
+
+def test_threads_may_share_a_pair() -> None:
+    """Sets are not dilated, nor sequences counted, in place: another thread may be at them."""
+    u, p = np.random.default_rng(0).normal(size=(2, 120, 120))
+    calls = [partial(lm.lens_recall, k=300, w=w) for w in (1, 2, 3, 5)] + [lm.kendall, lm.spearman]
+    expected = [call(lm.MapPair(u, p)) for call in calls]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(150):
+            pair = lm.MapPair(u, p)
+            assert list(threads.map(lambda call, pair=pair: call(pair), calls)) == expected
 
 
 @pytest.mark.parametrize("shape", [(), (6,), (2, 3, 1), (0, 3), (3, 0), (0, 0)])

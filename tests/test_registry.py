@@ -140,6 +140,12 @@ def test_numpy_integers_become_plain(kind: type[np.integer[Any]]) -> None:
         ("topk_intersection(=3)", "key=value"),
         ("topk_intersection(k=)", "parameters are numbers"),
         ("topk_intersection(k=three)", "cannot read 'three'"),
+        ("topk_intersection(k=1_0)", "cannot read '1_0'"),
+        ("topk_intersection(k=+3)", "cannot read '+3'"),
+        ("topk_intersection(k=\u0663)", "cannot read '\u0663'"),
+        ("topk_intersection(k=1e999)", "cannot read '1e999'"),
+        ("topk_intersection(k=infinity)", "cannot read 'infinity'"),
+        ("topk_intersection(k=NaN)", "cannot read 'NaN'"),
         ("topk_intersection(k=3", "cannot read the metric"),
         ("topk_intersection k=3", "cannot read the metric"),
         ("topk_intersection(k=3) kendall", "cannot read the metric"),
@@ -350,6 +356,31 @@ def test_names_that_are_taken_are_refused() -> None:
         with pytest.raises(ValueError, match=f"cannot be named '{function.__name__}'"):
             lm.register(bounds=(0, 1), best=None)(function)
     assert lm.get_metric("kendall").function is lm.kendall
+
+
+@pytest.mark.usefixtures("own_registry")
+@pytest.mark.parametrize("name", ["name", "k", "w", "pool", "metric", "value", "eps_norm", "status"])
+def test_metrics_are_not_named_like_columns(name: str) -> None:
+    def metric(pair: lm.MapPair) -> float:
+        return 0.0
+
+    metric.__name__ = name
+    with pytest.raises(ValueError, match=f"cannot be named '{name}'"):
+        lm.register(bounds=(0, 1), best=None)(metric)
+
+
+@pytest.mark.usefixtures("own_registry")
+@pytest.mark.parametrize(
+    "parameter",
+    ["metric", "value", "sample", "name", "label", "status", "file", "eps", "eps_norm", "attack_k"],
+)
+def test_parameters_are_not_named_like_columns(parameter: str) -> None:
+    functions: dict[str, Any] = {}
+    exec(f"def odd(pair, *, {parameter}=3): return 0.0", functions)
+    message = f"the metric odd cannot have a parameter '{parameter}': tables have a column of that name"
+    with pytest.raises(ValueError, match=message):
+        lm.register(bounds=(0, 1), best=None)(functions["odd"])
+    assert "odd" not in lm.list_metrics()
 
 
 @pytest.mark.usefixtures("own_registry")

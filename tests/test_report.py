@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
+from lensmetrics.columns import METRIC_STATUSES, SAMPLE_STATUSES
 from lensmetrics.pairs import MapPair
 from lensmetrics.plots import PALETTE, inline_svg, lens_curves, pair_overlay
 from lensmetrics.registry import get_metric, lens_suite
@@ -608,6 +609,26 @@ def test_svg_takes_its_colours_from_the_page() -> None:
     assert all(a["id"].startswith("a-") for _, a in Page(svg).tags if "id" in a)
 
 
+def test_metrics_that_are_not_registered_here_are_shown(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"sample": np.arange(5), "status": "ok", "mine(k=3,w=1)": rng.random(5)})
+    table = table.assign(theirs=rng.random(5))
+    table.attrs["metrics"] = ["mine(k=3,w=1)", "theirs"]
+    write_report(table, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    for title in ("Mine, k = 3", "Theirs"):
+        assert title in page
+    for column in ("mine(k=3,w=1)", "theirs"):
+        assert f"{table[column].mean():.3f}" in page
+
+
+def test_every_condition_is_named_on_the_page(tmp_path: Path) -> None:
+    table = pd.DataFrame({"file": ["a", "b"], "seed": pd.Categorical([3, 4]), "sample": 0, "status": "ok"})
+    write_report(table.assign(kendall=[0.1, 0.2]), tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert re.search(r"<dt>seed</dt>\s*<dd>3, 4</dd>", page)
+
+
 # Words.
 
 
@@ -661,6 +682,5 @@ def test_conditions_that_follow_from_others_are_left_out() -> None:
 
 
 def test_every_status_is_explained() -> None:
-    tokens = ["nan_map", "constant_map", "tied_cut", "few_diverse", "saturated", "pool_exhausted"]
-    assert set(STATUS) == {*tokens, "too_small", "incomplete", "checksum"}
+    assert set(STATUS) == {*SAMPLE_STATUSES, *METRIC_STATUSES}
     assert all(text.endswith(".") and text.count(". ") == 0 for text in STATUS.values())

@@ -156,7 +156,7 @@ def test_score_is_every_metric_on_every_pair() -> None:
             np.testing.assert_equal(
                 scores.loc[i, str(metric)], metric(lm.MapPair(unperturbed[i], perturbed[i]))
             )
-    assert scores["status"].tolist() == ["tied_cut"] * 4
+    assert scores["status"].tolist() == ["tied_cut;unsigned"] * 4
     assert set(scores.dtypes[2:]) == {np.dtype(np.float64)}
 
 
@@ -245,9 +245,9 @@ def test_score_counts_what_is_undefined() -> None:
     perturbed[2, 0, 0] = np.inf
     perturbed[3] = 2.0
     scores = lm.score(unperturbed, perturbed, ["kendall", "topk_intersection(k=4)"])
-    assert scores["status"].tolist() == ["ok", "nan_map", "nan_map", "constant_map;tied_cut", "ok"]
+    assert scores["status"].tolist() == ["ok", "nan_map", "nan_map", "constant_map", "ok"]
     assert scores["kendall"].isna().tolist() == [False, True, True, True, False]
-    assert scores["topk_intersection(k=4)"].isna().tolist() == [False, True, True, False, False]
+    assert scores["topk_intersection(k=4)"].isna().tolist() == [False, True, True, True, False]
 
 
 def test_errors_say_what_was_scored_and_where(tmp_path: Path) -> None:
@@ -282,7 +282,9 @@ def test_evaluate_equals_score(tmp_path: Path, channels: int | None, rule: str |
             "sum": lambda a: a.sum(1),
             "abs_max": lambda a: np.abs(a).max(1),
         }
-        reduced = reduce[rule](maps[0]), reduce[rule](maps[1])
+        # One channel is dropped, whatever the rule.
+        one = reduce["sum"] if channels == 1 else reduce[rule]
+        reduced = one(maps[0]), one(maps[1])
     scores = lm.evaluate(tmp_path / "a.h5", METRICS)
     expected = lm.score(*reduced, METRICS).assign(sample=10 + 2 * np.arange(6))
     pd.testing.assert_frame_equal(scores.drop(columns="file"), expected, check_exact=True)
@@ -292,7 +294,7 @@ def test_evaluate_equals_score(tmp_path: Path, channels: int | None, rule: str |
 def test_table_of_a_study(study: list[Path]) -> None:
     scores = lm.evaluate(study, METRICS)
     assert scores.columns.tolist() == [
-        *("file", "dataset", "training", "attack", "eps", "attack_k"),
+        *("file", "dataset", "training", "attack", "eps", "attack_k", "steps"),
         *("sample", "label", "prediction", "status"),
         *map(str, METRICS),
     ]
@@ -307,6 +309,7 @@ def test_table_of_a_study(study: list[Path]) -> None:
         "attack": ["topk", "topk", "random_sign", "topk"],
         "eps": [0.1, 8 / 255, None, 0.1],
         "attack_k": [9, 9, None, 9],
+        "steps": [5, 5, None, 5],
     }
     for name, by_file in conditions.items():
         assert isinstance(scores[name].dtype, pd.CategoricalDtype)
@@ -321,10 +324,15 @@ def test_table_of_a_study(study: list[Path]) -> None:
         13: "incomplete",
         16: "incomplete",
     }
-    assert set(scores["status"][good]) <= {"ok", "few_diverse", "few_diverse;saturated"}
+    assert set(scores["status"][good]) <= {"ok", "few_diverse", "saturated", "few_diverse;saturated"}
     values = scores[list(map(str, METRICS))]
     assert values[~good].isna().all(axis=None)
-    assert values[good].drop(columns=["lens_recall_adjusted(k=5,w=1)"]).notna().all(axis=None)
+    always = [
+        c
+        for c in values
+        if not str(c).startswith(("lens_recall_div", "lens_precision_div", "lens_recall_adj"))
+    ]
+    assert values.loc[good, always].notna().all(axis=None)
 
     assert scores["sample"].dtype == np.int64
     starts = np.concatenate([10 + 2 * np.arange(n) for n in lengths])
@@ -358,9 +366,9 @@ def test_maps_that_say_nothing(tmp_path: Path) -> None:
     with lm.PairWriter(tmp_path / "a.h5", n_samples=4, shape=(5, 5), attrs={}) as writer:
         writer.write(slice(0, 4), unperturbed, perturbed)
     scores = lm.evaluate(tmp_path / "a.h5", ["kendall", "topk_intersection(k=3)"])
-    assert scores["status"].tolist() == ["ok", "nan_map", "constant_map;tied_cut", "ok"]
+    assert scores["status"].tolist() == ["ok", "nan_map", "constant_map", "ok"]
     assert scores["kendall"].isna().tolist() == [False, True, True, False]
-    assert scores["topk_intersection(k=3)"].isna().tolist() == [False, True, False, False]
+    assert scores["topk_intersection(k=3)"].isna().tolist() == [False, True, True, False]
 
 
 def test_paths_come_in_any_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,18 +382,20 @@ def test_paths_come_in_any_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     pd.testing.assert_series_equal(lm.evaluate("a.h5", "kendall")["kendall"], expected["kendall"][:2])
 
 
-def test_other_attributes_stay_in_the_file(tmp_path: Path) -> None:
+def test_other_attributes_follow_the_fixed_ones(tmp_path: Path) -> None:
     attrs = {
         "dataset": "toy",
         "steps": 20,
         "eps_norm": "linf",
+        "command": "python -m this",
         "attack_k": 100,
         "attack_w": 1,
         "model": "cnn",
     }
     write_file(tmp_path / "a.h5", 2, attrs=attrs)
     columns = lm.evaluate(tmp_path / "a.h5", "kendall").columns.tolist()
-    assert columns == ["file", "dataset", "model", "attack_k", "attack_w", "sample", "status", "kendall"]
+    fixed = ["dataset", "model", "eps_norm", "attack_k", "attack_w"]
+    assert columns == ["file", *fixed, "steps", "sample", "status", "kendall"]
 
 
 @pytest.mark.parametrize("other", ["8/255", [0.1, 0.2], 1])

@@ -29,7 +29,24 @@ from test_runner import write_file
 
 N_EXAMPLES = settings().max_examples // 8  # one takes a second
 
-OPTIONAL = ("label", "prediction", "perturbation_l2", "image", "image_perturbed")
+OPTIONAL = (
+    "label",
+    "prediction",
+    "perturbation_l2",
+    "image",
+    "image_perturbed",
+    "name",
+    "n_accepted",
+    "output",
+)
+# Maps as they come, and the type that holds them exactly.
+KINDS = {
+    "float16": "float32",
+    "float32": "float32",
+    "float64": "float64",
+    "int16": "float32",
+    "int64": "float64",
+}
 EPS = [0.1, 0.2, float("nan")]
 
 seeds = st.integers(0, 2**20)
@@ -40,7 +57,7 @@ class Row:
     """What was written for one sample."""
 
     sample: int
-    maps: NDArray[np.float32]  # unperturbed, perturbed
+    maps: NDArray[Any]  # unperturbed, perturbed
     values: dict[str, Any]
 
     @property
@@ -49,6 +66,11 @@ class Row:
         return zlib.crc32(
             self.maps.tobytes() + b"".join(n.to_bytes(8, "little", signed=True) for n in numbers)
         )
+
+    @property
+    def image_checksum(self) -> int:
+        beside = ("image", "image_perturbed", "output")
+        return zlib.crc32(b"".join(self.values[name].tobytes() for name in beside if name in self.values))
 
 
 @dataclass
@@ -59,9 +81,11 @@ class Model:
     shape: tuple[int, int]
     channels: int | None
     attrs: dict[str, Any]
+    rounded_to: str | None
+    dtype: str | None = None  # until the first batch tells
     optional: frozenset[str] | None = None
     rows: dict[int, Row] = field(default_factory=dict)
-    damaged: set[int] = field(default_factory=set)
+    damaged: dict[int, str] = field(default_factory=dict)
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -73,9 +97,20 @@ class Model:
 
     def statuses(self) -> list[str]:
         return [
-            "incomplete" if i not in self.rows else "checksum" if i in self.damaged else ""
+            "incomplete" if i not in self.rows else "checksum" if self.damaged.get(i) == "checksum" else ""
             for i in range(self.n)
         ]
+
+    def problems(self) -> list[tuple[int, str]]:
+        missing = dict.fromkeys(self.missing, "incomplete")
+        return sorted((missing | self.damaged).items())
+
+    def need(self, kind: str) -> str:
+        """The type that the file would have after maps of that kind."""
+        return self.dtype or self.rounded_to or KINDS[kind]
+
+    def takes(self, kind: str) -> bool:
+        return self.rounded_to is not None or KINDS[kind] <= self.need(kind)
 
 
 def same(found: object, expected: object) -> bool:
@@ -144,7 +179,11 @@ class PairFile(RuleBasedStateMachine):
             if reduction is not None:
                 attrs["reduction"] = reduction
             self.model = Model(
-                data.draw(st.integers(2, 6)), shape, data.draw(st.none() | st.integers(1, 3)), attrs
+                data.draw(st.integers(2, 6)),
+                shape,
+                data.draw(st.none() | st.integers(1, 3)),
+                attrs,
+                data.draw(st.sampled_from([None, None, "float32", "float64"])),
             )
             self.writer = PairWriter(
                 self.path,
@@ -153,6 +192,7 @@ class PairFile(RuleBasedStateMachine):
                 attrs=attrs,
                 channels=self.model.channels,
                 compression=data.draw(st.sampled_from([None, None, "gzip"])),
+                dtype=self.model.rounded_to,
             )
         return self.open_writer()
 
@@ -167,13 +207,18 @@ class PairFile(RuleBasedStateMachine):
             PairWriter(self.path, n_samples=1, shape=(1, 1), attrs={})
         assert self.bytes_now() == before
 
-    def draw_rows(self, model: Model, positions: list[int], seed: int, optional: frozenset[str]) -> list[Row]:
+    def draw_rows(
+        self, model: Model, positions: list[int], seed: int, optional: frozenset[str], kind: str = "float32"
+    ) -> list[Row]:
         rng = np.random.default_rng(seed)
         free = [number for number in range(100) if number not in {row.sample for row in model.rows.values()}]
         rows = []
         for number in rng.permutation(free)[: len(positions)].tolist():
-            maps = rng.normal(size=(2, *model.stored_shape)).astype(np.float32)
-            if rng.random() < 0.2:
+            scale = 2**40 if kind == "int64" else 100 if kind == "int16" else 1
+            maps = (rng.normal(size=(2, *model.stored_shape)) * scale).astype(kind)
+            if kind == "int64":
+                maps.reshape(-1)[0] = 2**24 + 1  # the others could be small
+            if maps.dtype.kind == "f" and rng.random() < 0.2:
                 maps.reshape(-1)[rng.integers(maps.size)] = rng.choice([np.nan, np.inf, -0.0])
             drawn: dict[str, Any] = {
                 "label": int(rng.integers(-3, 9)),
@@ -181,6 +226,9 @@ class PairFile(RuleBasedStateMachine):
                 "perturbation_l2": float(np.float32(rng.random())),
                 "image": rng.integers(0, 256, (2, 3)).astype(np.uint8),
                 "image_perturbed": rng.random((2, 3), dtype=np.float32),
+                "name": f"{number}/ü.png",
+                "n_accepted": int(rng.integers(2)),
+                "output": rng.random(4, dtype=np.float32),
             }
             rows.append(Row(number, maps, {name: drawn[name] for name in OPTIONAL if name in optional}))
         return rows
@@ -209,16 +257,27 @@ class PairFile(RuleBasedStateMachine):
             positions = [start]
         batch = len(positions) > 1 or data.draw(st.booleans())
         index: int | slice = slice(start, positions[-1] + 1, step) if batch else start
-        rows = self.draw_rows(model, positions, seed, optional if model.optional is None else model.optional)
+        kind = data.draw(st.sampled_from(list(KINDS)))
+        held = optional if model.optional is None else model.optional
+        rows = self.draw_rows(model, positions, seed, held, kind)
         maps, given = self.arguments(rows, batch=batch)
+        if not model.takes(kind):
+            before = self.bytes_now()
+            with pytest.raises(ValueError, match=r"needs float64, but .* holds float32"):
+                writer.write(index, *maps, **given)
+            assert self.bytes_now() == before
+            return
         writer.write(index, *maps, **given)
+        model.dtype = model.need(kind)
+        for row in rows:
+            row.maps = row.maps.astype(model.dtype)
         model.optional = frozenset(rows[0].values)
         model.rows.update(zip(positions, rows, strict=True))
 
     @rule(data=st.data(), seed=seeds)
     def write_what_is_wrong(self, data: st.DataObject, seed: int) -> None:
         _, model = self.begin(data)
-        kinds = ["shape", "axes", "type", "range", "before", "slice", "text", "number", "large"]
+        kinds = ["shape", "axes", "type", "range", "before", "slice", "text", "number", "large", "masked"]
         kinds += ["repeat", "again"] if model.rows else []
         kinds += ["set"] if model.optional is not None else []
         for kind in kinds:
@@ -234,9 +293,9 @@ class PairFile(RuleBasedStateMachine):
         if kind == "shape":
             perturbed = perturbed[..., :-1]
         elif kind == "axes":
-            unperturbed = unperturbed[np.newaxis]
+            unperturbed = unperturbed[np.newaxis, np.newaxis]  # a single one would be one channel
         elif kind == "type":
-            unperturbed = unperturbed > 0
+            unperturbed = unperturbed.astype(complex)
         elif kind == "range":
             index = model.n
         elif kind == "before":
@@ -247,8 +306,12 @@ class PairFile(RuleBasedStateMachine):
             index = "0"
         elif kind == "number":
             given["sample"] = data.draw(st.sampled_from([-1, 1.5, [3]]))
+        elif kind == "masked":
+            given["sample"] = np.ma.masked
         elif kind == "large":
-            perturbed = np.full(model.stored_shape, 1e300)
+            if model.rounded_to == "float64":
+                return  # nothing is too large for it
+            perturbed = np.full(model.stored_shape, 1e300 if model.rounded_to else 2**53 + 1)
         elif kind == "repeat":
             given["sample"] = data.draw(st.sampled_from(sorted(row.sample for row in model.rows.values())))
         elif kind == "again":
@@ -307,25 +370,30 @@ class PairFile(RuleBasedStateMachine):
 
     def resume(self, attrs: dict[str, Any]) -> None:
         model = self.closed_model()
+        dtype = model.rounded_to
         if self.path.exists() and not model.missing and not model.damaged:
             with pytest.raises(FileExistsError, match="is complete"):
-                PairWriter.resume(self.path, attrs)
+                PairWriter.resume(self.path, attrs, dtype=dtype)
             return
-        self.writer = PairWriter.resume(self.path, attrs)
+        self.writer = PairWriter.resume(self.path, attrs, dtype=dtype)
         for position in model.damaged:
             del model.rows[position]
         model.damaged.clear()
         # A file that was finished without a sample holds no optional variables either.
+        model.dtype = model.dtype or dtype or "float32"
         model.optional = frozenset() if model.optional is None else model.optional
 
-    @rule(data=st.data(), variable=st.sampled_from(["unperturbed", "perturbed", "label", "checksum"]))
+    @rule(
+        data=st.data(),
+        variable=st.sampled_from(["unperturbed", "perturbed", "label", "checksum", "image", "output"]),
+    )
     def damage(self, data: st.DataObject, variable: str) -> None:
         self.end("kill")
         if self.model is None or not self.model.rows:
             return
         model = self.closed_model()
         position = data.draw(st.sampled_from(sorted(model.rows)))
-        if variable == "label" and "label" not in model.rows[position].values:
+        if variable in OPTIONAL and variable not in model.rows[position].values:
             variable = "checksum"
         if position in model.damaged:  # a second flip could undo the first
             return
@@ -344,15 +412,14 @@ class PairFile(RuleBasedStateMachine):
         current.write_bytes(content)
         with h5py.File(current) as file:
             try:
-                maps = np.stack([file[name][position] for name in ("unperturbed", "perturbed")])
-                if (
-                    variable in ("unperturbed", "perturbed")
-                    and maps.tobytes() == model.rows[position].maps.tobytes()
-                ):
+                row = model.rows[position]
+                maps = dict(zip(("unperturbed", "perturbed"), row.maps, strict=True))
+                expected = (maps | row.values | {"checksum": np.uint32(row.checksum)})[variable]
+                if np.asarray(file[variable][position]).tobytes() == np.asarray(expected).tobytes():
                     return  # some bits of a compressed chunk mean nothing
             except OSError:
                 pass
-        model.damaged.add(position)
+        model.damaged[position] = "image_checksum" if variable in ("image", "output") else "checksum"
 
     # Invariants
 
@@ -380,14 +447,15 @@ class PairFile(RuleBasedStateMachine):
         store = PairStore(self.image)
         model = self.model
         assert (len(store), store.shape, store.n_channels) == (model.n, model.shape, model.channels)
-        plain = {name: value for name, value in store.attrs.items() if not name.startswith("format")}
+        of_the_file = ("format", "format_version", "checksum_metadata")
+        assert ("checksum_metadata" in store.attrs) == self.path.exists()
+        assert store.metadata_damaged == ""
+        plain = {name: value for name, value in store.attrs.items() if name not in of_the_file}
         assert same(sorted(plain.items()), sorted(model.attrs.items()))
         assert np.flatnonzero(store.complete).tolist() == sorted(model.rows)
         unperturbed, perturbed, status = store.read_block(0, model.n)
         assert status == model.statuses()
-        assert [(i, problem) for i, _, problem in verify(self.image)] == [
-            (i, problem) for i, problem in enumerate(status) if problem
-        ]
+        assert [(i, problem) for i, _, problem in verify(self.image)] == model.problems()
         for i, problem in enumerate(status):
             found = np.stack([unperturbed[i], perturbed[i]])
             if problem:
@@ -396,23 +464,30 @@ class PairFile(RuleBasedStateMachine):
             row = model.rows[i]
             np.testing.assert_array_equal(found, self.reduced(row.maps), strict=True)
             assert (int(store.sample[i]), int(store._checksum[i])) == (row.sample, row.checksum)
-            for name in ("label", "prediction"):
+            for name in ("label", "prediction", "n_accepted", "name"):
                 column = getattr(store, name)
-                assert (None if column is None else int(column[i])) == row.values.get(name)
+                assert (None if column is None else column[i]) == row.values.get(name)
+            assert store.not_attacked[i] == (row.values.get("n_accepted") == 0)
+            if i in model.damaged:
+                continue
+            if store._image_checksum is not None:
+                assert int(store._image_checksum[i]) == row.image_checksum
             for name, image in zip(("image", "image_perturbed"), store.read_image(i), strict=True):
                 assert (image is None) == (name not in row.values)
                 if image is not None:
                     np.testing.assert_array_equal(image, row.values[name], strict=True)
         self.check_fingerprint(store)
 
-    def reduced(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    def reduced(self, maps: NDArray[Any]) -> NDArray[Any]:
         assert self.model is not None
         if self.model.channels is None:
             return maps
+        if self.model.channels == 1:
+            return maps[:, 0]
         reduction = self.model.attrs.get("reduction")
         with np.errstate(invalid="ignore"):
             values = maps if reduction == "sum" else np.abs(maps)
-            found: NDArray[np.float32] = values.max(1) if reduction == "abs_max" else values.sum(1)
+            found: NDArray[Any] = values.max(1) if reduction == "abs_max" else values.sum(1)
         return found
 
     def check_fingerprint(self, store: PairStore) -> None:
@@ -420,10 +495,11 @@ class PairFile(RuleBasedStateMachine):
         with h5py.File(self.image) as file:
             columns = {
                 name: file[name][()].tobytes()
-                for name in ("sample", "complete", "checksum", "label")
-                if name in file
+                for name in ("sample", "complete", "checksum", "image_checksum", *OPTIONAL)
+                if name in file and file[name].ndim == 1
             }
-            content = (repr(sorted(store.attrs.items())), file["unperturbed"].shape[1:], columns)
+            maps = file["unperturbed"]
+            content = (repr(sorted(store.attrs.items())), maps.shape[1:], maps.dtype.str, columns)
         known = self.fingerprints.setdefault(store.fingerprint, content)
         assert known == content
         same_content = [key for key, value in self.fingerprints.items() if value == content]
@@ -432,11 +508,15 @@ class PairFile(RuleBasedStateMachine):
     def check_xarray(self, path: Path) -> None:
         assert self.model is not None
         names = {"unperturbed", "perturbed", "complete", "checksum", *(self.model.optional or ())}
+        if names & {"image", "image_perturbed", "output"}:
+            names.add("image_checksum")
         with xr.open_dataset(path, engine="h5netcdf") as dataset:
             assert set(dataset.data_vars) == names
             assert dataset["unperturbed"].shape == (self.model.n, *self.model.stored_shape)
             for i, row in self.model.rows.items():
                 np.testing.assert_array_equal(dataset["perturbed"].values[i], row.maps[1])
+                if "name" in row.values:
+                    assert dataset["name"].values[i] == row.values["name"]
                 if "perturbation_l2" in row.values:
                     assert float(dataset["perturbation_l2"][i]) == row.values["perturbation_l2"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
+import socket
 import subprocess
 import sys
 import zlib
@@ -19,7 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import lensmetrics
+import lensmetrics as lm
+from lensmetrics.columns import CONDITIONS, METRIC_NAMES
+from lensmetrics.pairfile import BESIDE_MAPS
 from lensmetrics.store import FormatError, PairStore, verify
+from lensmetrics.verification import problem_lines
 from lensmetrics.writer import PairWriter
 
 ATTRS = {"dataset": "toy", "attack": "topk", "eps": 0.1, "steps": 20}
@@ -30,6 +37,14 @@ REDUCED: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "sum": lambda maps: maps.sum(axis=1),
     "abs_max": lambda maps: np.abs(maps).max(axis=1),
 }
+
+
+OF_THE_FILE = ("format", "format_version", "checksum_metadata")
+
+
+def own(attrs: dict[str, Any]) -> dict[str, Any]:
+    """The attributes that the writer was given."""
+    return {name: value for name, value in attrs.items() if name not in OF_THE_FILE}
 
 
 def random_maps(n: int, *shape: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -83,14 +98,21 @@ def test_what_is_written_is_read(data: st.DataObject, tmp_path_factory: pytest.T
         "label": rng.integers(-5, 5, n),
         "prediction": rng.integers(0, 9, n),
         "prediction_perturbed": rng.integers(0, 9, n),
-        "perturbation_linf": rng.random(n, dtype=np.float32),
+        "perturbation_linf": rng.integers(0, 2, n).astype(np.float32),
         "perturbation_l2": rng.random(n, dtype=np.float32),
         "image": rng.integers(0, 255, (n, 3, 4, 5)).astype(np.uint8),
         "image_perturbed": rng.random((n, 3, 4, 5), dtype=np.float32),
+        "name": np.array([f"ü/{i}.png" for i in rng.permutation(n)], object),
+        "n_accepted": rng.integers(0, 2, n),
+        "best_step": rng.integers(-1, 50, n),
+        "output": rng.random((n, 3), dtype=np.float32),
+        "output_perturbed": rng.random((n, 3), dtype=np.float32),
     }
-    chosen = data.draw(st.sets(st.sampled_from(sorted(columns))))
+    chosen = data.draw(st.sets(st.sampled_from([*sorted(columns), "target"])))
     shape = (height, width) if channels is None else (channels, height, width)
-    unperturbed, perturbed = rng.normal(size=(2, n, *shape)).astype(np.float32)
+    dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+    unperturbed, perturbed = rng.normal(size=(2, n, *shape)).astype(dtype)
+    columns["target"] = rng.normal(size=(n, height, width)).astype(dtype)
     sample = rng.permutation(100)[:n]
     written = np.flatnonzero(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
     batch = data.draw(st.booleans()) and len(written) == n
@@ -108,19 +130,21 @@ def test_what_is_written_is_read(data: st.DataObject, tmp_path_factory: pytest.T
     assert len(store) == n
     assert store.shape == (height, width)
     assert store.n_channels == channels
-    assert store.attrs == {**attrs, "format": "lensmetrics-pairs", "format_version": 1}
+    assert own(store.attrs) == attrs
     assert np.flatnonzero(store.complete).tolist() == written.tolist()
     assert store.sample[written].tolist() == sample[written].tolist()
-    for name in ("label", "prediction", "prediction_perturbed"):
+    for name in ("name", "label", "prediction", "prediction_perturbed", "n_accepted", "best_step"):
         stored = getattr(store, name)
         assert (stored is not None) == (name in chosen and len(written) > 0)
         if stored is not None:
             assert stored[written].tolist() == columns[name][written].tolist()
 
     for maps, block in zip((unperturbed, perturbed), store.read_block(0, n)[:2], strict=True):
-        expected = maps.copy() if channels is None else REDUCED[reduction or "abs_sum"](maps)
+        expected = maps.reshape(n, height, width).copy() if channels in (None, 1) else None
+        if expected is None:
+            expected = REDUCED[reduction or "abs_sum"](maps)
         expected[~store.complete] = np.nan
-        assert block.dtype == np.float32
+        assert block.dtype == (dtype if len(written) else np.float32)
         np.testing.assert_array_equal(block, expected)
     for i, pair in enumerate(store):
         np.testing.assert_array_equal(pair.perturbed, store.read_block(0, n)[1][i])
@@ -130,6 +154,24 @@ def test_what_is_written_is_read(data: st.DataObject, tmp_path_factory: pytest.T
             if image is not None:
                 assert image.dtype == columns[name].dtype
                 np.testing.assert_array_equal(image, columns[name][i])
+    with h5py.File(path) as file:
+        stored_beside = chosen & set(BESIDE_MAPS) if len(written) else set()
+        assert ("image_checksum" in file) == bool(stored_beside)
+        for name in stored_beside:
+            np.testing.assert_array_equal(file[name][()][written], columns[name][written])
+        for i in written.tolist() if stored_beside else ():
+            held = b"".join(columns[name][i].tobytes() for name in BESIDE_MAPS if name in stored_beside)
+            assert file["image_checksum"][i] == zlib.crc32(held)
+    accepted, norms = columns["n_accepted"] == 0, np.zeros(n, bool)
+    for name in chosen & {"perturbation_linf", "perturbation_l2"}:
+        norms |= columns[name] == 0
+    not_attacked = (accepted if "n_accepted" in chosen else norms) & store.complete
+    assert store.not_attacked.tolist() == not_attacked.tolist()
+    changed = (columns["prediction"] != columns["prediction_perturbed"]) & store.complete
+    if not {"prediction", "prediction_perturbed"} <= chosen:
+        changed[:] = False
+    assert store.label_changed.tolist() == changed.tolist()
+    assert store.metadata_damaged == ""
     assert verify(path) == [
         (i, int(store.sample[i]), "incomplete") for i in range(n) if not store.complete[i]
     ]
@@ -153,7 +195,8 @@ def test_xarray_opens_it_without_our_code(tmp_path: Path, channels: int | None, 
         channel = "channel" if channels is None else "image_channel"
         assert dataset["image"].dims == ("sample", channel, "image_y", "x")
         assert set(dataset.coords) == {"sample"}
-        assert set(dataset.data_vars) == {"unperturbed", "perturbed", "complete", "checksum", "image"}
+        others = {"complete", "checksum", "image", "image_checksum"}
+        assert set(dataset.data_vars) == {"unperturbed", "perturbed", *others}
         assert dataset["sample"].values.tolist() == [0, 1, 2, 3]
         assert dataset["unperturbed"].dtype == np.float32
         np.testing.assert_array_equal(dataset["perturbed"].values, perturbed)
@@ -179,7 +222,7 @@ def test_layout_is_the_documented_one(run: Path) -> None:
 def test_checksum_without_label_covers_the_sample_number_alone(tmp_path: Path) -> None:
     with PairWriter(tmp_path / "a.h5", n_samples=1, shape=(2, 2), attrs={}) as writer:
         writer.write(0, np.ones((2, 2)), np.zeros((2, 2)), sample=7)
-    data = np.ones(4, "<f4").tobytes() + np.zeros(4, "<f4").tobytes() + np.int64(7).tobytes()
+    data = np.ones(4, "<f8").tobytes() + np.zeros(4, "<f8").tobytes() + np.int64(7).tobytes()
     with h5py.File(tmp_path / "a.h5") as file:
         assert file["checksum"][0] == zlib.crc32(data)
 
@@ -225,7 +268,7 @@ def test_maps_of_any_layout_can_be_written(tmp_path: Path) -> None:
             writer.write(slice(0, 3), form, form)
         block, _, status = PairStore(path).read_block(0, 3)
         assert status == ["", "", ""]
-        np.testing.assert_array_equal(block, values.astype(np.float32))
+        np.testing.assert_array_equal(block, values, strict=True)
 
 
 def test_non_finite_maps_are_kept(tmp_path: Path) -> None:
@@ -392,7 +435,8 @@ with PairWriter(sys.argv[1], n_samples=8, shape=(6, 6), attrs={"eps": 0.5}) as w
     assert code == 9
     with PairWriter.resume(path, {"eps": 0.5}) as writer:
         assert writer.missing.tolist() == [5, 6, 7]
-        writer.write(slice(5, 8), np.zeros((3, 6, 6)), np.zeros((3, 6, 6)), label=[5, 6, 7])
+        maps = np.zeros((3, 6, 6), int)
+        writer.write(slice(5, 8), maps, maps, label=[5, 6, 7])
     assert verify(path) == []
     assert PairStore(path)[4].unperturbed[0, 0] == 4
 
@@ -413,7 +457,7 @@ def test_resume_writes_damaged_samples_again(run: Path) -> None:
     edit(run, lambda file: file["perturbed"].__setitem__((2, 0, 0), 99.0))
     with PairWriter.resume(run, ATTRS) as writer:
         assert writer.missing.tolist() == [2]
-        writer.write(2, np.ones((5, 7)), np.ones((5, 7)), sample=12, label=0)
+        writer.write(2, np.ones((5, 7), int), np.ones((5, 7), int), sample=12, label=0)
     assert verify(run) == []
 
 
@@ -470,12 +514,12 @@ def test_targets_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_samples": 0}, "n_samples must be 1 whole numbers from 1 on, got"),
-        ({"n_samples": 2.0}, "n_samples must be a whole number, got 2.0"),
-        ({"n_samples": True}, "n_samples must be a whole number, got True"),
-        ({"shape": (4,)}, "shape must be 2 whole numbers from 1 on"),
-        ({"channels": 0}, "channels must be 1 whole numbers from 1 on"),
-        ({"image_shape": (4,)}, "image_shape must be 2 or 3 whole numbers"),
+        ({"n_samples": 0}, "n_samples must be 1 integers from 1 on, got"),
+        ({"n_samples": 2.0}, "n_samples must be an integer, got 2.0"),
+        ({"n_samples": True}, "n_samples must be an integer, got True"),
+        ({"shape": (4,)}, "shape must be 2 integers from 1 on"),
+        ({"channels": 0}, "channels must be 1 integers from 1 on"),
+        ({"image_shape": (4,)}, "image_shape must be 2 or 3 integers"),
         ({"compression": "lzf"}, "compression must be None, 'gzip' or 'zstd', got 'lzf'"),
         ({"attrs": {"a": True}}, "attribute 'a' is True; it must be text without NUL"),
         ({"attrs": {"a": None}}, "attribute 'a' is None"),
@@ -521,7 +565,7 @@ def test_attributes_come_back_as_plain_values(tmp_path: Path) -> None:
         "array": [1, 2],
         "words": ["a", "b"],
     }
-    assert attrs == {**expected, "single": "a", "format": "lensmetrics-pairs", "format_version": 1}
+    assert own(attrs) == {**expected, "single": "a"}
     assert all(type(value) in (str, int, float, list) for value in attrs.values())
 
 
@@ -536,15 +580,15 @@ MAP = np.zeros((3, 4))
         (slice(0, 3), np.zeros((3, 3, 4)), {}, IndexError, "is not inside"),
         (slice(2, 2), np.zeros((0, 3, 4)), {}, IndexError, "is not inside"),
         (slice(-2, 2), np.zeros((2, 3, 4)), {}, IndexError, "is not inside"),
-        (0.0, MAP, {}, TypeError, "index must be a whole number, got 0.0"),
-        (True, MAP, {}, TypeError, "index must be a whole number, got True"),
+        (0.0, MAP, {}, TypeError, "index must be an integer, got 0.0"),
+        (True, MAP, {}, TypeError, "index must be an integer, got True"),
         (0, MAP.T, {}, ValueError, r"'unperturbed' is \(4, 3\); here it must be \(3, 4\)"),
         (slice(0, 2), np.zeros((1, 3, 4)), {}, ValueError, r"is \(1, 3, 4\); here it must be \(2, 3, 4\)"),
-        (0, MAP.astype(complex), {}, TypeError, "'unperturbed' is complex128; it must hold numbers"),
-        (0, MAP.astype(bool), {}, TypeError, "'unperturbed' is bool"),
-        (0, MAP + 1e300, {}, ValueError, r"'unperturbed' holds values beyond \+-3.4e\+38"),
+        (0, MAP.astype(complex), {}, TypeError, "'unperturbed' is complex128; allowed are float16, bfloat16"),
+        (0, MAP.astype(np.longdouble), {}, TypeError, "'unperturbed' is float128; allowed are float16"),
+        (0, MAP.astype(int) + 2**53 + 1, {}, ValueError, r"'unperturbed' holds integers beyond 2\^53"),
         (0, MAP, {"sample": -3}, ValueError, "sample must be 0 or more, got -3 for position 0"),
-        (0, MAP, {"sample": 1.0}, TypeError, "'sample' is float64; it must hold whole numbers"),
+        (0, MAP, {"sample": 1.0}, TypeError, "'sample' is float64; it must hold integers"),
         (slice(0, 2), np.zeros((2, 3, 4)), {"sample": [5, 5]}, ValueError, "sample 5, given for position 1"),
         (0, MAP, {"label": [1]}, ValueError, r"'label' is \(1,\); here it must be \(\)"),
         (0, MAP, {"image": np.zeros((9, 9), np.int32)}, TypeError, "'image' is int32; images must be"),
@@ -574,9 +618,7 @@ def test_a_sample_is_written_once(tmp_path: Path) -> None:
 def test_every_write_gives_the_same_optional_variables(tmp_path: Path) -> None:
     with PairWriter(tmp_path / "a.h5", n_samples=3, shape=(3, 4), attrs={}) as writer:
         writer.write(0, MAP, MAP, label=1, prediction=2, image=np.zeros((2, 2), np.uint8))
-        with pytest.raises(
-            ValueError, match=r"this write gives label, but the first one to .* gave label, predic"
-        ):
+        with pytest.raises(ValueError, match=r"this write gives label, but .* holds label, predic"):
             writer.write(1, MAP, MAP, label=1)
         with pytest.raises(TypeError, match=r"'image' is float64, but .* holds uint8"):
             writer.write(1, MAP, MAP, label=1, prediction=2, image=np.zeros((2, 2)))
@@ -665,8 +707,8 @@ def test_odd_names_are_said_in_a_line(run: Path, kind: str) -> None:
         ("perturbed", np.zeros((6, 5, 7), np.int32), "'perturbed' is int32; maps must be float32 or float64"),
         ("perturbed", np.zeros((6, 5, 7), np.float16), "'perturbed' is float16; maps must be float32 or"),
         ("sample", np.arange(5), r"'sample' is \(5,\) but 'unperturbed' has 6 samples"),
-        ("sample", np.arange(6.0), "'sample' is float64; it must hold whole numbers"),
-        ("sample", [b"a"] * 6, "'sample' is .*; it must hold whole numbers"),
+        ("sample", np.arange(6.0), "'sample' is float64; it must hold integers"),
+        ("sample", [b"a"] * 6, "'sample' is .*; it must hold integers"),
         ("label", np.zeros((6, 1), int), r"'label' is \(6, 1\) but"),
         ("complete", np.ones(6), "'complete' is float64"),
         (
@@ -704,10 +746,10 @@ def test_maps_with_other_axes(run: Path, shape: tuple[int, ...]) -> None:
             3,
             "has format version 3; this lensmetrics reads version 1: install a newer release",
         ),
-        ("format_version", 1.5, "has format_version 1.5; it must be a whole number"),
-        ("format_version", "1", "has format_version '1'; it must be a whole number"),
-        ("format_version", 0, "has format_version 0; it must be a whole number from 1 on"),
-        ("format_version", True, "has format_version True; it must be a whole number"),
+        ("format_version", 1.5, "has format_version 1.5; it must be an integer"),
+        ("format_version", "1", "has format_version '1'; it must be an integer"),
+        ("format_version", 0, "has format_version 0; it must be an integer from 1 on"),
+        ("format_version", True, "has format_version True; it must be an integer"),
         ("reduction", "mean", "unknown reduction 'mean'; allowed: abs_sum, sum, abs_max"),
         ("odd", np.zeros(1, [("a", int)]), r"attribute 'odd' is .*; attributes must be text or numbers"),
     ],
@@ -729,7 +771,7 @@ def test_attributes_as_other_programs_write_them(run: Path) -> None:
 
     edit(run, rewrite)
     attrs = PairStore(run).attrs
-    assert attrs == {**ATTRS, "format": "lensmetrics-pairs", "format_version": 1, "note": ""}
+    assert own(attrs) == {**ATTRS, "note": ""}
     assert type(attrs["format_version"]) is int
 
 
@@ -834,3 +876,631 @@ def test_a_chunk_that_cannot_be_decompressed_costs_one_sample(tmp_path: Path) ->
     assert PairStore(path).read_block(0, 6, verify=False)[2] == status
     assert np.isnan(unperturbed[3]).all()
     assert np.isfinite(unperturbed[[0, 1, 2, 4, 5]]).all()
+
+
+# The type of the maps
+
+
+def stored_dtype(path: Path) -> str:
+    with h5py.File(path) as file:
+        assert file["unperturbed"].dtype == file["perturbed"].dtype
+        return str(file["unperturbed"].dtype)
+
+
+@pytest.mark.parametrize(
+    ("unperturbed", "perturbed", "expected"),
+    [
+        (np.float16, np.float16, "float32"),
+        (np.float32, np.float32, "float32"),
+        (bool, np.uint8, "float32"),
+        (np.float32, np.float64, "float64"),
+        (np.float64, np.int8, "float64"),
+        (np.float16, np.int64, "float64"),  # the integers are beyond 2^24, see below
+    ],
+)
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_the_first_batch_decides_the_type(
+    tmp_path: Path, unperturbed: Any, perturbed: Any, expected: str, compression: str | None
+) -> None:
+    maps = [np.arange(12).reshape(1, 3, 4).astype(dtype) for dtype in (unperturbed, perturbed)]
+    maps = [array + 2**24 if array.dtype == np.int64 else array for array in maps]
+    path = tmp_path / "a.h5"
+    with PairWriter(path, n_samples=2, shape=(3, 4), attrs={}, compression=compression) as writer:
+        writer.write(slice(0, 1), *maps)
+        assert stored_dtype(Path(f"{path}.part")) == expected
+        writer.write(1, np.zeros((3, 4), np.float32), np.ones((3, 4), np.int16))
+    for found, array in zip(PairStore(path).read_block(0, 1), maps, strict=False):
+        np.testing.assert_array_equal(found, array.astype(expected), strict=True)
+    assert verify(path) == []
+
+
+@pytest.mark.parametrize("scale", [1e60, 1e-60, 1.0])
+def test_float64_maps_keep_every_bit(tmp_path: Path, scale: float) -> None:
+    maps = 1 + np.random.default_rng(0).normal(size=(2, 3, 4, 5)) * 1e-9
+    maps *= scale
+    with PairWriter(tmp_path / "a.h5", n_samples=3, shape=(4, 5), attrs={}) as writer:
+        writer.write(slice(0, 3), *maps)
+    np.testing.assert_array_equal(PairStore(tmp_path / "a.h5").read_block(0, 3)[0], maps[0], strict=True)
+
+
+@pytest.mark.parametrize("later", [MAP, MAP.astype(int) + 2**24 + 1, -(MAP.astype(int)) - 2**24 - 1])
+def test_a_wider_later_batch_is_refused(tmp_path: Path, later: NDArray[Any]) -> None:
+    path = tmp_path / "a.h5"
+    words = (
+        r"'perturbed' is .* and needs float64, but .* holds float32, .* dtype='float64', or .*'float32' to"
+    )
+    narrow = MAP.astype(np.float32)
+    with PairWriter(path, n_samples=3, shape=(3, 4), attrs={}) as writer:
+        writer.write(0, narrow, narrow)
+        with pytest.raises(ValueError, match=words):
+            writer.write(1, narrow, later)
+        writer.write(1, narrow, narrow)
+    with PairWriter.resume(path, {}) as writer, pytest.raises(ValueError, match=words):
+        writer.write(2, narrow, later)
+    with pytest.raises(ValueError, match=r"dtype is float64, but .* holds float32"):
+        PairWriter.resume(path, {}, dtype="float64")
+    with PairWriter.resume(path, {}, dtype="float32") as writer:
+        writer.write(2, narrow, later)
+    assert verify(path) == []
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (MAP + 1e300, r"'unperturbed' holds 1e\+300, beyond \+-3\.4e\+38, the largest float32"),
+        (np.arange(12).reshape(3, 4) * 1e-60, "'unperturbed' holds 1e-60, which float32 makes 0"),
+        (1e8 + np.arange(12).reshape(3, 4) * 1e-3, "'unperturbed' holds a map that float32 makes constant"),
+    ],
+)
+def test_float32_on_purpose(tmp_path: Path, maps: NDArray[Any], message: str) -> None:
+    path = tmp_path / "a.h5"
+    with PairWriter(path, n_samples=2, shape=(3, 4), attrs={}, dtype="float32") as writer:
+        with pytest.raises(ValueError, match=message):
+            writer.write(0, maps, maps)
+        writer.write(0, MAP + 0.1, MAP)
+        writer.write(1, MAP.astype(int) + 2**60, MAP)
+    assert stored_dtype(path) == "float32"
+    assert PairStore(path)[0].unperturbed[0, 0] == np.float32(0.1)
+
+
+def test_float64_on_purpose_and_without_a_sample(tmp_path: Path) -> None:
+    for dtype, expected in (("float64", "float64"), (np.float64, "float64"), (None, "float32")):
+        path = tmp_path / "a.h5"
+        with PairWriter(path, n_samples=2, shape=(3, 4), attrs={}, dtype=dtype):
+            pass
+        assert stored_dtype(path) == expected
+        assert verify(path) == [(0, -1, "incomplete"), (1, -1, "incomplete")]
+        path.unlink()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int32", "longdouble", "nonsense", complex])
+def test_other_types_of_files_are_refused(tmp_path: Path, dtype: Any) -> None:
+    with pytest.raises(ValueError, match="dtype must be None, 'float32' or 'float64', got"):
+        PairWriter(tmp_path / "a.h5", n_samples=2, shape=(3, 4), attrs={}, dtype=dtype)
+    assert names_in(tmp_path) == []
+
+
+# Channels, masks and arrays of other libraries
+
+
+@pytest.mark.parametrize("reduction", ["abs_sum", "sum", "abs_max"])
+def test_one_channel_keeps_its_sign(tmp_path: Path, reduction: str) -> None:
+    unperturbed, perturbed = random_maps(3, 4, 5)
+    options: dict[str, Any] = {"n_samples": 3, "shape": (4, 5), "attrs": {"reduction": reduction}}
+    with PairWriter(tmp_path / "stored.h5", channels=1, **options) as writer:
+        writer.write(slice(0, 3), unperturbed[:, None], perturbed[:, None])
+    with PairWriter(tmp_path / "dropped.h5", **options) as writer:
+        writer.write(slice(0, 2), unperturbed[:2, None], perturbed[:2])
+        writer.write(2, unperturbed[2], perturbed[2][None])
+    for name, n_channels in (("stored", 1), ("dropped", None)):
+        store = PairStore(tmp_path / f"{name}.h5")
+        assert store.n_channels == n_channels
+        block = store.read_block(0, 3)
+        np.testing.assert_array_equal(block[0], unperturbed, strict=True)
+        np.testing.assert_array_equal(block[1], perturbed, strict=True)
+        np.testing.assert_array_equal(store[1].perturbed, perturbed[1])
+
+
+def test_masked_pixels_become_nan(tmp_path: Path) -> None:
+    unperturbed, perturbed = random_maps(3, 4, 5)
+    outside = np.zeros((3, 4, 5), bool)
+    outside[:, :2] = True
+    unperturbed[outside] = -9999
+    path = tmp_path / "a.h5"
+    linf = np.ma.masked_array([0.5, 0.0, 0.5], [False, True, False])
+    with PairWriter(path, n_samples=3, shape=(4, 5), attrs={}) as writer:
+        masked = np.ma.masked_array(unperturbed, outside)
+        writer.write(slice(0, 3), masked, perturbed, perturbation_linf=linf, target=list(masked))
+    expected = np.where(outside, np.nan, unperturbed)
+    np.testing.assert_array_equal(PairStore(path).read_block(0, 3)[0], expected, strict=True)
+    assert not PairStore(path).not_attacked.any()  # a 0 lay under the mask
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file["target"][()], expected)
+        np.testing.assert_array_equal(file["perturbation_linf"][()], np.array([0.5, np.nan, 0.5], "f4"))
+
+
+@pytest.mark.parametrize("name", ["sample", "label", "prediction", "prediction_perturbed", "n_accepted"])
+@pytest.mark.parametrize("kind", ["array", "list"])
+def test_masked_integers_are_refused(tmp_path: Path, name: str, kind: str) -> None:
+    values: Any = np.ma.masked_array([3, 4], [False, True])
+    if kind == "list":
+        values = [3, np.ma.masked]
+    maps = np.zeros((2, 3, 4))
+    with (
+        PairWriter(tmp_path / "a.h5", n_samples=2, shape=(3, 4), attrs={}) as writer,
+        pytest.raises(ValueError, match=f"'{name}' has masked elements, but no integer stands for a missing"),
+    ):
+        writer.write(slice(0, 2), maps, maps, **{name: values})
+
+
+def test_tensors(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "a.h5"
+    maps = torch.arange(24.0).reshape(2, 3, 4).requires_grad_()
+    numbers = torch.tensor([4, 5])
+    with PairWriter(path, n_samples=2, shape=(3, 4), attrs={}) as writer:
+        image, linf = maps.unsqueeze(1) / 24, torch.tensor([0.5, 0.25], dtype=torch.bfloat16)
+        beside = {"output": maps[:, 0], "image": image, "perturbation_linf": linf, "name": ["a", "b"]}
+        writer.write(slice(0, 2), maps * 2, maps.bfloat16(), sample=numbers, label=numbers, **beside)
+    store = PairStore(path)
+    expected = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    np.testing.assert_array_equal(store.read_block(0, 2)[0], expected * 2, strict=True)
+    np.testing.assert_array_equal(store.read_block(0, 2)[1], expected, strict=True)
+    assert store.sample.tolist() == [4, 5]
+    assert verify(path) == []
+
+
+def test_data_arrays_by_the_names_of_their_dimensions(tmp_path: Path) -> None:
+    unperturbed, perturbed = random_maps(4, 2, 3, 4)
+    image = np.random.default_rng(0).random((4, 3, 6, 4), dtype=np.float32)
+    path = tmp_path / "a.h5"
+    dims = ("sample", "channel", "y", "x")
+    with PairWriter(path, n_samples=4, shape=(3, 4), channels=2, attrs={"reduction": "sum"}) as writer:
+        writer.write(
+            slice(0, 4),
+            xr.DataArray(unperturbed, dims=dims).transpose("x", "sample", "y", "channel"),
+            xr.DataArray(perturbed, dims=dims),
+            label=xr.DataArray([3, 2, 1, 0], dims="sample"),
+            image=xr.DataArray(image, dims=("sample", "image_channel", "image_y", "x")).transpose(
+                ..., "image_y"
+            ),
+            output=xr.DataArray(image[:, 0, :, 0].T, dims=("class", "sample")),
+            target=xr.DataArray(unperturbed[:, 0].T, dims=("x", "y", "sample")),
+        )
+    with PairStore(path).to_xarray() as found:
+        np.testing.assert_array_equal(found["unperturbed"].values, unperturbed)
+        np.testing.assert_array_equal(found["perturbed"].values, perturbed)
+        np.testing.assert_array_equal(found["image"].values, image)
+        np.testing.assert_array_equal(found["output"].values, image[:, 0, :, 0])
+        np.testing.assert_array_equal(found["target"].values, unperturbed[:, 0])
+        assert found["label"].values.tolist() == [3, 2, 1, 0]
+        assert found["output"].dims == ("sample", "class")
+        with PairWriter(tmp_path / "b.h5", n_samples=1, shape=(3, 4), channels=2, attrs={}) as writer:
+            one = found.isel(sample=2)
+            writer.write(0, one.unperturbed.transpose("x", "y", "channel"), one.perturbed, image=one.image)
+    np.testing.assert_array_equal(PairStore(tmp_path / "b.h5").to_xarray()["image"].values[0], image[2])
+
+
+@pytest.mark.parametrize(
+    ("dims", "shape"),
+    [
+        (("dim_0", "dim_1", "dim_2"), (2, 3, 4)),
+        (("time", "y", "x"), (2, 3, 4)),
+        (("channel", "y", "x"), (2, 3, 4)),
+        (("sample", "y"), (2, 3)),
+        (("y", "x"), (3, 4)),
+    ],
+)
+def test_data_arrays_with_other_dimensions(tmp_path: Path, dims: Any, shape: tuple[int, ...]) -> None:
+    words = (
+        r"'unperturbed' is a DataArray with the dimensions \(.*\); here they must be sample, channel, y, x"
+    )
+    with (
+        PairWriter(tmp_path / "a.h5", n_samples=2, shape=(3, 4), attrs={}) as writer,
+        pytest.raises(ValueError, match=words),
+    ):
+        writer.write(slice(0, 2), xr.DataArray(np.zeros(shape), dims=dims), np.zeros((2, 3, 4)))
+
+
+# Columns
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("sample", np.uint64(2**63 + 5), "'sample' holds 9223372036854775813; it must be from -92"),
+        ("label", np.uint64(2**63 + 5), "'label' holds 9223372036854775813; it must be from -92"),
+        ("prediction", np.uint64(2**64 - 1), "'prediction' holds 18446744073709551615; it must be from"),
+        ("n_accepted", 2**31, "'n_accepted' holds 2147483648; it must be from -2147483648 to 2147483647"),
+        ("best_step", -(2**31) - 1, "'best_step' holds -2147483649; it must be from"),
+        ("best_step", 1.0, "'best_step' is float64; it must hold integers"),
+        ("label", True, "'label' is bool; it must hold integers"),
+        (
+            "perturbation_l2",
+            1e-60,
+            "'perturbation_l2' holds values that float32 makes 0, which would say that",
+        ),
+        ("perturbation_linf", 1e60, r"'perturbation_linf' holds values beyond \+-3.4e\+38"),
+        ("output", [1e60, 1.0], r"'output' holds values beyond \+-3.4e\+38"),
+        ("output", [], r"'output' is \(0,\): it has no classes"),
+        ("output", [[1.0]], r"'output' is \(1, 1\); here it must be \(1,\)"),
+        ("target", np.zeros((4, 3)), r"'target' is \(4, 3\); here it must be \(3, 4\)"),
+        ("target", np.zeros((3, 4), complex), "'target' is complex128; allowed are"),
+        ("name", 3, "a name must be a text, got 3"),
+        ("name", b"a", "a name must be a text, got b'a'"),
+        ("name", "", "a name must be a text of valid characters, not empty and without NUL, got ''"),
+        ("name", "a\0b", "a name must be a text of valid characters"),
+        ("name", "a\udc80", "a name must be a text of valid characters"),
+        ("name", ["a"], r"'name' is \(1,\); here it must be \(\)"),
+    ],
+)
+def test_columns_that_are_refused(tmp_path: Path, name: str, value: Any, message: str) -> None:
+    with PairWriter(tmp_path / "a.h5", n_samples=2, shape=(3, 4), attrs={}) as writer:
+        with pytest.raises((ValueError, TypeError), match=message) as caught:
+            writer.write(0, MAP, MAP, **{name: value})
+        assert str(caught.value).isprintable()
+        writer.write(1, MAP, MAP)
+
+
+def test_integers_that_do_not_fit_are_refused_by_the_reader(run: Path) -> None:
+    replace(run, "label", np.array([0, 1, 2, 2**63 + 5, 1, 2], np.uint64))
+    with pytest.raises(FormatError, match=r"'label' holds 9223372036854775813; it must hold integers from -"):
+        PairStore(run)
+    edit(run, lambda file: file["complete"].__setitem__(3, 0))
+    store = PairStore(run)  # what was never finished may hold anything
+    assert store.label is not None
+    assert store.label[[0, 1, 2, 4, 5]].tolist() == [0, 1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("n_bytes", [3, 256, 300])
+def test_names_are_texts_everywhere(tmp_path: Path, n_bytes: int) -> None:
+    names = ["ü" + "x" * (n_bytes - 2), "b/c.png"]
+    path = tmp_path / "a.h5"
+    with PairWriter(path, n_samples=3, shape=(3, 4), attrs={}) as writer:
+        writer.write(slice(0, 2), np.zeros((2, 3, 4)), np.zeros((2, 3, 4)), name=names)
+        room = max(256, n_bytes)
+        with pytest.raises(
+            ValueError, match=rf"a name has {room + 1} bytes, but .* has room for {room}: give"
+        ):
+            writer.write(2, MAP, MAP, name="y" * (room + 1))
+    store = pickle.loads(pickle.dumps(PairStore(path)))
+    assert store.name.tolist() == [*names, ""]
+    assert store.part(1, 2).name.tolist() == ["b/c.png"]
+    with store.to_xarray() as dataset:
+        assert dataset["name"].dims == ("sample",)
+        assert dataset["name"].values.tolist() == [*names, ""]
+    with h5py.File(path) as file:
+        assert file["name"].asstr()[()].tolist() == [*names, ""]
+        assert file["name"].id.get_create_plist().get_alloc_time() == h5py.h5d.ALLOC_TIME_EARLY
+
+
+def test_netcdf4_reads_all_of_it(tmp_path: Path) -> None:
+    netcdf4 = pytest.importorskip("netCDF4")
+    path = write_all(tmp_path / "a.h5")
+    with netcdf4.Dataset(path) as dataset:
+        assert dataset["name"][:].tolist() == [f"{i}/ü.png" for i in range(3)]
+        assert dataset["output"].dimensions == ("sample", "class")
+        assert dataset.checksum_metadata == PairStore(path).attrs["checksum_metadata"]
+
+
+@pytest.mark.parametrize("kind", ["variable", "fixed", "characters"])
+def test_names_as_other_programs_write_them(run: Path, kind: str) -> None:
+    names = ["a", "ü", "c" * 9, "", "e", "f"]
+    fixed = np.array([name.encode() for name in names], "S9")
+    values = {
+        "variable": np.array(names, h5py.string_dtype()),
+        "fixed": fixed,
+        "characters": fixed.view("S1").reshape(6, 9),
+    }[kind]
+    edit(run, lambda file: file.attrs.pop("checksum_metadata"))
+    edit(run, lambda file: file.create_dataset("name", data=values))
+    edit(run, lambda file: file["complete"].__setitem__(5, 0))
+    store = PairStore(run)
+    assert store.name is not None
+    assert store.name.tolist() == names
+    with PairWriter.resume(run, ATTRS) as writer:
+        maps = np.zeros((5, 7), np.float32)
+        if kind == "characters":
+            with pytest.raises(ValueError, match="has room for 9"):
+                writer.write(5, maps, maps, sample=15, label=0, name="x" * 10)
+        writer.write(5, maps, maps, sample=15, label=0, name="ende ü")
+    store = PairStore(run)
+    assert store.name is not None
+    assert store.name.tolist() == [*names[:5], "ende ü"]
+    assert verify(run) == []
+
+
+# Checksums of what the maps' own do not cover
+
+
+def write_all(path: Path) -> Path:
+    """Write three samples with every variable that a file can have."""
+    n = 3
+    maps, rng = random_maps(n, 3, 4), np.random.default_rng(1)
+    attrs = {**ATTRS, "note": "größer", "scale": np.float32(0.1), "list": [1.5, float("inf")], "one": [7]}
+    with PairWriter(path, n_samples=n, shape=(3, 4), attrs={**attrs, "eps": float("nan")}) as writer:
+        writer.write(
+            slice(0, n),
+            *maps,
+            label=range(n),
+            prediction=range(n),
+            prediction_perturbed=[0, 5, 2],
+            perturbation_linf=[0.5, 0.5, 0.0],
+            perturbation_l2=[1.5, 2.5, 0.0],
+            image=rng.integers(0, 256, (n, 3, 3, 4)).astype(np.uint8),
+            image_perturbed=rng.random((n, 3, 3, 4), dtype=np.float32),
+            name=[f"{i}/ü.png" for i in range(n)],
+            n_accepted=[1, 0, 3],
+            best_step=[4, -1, 9],
+            output=rng.random((n, 2)),
+            output_perturbed=rng.random((n, 2)),
+            target=maps[0],
+        )
+    return path
+
+
+def test_checksums_are_those_of_the_format(tmp_path: Path) -> None:
+    """Computed here from the file alone, as the format says in words."""
+    with h5py.File(write_all(tmp_path / "a.h5")) as file:
+        text = (
+            '{"attack":"topk","dataset":"toy","eps":"nan","format":"lensmetrics-pairs","format_version":1,'
+            f'"list":["{(1.5).hex()}","inf"],"note":"größer","one":7,"scale":"{float(np.float32(0.1)).hex()}",'
+            '"steps":20}'
+        )
+        covered = text.encode() + np.array([4, -1, 9], "<i4").tobytes() + np.array([1, 0, 3], "<i4").tobytes()
+        covered += "0/ü.png\0001/ü.png\0002/ü.png\000".encode()
+        covered += np.array([1.5, 2.5, 0.0, 0.5, 0.5, 0.0], "<f4").tobytes()
+        covered += np.array([0, 1, 2, 0, 5, 2], "<i8").tobytes()
+        assert file.attrs["checksum_metadata"] == zlib.crc32(covered)
+        beside = ("image", "image_perturbed", "target", "output", "output_perturbed")
+        for i in range(3):
+            data = b"".join(np.ascontiguousarray(file[name][i]).tobytes() for name in beside)
+            assert file["image_checksum"][i] == zlib.crc32(data)
+    store = PairStore(tmp_path / "a.h5")
+    assert store.not_attacked.tolist() == [False, True, False]  # the counts tell, not the norms
+    assert store.label_changed.tolist() == [False, True, False]
+    part = store.part(1, 3)
+    assert (part.not_attacked.tolist(), part.label_changed.tolist()) == ([True, False], [True, False])
+    assert part.best_step is not None
+    assert part.best_step.tolist() == [-1, 9]
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+METADATA = [(-1, -1, "checksum_metadata")]
+
+
+@pytest.mark.parametrize("name", ["topk", "größer", "toy"])
+def test_a_flip_in_the_text_of_an_attribute_is_found(tmp_path: Path, name: str) -> None:
+    path = write_all(tmp_path / "a.h5")
+    flip(path, path.read_bytes().index(name.encode()))
+    assert verify(path) == METADATA
+    store = PairStore(path)
+    assert store.metadata_damaged.startswith(f"{path}: checksum_metadata does not match: attributes, names")
+    assert store.part(0, 1).metadata_damaged == store.metadata_damaged
+    assert store.read_block(0, 3)[2] == ["", "", ""]
+    assert list(problem_lines(verify(path))) == [
+        "checksum_metadata: attributes, names, predictions or norms are not those that the file was "
+        "finished with"
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("name", "n_accepted", "best_step", "prediction", "prediction_perturbed"),
+        *("perturbation_l2", "perturbation_linf"),
+    ],
+)
+def test_a_flip_in_a_column_is_found(tmp_path: Path, name: str) -> None:
+    path = write_all(tmp_path / "a.h5")
+    whole = PairStore(path).fingerprint
+    flip(path, byte_offset(path, name))
+    assert verify(path) == METADATA
+    assert PairStore(path).fingerprint != whole
+
+
+@pytest.mark.parametrize(
+    "name", ["image", "image_perturbed", "target", "output", "output_perturbed", "image_checksum"]
+)
+def test_a_flip_beside_the_maps_is_found_and_mended(tmp_path: Path, name: str) -> None:
+    path = write_all(tmp_path / "a.h5")
+    with h5py.File(path) as file:
+        row_bytes = file[name].id.get_storage_size() // 3
+    flip(path, byte_offset(path, name) + row_bytes)
+    assert verify(path) == [(1, 1, "image_checksum")]
+    assert list(problem_lines(verify(path))) == [
+        "sample 1 at position 1: image_checksum: an image, the target or an output is damaged"
+    ]
+    with PairWriter.resume(path, PairStore(path).attrs) as writer:
+        assert writer.missing.tolist() == [1]
+
+
+def test_both_kinds_of_damage_to_a_sample_are_named(tmp_path: Path) -> None:
+    path = write_all(tmp_path / "a.h5")
+    flip(path, byte_offset(path, "image"))
+    flip(path, byte_offset(path, "perturbed"))
+    flip(path, byte_offset(path, "prediction"))
+    assert verify(path) == [*METADATA, (0, 0, "checksum"), (0, 0, "image_checksum")]
+
+
+def test_images_are_verified_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_all(tmp_path / "a.h5")
+    flip(path, byte_offset(path, "image") + 2 * 36)
+    monkeypatch.setattr("lensmetrics.store._BLOCK_BYTES", 300)
+    assert verify(path) == [(2, 2, "image_checksum")]
+
+
+def test_a_chunk_of_an_image_that_cannot_be_decompressed(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with PairWriter(path, n_samples=3, shape=(3, 4), attrs={}, compression="gzip") as writer:
+        image = np.random.default_rng(0).random((3, 9, 9))
+        writer.write(slice(0, 3), np.zeros((3, 3, 4)), np.zeros((3, 3, 4)), image=image)
+    with h5py.File(path) as file:
+        chunk = file["image"].id.get_chunk_info(1)
+    with path.open("r+b") as raw:
+        raw.seek(chunk.byte_offset)
+        raw.write(b"\xff" * chunk.size)
+    assert verify(path) == [(1, 1, "image_checksum")]
+
+
+def test_the_checksum_is_that_of_a_finished_file(tmp_path: Path) -> None:
+    path, part = tmp_path / "a.h5", tmp_path / "a.h5.part"
+    with PairWriter(path, n_samples=3, shape=(3, 4), attrs=ATTRS) as writer:
+        writer.write(0, MAP, MAP, prediction=4)
+        assert "checksum_metadata" not in PairStore(part).attrs
+    first = PairStore(path).attrs["checksum_metadata"]
+    writer = PairWriter.resume(path, PairStore(path).attrs)
+    assert "checksum_metadata" not in PairStore(part).attrs
+    with writer:
+        writer.write(1, MAP, MAP, prediction=5)
+        assert "checksum_metadata" not in PairStore(part).attrs
+        assert PairStore(part).metadata_damaged == ""
+    assert PairStore(path).attrs["checksum_metadata"] != first
+    assert [problem for _, _, problem in verify(path)] == ["incomplete"]
+    # Attributes may be copied from another file.
+    with PairWriter(tmp_path / "b.h5", n_samples=1, shape=(3, 4), attrs=PairStore(path).attrs):
+        pass
+    assert own(PairStore(tmp_path / "b.h5").attrs) == ATTRS
+
+
+def test_a_file_whose_metadata_is_damaged_is_not_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with PairWriter(path, n_samples=3, shape=(3, 4), attrs=ATTRS) as writer:
+        writer.write(0, MAP, MAP, prediction=4)
+    edit(path, lambda file: file["prediction"].__setitem__(0, 3))
+    before = path.read_bytes()
+    with pytest.raises(
+        FormatError, match=r"a\.h5: checksum_metadata does not match: .* delete the attribute"
+    ):
+        PairWriter.resume(path, ATTRS)
+    assert (names_in(tmp_path), path.read_bytes()) == (["a.h5"], before)
+    edit(path, lambda file: file.attrs.__delitem__("checksum_metadata"))
+    with PairWriter.resume(path, ATTRS) as writer:
+        writer.write(1, MAP, MAP, prediction=4)
+    assert verify(path) == [(2, -1, "incomplete")]
+
+
+def test_files_of_other_programs_keep_a_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with PairWriter(path, n_samples=2, shape=(3, 4), attrs=ATTRS) as writer:
+        writer.write(0, MAP, MAP, prediction=4)
+
+    def retype(file: h5py.File) -> None:
+        file.attrs.create("checksum_metadata", [file.attrs["checksum_metadata"]], dtype=np.uint32)
+
+    edit(path, retype)
+    assert PairStore(path).metadata_damaged == ""
+    with PairWriter.resume(path, ATTRS) as writer:
+        assert "checksum_metadata" not in PairStore(tmp_path / "a.h5.part").attrs
+        writer.write(1, MAP, MAP, prediction=4)
+    assert verify(path) == []
+
+
+def test_files_of_older_releases_are_good(tmp_path: Path) -> None:
+    for path in sorted((Path(lensmetrics.__file__).parent / "data").glob("*.h5")):
+        store = PairStore(path)
+        assert "checksum_metadata" not in store.attrs
+        assert (store.name, store.n_accepted, store.metadata_damaged) == (None, None, "")
+        assert verify(path) == []
+        with h5py.File(path) as file:
+            norms = file["perturbation_linf"][()]
+        assert store.not_attacked.tolist() == (norms == 0).tolist()
+        assert store.prediction is not None
+        assert store.prediction_perturbed is not None
+        changed = np.not_equal(store.prediction, store.prediction_perturbed)
+        assert store.label_changed.tolist() == changed.tolist()
+
+
+# What stands in the way, and mistakes of our own
+
+
+def make_odd(path: Path, kind: str) -> None:
+    if kind == "a link":
+        path.symlink_to(path.with_name("elsewhere"))
+    elif kind == "a link to a file":
+        path.with_name("elsewhere").write_text("x")
+        path.symlink_to(path.with_name("elsewhere"))
+    elif kind == "a directory":
+        path.mkdir()
+    elif kind == "a FIFO":
+        os.mkfifo(path)
+    else:
+        with socket.socket(socket.AF_UNIX) as opened:
+            opened.bind(str(path))
+
+
+@pytest.mark.parametrize("kind", ["a link", "a link to a file", "a directory", "a FIFO", "a socket"])
+@pytest.mark.parametrize("name", ["a.h5.part", "a.h5"])
+def test_what_is_no_plain_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_odd(Path(name), kind)
+    before = names_in(tmp_path)
+    words = f"{name} is {kind.removesuffix(' to a file')}"
+    with pytest.raises(
+        (FileExistsError, IsADirectoryError), match=rf"^{words}(, but a pair file is a|; give)"
+    ):
+        PairWriter("a.h5", n_samples=1, shape=(1, 1), attrs={})
+    with pytest.raises(
+        FileExistsError, match=f"^{words}, but a pair file is a plain file: remove it, or choose"
+    ):
+        PairWriter.resume("a.h5", {})
+    assert names_in(tmp_path) == before
+
+
+def test_a_device_is_refused() -> None:
+    with pytest.raises(FileExistsError, match=r"^/dev/null is a device, but a pair file is a plain file"):
+        PairWriter("/dev/null", n_samples=1, shape=(1, 1), attrs={})
+    with pytest.raises(FileExistsError, match=r"^/dev/zero is a device, but a pair file is a plain file"):
+        PairWriter.resume("/dev/zero", {})
+    with pytest.raises(FormatError, match=r"^/dev/zero is a device; give a pair file"):
+        PairStore("/dev/zero")
+
+
+def test_a_fifo_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.h5")
+    with pytest.raises(FormatError, match=r"a\.h5 is a FIFO; give a pair file"):
+        PairStore(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("error", [TypeError, KeyError, RuntimeError, ValueError])
+def test_a_mistake_of_our_own_is_not_called_damage(
+    run: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def wrong(*_: object) -> None:
+        raise error("ours")
+
+    for name in ("_find_maps", "_fingerprint"):
+        with monkeypatch.context() as patch:
+            patch.setattr(PairStore, name, wrong)
+            with pytest.raises(error, match=r"^'?ours'?$") as caught:
+                PairStore(run)
+            assert not isinstance(caught.value, FormatError)
+    with monkeypatch.context() as patch:
+        patch.setattr(PairStore, "_find_maps", lambda self, _: 1 + self.path.name)
+        with pytest.raises(TypeError, match="unsupported operand"):
+            PairStore(run)
+
+
+def test_names_of_attributes_that_are_reserved(tmp_path: Path) -> None:
+    taken = ["file", "sample", "label", "prediction", "prediction_perturbed", "status", "name"]
+    taken += ["k", "w", "pool", "metric", "value", "kendall", "lens_recall(k=3,w=1)", "fss"]
+    for name in taken:
+        with pytest.raises(ValueError, match=rf"attribute name '{re.escape(name)}' is reserved: tables"):
+            PairWriter(tmp_path / "a.h5", n_samples=1, shape=(1, 1), attrs={name: 1})
+    assert names_in(tmp_path) == []
+    free = dict.fromkeys((*CONDITIONS, "attack_k", "eps_norm", "lens", "sample_size", "names"), 1)
+    with PairWriter(tmp_path / "a.h5", n_samples=1, shape=(1, 1), attrs=free):
+        pass
+    edit(tmp_path / "a.h5", lambda file: file.attrs.__setitem__("kendall", 3))
+    assert PairStore(tmp_path / "a.h5").attrs["kendall"] == 3  # the store says all that the file says
+
+
+def test_reserved_names_are_all_metrics() -> None:
+    assert sorted(METRIC_NAMES) == sorted(lm.list_metrics())

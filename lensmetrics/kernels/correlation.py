@@ -87,12 +87,13 @@ def rank_products(groups_u, groups_p, sequence):
     ranks_p = doubled_ranks(groups_p, n)
     mean = np.int32(n + 1)
     # Ranks are fetched before they are multiplied, because only the products vectorise. Integer sums
-    # are exact: 4096 products of ranks of 2**25 pixels fit in 64 bits.
-    fetched = np.empty(min(n, 4096), np.int32)
+    # are exact: no product is larger than n**2, and as many are added as fit in 64 bits.
+    length = max(1, min(4096, 2**62 // (n * n)))
+    fetched = np.empty(min(n, length), np.int32)
     total = 0.0
-    for begin in range(0, n, 4096):
-        part_u = ranks_u[begin : begin + 4096]
-        places = sequence[begin : begin + 4096]
+    for begin in range(0, n, length):
+        part_u = ranks_u[begin : begin + length]
+        places = sequence[begin : begin + length]
         for i in range(places.size):
             fetched[i] = ranks_p[places[i]]
         part = np.int64(0)

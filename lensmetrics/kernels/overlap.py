@@ -128,8 +128,12 @@ def diverse(order, k, w, height, width):
     """
     near = _empty_set(height, width)
     margin = np.uint64(_margin(width))
-    # A division by the width, made a multiplication: exact for all maps of less than 2**39 pixels / width.
-    reciprocal = np.uint64((1 << 40) // width + 1)
+    # A division by the width, made a multiplication: exact where pixel * width < 2**shift, and in 64 bits
+    # where height < 2**(64 - shift). Both hold for every shape of less than 2**30 pixels.
+    shift = 62
+    while height >> (62 - shift) > 0:
+        shift -= 1
+    reciprocal = np.uint64((1 << shift) // width + 1)
     picked = np.empty(k, order.dtype)
     n_picked = 0
     candidates = np.empty(64, order.dtype)
@@ -146,7 +150,7 @@ def diverse(order, k, w, height, width):
                 continue
             picked[n_picked] = candidates[i]
             n_picked += 1
-            y = np.int64((pixel * reciprocal) >> np.uint64(40))
+            y = np.int64((pixel * reciprocal) >> np.uint64(shift))
             x = np.int64(pixel) - y * width
             right = min(width, x + w + 1)
             for left in range(max(0, x - w), right, 64):

@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 
-from ..pairs import MapPair
+from ..pairs import FloatMap, MapPair, of_pair
 from ..registry import register
 
 
 @register(bounds=(-1, 1), best=1)
+@of_pair
 def spearman(pair: MapPair) -> float:
     r"""Spearman's rank correlation over all pixels.
 
@@ -32,6 +34,7 @@ def spearman(pair: MapPair) -> float:
 
 
 @register(bounds=(-1, 1), best=1)
+@of_pair
 def kendall(pair: MapPair) -> float:
     r"""Kendall's tau-b over all pairs of pixels.
 
@@ -61,6 +64,7 @@ def kendall(pair: MapPair) -> float:
 
 
 @register(bounds=(-1, 1), best=1)
+@of_pair
 def lens_spearman(pair: MapPair, *, w: int = 1) -> float:
     """Spearman's rank correlation of the w-smoothed maps.
 
@@ -80,7 +84,7 @@ def lens_spearman(pair: MapPair, *, w: int = 1) -> float:
     Notes
     -----
     Smoothing sums over the (2w+1)x(2w+1) window inside the map and divides by (2w+1)^2 also at the
-    border; see :meth:`MapPair.smoothed`. The paper defines this number, its released code lacks it.
+    border; see :meth:`MapPair.smoothed`. Not in the released code.
 
     References
     ----------
@@ -91,6 +95,7 @@ def lens_spearman(pair: MapPair, *, w: int = 1) -> float:
 
 
 @register(bounds=(-1, 1), best=1)
+@of_pair
 def lens_kendall(pair: MapPair, *, w: int = 1) -> float:
     """Kendall's tau-b of the w-smoothed maps.
 
@@ -110,7 +115,7 @@ def lens_kendall(pair: MapPair, *, w: int = 1) -> float:
     Notes
     -----
     Smoothing sums over the (2w+1)x(2w+1) window inside the map and divides by (2w+1)^2 also at the
-    border; see :meth:`MapPair.smoothed`. The paper defines this number, its released code lacks it.
+    border; see :meth:`MapPair.smoothed`. Not in the released code.
 
     References
     ----------
@@ -121,6 +126,7 @@ def lens_kendall(pair: MapPair, *, w: int = 1) -> float:
 
 
 @register(bounds=(-1, 1), best=1)
+@of_pair
 def pearson(pair: MapPair) -> float:
     """Pearson's linear correlation over all pixels.
 
@@ -137,14 +143,22 @@ def pearson(pair: MapPair) -> float:
     """
     if not pair.finite or pair.constant:
         return math.nan
-    centred = []
-    for values in (pair.unperturbed, pair.perturbed):
-        # Halved, and scaled to at most 1, so that no sum overflows or underflows.
-        scaled = values / np.float64(2) / (np.abs(values).max() / np.float64(2))
-        scaled = scaled - scaled.mean()
-        centred.append(scaled / np.abs(scaled).max())
-    u, p = centred
+    u, p = (_centred(values) for values in (pair.unperturbed, pair.perturbed))
     return _ratio(float((u * p).sum()), math.sqrt(float((u * u).sum()) * float((p * p).sum())))
+
+
+def _centred(values: FloatMap) -> npt.NDArray[np.float64]:
+    """Return the deviations from the mean, scaled to about 1 by powers of two.
+
+    Nearly constant values have deviations of a few units in the last place: these are kept, because the
+    difference of two numbers that are less than a factor of two apart is exact.
+    """
+    lowest, highest = np.float64(values.min()), np.float64(values.max())
+    deviations = values - (lowest / 2 + highest / 2)
+    for _ in range(2):
+        deviations = np.ldexp(deviations, -np.frexp(np.abs(deviations).max())[1])
+        deviations = deviations - deviations.mean()
+    return deviations
 
 
 def _ratio(numerator: float, denominator: float) -> float:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ..pairs import FloatMap, MapPair
+from ..pairs import FloatMap, MapPair, of_pair
 from ..registry import register
 
 # The defaults of skimage.metrics.structural_similarity, from Wang et al. 2004.
@@ -15,6 +15,7 @@ _SSIM_K2 = 0.03
 
 
 @register(bounds=(-1, 1), best=1)
+@of_pair
 def cosine(pair: MapPair) -> float:
     """Cosine of the angle between the two maps, taken as vectors of pixels.
 
@@ -42,14 +43,16 @@ def cosine(pair: MapPair) -> float:
 
 
 @register(bounds=(0, math.inf), best=0)
+@of_pair
 def mse(pair: MapPair) -> float:
     """Mean squared difference of the two maps over all pixels.
 
     Returns
     -------
     float
-        At least 0, in squared units of the maps: compare only maps on one scale. NaN where a map
-        is not finite (``nan_map``).
+        At least 0, in squared units of the maps: compare only maps on one scale. 0 for equal maps
+        alone: a mean that is too small for float64 becomes its smallest positive number, one that
+        is too large inf. NaN where a map is not finite (``nan_map``).
 
     References
     ----------
@@ -58,12 +61,23 @@ def mse(pair: MapPair) -> float:
     """
     if not pair.finite:
         return math.nan
-    with np.errstate(over="ignore"):  # beyond 1e308 the mean is inf
-        difference = pair.unperturbed.astype(np.float64) - pair.perturbed
-        return float((difference * difference).mean())
+    # Halved, so that no difference overflows, and scaled, so that no square does or vanishes.
+    difference = pair.unperturbed / np.float64(2) - pair.perturbed / np.float64(2)
+    peak = float(np.abs(difference).max())
+    if peak == 0:
+        differs = not np.array_equal(pair.unperturbed, pair.perturbed)
+        return math.ulp(0.0) if differs else 0.0
+    exponent = math.frexp(peak)[1]
+    scaled = np.ldexp(difference, -exponent)
+    try:
+        mean = math.ldexp(float((scaled * scaled).mean()), 2 * exponent + 2)
+    except OverflowError:
+        return math.inf
+    return max(mean, math.ulp(0.0))
 
 
 @register(bounds=(-1, 1), best=1)
+@of_pair
 def ssim(pair: MapPair) -> float:
     """Mean structural similarity of the two maps.
 
@@ -80,7 +94,10 @@ def ssim(pair: MapPair) -> float:
 
     Notes
     -----
-    Computed in float64 whatever the maps are, where scikit-image stays in float32.
+    Computed in float64 whatever the maps are, where scikit-image stays in float32. Variances and
+    covariances are taken of maps that were shifted by the middle of their joint range, which changes
+    nothing but rounding: without it, maps with a large offset leave [-1, 1] there. The luminance term
+    uses the means as they are. Maps are scaled by one power of two, so that no square overflows.
 
     References
     ----------
@@ -92,10 +109,16 @@ def ssim(pair: MapPair) -> float:
     if min(pair.shape) < _SSIM_SIDE:
         pair.add_status("too_small")
         return math.nan
-    u, p = pair.unperturbed.astype(np.float64), pair.perturbed.astype(np.float64)
-    data_range = max(u.max(), p.max()) - min(u.min(), p.min())
+    peak = max(float(np.abs(values).max()) for values in (pair.unperturbed, pair.perturbed))
+    exponent = math.frexp(peak)[1]
+    u, p = (np.ldexp(a.astype(np.float64), -exponent) for a in (pair.unperturbed, pair.perturbed))
+    lowest, highest = min(u.min(), p.min()), max(u.max(), p.max())
+    data_range = highest - lowest
     if data_range == 0:
         return math.nan
+    # E[x^2] - E[x]^2 loses a variance that is small beside the mean, which the shift makes small.
+    middle = lowest / 2 + highest / 2
+    u, p = u - middle, p - middle
     mean_u, mean_p = _window_mean(u), _window_mean(p)
     n = _SSIM_SIDE**2
     sample = n / (n - 1)
@@ -103,13 +126,15 @@ def ssim(pair: MapPair) -> float:
     variance_p = sample * (_window_mean(p * p) - mean_p * mean_p)
     covariance = sample * (_window_mean(u * p) - mean_u * mean_p)
     c1, c2 = (_SSIM_K1 * data_range) ** 2, (_SSIM_K2 * data_range) ** 2
+    mean_u, mean_p = mean_u + middle, mean_p + middle
     similarity = ((2 * mean_u * mean_p + c1) * (2 * covariance + c2)) / (
         (mean_u * mean_u + mean_p * mean_p + c1) * (variance_u + variance_p + c2)
     )
-    return float(similarity.mean())
+    return max(-1.0, min(1.0, float(similarity.mean())))
 
 
 @register(bounds=(0, math.inf), best=0)
+@of_pair
 def mass_center_shift(pair: MapPair) -> float:
     """Euclidean distance between the centres of mass of the absolute values of the two maps.
 

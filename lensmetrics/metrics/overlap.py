@@ -9,11 +9,12 @@ diverse top-k sets: repeatedly the best pixel not yet excluded is taken and its 
 
 import math
 
-from ..pairs import MapPair
+from ..pairs import MapPair, of_pair
 from ..registry import register
 
 
 @register(bounds=(0, 1), best=1)
+@of_pair
 def topk_intersection(pair: MapPair, *, k: int) -> float:
     r"""Fraction of the top-k pixels that both maps share.
 
@@ -29,7 +30,8 @@ def topk_intersection(pair: MapPair, *, k: int) -> float:
     Returns
     -------
     float
-        In [0, 1], 1 where the sets are the same. NaN where a map is not finite (``nan_map``).
+        In [0, 1], 1 where the sets are the same. NaN where a map is constant (``constant_map``) or
+        not finite (``nan_map``).
 
     Notes
     -----
@@ -44,6 +46,7 @@ def topk_intersection(pair: MapPair, *, k: int) -> float:
 
 
 @register(bounds=(0, 1), best=1)
+@of_pair
 def lens_recall(pair: MapPair, *, k: int, w: int = 1) -> float:
     r"""Fraction of the perturbed top-k pixels that lie near an unperturbed one.
 
@@ -62,14 +65,15 @@ def lens_recall(pair: MapPair, *, k: int, w: int = 1) -> float:
     -------
     float
         In [0, 1], 1 where every perturbed top pixel is within w of an unperturbed one. NaN where a
-        map is not finite (``nan_map``).
+        map is constant (``constant_map``) or not finite (``nan_map``).
 
     Notes
     -----
     Never falls as w grows; w = 0 gives :func:`topk_intersection`. Windows are clipped at the
-    border. Ties at the cut go by index (status ``tied_cut``).
+    border. Ties at the cut go by index (status ``tied_cut``). Where N_w(S) is the whole map the value
+    is 1 whatever the perturbed map is (``saturated``).
 
-    The paper and its code dilate the unperturbed set here. Taking the unperturbed set as the truth
+    The released code dilates the unperturbed set here. Taking the unperturbed set as the truth
     that is to be retrieved, convention would call this number precision, and
     :func:`lens_precision` recall.
 
@@ -85,6 +89,7 @@ def lens_recall(pair: MapPair, *, k: int, w: int = 1) -> float:
 
 
 @register(bounds=(0, 1), best=1)
+@of_pair
 def lens_precision(pair: MapPair, *, k: int, w: int = 1) -> float:
     r"""Fraction of the unperturbed top-k pixels that lie near a perturbed one.
 
@@ -103,14 +108,15 @@ def lens_precision(pair: MapPair, *, k: int, w: int = 1) -> float:
     -------
     float
         In [0, 1], 1 where every unperturbed top pixel is within w of a perturbed one. NaN where a
-        map is not finite (``nan_map``).
+        map is constant (``constant_map``) or not finite (``nan_map``).
 
     Notes
     -----
     Never falls as w grows; w = 0 gives :func:`topk_intersection`. Windows are clipped at the
-    border. Ties at the cut go by index (status ``tied_cut``).
+    border. Ties at the cut go by index (status ``tied_cut``). Where N_w(T) is the whole map the value
+    is 1 whatever the unperturbed map is (``saturated``).
 
-    The paper and its code dilate the perturbed set here. Taking the unperturbed set as the truth
+    The released code dilates the perturbed set here. Taking the unperturbed set as the truth
     that is to be retrieved, convention would call this number recall, and :func:`lens_recall`
     precision.
 
@@ -123,6 +129,7 @@ def lens_precision(pair: MapPair, *, k: int, w: int = 1) -> float:
 
 
 @register(bounds=(0, 2), best=0)
+@of_pair
 def lens_distance(pair: MapPair, *, k: int, w: int = 1) -> float:
     r"""Number of top-k pixels of either map far from the other's, over k.
 
@@ -141,7 +148,7 @@ def lens_distance(pair: MapPair, *, k: int, w: int = 1) -> float:
     -------
     float
         In [0, 2], 0 where every top pixel of either map is within w of one of the other's. NaN
-        where a map is not finite (``nan_map``).
+        where a map is constant (``constant_map``) or not finite (``nan_map``).
 
     Notes
     -----
@@ -159,6 +166,7 @@ def lens_distance(pair: MapPair, *, k: int, w: int = 1) -> float:
 
 
 @register(bounds=(0, 1), best=None)
+@of_pair
 def lens_recall_chance(pair: MapPair, *, k: int, w: int = 1) -> float:
     r"""LENS recall to be expected if the perturbed top-k set were drawn at random.
 
@@ -177,16 +185,17 @@ def lens_recall_chance(pair: MapPair, *, k: int, w: int = 1) -> float:
     -------
     float
         In (0, 1]: the exact expectation over all sets of k pixels, S being what it is. NaN where a
-        map is not finite (``nan_map``).
+        map is constant (``constant_map``) or not finite (``nan_map``).
 
     Notes
     -----
-    Ties at the cut go by index (status ``tied_cut``). Not in the paper.
+    Ties at the cut go by index (status ``tied_cut``). Not in the released code.
     """
     return pair.overlap(k, w).near_unperturbed / pair.unperturbed.size
 
 
 @register(bounds=(0, 1), best=None)
+@of_pair
 def lens_precision_chance(pair: MapPair, *, k: int, w: int = 1) -> float:
     r"""LENS precision to be expected if the unperturbed top-k set were drawn at random.
 
@@ -205,16 +214,17 @@ def lens_precision_chance(pair: MapPair, *, k: int, w: int = 1) -> float:
     -------
     float
         In (0, 1]: the exact expectation over all sets of k pixels, T being what it is. NaN where a
-        map is not finite (``nan_map``).
+        map is constant (``constant_map``) or not finite (``nan_map``).
 
     Notes
     -----
-    Ties at the cut go by index (status ``tied_cut``). Not in the paper.
+    Ties at the cut go by index (status ``tied_cut``). Not in the released code.
     """
     return pair.overlap(k, w).near_perturbed / pair.unperturbed.size
 
 
 @register(bounds=(-math.inf, 1), best=1)
+@of_pair
 def lens_recall_adjusted(pair: MapPair, *, k: int, w: int = 1) -> float:
     r"""LENS recall on a scale where chance is 0 and perfect is 1.
 
@@ -236,18 +246,19 @@ def lens_recall_adjusted(pair: MapPair, *, k: int, w: int = 1) -> float:
     float
         At most 1; 0 is what a random perturbed set reaches on average, less is worse than chance.
         NaN where the neighbourhood covers the whole map and nothing was measured (``saturated``),
-        or where a map is not finite (``nan_map``).
+        or where a map is constant (``constant_map``) or not finite (``nan_map``).
 
     Notes
     -----
     Comparable across k, w and image sizes, which raw LENS is not: at w = 1, random sets of k = 100
     in 28x28 reach .688, of k = 1000 in 227x227 .161. May fall as w grows. Ties at the cut go by
-    index (status ``tied_cut``). Not in the paper.
+    index (status ``tied_cut``). Not in the released code.
     """
     return _adjusted(pair, lens_recall(pair, k=k, w=w), lens_recall_chance(pair, k=k, w=w))
 
 
 @register(bounds=(-math.inf, 1), best=1)
+@of_pair
 def lens_precision_adjusted(pair: MapPair, *, k: int, w: int = 1) -> float:
     r"""LENS precision on a scale where chance is 0 and perfect is 1.
 
@@ -269,16 +280,17 @@ def lens_precision_adjusted(pair: MapPair, *, k: int, w: int = 1) -> float:
     float
         At most 1; 0 is what a random unperturbed set reaches on average, less is worse than
         chance. NaN where the neighbourhood covers the whole map and nothing was measured
-        (``saturated``), or where a map is not finite (``nan_map``).
+        (``saturated``), or where a map is constant (``constant_map``) or not finite (``nan_map``).
 
     Notes
     -----
-    As :func:`lens_recall_adjusted`. Not in the paper.
+    As :func:`lens_recall_adjusted`. Not in the released code.
     """
     return _adjusted(pair, lens_precision(pair, k=k, w=w), lens_precision_chance(pair, k=k, w=w))
 
 
 @register(bounds=(0, 1), best=1)
+@of_pair
 def topk_div_intersection(pair: MapPair, *, k: int, w: int = 1) -> float:
     r"""Fraction of the diverse top-k pixels that both maps share.
 
@@ -297,12 +309,13 @@ def topk_div_intersection(pair: MapPair, *, k: int, w: int = 1) -> float:
     Returns
     -------
     float
-        In [0, 1], 1 where the sets are the same. NaN where a map is not finite (``nan_map``).
+        In [0, 1], 1 where the sets are the same. NaN where a map is constant (``constant_map``) or
+        not finite (``nan_map``).
 
     Notes
     -----
     A set ends with fewer than k pixels where no pixel is left (status ``few_diverse``,
-    :func:`n_diverse`). The paper divides by k, by which identical maps would then score below 1.
+    :func:`n_diverse`). The released code divides by k, by which identical maps would then score below 1.
     May fall as w grows. Ties go by index (status ``tied_cut`` where the k-th and the (k+1)-th
     value of a map are equal).
 
@@ -316,6 +329,7 @@ def topk_div_intersection(pair: MapPair, *, k: int, w: int = 1) -> float:
 
 
 @register(bounds=(0, 1), best=1)
+@of_pair
 def lens_recall_div(pair: MapPair, *, k: int, w: int = 1) -> float:
     r"""Fraction of the perturbed diverse top-k pixels that lie near an unperturbed one.
 
@@ -333,14 +347,16 @@ def lens_recall_div(pair: MapPair, *, k: int, w: int = 1) -> float:
     Returns
     -------
     float
-        In [0, 1], 1 where every perturbed pick is within w of an unperturbed one. NaN where a map
-        is not finite (``nan_map``).
+        In [0, 1], 1 where every perturbed pick is within w of an unperturbed one. NaN where N_w(D_S) is
+        the whole map (``saturated``), or where a map is constant (``constant_map``) or not finite
+        (``nan_map``).
 
     Notes
     -----
-    Divides by the set that was found, which has fewer than k pixels where none is left (status
-    ``few_diverse``). May fall as w grows. Ties as in :func:`topk_div_intersection`; on the names
-    recall and precision see :func:`lens_recall`.
+    A diverse set that ran out covers the whole map with its windows: the value would be 1 for any two
+    maps, so that nothing would be measured. Divides by the set that was found, which has fewer than k
+    pixels where none is left (status ``few_diverse``). May fall as w grows. Ties as in
+    :func:`topk_div_intersection`; on the names recall and precision see :func:`lens_recall`.
 
     References
     ----------
@@ -348,10 +364,11 @@ def lens_recall_div(pair: MapPair, *, k: int, w: int = 1) -> float:
        arXiv:2312.10534.
     """
     found = pair.diverse_overlap(k, w)
-    return found.recalled / found.n_perturbed
+    return _unless_saturated(pair, found.near_unperturbed, found.recalled / found.n_perturbed)
 
 
 @register(bounds=(0, 1), best=1)
+@of_pair
 def lens_precision_div(pair: MapPair, *, k: int, w: int = 1) -> float:
     r"""Fraction of the unperturbed diverse top-k pixels that lie near a perturbed one.
 
@@ -369,14 +386,16 @@ def lens_precision_div(pair: MapPair, *, k: int, w: int = 1) -> float:
     Returns
     -------
     float
-        In [0, 1], 1 where every unperturbed pick is within w of a perturbed one. NaN where a map
-        is not finite (``nan_map``).
+        In [0, 1], 1 where every unperturbed pick is within w of a perturbed one. NaN where N_w(D_T) is
+        the whole map (``saturated``), or where a map is constant (``constant_map``) or not finite
+        (``nan_map``).
 
     Notes
     -----
-    Divides by the set that was found, which has fewer than k pixels where none is left (status
-    ``few_diverse``). May fall as w grows. Ties as in :func:`topk_div_intersection`; on the names
-    recall and precision see :func:`lens_recall`.
+    A diverse set that ran out covers the whole map with its windows: the value would be 1 for any two
+    maps, so that nothing would be measured. Divides by the set that was found, which has fewer than k
+    pixels where none is left (status ``few_diverse``). May fall as w grows. Ties as in
+    :func:`topk_div_intersection`; on the names recall and precision see :func:`lens_recall`.
 
     References
     ----------
@@ -384,10 +403,11 @@ def lens_precision_div(pair: MapPair, *, k: int, w: int = 1) -> float:
        arXiv:2312.10534.
     """
     found = pair.diverse_overlap(k, w)
-    return found.precise / found.n_unperturbed
+    return _unless_saturated(pair, found.near_perturbed, found.precise / found.n_unperturbed)
 
 
 @register(bounds=(1, math.inf), best=None)
+@of_pair
 def n_diverse(pair: MapPair, *, k: int, w: int = 1) -> float:
     r"""Number of pixels in the smaller of the two diverse top-k sets.
 
@@ -410,14 +430,21 @@ def n_diverse(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     Notes
     -----
-    With w = 3 a random 128x128 map has about 690 mutually diverse pixels. Not in the paper.
+    With w = 3 a random 128x128 map has about 690 mutually diverse pixels. Not in the released code.
     """
     found = pair.diverse_overlap(k, w)
     return float(min(found.n_unperturbed, found.n_perturbed))
 
 
-def _adjusted(pair: MapPair, value: float, chance: float) -> float:
-    if chance == 1:
+def _unless_saturated(pair: MapPair, n_near: float, value: float) -> float:
+    """Return the value, NaN where a neighbourhood of so many pixels is the whole map."""
+    if n_near == pair.unperturbed.size:
         pair.add_status("saturated")
+        return math.nan
+    return value
+
+
+def _adjusted(pair: MapPair, value: float, chance: float) -> float:
+    if chance == 1:  # the pair says that it is saturated
         return math.nan
     return (value - chance) / (1 - chance)

@@ -2,7 +2,8 @@
 
 They differ from the definition in four ways: windows are made of flat indices and run over the
 right edge into the next row; pixel 0 is in no window; top-k-div loses the second-best candidate;
-and its candidates are a pool of the largest values only.
+and its candidates are a pool of the largest values only. Of constant maps too they give what the
+scripts give: sets that are filled by pixel index.
 """
 
 import math
@@ -11,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..kernels import published
-from ..pairs import MapPair, Which, check_k, check_w
+from ..pairs import MapPair, Which, check_k, check_w, of_pair
 from ..registry import register
 
 
 @register(bounds=(0, 1), best=None)
+@of_pair
 def lens_recall_published(pair: MapPair, *, k: int, w: int = 1) -> float:
     r"""LENS recall as the released scripts compute it.
 
@@ -50,12 +52,13 @@ def lens_recall_published(pair: MapPair, *, k: int, w: int = 1) -> float:
     References
     ----------
     .. [1] S. Kamath et al., "Rethinking Robustness of Model Attributions", AAAI 2024,
-       arXiv:2312.10534, released code.
+       arXiv:2312.10534; released code: ksandeshk/LENS at 96f6cc7 (2024-08-28).
     """
     return _near_share(pair, "unperturbed", "perturbed", k, w)
 
 
 @register(bounds=(0, 1), best=None)
+@of_pair
 def lens_precision_published(pair: MapPair, *, k: int, w: int = 1) -> float:
     r"""LENS precision as the released scripts compute it.
 
@@ -82,12 +85,13 @@ def lens_precision_published(pair: MapPair, *, k: int, w: int = 1) -> float:
     References
     ----------
     .. [1] S. Kamath et al., "Rethinking Robustness of Model Attributions", AAAI 2024,
-       arXiv:2312.10534, released code.
+       arXiv:2312.10534; released code: ksandeshk/LENS at 96f6cc7 (2024-08-28).
     """
     return _near_share(pair, "perturbed", "unperturbed", k, w)
 
 
 @register(bounds=(0, 1), best=None)
+@of_pair
 def topk_div_intersection_published(pair: MapPair, *, k: int, w: int = 1, pool: int | None = None) -> float:
     r"""Intersection of the diverse top-k sets as the released scripts compute it.
 
@@ -123,7 +127,7 @@ def topk_div_intersection_published(pair: MapPair, *, k: int, w: int = 1, pool: 
     References
     ----------
     .. [1] S. Kamath et al., "Rethinking Robustness of Model Attributions", AAAI 2024,
-       arXiv:2312.10534, released code.
+       arXiv:2312.10534; released code: ksandeshk/LENS at 96f6cc7 (2024-08-28).
     """
     sets = _diverse_sets(pair, k, w, pool)
     if sets is None:
@@ -132,6 +136,7 @@ def topk_div_intersection_published(pair: MapPair, *, k: int, w: int = 1, pool: 
 
 
 @register(bounds=(0, 1), best=None)
+@of_pair
 def lens_recall_div_published(pair: MapPair, *, k: int, w: int = 1, pool: int | None = None) -> float:
     r"""LENS recall of the diverse top-k sets as the released scripts compute it.
 
@@ -160,7 +165,7 @@ def lens_recall_div_published(pair: MapPair, *, k: int, w: int = 1, pool: int | 
     References
     ----------
     .. [1] S. Kamath et al., "Rethinking Robustness of Model Attributions", AAAI 2024,
-       arXiv:2312.10534, released code.
+       arXiv:2312.10534; released code: ksandeshk/LENS at 96f6cc7 (2024-08-28).
     """
     sets = _diverse_sets(pair, k, w, pool)
     if sets is None:
@@ -169,6 +174,7 @@ def lens_recall_div_published(pair: MapPair, *, k: int, w: int = 1, pool: int | 
 
 
 @register(bounds=(0, 1), best=None)
+@of_pair
 def lens_precision_div_published(pair: MapPair, *, k: int, w: int = 1, pool: int | None = None) -> float:
     r"""LENS precision of the diverse top-k sets as the released scripts compute it.
 
@@ -197,7 +203,7 @@ def lens_precision_div_published(pair: MapPair, *, k: int, w: int = 1, pool: int
     References
     ----------
     .. [1] S. Kamath et al., "Rethinking Robustness of Model Attributions", AAAI 2024,
-       arXiv:2312.10534, released code.
+       arXiv:2312.10534; released code: ksandeshk/LENS at 96f6cc7 (2024-08-28).
     """
     sets = _diverse_sets(pair, k, w, pool)
     if sets is None:

@@ -1,0 +1,641 @@
+"""What import takes and refuses, kind by kind: axes, precision, samples that must match, files of others."""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import os
+import pickle
+import shutil
+import signal
+import socket
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import xarray as xr
+from numpy.typing import NDArray
+from PIL import Image
+
+import lensmetrics as lm
+from lensmetrics import import_hdf5, importers
+from lensmetrics.importers import import_arrays
+from lensmetrics.store import FormatError, PairStore, verify
+from test_importers import hdf5, some_maps
+
+MAPS = some_maps(3, 6, 7)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_hang() -> Iterator[None]:
+    """End the test where a file is waited for."""
+
+    def fail(*_: object) -> None:
+        raise TimeoutError("the import hangs")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def both(first: Any, second: Any = None) -> tuple[str, str]:
+    np.save("u.npy", first)
+    np.save("p.npy", np.asarray(first) + 1 if second is None else second)
+    return "u.npy", "p.npy"
+
+
+def stored(path: str | Path = "out.h5") -> tuple[NDArray[Any], NDArray[Any]]:
+    with h5py.File(path) as file:
+        return file["unperturbed"][()], file["perturbed"][()]
+
+
+def refused(first: Any, second: Any, message: str, error: type[Exception], **options: Any) -> str:
+    """The import ends with exactly this kind of error, in one line, and leaves nothing."""
+    before = sorted(Path().iterdir())
+    with pytest.raises(error, match=message) as caught:
+        import_arrays(first, second, "out.h5", **options)
+    assert type(caught.value) is error
+    assert "\n" not in str(caught.value)
+    assert sorted(Path().iterdir()) == before
+    return str(caught.value)
+
+
+# Axes
+
+FIRST, LAST = r"as \(N, channel, height, width\)", r"as \(N, height, width, channel\)"
+
+
+@pytest.mark.parametrize(
+    ("shape", "first", "last"),
+    [
+        ((6, 28, 28, 10), "28 channels of 28 x 10 .*\\(axis=1\\);", "10 channels of 28 x 28 .*\\(axis=-1\\)"),
+        ((6, 32, 32, 2), "32 channels of 32 x 2 .*axis=1\\) and give --shape 32 2;", "2 channels of 32 x 32"),
+        ((6, 64, 64, 13), "64 channels", "13 channels"),
+        ((6, 4, 4, 3), "4 channels of 4 x 3 .* and give --shape 4 3;", "3 channels of 4 x 4 .*--shape 4 4;"),
+        ((6, 3, 8, 4), "3 channels of 8 x 4", "4 channels of 3 x 8 .* numpy.moveaxis\\(array, -1, 1\\);"),
+        ((6, 1, 8, 1), "1 channel of 8 x 1 .*save array\\[:, 0\\] and", "1 channel .*array\\[..., 0\\];"),
+        ((6, 8, 9, 1), "8 channels of 9 x 1", "1 channel of 8 x 9 pixels: save array\\[..., 0\\];"),
+        ((6, 2, 8, 9), "2 channels of 8 x 9", "9 channels of 2 x 8"),
+        ((6, 16, 28, 28), "16 channels of 28 x 28", "28 channels of 16 x 28 .*of classes, slices of"),
+    ],
+)  # fmt: skip
+def test_four_axes_that_can_be_read_in_two_ways(shape: tuple[int, ...], first: str, last: str) -> None:
+    words = rf"u\.npy is .* in two ways: {FIRST} it has {first}.*{LAST} it has {last}"
+    refused(*both(np.zeros(shape)), words, FormatError)
+    hdf5(Path("a.h5"), u=np.zeros(shape), p=np.ones(shape))
+    refused("a.h5:u", "a.h5:p", words.replace(r"u\.npy", "dataset 'u',"), FormatError)
+
+
+@pytest.mark.parametrize("shape", [(6, 28, 28, 10), (6, 3, 8, 4), (6, 8, 9, 3), (6, 8, 9, 1), (6, 4, 4, 3)])
+def test_following_either_advice_imports_the_reading_that_was_meant(shape: tuple[int, ...]) -> None:
+    array = some_maps(*shape)
+    _, first, second, last = shape
+    remedies = {1: np.abs(array).sum(axis=1), -1: np.abs(array).sum(axis=-1)}
+    for axis, size in ((1, (second, last)), (-1, (first, second))):
+        import_arrays(*both(remedies[axis]), f"{axis}.h5", shape=size)
+        np.testing.assert_array_equal(stored(f"{axis}.h5")[0], remedies[axis])
+    if last in (3, 4) and second > 4:
+        import_arrays(*both(np.moveaxis(array, -1, 1)), "moved.h5")
+        np.testing.assert_array_equal(stored("moved.h5")[0], np.moveaxis(array, -1, 1))
+
+
+@pytest.mark.parametrize("n_channels", [3, 4])
+def test_channels_that_can_be_read_in_one_way_are_kept(n_channels: int) -> None:
+    maps = some_maps(2, n_channels, 6, 5)
+    import_arrays(*both(maps), "out.h5")
+    np.testing.assert_array_equal(stored()[0], maps)
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 4])
+def test_three_axes_with_a_short_last_need_a_shape(last: int) -> None:
+    maps = some_maps(3, 9, last)
+    flat = r"array\[\.\.\., 0\]" if last == 1 else r"numpy\.abs\(array\)\.sum\(axis=-1\)"
+    channels = "1 channel" if last == 1 else f"{last} channels"
+    message = (
+        rf"u\.npy is \(3, 9, {last}\), which can be read in several ways: as \(N, height, width\) it has 3 "
+        rf"maps of 9 x {last} pixels: say so with --shape 9 {last}; as \(height, width, channel\) one map "
+        rf"with {channels}: save {flat}\[None\]; as \(N, time, channel\) 3 series with {channels}: save "
+        rf"{flat}\[:, None\]$"
+    )
+    refused(*both(maps), message, ValueError)
+    import_arrays(*both(maps), "out.h5", shape=(9, last))
+    np.testing.assert_array_equal(stored()[0], maps)
+    series = np.abs(maps).sum(axis=-1)[:, None]
+    import_arrays(*both(series), "series.h5")
+    np.testing.assert_array_equal(stored("series.h5")[0], series)
+
+
+SHAP = r"shap stores \(N, height, width, channel, class\), which need not be LATEC's layout"
+
+
+@pytest.mark.parametrize("shape", [(4, 28, 28, 1, 10), (4, 3, 28, 28, 10), (4, 5, 3, 9, 3), (4, 5, 2, 9, 9)])
+@pytest.mark.parametrize("method", [None, 0])
+def test_five_axes_that_are_not_of_latec(shape: tuple[int, ...], method: int | None) -> None:
+    message = rf"u\.npy is .*; this is not LATEC's \(N, explanation, channel, height, width\).*; {SHAP}"
+    refused(*both(np.zeros(shape)), message, FormatError, method=method)
+
+
+def test_five_axes_need_a_method() -> None:
+    maps = some_maps(4, 5, 3, 9, 8)
+    message = (
+        rf"u\.npy is .*; LATEC stores .*; {SHAP}: .*array\[\.\.\., 0\], -1, 1\);.* --method 0 to 4, got None"
+    )
+    refused(*both(maps), message, ValueError)
+    import_arrays(*both(maps), "out.h5", method=2)
+    np.testing.assert_array_equal(stored()[0], maps[:, 2])
+    import_arrays(*both(maps[:, :, :1]), "one.h5", method=2)
+    np.testing.assert_array_equal(stored("one.h5")[0], maps[:, 2, 0])
+
+
+def test_known_layouts_need_no_guess() -> None:
+    maps = some_maps(2, 2, 2, 6, 7)
+    for name, part in zip("ab", maps, strict=True):
+        hdf5(Path(f"{name}.h5"), attribution=part)
+    import_arrays("a.h5", "b.h5", "pair.h5")
+    np.testing.assert_array_equal(stored("pair.h5"), maps)
+    import_arrays("pair.h5:unperturbed", "pair.h5:perturbed", "again.h5")
+    np.testing.assert_array_equal(stored("again.h5"), maps)
+    hdf5(Path("c.h5"), attribution=np.zeros((2, 8, 8, 3)))
+    shutil.copy("c.h5", "d.h5")
+    refused("c.h5", "d.h5", "can be read in two ways", FormatError)
+
+
+def test_axes_that_matlab_and_octave_reverse() -> None:
+    with h5py.File("m.mat", "w", userblock_size=512) as file:
+        file["x"] = np.zeros((28, 28, 5))
+    with Path("m.mat").open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: ".ljust(124) + b"\0\2IM")
+    message = (
+        r"m\.mat is a MATLAB 7\.3 file, in which HDF5 shows all axes in reverse: "
+        r"numpy\.save\('u\.npy', h5py\.File\('m\.mat'\)\['NAME'\]\[\(\)\]\.T\)$"
+    )
+    np.save("p.npy", np.zeros((28, 28, 5)))
+    for given in ("m.mat", "m.mat:x"):
+        refused(given, "p.npy", message, FormatError)
+        refused("p.npy", given, message, FormatError)
+        refused(*both(MAPS), message, FormatError, labels=given)
+    with h5py.File("n.h5", "w") as file:
+        file["x"] = np.zeros((28, 28, 5))
+        file["x"].attrs["MATLAB_class"] = b"double"
+        file["y/value"] = np.zeros((28, 28, 5))
+        file["y"].attrs["OCTAVE_NEW_FORMAT"] = np.uint8(1)
+    for name in ("x", "y/value"):
+        message = rf"n\.h5: '{name}' was saved by MATLAB or Octave, whose axes HDF5 shows in reverse: numpy"
+        refused(f"n.h5:{name}", "p.npy", message, FormatError)
+
+
+# One channel
+
+
+@pytest.mark.parametrize("kind", ["npy", "dataset", "group", "attribution"])
+def test_one_channel_is_dropped_and_keeps_its_signs(kind: str) -> None:
+    maps = some_maps(2, 4, 8, 9)
+    np.save("u.npy", maps[0])
+    np.save("p.npy", maps[1])
+    import_arrays("u.npy", "p.npy", "plain.h5")
+    files = ["a.h5", "b.h5"]
+    for file, part in zip(files, maps[:, :, None], strict=True):
+        if kind == "npy":
+            np.save(file[0], part)
+        else:
+            values = dict(zip("abcd", part, strict=True)) if kind == "group" else part
+            hdf5(Path(file), **{"x" if kind != "attribution" else "attribution": values})
+    given = {"npy": ["a.npy", "b.npy"], "group": ["a.h5:x", "b.h5:x"]}.get(kind, files)
+    import_arrays(given[0], given[1], "channel.h5")
+    np.testing.assert_array_equal(stored("channel.h5"), maps)
+    assert PairStore("channel.h5").n_channels is None
+    scores = [
+        lm.evaluate(f"{name}.h5", ["kendall", "topk_intersection(k=9)"]) for name in ("plain", "channel")
+    ]
+    for column in ("kendall", "topk_intersection(k=9)"):
+        assert scores[0][column].tolist() == scores[1][column].tolist()
+
+
+def test_one_side_may_have_the_channel_axis() -> None:
+    import_arrays(*both(MAPS, MAPS[:, None]), "out.h5")
+    np.testing.assert_array_equal(stored(), [MAPS, MAPS])
+
+
+# Precision
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [("f2", "f4"), ("f4", "f4"), (">f4", "f4"), ("f8", "f8"), (">f8", "f8"), ("i1", "f4"), ("u2", "f4"),
+     ("i4", "f4"), ("u8", "f4")],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["npy", "h5"])
+def test_files_keep_the_precision_of_their_source(dtype: str, expected: str, kind: str) -> None:
+    maps = np.abs(100 * some_maps(2, 3, 6, 7)).astype(dtype)
+    if kind == "npy":
+        paths = both(*maps)
+    else:
+        hdf5(Path("a.h5"), u=maps[0], p=maps[1])
+        paths = ("a.h5:u", "a.h5:p")
+    import_arrays(*paths, "out.h5")
+    found = stored()
+    assert found[0].dtype == found[1].dtype == f"<{expected}"
+    np.testing.assert_array_equal(found, maps)
+    assert verify("out.h5") == []
+
+
+@pytest.mark.parametrize(
+    ("largest", "expected"),
+    [(2**24, "f4"), (-(2**24), "f4"), (2**24 + 1, "f8"), (2**53, "f8"), (-(2**53), "f8")],
+)
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_type_fits_the_whole_of_both_files(
+    largest: int, expected: str, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importers, "_BLOCK_BYTES", 1)
+    maps = np.arange(2 * 4 * 42).reshape(2, 4, 6, 7)
+    maps[side, 3, 5, 6] = largest
+    import_arrays(*both(*maps), "out.h5")
+    assert stored()[0].dtype == expected
+    np.testing.assert_array_equal(np.array(stored()).astype(np.int64), maps)
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
+def test_integers_that_no_float_tells_apart_are_refused(dtype: str) -> None:
+    maps = np.arange(84).reshape(2, 6, 7).astype(dtype)
+    maps[1, 2, 3] = 2**53 + 1
+    refused(*both(maps, maps), r"'unperturbed' holds integers beyond 2\^53, .*dtype='float64' to", ValueError)
+    assert import_arrays(*both(maps, maps), "out.h5", dtype="float64")[0].startswith("new ties in float64: 0")
+
+
+def test_rounding_on_purpose_counts_the_new_ties() -> None:
+    maps = some_maps(2, 3, 6, 7).astype("f8")
+    maps[0, 0, 0, :3] = 1, np.nextafter(1, 2), np.nextafter(1, 0)
+    maps[1, 2, 3, :2] = 5, np.nextafter(5, 6)
+    said = import_arrays(*both(*np.abs(maps)), "out.h5", dtype="float32")
+    assert said == ["new ties in float32: 3 (values of one map that differed and are equal now)"]
+    assert stored()[0].dtype == np.float32
+    np.testing.assert_array_equal(stored(), np.abs(maps).astype("f4"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda maps: maps * 1e60, "beyond"),
+        (lambda maps: maps * 1e-60, "makes 0"),
+        (lambda maps: 1 + maps * 1e-12, "makes constant"),
+    ],
+)
+def test_rounding_that_would_make_other_maps_is_refused(change: Any, message: str) -> None:
+    maps = some_maps(2, 3, 6, 7).astype("f8")
+    paths = both(maps[0], change(maps[1]))
+    refused(*paths, f"'perturbed' holds .*{message}", ValueError, dtype="float32")
+    import_arrays(*paths, "out.h5")  # which loses nothing
+    np.testing.assert_array_equal(stored()[1], change(maps[1]))
+
+
+# Signs
+
+
+@pytest.mark.parametrize(
+    ("shape", "reduction", "said"),
+    [((3, 6, 7), None, True), ((3, 1, 6, 7), None, True), ((3, 3, 6, 7), None, False),
+     ((3, 3, 6, 7), "abs_max", False), ((3, 3, 6, 7), "sum", True)],
+)  # fmt: skip
+def test_negative_values_that_metrics_rank_are_said(
+    shape: tuple[int, ...], reduction: Any, said: bool
+) -> None:
+    maps = np.abs(some_maps(2, *shape))
+    attrs = {"reduction": reduction} if reduction else {}
+    assert import_arrays(*both(*maps), "none.h5", attrs=attrs) == []
+    maps[1, 2] *= -1
+    found = import_arrays(*both(*maps), "some.h5", attrs=attrs)
+    assert ["the maps hold negative values: top-k sets are of" in line for line in found] == [True] * said
+
+
+# netCDF
+
+
+def test_netcdf_maps_arrive_as_xarray_reads_them() -> None:
+    u, p = some_maps(2, 4, 20, 20)
+    u[:, :6] = p[:, :6] = np.nan
+    packed = {"dtype": "i2", "scale_factor": -0.001, "add_offset": 1.0, "_FillValue": np.int16(-32768)}
+    axes = ("n", "y", "x")
+    xr.Dataset({"u": (axes, u), "p": (axes, p)}).to_netcdf(
+        "a.nc", engine="h5netcdf", encoding={"u": {"_FillValue": np.float32(-999)}, "p": packed}
+    )
+    import_arrays("a.nc:u", "a.nc:p", "out.h5")
+    with xr.open_dataset("a.nc", engine="h5netcdf") as dataset:
+        for found, name in zip(stored(), "up", strict=True):
+            np.testing.assert_array_equal(found, dataset[name].values)
+    assert lm.evaluate("out.h5", ["kendall"])["status"].tolist() == ["nan_map"] * 4
+
+
+def test_members_of_a_group_are_decoded_each_by_its_own_attributes() -> None:
+    with h5py.File("a.h5", "w") as file:
+        for name in "abc":
+            file[f"x/{name}"] = np.arange(42, dtype="i2").reshape(6, 7)
+        file["x/b"].attrs["_FillValue"] = np.int16(3)
+        file["x/c"].attrs["scale_factor"] = 0.5
+        file["y"] = np.zeros((3, 6, 7))
+    import_arrays("a.h5:x", "a.h5:y", "out.h5")
+    plain, masked, scaled = stored()[0].reshape(3, 42)
+    assert plain.tolist() == list(range(42))
+    assert np.flatnonzero(np.isnan(masked)).tolist() == [3]
+    assert scaled.tolist() == (np.arange(42) / 2).tolist()
+
+
+@pytest.mark.parametrize("what", ["labels", "samples"])
+def test_a_fill_value_is_no_label(what: str) -> None:
+    with h5py.File("y.h5", "w") as file:
+        file["y"] = np.array([4, -1, 2])
+        file["y"].attrs["_FillValue"] = -1
+    message = rf"y\.h5, dataset 'y', has no value in row 1; {what} need one each"
+    given = {what: "y.h5:y"}
+    refused(*both(MAPS), message, FormatError, **given)
+
+
+# Samples that must be those of the other file
+
+
+@pytest.fixture
+def databases() -> NDArray[np.float32]:
+    """Two attribution databases in different orders; the first has a logit that is no number."""
+    maps = some_maps(2, 6, 3, 8, 9)
+    logits = some_maps(6, 4, seed=1)
+    other = [3, 1, 0, 5, 4, 2]
+    hdf5(Path("clean.h5"), attribution=maps[0], index=np.arange(6), prediction=logits, label=np.arange(6))
+    hdf5(Path("adv.h5"), attribution=maps[1][other], index=np.array(other), prediction=logits[other])
+    with h5py.File("clean.h5", "r+") as file:
+        file["prediction"][0, 0] = np.nan
+    return maps
+
+
+@pytest.mark.parametrize(
+    "names", [("attribution", "attribution"), ("/attribution", None), (None, "attribution")]
+)
+def test_naming_the_maps_of_databases_keeps_the_matching(databases: NDArray[np.float32], names: Any) -> None:
+    message = r"row 0 is not so; name the maps \(FILE:attribution\) to take only them, matched by 'index' all"
+    refused("clean.h5", "adv.h5", message, FormatError)
+    import_arrays("clean.h5", "adv.h5", "out.h5", names=names)
+    np.testing.assert_array_equal(stored(), databases)
+    store = PairStore("out.h5")
+    assert (store.label, store.prediction) == (None, None)
+    assert store.sample.tolist() == list(range(6))
+    given = zip(("clean.h5", "adv.h5"), names, strict=True)
+    first, second = (f"{file}:{name}" if name else file for file, name in given)
+    import_arrays(first, second, "again.h5")
+    np.testing.assert_array_equal(stored("again.h5"), databases)
+
+
+@pytest.mark.parametrize("where", ["index", "deep/index"])
+def test_an_index_that_differs_is_refused(where: str) -> None:
+    order = np.array([2, 0, 1])
+    for name, index in (("a.h5", np.arange(3)), ("b.h5", order), ("c.h5", np.arange(3)[:, None])):
+        hdf5(Path(name), deep__maps=MAPS, **{where.replace("/", "__"): index})
+    message = r"have an 'index' beside them, and in row 0 it says 0 and 2, so these may be maps of different"
+    refused("a.h5:deep/maps", "b.h5:deep/maps", message, FormatError)
+    import_arrays("a.h5:deep/maps", "c.h5:deep/maps", "out.h5")
+    np.testing.assert_array_equal(stored(), [MAPS, MAPS])
+
+
+def test_an_index_of_something_else_says_nothing() -> None:
+    hdf5(Path("a.h5"), maps=MAPS, index=np.arange(5))
+    hdf5(Path("b.h5"), maps=MAPS, index=np.array([2, 0, 1]))
+    hdf5(Path("c.h5"), maps=MAPS, index=np.array([0.5, 1, 2]))
+    for number, (first, second) in enumerate([("a", "b"), ("b", "c")]):
+        import_arrays(f"{first}.h5:maps", f"{second}.h5:maps", f"{number}.h5")
+
+
+def test_groups_with_other_names_are_refused() -> None:
+    hdf5(Path("a.h5"), x=dict(zip("abc", MAPS, strict=True)))
+    hdf5(Path("b.h5"), x=dict(zip("acd", MAPS, strict=True)))
+    message = r"group 'x', and b\.h5, group 'x', have 3 and 3 samples by their names, of which 2 are in both"
+    refused("a.h5:x", "b.h5:x", message, FormatError)
+
+
+def test_the_same_array_twice_is_refused() -> None:
+    np.save("u.npy", MAPS)
+    np.savez("a.npz", u=MAPS, p=MAPS)
+    hdf5(Path("a.h5"), u=MAPS, p=MAPS)
+    hdf5(Path("db.h5"), attribution=MAPS)
+    Path("link.npy").symlink_to("u.npy")
+    message = r" are one array, whose scores say nothing: give the maps before the attack"
+    for first, second in [
+        ("u.npy", "u.npy"), ("u.npy", "link.npy"), ("u.npy", str(Path("u.npy").resolve())),
+        ("a.npz:u", "a.npz:u"), ("a.h5:u", "a.h5:/u"), ("db.h5", "db.h5"),
+    ]:  # fmt: skip
+        refused(first, second, message, ValueError)
+    import_arrays("a.npz:u", "a.npz:p", "npz.h5")
+    import_arrays("a.h5:u", "a.h5:p", "hdf5.h5")
+
+
+# What is no file, and files of others
+
+
+@pytest.mark.usefixtures("no_hang")
+@pytest.mark.parametrize("kind", ["fifo.npy", "fifo.npz", "fifo.h5", "zero", "socket"])
+def test_only_regular_files_are_opened(kind: str) -> None:
+    words = "a FIFO"
+    if kind == "zero":
+        Path(kind).symlink_to("/dev/zero")
+        words = "a device"
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(kind)
+        words = "a socket"
+    else:
+        os.mkfifo(kind)
+    both(MAPS)
+    message = rf"{kind} is {words}; give a regular file"
+    for given in (kind, f"{kind}:x"):
+        refused(given, "p.npy", message, ValueError)
+        refused("u.npy", given, message, ValueError)
+        refused("u.npy", "p.npy", message, ValueError, labels=given)
+        refused("u.npy", "p.npy", message, ValueError, samples=given)
+
+
+def test_all_missing_files_are_named() -> None:
+    message = "^a.npy, b.npy, c.npy and d.h5:x do not exist$"
+    refused("a.npy", "b.npy", message, FileNotFoundError, samples="c.npy", labels="d.h5:x")
+
+
+def _zip(content: bytes, method: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("y.npy", content)
+    return buffer.getvalue()
+
+
+def _encrypted(content: bytes) -> bytes:
+    raw = bytearray(_zip(content, zipfile.ZIP_STORED))
+    raw[6] |= 1
+    raw[raw.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("method", ["stored", "deflated", "bzip2", "lzma"])
+@pytest.mark.parametrize("use", ["maps", "labels"])
+def test_damaged_archives_are_named_in_one_sentence(method: str, use: str) -> None:
+    values = some_maps(3, 6, 7) if use == "maps" else np.array([3, 1, 2])
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    whole = _zip(buffer.getvalue(), getattr(zipfile, f"ZIP_{method.upper()}"))
+    both(MAPS)
+    Path("y.npz").write_bytes(whole)
+    given = ("y.npz", "p.npy") if use == "maps" else ("u.npy", "p.npy")
+    labels = None if use == "maps" else "y.npz"
+    import_arrays(*given, "good.h5", labels=labels)
+    rng = np.random.default_rng(0)
+    before = sorted(Path().iterdir())
+    said = []
+    for _ in range(60):
+        raw = bytearray(whole)
+        for position in rng.integers(0, len(raw), 3):
+            raw[position] ^= 1 << int(rng.integers(8))
+        Path("y.npz").write_bytes(raw)
+        try:
+            import_arrays(*given, "out.h5", labels=labels)
+        except ValueError as error:
+            said.append(str(error))
+        Path("out.h5").unlink(missing_ok=True)  # where only dates and the like were hit
+        assert sorted(Path().iterdir()) == before
+    assert len(said) > 20
+    assert all("y.npz" in sentence and "\n" not in sentence for sentence in said)
+
+
+def test_an_encrypted_archive_is_said() -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, MAPS)
+    Path("y.npz").write_bytes(_encrypted(buffer.getvalue()))
+    np.save("p.npy", MAPS)
+    message = r"y\.npz is encrypted, which import does not open: save it without a password"
+    refused("y.npz", "p.npy", message, FormatError)
+    refused(*both(MAPS), message, FormatError, labels="y.npz")
+
+
+def image(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), "u1")).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def archive_of(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"")
+    return buffer.getvalue()
+
+
+def matlab() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        scipy.io.savemat(f"{folder}/x.mat", {"x": np.zeros((3, 6, 7))})
+        return Path(f"{folder}/x.mat").read_bytes()
+
+
+def netcdf3() -> bytes:
+    buffer = io.BytesIO()
+    with scipy.io.netcdf_file(buffer, "w") as file:
+        file.createDimension("x", 2)
+        file.flush()
+        return buffer.getvalue()
+
+
+HEADER = b'{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+TENSORS = struct.pack("<Q", len(HEADER)) + HEADER + bytes(4)
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
+TORCH = archive_of("archive/data.pkl", "archive/data/0")
+OLD_TORCH = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
+OTHERS: dict[str, tuple[bytes, str]] = {
+    "map.png": (image("PNG"), r"is an image, .*PIL\.Image\.open\('map\.png'\)"),
+    "map.jpg": (image("JPEG"), r"is an image, .*PIL\.Image\.open"),
+    "map.gif": (image("GIF"), r"is an image, "),
+    "map.tiff": (image("TIFF"), r"is an image, "),
+    "map.bmp": (image("BMP"), r"is an image, "),
+    "map.webp": (image("WEBP"), r"is an image, "),
+    "png.npy": (image("PNG"), r"is an image, "),
+    "map.csv": (b"1,2\n3", r"is text: numpy\.save\('u\.npy', numpy\.loadtxt\('map\.csv', delimiter=','\)"),
+    "map.tsv": (b"1\t2\n", r"is text: .*delimiter='\\t'"),
+    "map.txt": (b"1 2\n", r"is text: .*numpy\.loadtxt\('map\.txt'\)\)"),
+    "map.json": (b"[[1, 2]]", r"is text, no \.npy, \.npz or HDF5 file"),
+    "map.mat": (matlab(), r"is a MATLAB file: numpy\.save\('u\.npy', scipy\.io\.loadmat\('map\.mat'\)\['NAM"),
+    "lfs.npy": (LFS, r"is a pointer of Git LFS, .*git lfs pull"),
+    "lfs.h5": (LFS, r"is a pointer of Git LFS"),
+    "annex.npy": (b"/annex/objects/SHA256E-s5--00\n", r"is a pointer of git-annex, .*git annex get"),
+    "map.pkl": (pickle.dumps({"u": 1}), r"is a Python pickle, which import does not open"),
+    "pickle.npy": (pickle.dumps([1], protocol=2), r"is a Python pickle"),
+    "old.pickle": (pickle.dumps([1], protocol=0), r"is a Python pickle"),
+    "map.pt": (TORCH, r"is a file of torch\.save: .*weights_only=True\)\.numpy\(\)\)"),
+    "old.pt": (OLD_TORCH, r"is a file of torch\.save: .*weights_only=True"),
+    "map.zip": (archive_of("a.txt"), r"is a zip archive without arrays"),
+    "map.safetensors": (TENSORS, r"is a safetensors file: .*load_file"),
+    "map.nc": (netcdf3(), r"is a netCDF-3 file: xarray\.open_dataset\('map\.nc'\)\.to_netcdf\('u\.nc', e"),
+    "map.npy.gz": (zlib.compress(b"x", wbits=31), r"is compressed with gzip: unpack it first"),
+    "map.npy.bz2": (bz2.compress(b"x"), r"is compressed with bzip2"),
+    "map.npy.xz": (lzma.compress(b"x"), r"is compressed with xz"),
+    "map.npy.zst": (b"\x28\xb5\x2f\xfd" + bytes(9), r"is compressed with zstd"),
+    "map.parquet": (b"PAR1" + bytes(20), r"is a table: .*pandas\.read_parquet\('map\.parquet'\)\.to_num"),
+    "page.npy": (b"\n<!DOCTYPE html><html>", r"is a web page, perhaps what a failed download left"),
+    "odd.npy": (b"\x00\x01\x02\xff" * 9, r"is no \.npy, \.npz or HDF5 file, or a damaged one"),
+    "none.npy": (b"", r"is empty \(0 bytes\); give a \.npy, \.npz or HDF5 file"),
+    "cut.h5": (b"\x89HDX", r"is truncated, or no HDF5 file: make or copy it again"),
+    "cut.npz": (b"PK\x03\x04" + bytes(9), r"is truncated, or no \.npz file: save it again with numpy\.savez"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_files_of_other_kinds_are_called_what_they_are(name: str) -> None:
+    content, message = OTHERS[name]
+    both(MAPS)
+    Path(name).write_bytes(content)
+    for given, options in (((name, "p.npy"), {}), (("u.npy", "p.npy"), {"labels": name})):
+        said = refused(*given, rf"^{name} {message}", FormatError, **options)
+        assert "allow_pickle" not in said
+        assert "unsafe" not in said
+
+
+def test_objects_are_not_opened() -> None:
+    np.save("p.npy", MAPS)
+    np.save("dict.npy", np.array({"u": MAPS}), allow_pickle=True)
+    message = (
+        r"^dict\.npy holds Python objects \(a dict, or arrays of several sizes\), .*numpy\.savez\('u\.npz'"
+    )
+    refused("dict.npy", "p.npy", message, FormatError)
+
+
+@pytest.mark.parametrize("name", ["maps.zarr", "maps", "zarr2"])
+def test_folders_are_called_what_they_are(name: str) -> None:
+    Path(name).mkdir()
+    np.save("p.npy", MAPS)
+    message = (
+        r"is a directory; .*numpy\.stack\(\[numpy\.load\(file\) for file in sorted\(pathlib\.Path\('maps'\)"
+    )
+    if name != "maps":
+        (Path(name) / ".zgroup").touch()
+        message = rf"is a Zarr folder; .*zarr\.open\('{name}'\)\['NAME'\]\[:\]\)"
+    for given in (name, f"{name}:u"):
+        refused(given, "p.npy", f"^{name} {message}", IsADirectoryError)
+
+
+def test_a_mistake_of_ours_is_not_called_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistake(*_: object) -> None:
+        raise TypeError("unsupported operand")
+
+    hdf5(Path("a.h5"), u=MAPS, p=MAPS)
+    monkeypatch.setattr(import_hdf5, "_find", mistake)
+    with pytest.raises(TypeError, match=r"^unsupported operand$") as caught:
+        import_arrays("a.h5:u", "a.h5:p", "out.h5")
+    assert type(caught.value) is TypeError
