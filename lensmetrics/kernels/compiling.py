@@ -49,7 +49,7 @@ class _Cache(FunctionCache):
             )
 
 
-_said = []
+_said: list[str] = []
 
 
 def _warn(message):
