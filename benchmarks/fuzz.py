@@ -448,15 +448,15 @@ def table_bases(folder: Path) -> list[Base]:
             "lens_recall(k=5,w=1)": [*rng.normal(size=n - 2), math.nan, math.inf],
         }
     )
-    slices = [(f"{i:032x}", 3) for i in range(4)]
+    slices = [(f"{i:032x}", 3, i % 2 == 0) for i in range(4)]
     with Journal(folder / "whole.parquet") as journal:
-        journal.finish(scores, slices)
+        journal.finish(scores, slices, [folder / "a.h5"])
     scores["label"] = scores["label"].fillna(0)
     write_scores(scores, folder / "s.csv")
     values = scores[["kendall", "lens_recall(k=5,w=1)"]].to_numpy()
     kept = {
-        key: SliceScores(values[3 * i : 3 * i + 3], scores["status"].tolist()[3 * i : 3 * i + 3])
-        for i, (key, _) in enumerate(slices)
+        key: SliceScores(values[3 * i : 3 * i + 3], scores["status"].tolist()[3 * i : 3 * i + 3], signed)
+        for i, (key, _, signed) in enumerate(slices)
     }
     journal = Journal(folder / "j.parquet")
     for key, found in kept.items():
@@ -484,9 +484,8 @@ def _other_line(rng: random.Random, data: bytes) -> bytes:
     lines[i] = mutate(rng, lines[i], [(0, len(lines[i]))], [])
     if rng.random() < 0.3:
         part = rng.choice(('"a"', "[]", "{}", "null", "1", "NaN", '""', '["ok"]', "[1]", "[[]]", '"YQ=="'))
-        key, status, values = json.loads(data.splitlines()[i].partition(b" ")[2])
-        texts = [json.dumps(key), json.dumps(status), json.dumps(values)]
-        texts[rng.randrange(3)] = part
+        texts = list(map(json.dumps, json.loads(data.splitlines()[i].partition(b" ")[2])))
+        texts[rng.randrange(len(texts))] = part
         lines[i] = f"[{', '.join(texts)}]".encode()
     return b"".join(b"%08x %s\n" % (zlib.crc32(line), line) for line in lines)
 
@@ -495,14 +494,18 @@ class JournalCheck:
     """Resumes from a journal or a table, and compares what it takes over with what was written."""
 
     def __init__(self, kept: Mapping[str, SliceScores], *, resealed: bool) -> None:
-        self.kept = {key: (found.values.tobytes(), found.status) for key, found in kept.items()}
+        self.kept = {key: (found.values.tobytes(), found.status, found.signed) for key, found in kept.items()}
         self.resealed = resealed
 
     def __call__(self, path: Path) -> str:
         output = path.with_name(path.name.removesuffix(".part"))
-        with Journal(output, resume=True) as journal:
-            done = journal.done
-        read = {key: (found.values.tobytes(), found.status) for key, found in done.items()}
+        try:
+            with Journal(output, resume=True) as journal:
+                done = journal.done
+        except FileExistsError as error:  # nothing in it is as a journal has it
+            check_message(error, path)
+            return "refused"
+        read = {key: (found.values.tobytes(), found.status, found.signed) for key, found in done.items()}
         # A key that no slice has is never asked for.
         other = [key for key in self.kept if read.get(key, self.kept[key]) != self.kept[key]]
         if other and self.resealed:

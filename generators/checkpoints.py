@@ -1,9 +1,9 @@
 """Checkpoints: one dictionary per trained network, and weights from elsewhere, read without running code."""
 
-import fcntl
 import hashlib
 import os
 import re
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+
+from lensmetrics.locks import open_locked
 
 from . import models
 from .commands import make_folder, part_path
@@ -61,11 +63,13 @@ def locked(path: Path) -> Iterator[None]:
         If another process has it.
     """
     lock = path.with_name(f".{path.name}.lock")
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(f"{path} is being made by another process") from error
+    try:
+        file, is_locked = open_locked(lock)
+    except BlockingIOError as error:
+        raise BlockingIOError(f"{path} is being made by another process") from error
+    if not is_locked:
+        print(f"{path} cannot be locked here: let no second process make it meanwhile", file=sys.stderr)
+    with file:
         try:
             yield
         finally:

@@ -41,6 +41,7 @@ from typing import Any
 import torch
 
 import lensmetrics as lm
+from lensmetrics.processes import available_cores
 
 from . import checkpoints, generate, train
 from .attacks import ATTACKS
@@ -268,7 +269,7 @@ def _made(items: Sequence[Item], jobs: int) -> Iterator[tuple[Item, int]]:
     if jobs == 1 or len(items) < 2:
         yield from ((item, item.make()) for item in items)
         return
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, available_cores() // jobs)  # of a shared machine not all need be ours
     pool = ProcessPoolExecutor(
         jobs,
         mp_context=multiprocessing.get_context("spawn"),

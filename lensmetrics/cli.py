@@ -1,7 +1,20 @@
 """The command ``lensmetrics``: one short function per subcommand.
 
-Tables go to stdout, progress and messages to stderr. Exit status: 0 good, 1 some samples or files
-failed, 2 wrong usage. What the commands need is imported when they run, so that help comes at once.
+What was asked for goes to stdout: tables, contents, verdicts on samples. Progress and messages go to
+stderr; one that says why a file or the whole command failed begins with ``lensmetrics:``, in every
+command. Exit status:
+
+* 0: good.
+* 1: something is wrong with what is in files, or with the machine: samples or files that cannot be
+  read or fail their checksum, a full disk, a process that died.
+* 2: what was typed cannot be done: wrong usage, unknown metrics, columns or statuses, inputs that do
+  not exist (all are named, and nothing is begun), outputs that cannot be written, are inputs, or
+  would replace something else.
+* 130: interrupted.
+
+Errors that no user can be blamed for are not caught: they end in a traceback. With the environment
+variable ``LENSMETRICS_TRACEBACK`` set, all do. What the commands need is imported when they run, so
+that help comes at once.
 """
 
 import argparse
@@ -13,12 +26,16 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import traceback
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
+from .inputs import check_inputs
+from .messages import open_streams, printable, say
 from .signals import handling
 
 if TYPE_CHECKING:
@@ -28,6 +45,14 @@ if TYPE_CHECKING:
     from .runner import Failure
     from .store import PairStore
 
+_WINDOWS = (1, 2, 3)
+_PUBLISHED = (
+    "lens_recall_published",
+    "lens_precision_published",
+    "topk_div_intersection_published",
+    "lens_recall_div_published",
+    "lens_precision_div_published",
+)
 # What makes a sample unreadable, as opposed to its scores undefined.
 _FAILED = ("incomplete", "checksum")
 _N_NAMED = 10
@@ -42,10 +67,10 @@ _FEW_BYTES = 2**27
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (default: the process's) and return the exit status."""
     atexit.register(_end_quickly)
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    open_streams()
+    arguments = _parser().parse_args(argv)
     try:
-        with _terminable():
+        with _terminable(), _warnings_in_words():
             status: int = arguments.run(arguments)
             print(end="", flush=True)
         return status
@@ -55,16 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt as error:
         for line in ("lensmetrics: interrupted", *getattr(error, "__notes__", [])):
-            print(line, file=sys.stderr)
+            say(line)
         return 130
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
-        if "cannot cache function" in str(error):  # numba's words, when kernels are imported
-            error = RuntimeError(
-                "compiled code can be kept neither beside the package nor in the home folder; "
-                "set the environment variable NUMBA_CACHE_DIR to a folder that you can write"
-            )
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        if os.environ.get("LENSMETRICS_TRACEBACK"):
+            traceback.print_exc()
         for line in (f"lensmetrics: {error}", *getattr(error, "__notes__", [])):
-            print(line, file=sys.stderr)
+            say(line)
         return 1 if _is_about_a_file(error) else 2
 
 
@@ -75,8 +97,32 @@ def _end_quickly() -> None:
 
 
 def _is_about_a_file(error: Exception) -> bool:
+    """Whether an error is about what is in files or the machine, and not about what was typed."""
+    if isinstance(error, FileExistsError):
+        return False
     pairfile = sys.modules.get("lensmetrics.pairfile")  # who raised a FormatError has imported it
     return isinstance(error, (OSError, RuntimeError, getattr(pairfile, "FormatError", OSError)))
+
+
+@contextlib.contextmanager
+def _typed() -> Iterator[None]:
+    """Turn errors of files into such of usage: what is checked here is what was typed."""
+    try:
+        yield
+    except OSError as error:
+        raise _with_notes(ValueError(str(error)), error) from error
+
+
+@contextlib.contextmanager
+def _warnings_in_words() -> Iterator[None]:
+    """Print warnings as other messages are, without the lines of code that they come from."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        say(f"lensmetrics: {message}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,6 +138,16 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
+    def exclude(sub: argparse.ArgumentParser, where: str = "") -> None:
+        sub.add_argument(
+            "--exclude",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="STATUS",
+            help=f"leave out samples with one of these statuses{where}, such as not_attacked",
+        )
+
     sub = command("demo", _demo, "score the embedded example files and write scores.parquet and report.html")
     sub.add_argument(
         "-o", "--output", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)"
@@ -103,10 +159,22 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, metavar="TABLE", help="write all scores here: .parquet, .csv or .csv.gz"
     )
     sub.add_argument(
-        "--k", type=int, help="size of the top-k sets in pixels: takes the LENS suite for this k"
+        "--k",
+        type=_integer,
+        help="size of the top-k sets in pixels: takes the LENS suite for this k, with LENS recall and "
+        "precision also adjusted for chance",
     )
     sub.add_argument(
-        "--windows", type=int, nargs="+", metavar="W", help="window half-widths of the suite (default: 1 2 3)"
+        "--windows",
+        type=_integer,
+        nargs="+",
+        metavar="W",
+        help="window half-widths of the suite (default: 1 2 3)",
+    )
+    sub.add_argument(
+        "--published",
+        action="store_true",
+        help="also score as the released code does, errors included: five metrics for --k and every window",
     )
     sub.add_argument(
         "-m",
@@ -119,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument(
         "--workers",
-        type=int,
+        type=_integer,
         metavar="N",
         help="processes to score with (default: one per core, or 1 for less than 128 MB)",
     )
@@ -135,6 +203,11 @@ def _parser() -> argparse.ArgumentParser:
         "table holds; what has changed since (files, metrics, version) is scored again",
     )
     sub.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a finished table of other metrics or files (default: refuse)",
+    )
+    sub.add_argument(
         "--on-bad",
         choices=("skip", "stop"),
         default="stop",
@@ -142,6 +215,8 @@ def _parser() -> argparse.ArgumentParser:
         "file and leaves that out of the table (default), skip gives it NaN and its status and scores the "
         "rest; either way other files go on, what failed is listed at the end, and the exit status is 1",
     )
+
+    exclude(sub, " from the summary, not from the table")
 
     sub = command(
         "summarize", _summarize, "print mean, interval and counts for each condition of a table of scores"
@@ -153,6 +228,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COLUMN",
         help="columns that tell the groups apart (default: those that vary)",
     )
+    exclude(sub)
     sub.add_argument(
         "-o", "--output", type=Path, metavar="CSV", help="write the summary here as CSV, with all digits"
     )
@@ -167,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="pair files, or folders of them, for example pairs",
     )
+    exclude(sub)
     sub.add_argument(
         "-o", "--output", type=Path, default=Path("report.html"), metavar="HTML", help="default: report.html"
     )
@@ -234,9 +311,11 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(arguments: argparse.Namespace) -> int:
     from . import demo
 
-    print("scoring the embedded files; the first time, this compiles for some seconds", file=sys.stderr)
+    with _typed():
+        demo.check_folder(arguments.output)
+    say("scoring the embedded files; the first time, this compiles for some seconds")
     _print_summary(demo.run(arguments.output))
-    print(f"wrote {arguments.output / demo.SCORES} and {arguments.output / demo.REPORT}", file=sys.stderr)
+    say(f"wrote {arguments.output / demo.SCORES} and {arguments.output / demo.REPORT}")
     return 0
 
 
@@ -246,6 +325,10 @@ def _score(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.output is None:
         msg = "--resume goes on with a table: say which with -o"
         raise ValueError(msg)
+    if arguments.published and arguments.k is None:
+        msg = "--published takes the metrics of the released code for one k: say which with --k"
+        raise ValueError(msg)
+    _check_files(arguments.files)
     if arguments.dask is None:
         pool = _pool(arguments.workers, arguments.files)
     elif arguments.workers is None:
@@ -254,10 +337,18 @@ def _score(arguments: argparse.Namespace) -> int:
     else:
         msg = "--workers starts processes here, --dask takes those of a cluster: give one of them"
         raise ValueError(msg)
-    with Isolated(_open_store) as open_store, pool as executor:
+    shapes: dict[str, tuple[int, int]] = {}
+    with Isolated(_open_store) as isolated, pool as executor:
         # The processes start while this one imports.
         from .results import summarize
         from .runner import score_files
+
+        def open_store(path: Path) -> "PairStore":
+            store = isolated(path)
+            shapes[str(path)] = store.shape
+            if store.metadata_damaged:
+                say(f"lensmetrics: {store.metadata_damaged}")
+            return store
 
         metrics = _checked_metrics(arguments)
         scores, failures = score_files(
@@ -267,16 +358,32 @@ def _score(arguments: argparse.Namespace) -> int:
             progress=True,
             output=arguments.output,
             resume=arguments.resume,
+            overwrite=arguments.overwrite,
             on_bad=arguments.on_bad,
             open_store=open_store,
         )
     if scores is not None:
-        _print_summary(summarize(scores))
+        _print_summary(summarize(scores, exclude=arguments.exclude))
         _warn_of_pooling(scores)
+        if arguments.k is not None:
+            _warn_of_chance(scores, arguments.k, arguments.windows or _WINDOWS, shapes)
     elif arguments.output is not None:
         older = ": the older table there is unchanged" if arguments.output.exists() else ""
-        print(f"lensmetrics: nothing is written to {arguments.output}{older}", file=sys.stderr)
+        say(f"lensmetrics: nothing is written to {arguments.output}{older}")
     return _report_failures(failures, scores)
+
+
+def _check_files(paths: Iterable[Path]) -> None:
+    """Raise an error of usage that names all files that do not exist."""
+    with _typed():
+        try:
+            check_inputs(paths)
+        except FileNotFoundError as error:
+            for path in paths:
+                part = path.with_name(f"{path.name}.part")
+                if part.exists() and not path.exists():
+                    error.add_note(f"{part} does: finish it with PairWriter.resume")
+            raise
 
 
 def _open_store(path: Path, _: object) -> "PairStore":
@@ -298,7 +405,7 @@ def _impatient() -> contextlib.AbstractContextManager[None]:
     """End at once at a second Ctrl-C: a pool that is interrupted while it ends can wait for ever."""
 
     def end(*_: object) -> None:
-        print("lensmetrics: interrupted", file=sys.stderr, flush=True)
+        say("lensmetrics: interrupted")
         os._exit(130)
 
     return handling(end, signal.SIGINT, signal.SIGTERM)
@@ -306,34 +413,77 @@ def _impatient() -> contextlib.AbstractContextManager[None]:
 
 def _warn_of_pooling(scores: "pd.DataFrame") -> None:
     """Say so where files that carry the same conditions share a row of the summary."""
-    from .columns import CONDITIONS
+    from .columns import condition_columns
 
-    columns = [column for column in CONDITIONS if column in scores]
+    columns = condition_columns(scores)
     files = scores[["file", *columns]].drop_duplicates()
     n_conditions = len(files[columns].drop_duplicates()) if columns else 1
     if len(files) > n_conditions:
-        print(
+        say(
             f"lensmetrics: {len(files)} files have {n_conditions} different conditions, and files of one "
-            "condition are averaged together: tell them apart with import --set, or with summarize --by file",
-            file=sys.stderr,
+            "condition are averaged together: tell them apart with import --set, or with summarize --by file"
         )
 
 
+def _warn_of_chance(
+    scores: "pd.DataFrame", k: int, windows: Sequence[int], shapes: "dict[str, tuple[int, int]]"
+) -> None:
+    """Say for every size of map and window where random pixels reach more than half."""
+    shape_of = scores["file"].astype(str).map(shapes)
+    for shape in dict.fromkeys(shape_of):
+        height, width = shape
+        rows = scores[shape_of == shape]
+        for w in windows:
+            level = _chance_level(rows, f"(k={k},w={w})")
+            if level > 0.5:
+                say(
+                    f"lensmetrics: k={k} is {100 * k / (height * width):.0f} % of {height}x{width}: at w={w} "
+                    f"random pixels reach a recall of {f'{level:.2f}'.removeprefix('0')} here"
+                )
+
+
+def _chance_level(scores: "pd.DataFrame", params: str) -> float:
+    """Return the mean recall of random pixels, which raw and adjusted recall tell; NaN where none does."""
+    import numpy as np
+
+    raw, adjusted = (scores[f"{name}{params}"] for name in ("lens_recall", "lens_recall_adjusted"))
+    known = raw.notna() & (adjusted.isna() | (adjusted < 1))
+    # What is saturated has no adjusted value: chance is 1 there.
+    level = np.where(adjusted.isna(), 1.0, (raw - adjusted) / (1 - adjusted).where(adjusted < 1))[known]
+    return float(level.mean()) if len(level) else float("nan")
+
+
 def _checked_metrics(arguments: argparse.Namespace) -> "list[Metric]":
-    from .results import check_output
+    import pandas as pd
+
+    from .outputs import check_scores
+    from .results import check_output, summarize
 
     metrics = _chosen_metrics(arguments)
+    nothing = pd.DataFrame({"status": pd.Series(dtype=str), str(metrics[0]): pd.Series(dtype=float)})
+    summarize(nothing, exclude=arguments.exclude)  # says which statuses there are, before hours of work
     if arguments.output is not None:
-        check_output(arguments.output)
+        with _typed():
+            check_output(arguments.output)
+            check_scores(
+                arguments.output,
+                arguments.files,
+                metrics,
+                replacing=arguments.resume or arguments.overwrite,
+            )
     return metrics
 
 
 def _chosen_metrics(arguments: argparse.Namespace) -> "list[Metric]":
-    from .registry import lens_suite, parse_metric
+    from .registry import get_metric, lens_suite, parse_metric
 
     chosen = [parse_metric(text) for text in arguments.metric]
     if arguments.k is not None:
-        return lens_suite(arguments.k, arguments.windows or (1, 2, 3)) + chosen
+        windows = arguments.windows or _WINDOWS
+        suite = lens_suite(arguments.k, windows, adjusted=True)
+        if arguments.published:
+            suite += [get_metric(name, k=arguments.k, w=w) for w in windows for name in _PUBLISHED]
+        return suite + chosen
     if arguments.windows is not None:
         msg = "--windows belongs to the LENS suite, which needs --k, the size of the top-k sets in pixels"
         raise ValueError(msg)
@@ -355,24 +505,34 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Executor | Non
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    from .processes import available_cores, prepare, serve_parent, starting
+    from .processes import available_cores, may_start, prepare, serve_parent, starting
 
     if workers is None:
         n_bytes = sum(file.stat().st_size for file in files if file.is_file())
-        workers = available_cores() if n_bytes > _FEW_BYTES else 1
+        workers = available_cores() if n_bytes > _FEW_BYTES and may_start() else 1
     if workers < 1:
         msg = f"--workers must be at least 1, got {workers}"
         raise ValueError(msg)
     if workers == 1:
         yield None
         return
+    if not may_start():
+        msg = f"--workers {workers}: a process of a pool may start no others; give --workers 1"
+        raise ValueError(msg)
     try:
-        with starting():
-            executor = ProcessPoolExecutor(
-                workers, mp_context=multiprocessing.get_context("spawn"), initializer=serve_parent
+        try:
+            with starting():
+                executor = ProcessPoolExecutor(
+                    workers, mp_context=multiprocessing.get_context("spawn"), initializer=serve_parent
+                )
+                for _ in range(workers):
+                    executor.submit(prepare)
+        except OSError as error:
+            msg = (
+                f"no processes can be started to score with ({error.strerror}): make room in the shared "
+                "memory, /dev/shm, or give --workers 1"
             )
-            for _ in range(workers):
-                executor.submit(prepare)
+            raise OSError(msg) from error
         try:
             yield executor
         finally:
@@ -411,10 +571,7 @@ def _dask(address: str) -> Iterator[Executor]:
         raise ConnectionError(msg) from error
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
-            print(
-                f"lensmetrics: the scheduler at {address} has no workers yet; waiting for one",
-                file=sys.stderr,
-            )
+            say(f"lensmetrics: the scheduler at {address} has no workers yet; waiting for one")
         try:
             yield client.get_executor()
         except KilledWorker as error:
@@ -435,7 +592,7 @@ def _report_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None
     """Print a table of the files and samples that are not scored; return the exit status."""
     from .runner import BadSample
 
-    rows = [(str(failure.path), "all samples", str(failure.error)) for failure in failures]
+    rows = [(printable(failure.path), "all samples", str(failure.error)) for failure in failures]
     if scores is not None:
         failed = scores[scores["status"].isin(_FAILED)]
         for (file, status), group in failed.groupby(["file", "status"], observed=True):
@@ -443,28 +600,29 @@ def _report_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None
             known = [str(sample) for sample in group["sample"] if sample >= 0]
             shown = ", ".join(known[:_N_NAMED]) + (", ..." if len(known) > _N_NAMED else "")
             count = f"{len(group)} sample{'s' if len(group) > 1 else ''}"
-            rows.append((str(file), count, f"{status}: {shown}" if known else str(status)))
+            rows.append((printable(file), count, f"{status}: {shown}" if known else str(status)))
     if not rows:
         return 0
-    print("lensmetrics: not scored:", file=sys.stderr)
+    say("lensmetrics: not scored:")
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
     for file, count, problem in rows:
-        print(f"  {file:{widths[0]}}  {count:{widths[1]}}  {problem}", file=sys.stderr)
+        say(f"  {file:{widths[0]}}  {count:{widths[1]}}  {problem}")
     if any(isinstance(failure.error, BadSample) for failure in failures):
-        print(
-            "lensmetrics: --on-bad skip scores the other samples of a file, verify names all bad ones",
-            file=sys.stderr,
-        )
+        say("lensmetrics: --on-bad skip scores the other samples of a file, verify names all bad ones")
     return 1
 
 
 def _summarize(arguments: argparse.Namespace) -> int:
-    from .results import check_writable, read_scores, replacing, summarize
+    from .outputs import check_summary
+    from .results import check_writable, replacing, summarize
 
+    _check_files([arguments.scores])
     if arguments.output is not None:
-        _check_kind(arguments.output, ".csv", arguments.scores)
-        check_writable(arguments.output)
-    table = summarize(read_scores(arguments.scores), arguments.by)
+        _check_kind(arguments.output, ".csv")
+        with _typed():
+            check_writable(arguments.output)
+            check_summary(arguments.output, [arguments.scores])
+    table = summarize(_read_scores(arguments.scores), arguments.by, exclude=arguments.exclude)
     if arguments.output is not None:
         with replacing(arguments.output) as part:
             table.to_csv(part, index=False)
@@ -472,13 +630,22 @@ def _summarize(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_kind(output: Path, suffix: str, *inputs: Path) -> None:
-    """Refuse to write a file of another kind than its name says, or over what is read."""
+def _read_scores(path: Path) -> "pd.DataFrame":
+    """Read a table of scores; what is wrong with it is wrong in the file."""
+    from .results import read_scores
+
+    try:
+        return read_scores(path)
+    except ValueError as error:
+        from .pairfile import FormatError
+
+        raise FormatError(str(error)) from error
+
+
+def _check_kind(output: Path, suffix: str) -> None:
+    """Refuse to write a file of another kind than its name says."""
     if output.suffix != suffix:
         msg = f"{output}: this command writes a {suffix} file; give the output a name that ends so"
-        raise ValueError(msg)
-    if any(output.exists() and file.exists() and output.samefile(file) for file in inputs):
-        msg = f"{output} is the file being read; give the output another name"
         raise ValueError(msg)
 
 
@@ -486,41 +653,55 @@ def _print_summary(table: "pd.DataFrame") -> None:
     """Print a summary with three decimals, and below it how many samples of each group have which status."""
     import pandas as pd
 
+    from .results import undefined_reason
     from .wording import condition_text
 
     table = table.reset_index(drop=True)
     columns = list(table.columns)
     by = columns[: columns.index("metric")]
-    shown = pd.DataFrame({c: [condition_text(c, value) for value in table[c]] for c in by})
-    shown["metric"] = table["metric"].to_numpy()
+    counted = [c for c in columns[columns.index("ci_high") + 1 :] if c.startswith("n_")]
+    shown = pd.DataFrame({printable(c): [condition_text(c, value) for value in table[c]] for c in by})
+    shown["metric"] = table["metric"].map(printable)
     shown["mean"] = table["mean"].map("{:.3f}".format)
+    if "mean_attacked" in table:
+        shown["mean_attacked"] = table["mean_attacked"].map("{:.3f}".format)
     shown["95 % interval"] = [
         f"[{low:.3f}, {high:.3f}]" for low, high in zip(table["ci_low"], table["ci_high"], strict=True)
     ]
+    for i, row in table[table["n"] == 0].iterrows():
+        reason = undefined_reason(row)
+        shown.loc[i, "95 % interval"] = f"undefined: {printable(reason)}" if reason else "undefined"
     shown["sd"] = table["sd"].map("{:.3f}".format)
-    shown[["n", "n_undefined"]] = table[["n", "n_undefined"]]
-    print(shown.set_index([*by, "metric"]).to_string())
-    statuses = columns[columns.index("ci_high") + 1 :]
-    if statuses:
-        counts = table[[*by, *statuses]].drop_duplicates()
+    counts_of_metric = [c for c in ("n", "n_undefined", "n_excluded") if c in table]
+    shown[counts_of_metric] = table[counts_of_metric]
+    print(shown.set_index([*map(printable, by), "metric"]).to_string())
+    if "mean_attacked" in table:
+        print("\nmean_attacked is the mean without the samples whose attack found nothing (not_attacked).")
+    if counted:
+        counts = table[[*by, *counted]].drop_duplicates()
         print(
             "\nSamples by status, for at least one of the metrics scored (see the README for what it means):"
         )
         for column in by:
             counts[column] = [condition_text(column, value) for value in counts[column]]
-        print(counts.set_index(by).to_string() if by else counts.to_string(index=False))
+        counts.columns = pd.Index(list(map(printable, counts.columns)))
+        print(counts.set_index(list(map(printable, by))).to_string() if by else counts.to_string(index=False))
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    from .outputs import check_page
     from .report import write_report
-    from .results import check_writable, read_scores
+    from .results import check_writable
 
+    _check_files([arguments.scores, *arguments.maps])
     _check_kind(arguments.output, ".html")
-    check_writable(arguments.output)
-    scores = read_scores(arguments.scores)
+    with _typed():
+        check_writable(arguments.output)
+        check_page(arguments.output, [arguments.scores, *arguments.maps])
+    scores = _read_scores(arguments.scores)
     stores = _stores_of_maps(arguments.maps) if arguments.maps else []
-    write_report(scores, arguments.output, stores=stores)
-    print(f"wrote {arguments.output}", file=sys.stderr)
+    write_report(scores, arguments.output, stores=stores, exclude=arguments.exclude)
+    say(f"wrote {arguments.output}")
     return 0
 
 
@@ -538,20 +719,21 @@ def _stores_of_maps(paths: Sequence[Path]) -> "list[PairStore]":
                 except (FormatError, OSError) as error:
                     if not path.is_dir():
                         raise
-                    print(f"lensmetrics: left out: {error}", file=sys.stderr)
+                    say(f"lensmetrics: left out: {error}")
     return stores
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
     from .processes import Isolated
 
+    _check_files(arguments.files)
     failed = False
     with Isolated(_open_store) as open_store:
         for file in arguments.files:
             try:
                 store = open_store(file)
             except (ValueError, OSError) as error:
-                print(f"lensmetrics: {error}", file=sys.stderr)
+                say(f"lensmetrics: {error}")
                 failed = True
             else:
                 _print_contents(store)
@@ -559,9 +741,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _print_contents(store: "PairStore") -> None:
-    from .wording import printable
-
-    print(f"{store.path}: {_description(store)}; {int(store.complete.sum())} complete")
+    print(f"{printable(store.path)}: {_description(store)}; {int(store.complete.sum())} complete")
     for name, value in store.attrs.items():
         print(f"  {printable(name)}: {printable(value)}")
 
@@ -577,15 +757,16 @@ def _description(store: "PairStore") -> str:
 def _verify(arguments: argparse.Namespace) -> int:
     from .verification import problem_lines, verify_files
 
+    _check_files(arguments.files)
     failed = False
     for path, problems, error in verify_files(arguments.files):
         failed = failed or bool(problems or error)
         if error:
-            print(error)
+            say(f"lensmetrics: {error}")
         elif not problems:
-            print(f"{path}: good")
+            print(f"{printable(path)}: good")
         for line in problem_lines(problems):
-            print(f"{path}: {line}")
+            print(f"{printable(path)}: {line}")
     return 1 if failed else 0
 
 
@@ -602,9 +783,12 @@ def _metrics(_: argparse.Namespace) -> int:
 def _import(arguments: argparse.Namespace) -> int:
     from .attributes import checked_attrs
     from .importers import import_arrays
+    from .results import check_writable
     from .store import PairStore
 
     _check_kind(arguments.output, ".h5")
+    with _typed():
+        check_writable(arguments.output)
     names = [name for name, _ in arguments.set]
     for name in names:
         if names.count(name) > 1:
@@ -630,9 +814,9 @@ def _import(arguments: argparse.Namespace) -> int:
         )
     except (FileNotFoundError, FileExistsError, IsADirectoryError) as error:
         raise ValueError(str(error)) from error  # these are about what was typed, not about what is in files
-    print(f"wrote {arguments.output}: {_description(PairStore(arguments.output))}", file=sys.stderr)
+    say(f"wrote {arguments.output}: {_description(PairStore(arguments.output))}")
     for sentence in said:
-        print(f"lensmetrics: {sentence}", file=sys.stderr)
+        say(f"lensmetrics: {sentence}")
     return 0
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from .outputs import check_page
 from .registry import Metric, get_metric, lens_suite
 from .report import write_report
 from .results import check_output, check_writable, read_scores, summarize, write_scores
@@ -43,7 +44,7 @@ def run(folder: Path) -> pd.DataFrame:
         If the folder has files of those names that are not from an earlier demo.
     """
     files = sorted(DATA.glob("*.h5"))
-    _check_folder(folder, {str(file) for file in files})
+    check_folder(folder)
     scores = evaluate(files, metrics())
     write_scores(scores, folder / SCORES)
     write_report(scores, folder / REPORT, stores=[PairStore(file) for file in files])
@@ -51,13 +52,15 @@ def run(folder: Path) -> pd.DataFrame:
     return summary[summary["metric"].isin(_SHOWN)]
 
 
-def _check_folder(folder: Path, files: set[str]) -> None:
+def check_folder(folder: Path) -> None:
     """Refuse to replace anything but an earlier demo's output."""
     check_output(folder / SCORES)
     check_writable(folder / REPORT)
+    check_page(folder / REPORT, [])
     present = [name for name in (SCORES, REPORT) if (folder / name).exists()]
     if not present:
         return
+    files = set(map(str, DATA.glob("*.h5")))
     if SCORES in present and set(read_scores(folder / SCORES).get("file", [])) == files:
         return
     msg = f"{folder / present[0]} exists and is not the demo's: run in another folder, or give one with -o"

@@ -8,6 +8,7 @@ import json
 import os
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -19,11 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from .layout import part_path
-from .locks import lock
+from .locks import open_locked
+from .outputs import ASKED
 from .results import UNREADABLE, check_output, metric_columns, write_scores
 from .scoring import SliceScores
 
 _METADATA = "lensmetrics_slices"
+_NO_JOURNAL = "{} is where a run keeps what it has scored, and is something else: move it away"
 
 
 def slice_key(*parts: object) -> str:
@@ -64,6 +67,8 @@ class Journal:
             self._file.seek(0)
             text = self._file.read()
             kept = dict(filter(None, map(_read_line, text.splitlines())))
+            if not kept and not text.isascii():
+                raise FileExistsError(_NO_JOURNAL.format(self.path))
             if kept and not resume:
                 msg = (
                     f"{self.path} holds the scores of an unfinished run: go on with --resume (in Python "
@@ -82,7 +87,7 @@ class Journal:
     def add(self, key: str, scores: SliceScores) -> None:
         """Keep the scores of one slice. They outlive this process; nothing waits for the disk."""
         values = base64.b64encode(scores.values.astype("<f8").tobytes()).decode()
-        text = json.dumps([key, scores.status, values]).encode()
+        text = json.dumps([key, scores.status, values, scores.signed]).encode()
         self._write(b"%08x %s\n" % (zlib.crc32(text), text))
         self._n_kept += 1
 
@@ -95,11 +100,20 @@ class Journal:
             msg = f"{self.path} cannot be written ({error.strerror}): make room, then go on with --resume"
             raise OSError(msg) from error
 
-    def finish(self, scores: pd.DataFrame, slices: list[tuple[str, int]]) -> None:
-        """Write the table, which consists of these slices (key, number of rows), and end the journal."""
-        found = _cut(scores, [n for _, n in slices])
-        described = [(key, n, _checksum(part)) for (key, n), part in zip(slices, found, strict=True)]
-        write_scores(scores, self.output, metadata={_METADATA: json.dumps(described)})
+    def finish(
+        self, scores: pd.DataFrame, slices: Sequence[tuple[str, int, bool]], files: Sequence[Path]
+    ) -> None:
+        """Write the table, which consists of these slices, and end the journal.
+
+        Of each slice the key, the number of rows, and whether some map has a negative pixel. The
+        files are those asked for; some may have failed.
+        """
+        parts = _cut(scores, [(n, signed) for _, n, signed in slices])
+        described = [
+            (key, n, signed, _checksum(part)) for (key, n, signed), part in zip(slices, parts, strict=True)
+        ]
+        metadata = {_METADATA: json.dumps(described), ASKED: json.dumps(list(map(str, files)))}
+        write_scores(scores, self.output, metadata=metadata)
         self.discard()
 
     def discard(self) -> None:
@@ -125,30 +139,19 @@ class Journal:
 
 def _locked(path: Path, output: Path) -> BinaryIO:
     """Open the journal and lock it until it is closed, or the process ends in whatever way."""
-    while True:
-        file = path.open("a+b", buffering=0)
-        try:
-            _lock(file, output)
-            # The process that held the lock may have removed what was opened here.
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    return file
-        except BaseException:
-            file.close()
-            raise
-        file.close()
-
-
-def _lock(file: BinaryIO, output: Path) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise FileExistsError(_NO_JOURNAL.format(path))
     try:
-        if not lock(file):
-            warnings.warn(
-                f"{output} lies on a file system without locks: let no second process write it meanwhile",
-                stacklevel=4,
-            )
+        file, is_locked = open_locked(path)
     except BlockingIOError as error:
         msg = f"{output} is being written by another process; wait until it ends, or write to another file"
         raise BlockingIOError(msg) from error
+    if not is_locked:
+        warnings.warn(
+            f"{output} lies on a file system without locks: let no second process write it meanwhile",
+            stacklevel=3,
+        )
+    return file
 
 
 def _read_line(line: bytes) -> tuple[str, SliceScores] | None:
@@ -157,16 +160,16 @@ def _read_line(line: bytes) -> tuple[str, SliceScores] | None:
     if b"%08x" % zlib.crc32(text) != checksum:
         return None
     try:
-        key, status, values = json.loads(text)
-        scores = _scores(np.frombuffer(base64.b64decode(values), "<f8"), status)
+        key, status, values, signed = json.loads(text)
+        scores = _scores(np.frombuffer(base64.b64decode(values), "<f8"), status, signed)
     except (TypeError, ValueError):
         return None
     is_text = isinstance(key, str) and all(isinstance(word, str) for word in status)
-    return (key, scores) if is_text else None
+    return (key, scores) if is_text and isinstance(signed, bool) else None
 
 
-def _scores(values: npt.NDArray[Any], status: list[str]) -> SliceScores:
-    return SliceScores(values.reshape(len(status), -1).astype(np.float64), status)
+def _scores(values: npt.NDArray[Any], status: list[str], signed: bool) -> SliceScores:
+    return SliceScores(values.reshape(len(status), -1).astype(np.float64), status, signed)
 
 
 def _of_table(path: Path) -> dict[str, SliceScores]:
@@ -175,26 +178,27 @@ def _of_table(path: Path) -> dict[str, SliceScores]:
     with contextlib.suppress(*UNREADABLE):
         slices = json.loads(pa.parquet.read_schema(path).metadata[_METADATA.encode()])
         table = pd.read_parquet(path, page_checksum_verification=True)
-        found = _cut(table, [n for _, n, _ in slices])
-        for (key, _, checksum), part in zip(slices, found, strict=True):
+        found = _cut(table, [(n, signed) for _, n, signed, _ in slices])
+        for (key, _, _, checksum), part in zip(slices, found, strict=True):
             if _checksum(part) == checksum:
                 done[key] = part
     return done
 
 
-def _cut(scores: pd.DataFrame, lengths: list[int]) -> list[SliceScores]:
+def _cut(scores: pd.DataFrame, slices: Sequence[tuple[int, bool]]) -> list[SliceScores]:
     """Return the slices of a table, which must be as long as all of them."""
     values, status = scores[metric_columns(scores)].to_numpy(np.float64), scores["status"].tolist()
-    stops = np.cumsum(lengths).tolist()
+    stops = np.cumsum([n for n, _ in slices]).tolist()
     if stops[-1] != len(scores):
         raise ValueError("the slices are not those of the table")
     return [
-        _scores(values[stop - n : stop], status[stop - n : stop])
-        for n, stop in zip(lengths, stops, strict=True)
+        _scores(values[stop - n : stop], status[stop - n : stop], signed)
+        for (n, signed), stop in zip(slices, stops, strict=True)
     ]
 
 
 def _checksum(scores: SliceScores) -> int:
     """CRC-32 of a slice. Pages of a table have their own, but none says whose column it is."""
     values = np.where(np.isnan(scores.values), np.nan, scores.values)  # a table keeps one kind of NaN
-    return zlib.crc32(json.dumps(scores.status).encode(), zlib.crc32(values.astype("<f8").tobytes()))
+    described = json.dumps([scores.status, scores.signed]).encode()
+    return zlib.crc32(described, zlib.crc32(values.astype("<f8").tobytes()))

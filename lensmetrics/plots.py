@@ -24,6 +24,8 @@ from .pairs import MapPair, Which
 from .results import distinguishing, summarize
 from .wording import labelled, metric_title, parse_column
 
+# Height of a row of a legend, in inches.
+_LEGEND_ROW = 0.2
 # The colours of Okabe and Ito, which stay apart for colour-blind readers; lines also differ by marker.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK = "#1F2328"
@@ -222,6 +224,9 @@ def _curve_legend(figure: Figure, names: Sequence[str], *, chance: bool) -> None
         handles.append(Line2D([], [], color=INK, linewidth=1.1, linestyle="--"))
         labels.append("chance level (same colour)" if len(names) > 1 else "chance level")
     n_columns = int(figure.get_figwidth() / 2)
+    # Two rows have room beside the title; a figure must grow by more, or they lie on its axes.
+    more = max(0, math.ceil(len(handles) / n_columns) - 2)
+    figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * more)
     figure.legend(handles, labels, loc="outside upper left", ncols=n_columns, borderaxespad=0.2)
 
 

@@ -1,16 +1,20 @@
-"""Processes that work for this one."""
+"""Child processes: crash isolation, time limits and clean shutdown."""
 
 import atexit
 import contextlib
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Generic, Self, TypeVar
 
 from .pairfile import FormatError
@@ -29,9 +33,28 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def starting() -> contextlib.AbstractContextManager[None]:
-    """Let processes that are started here not die of a Ctrl-C before they get to `serve_parent`."""
-    return handling(signal.SIG_IGN, signal.SIGINT)
+def may_start() -> bool:
+    """Whether this process may start others: one of a ``multiprocessing.Pool`` may not."""
+    return not multiprocessing.current_process().daemon
+
+
+@contextlib.contextmanager
+def starting(*, alone: bool = False) -> Iterator[None]:
+    """Let processes that are started here not die of a Ctrl-C before they get to `serve_parent`.
+
+    `alone`: they do not run the main module of this process first, which others need for what it
+    defines. No process can run one that came on stdin.
+    """
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    from_stdin = getattr(main, "__spec__", None) is None and file is not None and not Path(file).exists()
+    with handling(signal.SIG_IGN, signal.SIGINT):
+        if alone or from_stdin:
+            sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def serve_parent() -> None:
@@ -58,7 +81,7 @@ class Isolated(Generic[T]):
 
     Use it in a ``with``, and call it with the path of a file: it returns what the function returns
     and raises what the function raises. The process is started beforehand, and again after a file
-    that cost it.
+    that cost it. Where this process may start none, it calls the function itself.
 
     Parameters
     ----------
@@ -85,13 +108,16 @@ class Isolated(Generic[T]):
         self._is_there = False
 
     def __enter__(self) -> Self:
-        self._start()
+        if may_start():
+            self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop()
 
     def __call__(self, path: Path) -> T:
+        if not may_start():
+            return self._function(path, _idle)
         for _ in range(2):
             connection = self._ready()
             try:
@@ -140,7 +166,7 @@ class Isolated(Generic[T]):
             process = context.Process(
                 target=_serve, args=(end, self._function, self._seconds + _LEASH), daemon=True
             )
-            with starting():
+            with starting(alone=self._function.__module__ != "__main__"):
                 process.start()
         self._running, self._is_there = (process, connection), False
         return process, connection
@@ -152,6 +178,20 @@ class Isolated(Generic[T]):
             process.kill()
             process.join(_LEASH)  # one that waits for a dead disk does not even end then
             connection.close()
+
+
+def _idle() -> None:
+    """Give a sign of life to nobody."""
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return an error that arrives in another process, where not every class of errors does."""
+    with contextlib.suppress(Exception):
+        pickle.loads(pickle.dumps(error))
+        return error
+    other = RuntimeError(repr(error))
+    other.__notes__ = error.__notes__
+    return other
 
 
 def _serve(
@@ -179,7 +219,13 @@ def _serve(
                 answer = function(path, alive), None
             except (ValueError, OSError) as error:
                 answer = None, error
-            except Exception as error:
-                answer = None, FormatError(f"{path} cannot be read ({error!r}): make or copy it again")
+            except MemoryError:
+                answer = (
+                    None,
+                    FormatError(f"{path} cannot be read (MemoryError: it takes more than there is)"),
+                )
+            except Exception as error:  # no fault of the file
+                error.add_note("in the process that reads files:\n" + traceback.format_exc())
+                answer = None, _sendable(error)
             end_in(0)
             connection.send(answer)

@@ -3,6 +3,7 @@
 import itertools
 import math
 import operator
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,7 +17,7 @@ from .columns import CONDITIONS, condition_columns, metric_columns, unified
 from .examples import draw_examples
 from .plots import Curve, Shown, curve, inline_svg, lens_curves, panels_and_lines
 from .registry import entries
-from .results import check_writable, distinguishing, replacing, summarize
+from .results import check_writable, distinguishing, replacing, summarize, undefined_reason
 from .store import PairStore
 from .wording import (
     STATUS,
@@ -42,11 +43,11 @@ class RowHead(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A mean, its interval, and a word where not every pair of the condition counts in it."""
+    """A mean, its interval, and notes where not every pair of the condition counts in it, or should."""
 
     mean: str
     interval: str
-    note: str
+    notes: list[str]
 
 
 class Table(NamedTuple):
@@ -59,7 +60,9 @@ class Table(NamedTuple):
     rows: list[list[Cell]]
 
 
-def write_report(scores: pd.DataFrame, out: Path, *, stores: Sequence[PairStore] = ()) -> None:
+def write_report(
+    scores: pd.DataFrame, out: Path, *, stores: Sequence[PairStore] = (), exclude: Sequence[str] = ()
+) -> None:
     """Write a page about a table of scores: one HTML file that needs no other.
 
     Parameters
@@ -70,29 +73,33 @@ def write_report(scores: pd.DataFrame, out: Path, *, stores: Sequence[PairStore]
         Where the page goes. It appears whole or not at all; an older one is replaced.
     stores
         The pair files that were scored, or some of them: example pairs are drawn from these.
+    exclude
+        Statuses of samples to leave out, as for :func:`summarize`; the page counts them.
 
     Raises
     ------
     ValueError
-        If the table has no column of scores.
+        If the table has no column of scores, or a status cannot be left out.
     OSError
         If the page cannot be written.
     """
     check_writable(out)
-    page = _page(scores, stores)
+    page = _page(scores, stores, exclude)
     with replacing(out) as part:
         part.write_text(page, encoding="utf-8")
 
 
-def _page(scores: pd.DataFrame, stores: Sequence[PairStore]) -> str:
+def _page(scores: pd.DataFrame, stores: Sequence[PairStore], exclude: Sequence[str]) -> str:
     scores = unified(scores)
     by = sorted(distinguishing(scores), key="training".__eq__)
-    summary = summarize(scores, by=by)
+    summary = summarize(scores, by=by, exclude=exclude)
+    kept = _without(scores, exclude)
     columns = [parse_column(text) for text in metric_columns(scores)]
     groups = [summary.iloc[i : i + len(columns)] for i in range(0, len(summary), len(columns))]
     conditions = [[condition_text(c, group[c].iloc[0]) for c in by] or ["all pairs"] for group in groups]
-    tokens = [c.removeprefix("n_") for c in map(str, summary) if c.startswith("n_") and c != "n_undefined"]
-    examples, how_chosen = draw_examples(scores, columns, stores)
+    after = list(map(str, summary.columns[list(summary.columns).index("ci_high") + 1 :]))
+    tokens = [c.removeprefix("n_") for c in after if c != "mean_attacked"]
+    examples, how_chosen = draw_examples(kept, columns, stores)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -101,17 +108,32 @@ def _page(scores: pd.DataFrame, stores: Sequence[PairStore]) -> str:
         title=_title(scores),
         version=__version__,
         facts=_facts(scores, columns, len(groups)),
+        excluded=list(exclude),
+        attacked="mean_attacked" in summary,
         by=by or [""],
         row_heads=_row_heads(conditions),
-        n_pairs=[int(group["n"].iloc[0] + group["n_undefined"].iloc[0]) for group in groups],
+        n_pairs=[_count(group, "n") + _count(group, "n_undefined") for group in groups],
+        n_excluded=[_count(group, "n_excluded") for group in groups],
         statuses={token: STATUS.get(token, "Not a status of this version.") for token in tokens},
-        status_counts=[[int(group[f"n_{token}"].iloc[0]) for token in tokens] for group in groups],
+        status_counts=[[_count(group, f"n_{token}") for token in tokens] for group in groups],
         tables=list(_tables(columns, groups)),
         few=len(groups) <= _MAX_OPEN,
-        curves=list(_curves(scores, columns)),
+        curves=list(_curves(kept, columns)) if len(kept) else [],
         examples=examples,
         how_chosen=how_chosen,
     )
+
+
+def _count(group: pd.DataFrame, name: str) -> int:
+    """Return a count of the first metric of a condition, 0 where the summary has no such column."""
+    return int(group[name].iloc[0]) if name in group else 0
+
+
+def _without(scores: pd.DataFrame, exclude: Sequence[str]) -> pd.DataFrame:
+    """Return the rows that have none of these statuses."""
+    if not exclude:
+        return scores
+    return scores[[not set(str(status).split(";")) & set(exclude) for status in scores["status"]]]
 
 
 def _title(scores: pd.DataFrame) -> str:
@@ -197,8 +219,13 @@ def _cell(row: "pd.Series[Any]") -> Cell:
     interval = f"[{number_text(row['ci_low'])}, {number_text(row['ci_high'])}]"
     if math.isnan(row["ci_low"]):
         interval = "(no interval)" if row["n"] else ""
-    note = f"n = {row['n']}, {row['n_undefined']} undefined" if row["n_undefined"] else ""
-    return Cell(number_text(row["mean"]), interval, note)
+    notes = []
+    if row["n_undefined"]:
+        reason = undefined_reason(row)
+        notes.append(f"n = {row['n']}, {row['n_undefined']} undefined" + (f": {reason}" if reason else ""))
+    if row.get("n_not_attacked", 0) and "mean_attacked" in row:
+        notes.append(f"{number_text(row['mean_attacked'])} without not_attacked")
+    return Cell(number_text(row["mean"]), interval, notes)
 
 
 def _curves(scores: pd.DataFrame, columns: Sequence[Column]) -> Iterator[Shown]:
@@ -241,6 +268,7 @@ def _curve_caption(scores: pd.DataFrame, found: Curve, name: str) -> str:
     text += (
         "Higher is more robust; lines whose bands are apart differ by more than the choice of samples does. "
     )
+    text += _left_out(scores, found)
     if not found.chance:
         return f"{text}Score {name}_chance too, and the level that a random set reaches is drawn in."
     w = max(found.chance)
@@ -249,3 +277,23 @@ def _curve_caption(scores: pd.DataFrame, found: Curve, name: str) -> str:
         f"{text}Only the height above the dashed line of the same colour counts, which a random set of k "
         f"pixels would reach: {level} on average at w = {w}."
     )
+
+
+def _left_out(scores: pd.DataFrame, found: Curve) -> str:
+    """Name the points that are missing because a condition has no defined score there, and why."""
+    by = sorted(distinguishing(scores), key="training".__eq__)
+    groups: Any = scores.groupby(by, sort=True, observed=True, dropna=False) if by else [((), scores)]
+    missing = []
+    for key, group in groups:
+        undefined = {w: text for w, text in found.score.items() if group[text].isna().all()}
+        if undefined:
+            where = ", ".join(labelled(c, value) for c, value in zip(by, key, strict=True)) or "all pairs"
+            windows = (
+                "" if len(undefined) == len(found.score) else f" at w = {', '.join(map(str, undefined))}"
+            )
+            statuses = group.get("status", pd.Series(dtype=str))
+            counts = Counter(token for status in statuses for token in str(status).split(";"))
+            row = {"metric": next(iter(undefined.values())), "n": 0}
+            reason = undefined_reason(row | {f"n_{token}": n for token, n in counts.items()})
+            missing.append(f"{where}{windows}" + (f" ({reason})" if reason else ""))
+    return f"Not drawn, because no score is defined: {'; '.join(missing)}. " if missing else ""

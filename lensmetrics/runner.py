@@ -22,6 +22,8 @@ from .arrays import Maps, aligned, as_numpy, is_data_array
 from .attributes import is_text
 from .columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
 from .journal import Journal, slice_key
+from .messages import say
+from .outputs import check_scores
 from .processes import available_cores
 from .registry import Metric, as_metrics
 from .scoring import Origin, SliceScores, score_block, score_slice
@@ -95,7 +97,7 @@ def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:
     named = (_sample_of(maps) for maps in (unperturbed, perturbed))
     sample = next((values for values in named if values is not None), np.arange(len(u)))
     values = np.empty((len(u), len(chosen)))
-    status = score_block(u, p, chosen, sample, "", values)
+    status, _ = score_block(u, p, chosen, sample, "", values)
     scores = pd.DataFrame({"sample": sample, "status": status, **_metric_columns(values, chosen)})
     scores.attrs[METRICS] = list(map(str, chosen))
     return scores
@@ -109,6 +111,7 @@ def evaluate(
     progress: bool = False,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    overwrite: bool = False,
 ) -> pd.DataFrame:
     """Score the pairs stored in files.
 
@@ -123,15 +126,18 @@ def evaluate(
         ``client.get_executor()``, whose workers must see the same paths. None scores in this
         process. The table does not depend on it.
     progress
-        Say on stderr how fast it went, and show a bar meanwhile where that is a terminal.
+        Say on stderr how fast it went and what top-k means where maps hold negative values, and
+        show a bar meanwhile where that is a terminal.
     output
         Also write the table here, as :func:`write_scores` does. What is scored so far is kept
         beside it meanwhile, in ``NAME.part``: a run that is interrupted in whatever way loses the
-        slices in work.
+        slices in work. A table of the same metrics and files is replaced.
     resume
         Take over the slices that an earlier run with the same `output` scored by the same metrics
         (their texts and the version of this package count, not the code of a metric of your own) in
         files that nobody has touched since. The table is the one that scoring everything gives.
+    overwrite
+        Also replace a finished table of other metrics or files.
 
     Returns
     -------
@@ -152,13 +158,23 @@ def evaluate(
         If a file cannot be read, or changes meanwhile. All files are opened, and all metrics tried
         on every size of map, before the first sample is scored.
     ValueError
-        If a metric does not fit the maps of a file, or a file is given twice.
-    BlockingIOError, FileExistsError
-        If another process is writing `output`, or an unfinished run has left what it scored there
-        and `resume` is not set.
+        If a metric does not fit the maps of a file, a file is given twice, or `output` is one of
+        the files.
+    BlockingIOError
+        If another process is writing `output`.
+    FileExistsError
+        If `output` is no table of scores, or one of other metrics or files and neither `resume`
+        nor `overwrite` is set; or an unfinished run has left what it scored and `resume` is not set.
     """
     scores, _ = score_files(
-        paths, metrics, executor=executor, progress=progress, output=output, resume=resume, on_bad="raise"
+        paths,
+        metrics,
+        executor=executor,
+        progress=progress,
+        output=output,
+        resume=resume,
+        overwrite=overwrite,
+        on_bad="raise",
     )
     assert scores is not None
     return scores
@@ -172,6 +188,7 @@ def score_files(
     progress: bool = False,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     on_bad: Literal["skip", "stop", "raise"] = "stop",
     open_store: Callable[[Path], PairStore] = PairStore,
 ) -> tuple[pd.DataFrame | None, list[Failure]]:
@@ -195,9 +212,13 @@ def score_files(
         The files that did, each with what was wrong, the first bad sample with ``stop``.
     """
     chosen = as_metrics(metrics)
+    files = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     with contextlib.ExitStack() as stack:
-        journal = None if output is None else stack.enter_context(Journal(output, resume=resume))
-        sources, failures = _open_all(paths, open_store)
+        journal = None
+        if output is not None:
+            check_scores(output, files, chosen, replacing=resume or overwrite)
+            journal = stack.enter_context(Journal(output, resume=resume))
+        sources, failures = _open_all(files, open_store)
         if on_bad == "raise":
             _raise(failures)
         run = _Run(sources, chosen, stop_at_bad_samples=on_bad == "stop", journal=journal)
@@ -216,13 +237,14 @@ def score_files(
             {
                 **_file_columns(sound),
                 **_sample_columns(sound),
-                "status": [status for result in done for status in result.status],
+                "status": _with_sample_statuses([s for result in done for s in result.status], sound),
                 **_metric_columns(np.concatenate([result.values for result in done]), chosen),
             }
         )
         scores.attrs[METRICS] = list(map(str, chosen))
         if journal is not None:
-            journal.finish(scores, [(run.keys[i], len(run.done[i].status)) for i in tasks])
+            slices = [(run.keys[i], len(run.done[i].status), run.done[i].signed) for i in tasks]
+            journal.finish(scores, slices, files)
     return scores, failures
 
 
@@ -283,7 +305,7 @@ class _Run:
             initial=n_known,
             unit="pair",
             desc="scoring",
-            disable=None if progress else True,
+            disable=None if progress and sys.stderr is not None else True,
         ) as bar:
             for i, result in self._run_here(left) if executor is None else self._run_on(executor, left):
                 if self.journal is not None and isinstance(result, SliceScores):
@@ -292,13 +314,19 @@ class _Run:
                 bar.update(self.tasks[i].stop - self.tasks[i].start)
         n_pairs = self._n_done() - n_known
         if progress and n_known:
-            print(f"took over {n_known} pairs that were scored before", file=sys.stderr)
+            say(f"took over {n_known} pairs that were scored before")
         if progress and n_pairs:
             seconds = time.perf_counter() - start
-            print(
-                f"scored {n_pairs} pairs in {seconds:.1f} s: {n_pairs / seconds:.0f} pairs per second",
-                file=sys.stderr,
+            say(f"scored {n_pairs} pairs in {seconds:.1f} s: {n_pairs / seconds:.0f} pairs per second")
+        if progress and any(result.signed for result in self.done.values()) and self._ranks_signed():
+            say(
+                "maps hold negative values: the top k are the pixels with the largest values, so negative "
+                "ones come last; store absolute values if only the strength counts"
             )
+
+    def _ranks_signed(self) -> bool:
+        """Whether a metric takes the top k of the values as they are."""
+        return any("k" in metric.params and metric.name != "sign_agreement" for metric in self.metrics)
 
     def _n_done(self) -> int:
         return sum(len(result.status) for result in self.done.values())
@@ -424,17 +452,14 @@ def _tasks(number: int, store: PairStore) -> Iterator[_Task]:
 
 
 def _open_all(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-    open_store: Callable[[Path], PairStore],
+    paths: Sequence[Path], open_store: Callable[[Path], PairStore]
 ) -> tuple[list[_Source], list[Failure]]:
     """Open every file; return also what is wrong with any of them."""
-    if isinstance(paths, str | os.PathLike):
-        paths = [paths]
     sources: list[_Source] = []
     failures: list[Failure] = []
     seen: set[tuple[int, int]] = set()
     host = socket.gethostname()
-    for path in map(Path, paths):
+    for path in paths:
         try:
             if not is_text(str(path)):
                 msg = f"{str(path)!a} has a name that is not UTF-8, which no table can hold: rename it"
@@ -473,15 +498,45 @@ def _rehearse(stores: Iterable[PairStore], metrics: Sequence[Metric], *, compili
     """Try every metric once on every size of map: mistakes show before hours of work, not after.
 
     Maps of NaN cost next to nothing; others compile the kernels, so that workers find them in the
-    cache instead of all compiling at once.
+    cache instead of all compiling at once. Such maps are nobody's: a metric that fails on them has
+    failed only if it does so on a pair of the file too.
     """
-    for shape, store in {store.shape: store for store in reversed(list(stores))}.items():
+    by_shape: dict[tuple[int, int], list[PairStore]] = {}
+    for store in stores:
+        by_shape.setdefault(store.shape, []).append(store)
+    for shape, alike in by_shape.items():
         ramp = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(1, *shape)
         if not compiling:
             ramp[:] = np.nan
-        first = store.sample[:1]
-        trial = np.empty((1, len(metrics)))
-        score_block(ramp, ramp[:, ::-1, ::-1], metrics, first, f" of {store.path}", trial)
+        try:
+            score_block(ramp, ramp[:, ::-1, ::-1], metrics, [-1], "", np.empty((1, len(metrics))))
+        except Exception:
+            _score_first(alike, metrics)
+
+
+def _score_first(stores: Iterable[PairStore], metrics: Sequence[Metric]) -> None:
+    """Score the first pair of the files that can be read."""
+    for store in stores:
+        for at in np.flatnonzero(store.complete)[:1].tolist():
+            try:
+                unperturbed, perturbed, unreadable = store.read_block(at, at + 1)
+            except (FormatError, OSError):  # which is said when the file is scored
+                continue
+            if not unreadable[0]:
+                where, values = f" of {store.path}", np.empty((1, len(metrics)))
+                score_block(unperturbed, perturbed, metrics, store.sample[at : at + 1], where, values)
+                return
+
+
+def _with_sample_statuses(statuses: Sequence[str], stores: Sequence[PairStore]) -> list[str]:
+    """Join what the files say of their samples to the statuses of the scores."""
+    joined = list(statuses)
+    for token in ("not_attacked", "label_changed"):
+        flags = np.concatenate([getattr(store, token) for store in stores])
+        for i in np.flatnonzero(flags).tolist():
+            if joined[i] not in ("incomplete", "checksum"):
+                joined[i] = ";".join(sorted({*joined[i].split(";"), token} - {"ok"}))
+    return joined
 
 
 def _file_columns(stores: Sequence[PairStore]) -> dict[str, pd.Categorical]:

@@ -1,10 +1,11 @@
-"""Scoring a block of pairs, and a slice of a file: what a worker imports, so no more than that."""
+"""What a worker runs: scoring a block of pairs, and a slice of a file. Keep its imports minimal."""
 
 import itertools
 import math
 import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,11 +33,16 @@ class Origin(NamedTuple):
     version: str
 
 
-class SliceScores(NamedTuple):
-    """What was found for a slice of a file: the values (sample, metric) and the statuses."""
+@dataclass(frozen=True, eq=False)
+class SliceScores:
+    """What was found for a slice of a file: the values (sample, metric) and the statuses.
+
+    No tuple: the runner knows a result that Dask has lost by the failure to unpack it.
+    """
 
     values: npt.NDArray[np.float64]
     status: list[str]
+    signed: bool = False  # whether some map has a negative pixel
 
 
 class _Unreadable(Exception):
@@ -54,9 +60,13 @@ def score_block(
     where: str,
     values: npt.NDArray[np.float64],
     unreadable: Sequence[str] | None = None,
-) -> list[str]:
-    """Write the scores of all pairs into `values` (sample, metric) and return the statuses."""
+) -> tuple[list[str], bool]:
+    """Write the scores of all pairs into `values` (sample, metric).
+
+    Return the statuses, and whether some map has a negative pixel.
+    """
     statuses = []
+    signed = False
     functions = [getattr(metric.function, "unchecked", metric.function) for metric in metrics]
     calls = [partial(f, **metric.params) for f, metric in zip(functions, metrics, strict=True)]
     for i in range(len(unperturbed)):
@@ -76,7 +86,8 @@ def score_block(
             raise
         values[i] = scores
         statuses.append(pair.status)
-    return statuses
+        signed = signed or pair.signed
+    return statuses, signed
 
 
 def score_slice(
@@ -113,14 +124,17 @@ def _score_blocks(
 ) -> SliceScores:
     values = np.empty((len(part), len(metrics)))
     status: list[str] = []
+    signed = False
     _check_unchanged(origin, part)
     for start, unperturbed, perturbed, unreadable in blocks:
         stop = start + len(unperturbed)
         sample = part.sample[start:stop]
         rows = values[start:stop]
-        status += score_block(unperturbed, perturbed, metrics, sample, f" of {part.path}", rows, unreadable)
+        found = score_block(unperturbed, perturbed, metrics, sample, f" of {part.path}", rows, unreadable)
+        status += found[0]
+        signed = signed or found[1]
     _check_unchanged(origin, part)
-    return SliceScores(values, status)
+    return SliceScores(values, status, signed)
 
 
 def _check_unchanged(origin: Origin, part: PairStore) -> None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from .messages import printable as printable
 from .metric_texts import split_metric
 
 # What each status means for the scores, in one sentence.
@@ -62,11 +63,6 @@ def condition_text(name: str, value: Any) -> str:
     if isinstance(value, float | np.floating):
         return f"{value:g}"
     return printable(value)
-
-
-def printable(value: object) -> str:
-    """Return a value as text in which a file cannot hide line breaks or orders to the terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
 
 
 def labelled(name: str, value: Any) -> str:

@@ -39,6 +39,10 @@ def fail_oddly(path: Path, _: object) -> int:
     raise MemoryError
 
 
+def fail_as_a_bug(path: Path, _: object) -> int:
+    raise TypeError("a bug of ours")
+
+
 def hold_the_lock(path: Path, _: object) -> None:
     path.write_text(str(os.getpid()))
     path.rename(path.with_name("held"))

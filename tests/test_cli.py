@@ -1,5 +1,6 @@
 """The command: what it prints where, its exit status, and one clear sentence for every mistake."""
 
+import errno
 import multiprocessing
 import os
 import re
@@ -17,7 +18,7 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
-from hostile_openers import die_once, fail_oddly, hang_or_die, hold_in_a_child, open_or_die
+from hostile_openers import die_once, fail_as_a_bug, fail_oddly, hang_or_die, hold_in_a_child, open_or_die
 from lensmetrics import cli, demo, runner, scoring
 from lensmetrics.cli import main
 from lensmetrics.processes import Isolated
@@ -92,15 +93,27 @@ def test_wrong_usage(run: Run, words: list[str]) -> None:
 def test_score_writes_what_evaluate_returns(run: Run) -> None:
     status, out, err = run("score", "a.h5", "b.h5", "--k", "5", "-o", "s.parquet", "--workers", "1")
     assert status == 0
-    assert re.fullmatch(r"scored \d+ pairs in \d+\.\d s: \d+ pairs per second\n", err)
-    expected = lm.evaluate(["a.h5", "b.h5"], lm.lens_suite(5))
-    pd.testing.assert_frame_equal(lm.read_scores("s.parquet"), expected)
+    speed, signs, *chance = err.splitlines()
+    assert re.fullmatch(r"scored 12 pairs in \d+\.\d s: \d+ pairs per second", speed)
+    assert signs.startswith("maps hold negative values: the top k are the pixels with the largest values")
+    expected = lm.evaluate(["a.h5", "b.h5"], lm.lens_suite(5, adjusted=True))
+    levels = lm.evaluate(["a.h5", "b.h5"], [f"lens_recall_chance(k=5,w={w})" for w in (1, 2, 3)])
+    for line, w in zip(chance, (1, 2, 3), strict=True):
+        # Where all pixels are found, raw and adjusted recall are 1, whatever chance reaches.
+        known = levels[f"lens_recall_chance(k=5,w={w})"][expected[f"lens_recall_adjusted(k=5,w={w})"] != 1]
+        level = f"{known.mean():.2f}".removeprefix("0")
+        assert known.mean() > 0.5
+        assert (
+            line == f"lensmetrics: k=5 is 12 % of 6x7: at w={w} random pixels reach a recall of {level} here"
+        )
     table = lm.summarize(expected)
     means, counts = out.split("\n\n")
     assert len(means.splitlines()) == len(table) + 2
-    assert re.search(r" n_few_diverse\n", counts)
-    assert re.findall(r"\S+(?= +-?\d\.\d{3} +\[)", out) == table["metric"].tolist()
-    assert re.findall(r"(-?\d\.\d{3}) +\[", out) == [f"{mean:.3f}" for mean in table["mean"]]
+    assert re.search(r" n_few_diverse +n_saturated\n", counts)
+    assert re.findall(r"\S+(?= +-?\d\.\d{3} +\[)", out) == table["metric"][table["n"] > 0].tolist()
+    assert re.findall(r"(-?\d\.\d{3}|nan) +(?=\[|undefined: saturated)", out) == [
+        f"{mean:.3f}" for mean in table["mean"]
+    ]
     assert "training" in out
     assert "attack" not in out  # it does not vary
     # The same table again, from the file.
@@ -124,7 +137,7 @@ def test_workers_do_not_show(run: Run) -> None:
 def test_score_takes_suite_windows_and_further_metrics(run: Run) -> None:
     words = ("score", "a.h5", "--workers", "1", "-o", "s.csv")
     assert run(*words, "--k", "4", "--windows", "0", "2", "-m", "mse")[0] == 0
-    expected = [*map(str, lm.lens_suite(4, (0, 2))), "mse"]
+    expected = [*map(str, lm.lens_suite(4, (0, 2), adjusted=True)), "mse"]
     assert lm.read_scores("s.csv").columns.tolist()[-len(expected) :] == expected
 
 
@@ -169,12 +182,14 @@ def test_bad_samples_stop_their_file_and_no_other(run: Run, option: list[str]) -
 
 @pytest.mark.usefixtures("files")
 def test_nothing_is_written_where_all_files_fail(run: Run) -> None:
-    Path("s.csv").write_text("older")
-    status, out, err = run("score", "none.h5", "bad.h5", "-m", "kendall", "-o", "s.csv")
+    assert run("score", "a.h5", "-m", "mse", "-o", "s.csv")[0] == 0
+    older = Path("s.csv").read_text()
+    Path("text.h5").write_text("text")
+    status, out, err = run("score", "text.h5", "bad.h5", "-m", "kendall", "-o", "s.csv", "--overwrite")
     assert (status, out) == (1, "")
-    assert re.search(r"^  none\.h5  all samples  none\.h5 does not exist$", err, re.MULTILINE)
+    assert re.search(r"^  text\.h5  all samples  text\.h5 is not an HDF5 file", err, re.MULTILINE)
     assert "nothing is written to s.csv: the older table there is unchanged" in err
-    assert Path("s.csv").read_text() == "older"
+    assert Path("s.csv").read_text() == older
     assert not Path("s.csv.part").exists()
 
 
@@ -188,11 +203,19 @@ def test_nothing_is_written_where_all_files_fail(run: Run) -> None:
         (["--windows", "1"], 2, "--windows .* needs --k"),
         ([], 2, "say what to score: --k .* -m"),
         (["-m", "kendall", "--workers", "0"], 2, "--workers must be at least 1, got 0"),
-        (["-m", "kendall", "missing.h5"], 2, "missing.h5"),
+        (["missing.h5", "no/way.h5", "-m", "kendall"], 2, "missing.h5 and no/way.h5 do not exist"),
+        (["-m", "kendall", "--published"], 2, "--published takes .*: say which with --k"),
+        (
+            ["-m", "kendall", "--exclude", "saturated"],
+            2,
+            "cannot exclude 'saturated': it is a status of a metric",
+        ),
+        (["-m", "kendall", "--exclude", "not_atacked"], 2, "cannot exclude 'not_atacked'.*not_attacked"),
+        (["-m", "kendall", "-o", "text.csv"], 2, "text.csv exists and is no table of scores"),
         (["-m", "kendall", "--resume"], 2, "--resume goes on with a table: say which with -o"),
         (["-m", "kendall", "-o", "s.txt"], 2, r"s\.txt: .*\.parquet, \.csv or \.csv\.gz"),
-        (["-m", "kendall", "-o", "no/s.csv"], 1, r"no/s\.csv cannot be written: there is no directory no"),
-        (["-m", "kendall", "-o", "folder.csv"], 1, r"folder\.csv is a directory"),
+        (["-m", "kendall", "-o", "no/s.csv"], 2, r"no/s\.csv cannot be written: there is no directory no"),
+        (["-m", "kendall", "-o", "folder.csv"], 2, r"folder\.csv is a directory"),
     ],
 )
 @pytest.mark.usefixtures("files")
@@ -203,6 +226,7 @@ def test_mistakes_of_score(
         raise AssertionError("the mistake must be found before anything is scored")
 
     Path("folder.csv").mkdir()
+    Path("text.csv").write_text("my notes")
     monkeypatch.setattr(runner, "score_slice", too_late)
     found, out, err = run("score", "a.h5", *words)
     assert (found, out) == (status, "")
@@ -231,6 +255,87 @@ def test_interrupt(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Path("s.csv").exists()
 
 
+@pytest.mark.usefixtures("files")
+def test_score_takes_published_metrics(run: Run) -> None:
+    write_file(Path("large.h5"), 2, (28, 28))
+    words = ("score", "large.h5", "--workers", "1", "-o", "s.csv", "--k", "4", "--windows", "1", "2")
+    assert run(*words, "--published")[0] == 0
+    published = ("recall", "precision", "topk_div_intersection", "recall_div", "precision_div")
+    names = [name if name.startswith("topk") else f"lens_{name}" for name in published]
+    found = [text for text in lm.read_scores("s.csv").columns if "_published" in text]
+    assert [text.partition(",pool")[0].rstrip(")") for text in found] == [
+        f"{name}_published(k=4,w={w}" for w in (1, 2) for name in names
+    ]
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0663", " 3", "+3", "03", "3.0", "x", "", "1e2"])
+@pytest.mark.parametrize("option", ["--k", "--windows", "--workers"])
+def test_integers_are_written_as_integers(run: Run, option: str, text: str) -> None:
+    status, out, err = run("score", "a.h5", "-m", "kendall", option, text)
+    assert (status, out) == (2, "")
+    assert err.endswith(f"argument {option}: expected an integer, got {text!r}\n")
+
+
+@pytest.fixture
+def attacked() -> None:
+    """c.h5 has a sample that was not attacked, and one whose map is constant; d.h5 only such as these."""
+    unperturbed, perturbed = np.random.default_rng(5).random((2, 4, 6, 7))
+    perturbed[1] = unperturbed[1]
+    perturbed[2] = 0
+    for name, rows in (("c", [0, 1, 2, 3]), ("d", [1, 2])):
+        n = len(rows)
+        with lm.PairWriter(f"{name}.h5", n_samples=n, shape=(6, 7), attrs={"training": name}) as writer:
+            chosen = unperturbed[rows], perturbed[rows]
+            writer.write(slice(0, n), *chosen, sample=rows, n_accepted=[int(row != 1) for row in rows])
+
+
+@pytest.mark.usefixtures("run", "attacked")
+def test_failed_attacks_can_be_left_out(run: Run) -> None:
+    words = ["score", "c.h5", "d.h5", "-m", "kendall", "-o", "s.csv", "--workers", "1"]
+    status, out, _ = run(*words)
+    assert status == 0
+    whole = lm.read_scores("s.csv")
+    assert whole["status"].tolist() == [
+        *("ok", "identical;not_attacked", "constant_map", "ok"),
+        *("identical;not_attacked", "constant_map"),
+    ]
+    (mean,) = whole["kendall"][[0, 1, 3]].to_frame().mean()
+    (attacked,) = whole["kendall"][[0, 3]].to_frame().mean()
+    lines = out.splitlines()
+    assert lines[0].split() == ["mean", "mean_attacked", "95", "%", "interval", "sd", "n", "n_undefined"]
+    assert lines[2].split()[:4] == ["c", "kendall", f"{mean:.3f}", f"{attacked:.3f}"]
+    assert lines[3].split()[:4] == ["d", "kendall", "1.000", "nan"]
+    assert "mean_attacked is the mean without the samples whose attack found nothing (not_attacked)." in out
+    assert re.search(r"n_constant_map +n_identical +n_not_attacked *\n.*\nc +1 +1 +1 *\nd +1 +1 +1", out)
+
+    before = Path("s.csv").read_bytes()
+    status, left, _ = run(*words, "--exclude", "not_attacked")
+    assert status == 0
+    assert Path("s.csv").read_bytes() == before  # the table has every sample
+    assert run("summarize", "s.csv", "--exclude", "not_attacked")[:2] == (0, left)
+    lines = left.splitlines()
+    assert "mean_attacked" not in left
+    assert lines[0].split()[-3:] == ["n", "n_undefined", "n_excluded"]
+    assert lines[2].split()[:3] == ["c", "kendall", f"{attacked:.3f}"]
+    assert lines[2].split()[-3:] == ["2", "1", "1"]
+    assert re.fullmatch(r"d +kendall +nan +undefined: constant_map +nan +0 +1 +1", lines[3])
+    assert re.search(r"\nc +1 +1 +1 *\nd +1 +1 +1", left)  # all are counted
+    both = run("summarize", "s.csv", "--exclude", "not_attacked", "constant_map", "-o", "t.csv")
+    assert both[0] == 0
+    pd.testing.assert_series_equal(pd.read_csv("t.csv")["n_excluded"], pd.Series([2, 2], name="n_excluded"))
+
+
+@pytest.mark.usefixtures("files")
+def test_damage_of_metadata_is_said_and_nothing_else_is_lost(run: Run) -> None:
+    data = Path("a.h5").read_bytes()
+    assert data.count(b"topk") == 1
+    Path("a.h5").write_bytes(data.replace(b"topk", b"tipk"))
+    status, out, err = run("score", "a.h5", "-m", "kendall", "--workers", "1")
+    assert (status, out.count("kendall")) == (0, 1)
+    (line,) = [line for line in err.splitlines() if "checksum_metadata does not match" in line]
+    assert line.startswith("lensmetrics: a.h5: ")
+
+
 # summarize
 
 
@@ -245,23 +350,23 @@ def test_summarize_by_and_into_a_file(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "expected", "message"),
     [
-        (["none.parquet"], "none.parquet.*(not exist|No such)"),
-        (["none.csv"], "none.csv.*(not exist|No such)"),
-        (["a.h5"], "a.h5 cannot be read as a table of scores"),
-        (["text.csv"], "text.csv has no column of scores"),
-        (["s.csv", "--by", "nope"], "cannot summarize by 'nope': the table has .*training"),
-        (["s.csv", "-o", "no/t.csv"], "no/t.csv cannot be written"),
+        (["none.parquet"], 2, "none.parquet does not exist"),
+        (["none.csv"], 2, "none.csv does not exist"),
+        (["a.h5"], 1, "a.h5 cannot be read as a table of scores"),
+        (["text.csv"], 1, "text.csv has no column of scores"),
+        (["s.csv", "--by", "nope"], 2, "cannot summarize by 'nope': the table has .*training"),
+        (["s.csv", "--exclude", "nope"], 2, "cannot exclude 'nope': it is no status of a sample; allowed: "),
+        (["s.csv", "-o", "no/t.csv"], 2, "no/t.csv cannot be written"),
     ],
 )
 @pytest.mark.usefixtures("files")
-def test_mistakes_of_summarize(run: Run, words: list[str], message: str) -> None:
+def test_mistakes_of_summarize(run: Run, words: list[str], expected: int, message: str) -> None:
     Path("text.csv").write_text("sample,status\n1,ok\n")
     lm.write_scores(lm.evaluate("a.h5", "kendall").assign(training="x"), "s.csv")
     status, out, err = run("summarize", *words)
-    assert status in (1, 2)
-    assert out == ""
+    assert (status, out) == (expected, "")
     assert re.fullmatch(f"lensmetrics: .*{message}.*\n", err)
 
 
@@ -281,19 +386,47 @@ def test_inspect(run: Run) -> None:
 
 @pytest.mark.usefixtures("files")
 def test_inspect_goes_on_after_a_bad_file(run: Run) -> None:
-    status, out, err = run("inspect", "none.h5", "a.h5")
+    Path("text.h5").write_text("text")
+    status, out, err = run("inspect", "text.h5", "a.h5")
     assert status == 1
-    assert "none.h5 does not exist" in err
-    assert "a.h5: 6 pairs" in out
+    assert err.startswith("lensmetrics: text.h5 is not an HDF5 file")
+    assert out.startswith("a.h5: 6 pairs")
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "score", "summarize", "report"])
+@pytest.mark.usefixtures("files")
+def test_missing_inputs_are_named_before_any_work(run: Run, command: str) -> None:
+    before = sorted(Path().iterdir())
+    words = {"score": ["-m", "kendall", "-o", "s.csv"], "report": ["--maps", "a.h5", "none"]}.get(command, [])
+    if command in ("summarize", "report"):
+        status, out, err = run(command, "none.csv", *words)
+        expected = "none.csv does" if command == "summarize" else "none.csv and none do"
+    else:
+        status, out, err = run(command, "none.h5", "a.h5", "other.h5", "none.h5", *words)
+        expected = "none.h5 and other.h5 do"
+    assert (status, out, err) == (2, "", f"lensmetrics: {expected} not exist\n")
+    assert sorted(Path().iterdir()) == before
+
+
+@pytest.mark.usefixtures("files")
+def test_a_missing_file_that_is_unfinished_is_said(run: Run) -> None:
+    shutil.copy("a.h5", "half.h5.part")
+    status, out, err = run("inspect", "half.h5")
+    assert (status, out) == (2, "")
+    assert err.splitlines() == [
+        "lensmetrics: half.h5 does not exist",
+        "half.h5.part does: finish it with PairWriter.resume",
+    ]
 
 
 @pytest.mark.usefixtures("files")
 def test_verify(run: Run) -> None:
     status, out, err = run("verify", "a.h5", "b.h5")
     assert (status, out, err) == (0, "a.h5: good\nb.h5: good\n", "")
-    status, out, err = run("verify", "none.h5", "part.h5", "bad.h5", "a.h5")
+    Path("text.h5").write_text("text")
+    status, out, err = run("verify", "text.h5", "part.h5", "bad.h5", "a.h5")
     assert status == 1
-    assert "none.h5 does not exist" in out + err
+    assert re.fullmatch("lensmetrics: text.h5 is not an HDF5 file.*\n", err)
     assert re.search(r"^part\.h5: .*position 4: incomplete$", out, re.MULTILINE)
     assert "bad.h5: sample 16 at position 3: checksum\n" in out
     assert out.endswith("a.h5: good\n")
@@ -305,7 +438,7 @@ def test_verify_says_neighbours_in_a_line(run: Run) -> None:
     with lm.PairWriter("worn.h5", n_samples=9, shape=(3, 3), attrs={}) as writer:
         writer.write(slice(0, 9), *np.zeros((2, 9, 3, 3), np.float32), sample=[4, 5, 6, 7, 8, 20, 21, 22, 23])
     for position in (1, 2, 4, 5, 6):
-        flip_byte(Path("worn.h5"), "perturbed", position * 36)
+        flip_byte(Path("worn.h5"), "perturbed", position * 72)
     status, out, err = run("verify", "most.h5", "worn.h5")
     assert (status, err) == (1, "")
     assert out.splitlines() == [
@@ -432,7 +565,7 @@ def test_import_then_score(run: Run, layout: str) -> None:
     assert scores["label"].tolist() == [0, 1, 2, 3, 4]
     expected = lm.score(reduced[0], reduced[1], lm.lens_suite(5))
     for metric in lm.lens_suite(5):
-        assert scores[str(metric)].tolist() == expected[str(metric)].tolist()
+        np.testing.assert_array_equal(scores[str(metric)], expected[str(metric)])
 
 
 @pytest.mark.parametrize(
@@ -504,10 +637,16 @@ def test_demo_replaces_nothing_but_its_own(run: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(demo, "evaluate", lambda *_: scores)
     monkeypatch.setattr(demo, "write_report", lambda *_, **__: None)
     assert run("demo", "-o", "out") == (0, out, err)  # its own files may be replaced
-    Path("out/report.html").unlink()
+    page = Path("out/report.html").read_bytes()
+    Path("out/report.html").write_text("mine")
+    status, _, err = run("demo", "-o", "out")
+    assert status == 2
+    assert "out/report.html exists and is no page of lensmetrics" in err
+    assert Path("out/report.html").read_text() == "mine"
+    Path("out/report.html").write_bytes(page)
     lm.write_scores(scores.assign(file="mine.h5"), "out/scores.parquet")
     status, _, err = run("demo", "-o", "out")
-    assert status in (1, 2)
+    assert status == 2
     assert "out/scores.parquet exists and is not the demo's" in err
     assert set(lm.read_scores("out/scores.parquet")["file"]) == {"mine.h5"}
 
@@ -524,12 +663,121 @@ def test_report_is_one_page(run: Run) -> None:
         page = Path("r.html").read_text()
         assert page.rstrip().endswith("</html>")
         assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
-    assert run("report", "s.parquet", "-o", "no/r.html")[0] in (1, 2)
-    assert run("report", "none.parquet", "-o", "q.html")[0] in (1, 2)
+    assert run("report", "s.parquet", "-o", "no/r.html")[0] == 2
+    assert run("report", "none.parquet", "-o", "q.html")[0] == 2
     assert not Path("q.html").exists()
 
 
+# What is printed, and who listens
+
+
+def test_no_name_or_text_reaches_the_terminal_as_it_is(run: Run) -> None:
+    """A name could fake a good verdict, or order the terminal about."""
+    names = ["\x1b[32mred.h5", "x\nb.h5: good\n.h5", "tab\there\r.h5", "\u202egood.h5"]
+    for i, name in enumerate(names):
+        write_file(Path(name), seed=i, attrs={"training": name, f"a{name}": "x"}, missing=[i])
+    Path("none\n.csv").write_text("no table")
+    Path("text\x1b.h5").write_text("text")
+    words = [
+        ["score", *names, "text\x1b.h5", "-m", "kendall", "-o", "o\n.csv", "--workers", "1"],
+        ["score", *names, "-m", "kendall", "-o", "o\n.csv", "--on-bad", "skip", "--workers", "1"],
+        ["score", *names, "-m", "mse", "-o", "o\n.csv"],
+        ["summarize", "o\n.csv", "--by", "file", f"a{names[0]}", f"a{names[1]}"],
+        ["summarize", "o\n.csv", "--by", "training"],
+        ["summarize", "none\n.csv"],
+        ["summarize", "missing\n.csv"],
+        ["report", "o\n.csv", "--maps", ".", "-o", "o\n.html"],
+        ["inspect", *names, "text\x1b.h5"],
+        ["verify", *names, "text\x1b.h5"],
+        ["import", "u\x1b.npy", "u\x1b.npy", "-o", "i\n.h5"],
+    ]
+    for command in words:
+        _, out, err = run(*command)
+        assert out + err
+        assert all(line.isprintable() for line in (out + err).split("\n")), command
+        assert "b.h5: good" not in (out + err).split("\n"), command
+        assert not any(line.startswith("b.h5") for line in (out + err).split("\n")), command
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", "2>&- >&-", "<&- >&- 2>&-", "2>/dev/full"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.usefixtures("files")
+def test_a_table_needs_no_listener(tmp_path: Path, closed: str, workers: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs a POSIX shell and a device that is always full")
+    words = f"score a.h5 b.h5 -m kendall -o s.csv --workers {workers}"
+    command = f"'{sys.executable}' -W error -m lensmetrics {words} {closed}"
+    before = (tmp_path / "a.h5").read_bytes()
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "a.h5").read_bytes() == before
+    expected = lm.evaluate([tmp_path / "a.h5", tmp_path / "b.h5"], "kendall")["kendall"]
+    pd.testing.assert_series_equal(lm.read_scores(tmp_path / "s.csv")["kendall"], expected)
+    assert "kendall" in done.stdout or ">&-" in closed.replace("2>&-", "")
+    assert "scored 12 pairs" in done.stderr or "2>" in closed
+
+
+@pytest.mark.usefixtures("files")
+def test_a_bug_is_no_mistake_of_the_user(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_open_store", fail_as_a_bug)
+    with pytest.raises(TypeError, match="a bug of ours") as caught:
+        main(["inspect", "a.h5"])
+    (note,) = caught.value.__notes__
+    assert note.startswith("in the process that reads files:\nTraceback")
+    assert "in fail_as_a_bug" in note
+
+
+def test_every_error_shows_where_it_arose_on_request(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["summarize", "none.csv"]
+    assert run(*words) == (2, "", "lensmetrics: none.csv does not exist\n")
+    monkeypatch.setenv("LENSMETRICS_TRACEBACK", "1")
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback (most recent call last):\n")
+    assert err.endswith("\nlensmetrics: none.csv does not exist\n")
+
+
 # As a process of its own
+
+
+@pytest.mark.usefixtures("files")
+def test_the_command_runs_in_a_process_that_may_start_none(tmp_path: Path) -> None:
+    words = ["score", str(tmp_path / "a.h5"), "-m", "kendall", "-o", str(tmp_path / "s.csv")]
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(main, (words,)) == 0
+        assert pool.apply(main, (["verify", words[1]],)) == 0
+        assert pool.apply(main, ([*words, "--workers", "2"],)) == 2
+    assert len(lm.read_scores(tmp_path / "s.csv")) == 6
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_command_runs_from_a_script_on_stdin(tmp_path: Path, workers: str) -> None:
+    words = ["score", "a.h5", "b.h5", "-m", "kendall", "-o", "s.csv", "--workers", workers]
+    script = f"from lensmetrics.cli import main\nraise SystemExit(main({words}))\n"
+    command = [*PYTHON[: PYTHON.index("-m")], "-"]
+    done = subprocess.run(
+        command, input=script, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert len(lm.read_scores(tmp_path / "s.csv")) == 12
+
+
+@pytest.mark.usefixtures("files")
+def test_shared_memory_that_is_full_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", full)
+    status, out, err = run("score", "a.h5", "b.h5", "-m", "kendall", "--workers", "2", "-o", "s.csv")
+    assert (status, out) == (1, "")
+    assert err == (
+        "lensmetrics: no processes can be started to score with (No space left on device): make room in the "
+        "shared memory, /dev/shm, or give --workers 1\n"
+    )
+    assert not Path("s.csv").exists()
 
 
 @pytest.mark.usefixtures("files")
@@ -542,7 +790,7 @@ def test_process_shows_no_bar_without_a_terminal(tmp_path: Path) -> None:
     done = subprocess.run(
         [*PYTHON, "inspect", "none.h5"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "lensmetrics: none.h5 does not exist\n"
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
@@ -182,6 +183,7 @@ def test_tables_hold_the_numbers_of_summarize(scores: pd.DataFrame, page: Page) 
         assert f"{row.mean:.3f}" in means
         assert f"[{row.ci_low:.3f}, {row.ci_high:.3f}]" in rest
     notes = set(page.text("small"))
+    assert (summary["n"] > 0).all()
     assert notes == {f"n = {row.n}, {row.n_undefined} undefined" for row in summary.itertuples()}
 
 
@@ -191,8 +193,9 @@ def test_one_cell_stands_in_the_right_row_and_column(scores: pd.DataFrame, tmp_p
     summary = summarize(scores, by=["attack", "training"])
     expected = summary[summary["metric"] == "kendall"]["mean"]
     assert page.text("b")[1:] == [f"{mean:.3f}" for mean in expected]
-    heads = page.text("th")
-    assert heads[-7:] == ["Kendall", "none", "natural", "pgd", "topk", "natural", "pgd"][-7:]
+    counts = ["pairs", "constant_map", "incomplete", "nan_map"]
+    rows = ["none", "natural", "pgd", "topk", "natural", "pgd"]
+    assert page.text("th") == ["attack", "training", *counts, *rows, "attack", "training", "Kendall", *rows]
 
 
 def test_windows_stand_in_rising_order_after_the_intersection(scores: pd.DataFrame, tmp_path: Path) -> None:
@@ -207,7 +210,7 @@ def test_windows_stand_in_rising_order_after_the_intersection(scores: pd.DataFra
 
 def test_statuses_are_counted_and_explained(scores: pd.DataFrame, page: Page) -> None:
     tokens = {token for status in scores["status"] for token in status.split(";")} - {"ok"}
-    assert {"nan_map", "constant_map", "incomplete", "tied_cut"} <= tokens
+    assert tokens == {"nan_map", "constant_map", "incomplete"}
     assert set(page.text("dt")) >= {"files", "pairs", "conditions"}
     for token in tokens:
         assert token in page.text("code")
@@ -220,6 +223,115 @@ def test_statuses_are_counted_and_explained(scores: pd.DataFrame, page: Page) ->
     assert len(by_row) == 4
     assert [row[0] for row in by_row] == ["6"] * 4
     assert all(row[heads.index("incomplete")] == "1" for row in by_row)
+
+
+@pytest.fixture
+def attacked(scores: pd.DataFrame) -> pd.DataFrame:
+    """A table in which the attack on some pairs has failed, and one metric is undefined in a condition."""
+    table = scores[["file", "attack", "training", "sample", "status", "kendall", RECALL]].copy()
+    failed = (table["sample"] == 10) | ((table["attack"] == "topk") & (table["sample"] == 13))
+    table.loc[failed & (table["training"] == "natural"), "status"] = "identical;not_attacked"
+    gone = (table["attack"] == "topk") & (table["training"] == "pgd")
+    table.loc[gone, ["kendall", RECALL]] = np.nan
+    table.loc[gone, "status"] = "constant_map"
+    return table
+
+
+def test_the_mean_without_failed_attacks_stands_below_the_mean(
+    attacked: pd.DataFrame, tmp_path: Path
+) -> None:
+    page = report(attacked, tmp_path)
+    summary = summarize(attacked, by=["attack", "training"])
+    by_row = {(row.attack, row.training, row.metric): row for row in summary.itertuples()}
+    for attack in ("none", "topk"):
+        for metric in ("kendall", RECALL):
+            row: Any = by_row[attack, "natural", metric]
+            assert metric == RECALL or row.mean_attacked != pytest.approx(row.mean, abs=1e-3)
+            assert f"{row.mean_attacked:.3f} without not_attacked" in page.text("small")
+    assert len([text for text in page.text("small") if "without not_attacked" in text]) == 4
+    assert any(text.startswith("Where the attack accepted no image") for text in page.text("p"))
+    assert STATUS["not_attacked"] in page.text("dd")
+    assert STATUS["identical"] in page.text("dd")
+    heads = page.text("th")
+    start = heads.index("pairs")
+    counts = ["constant_map", "identical", "incomplete", "nan_map", "not_attacked"]
+    assert heads[start + 1 : start + 6] == counts
+    cells = [text for text in page.text("td") if text.isdigit()]
+    # rows: none natural, none pgd, topk natural, topk pgd
+    assert [cells[i : i + 6] for i in range(0, 24, 6)] == [
+        ["6", "1", "1", "1", "1", "1"],
+        ["6", "1", "0", "1", "1", "0"],
+        ["6", "1", "2", "1", "1", "2"],
+        ["6", "6", "0", "0", "0", "0"],
+    ]
+
+
+def test_a_metric_without_any_score_says_why(attacked: pd.DataFrame, tmp_path: Path) -> None:
+    page = report(attacked, tmp_path)
+    assert page.text("small").count("n = 0, 6 undefined: constant_map") == 2
+    caption = page.text("figcaption")[0]
+    assert "Not drawn, because no score is defined: topk, pgd (constant_map). " in caption
+
+
+def test_statuses_can_be_left_out_of_the_page(
+    attacked: pd.DataFrame, stores: list[PairStore], tmp_path: Path
+) -> None:
+    exclude = ["not_attacked", "constant_map"]
+    page = report(attacked, tmp_path, exclude=exclude, stores=stores)
+    summary = summarize(attacked, by=["attack", "training"], exclude=exclude)
+    assert {f"{mean:.3f}" for mean in summary["mean"].dropna()} <= set(page.text("b"))
+    cells = [text for text in page.text("td") if text.isdigit()]
+    assert [cells[i : i + 2] for i in range(0, 28, 7)] == [["4", "2"], ["5", "1"], ["3", "3"], ["0", "6"]]
+    assert cells[2:7] == ["1", "1", "1", "1", "1"]  # statuses of all pairs
+    assert "left out" in page.text("th")
+    assert not any("without not_attacked" in text for text in page.text("small"))
+    said = "Left out everywhere on this page: pairs with the status not_attacked or constant_map."
+    assert said in page.text("p")
+    examples = page.text("figcaption")[1:]
+    assert examples
+    assert not any("sample 10 " in text for text in examples if "natural" in text)
+    with pytest.raises(ValueError, match="cannot exclude 'saturated'"):
+        report(attacked, tmp_path, exclude=["saturated"])
+    everything = report(attacked.assign(status="not_attacked"), tmp_path, exclude=["not_attacked"])
+    assert not everything.attributes("figure")
+
+
+def test_a_metric_that_is_not_known_here_has_its_table(scores: pd.DataFrame, tmp_path: Path) -> None:
+    """It was registered where the pairs were scored."""
+    table = scores[["sample", "status", "kendall"]].assign(**{"mine(k=3,w=1)": 0.25, "other(level=2)": 0.75})
+    page = report(table, tmp_path)
+    assert "Mine, k = 3" in page.text("h3")
+    assert "Other, level = 2" in page.text("th")
+    assert page.text("b")[1:] == [f"{scores['kendall'].mean():.3f}", "0.750", "0.250"]
+
+
+def test_a_condition_with_the_name_of_a_count_is_a_condition(scores: pd.DataFrame, tmp_path: Path) -> None:
+    table = scores[["file", "sample", "status", "kendall"]].assign(
+        n_points=[10 if "pgd" in file else 20 for file in scores["file"]],
+        attack=["topk" if "topk" in file else "none" for file in scores["file"]],
+    )
+    page = report(table, tmp_path)
+    assert "n_points" in page.text("th")
+    assert "points" not in page.text("th")
+    assert "Not a status of this version." not in page.text("dd")
+
+
+def test_a_legend_of_many_lines_grows_the_figure() -> None:
+    table = curve_table()
+    heights = {}
+    for n in (2, 30):
+        figure = lens_curves(table.assign(attack="topk", training=[f"t{i % n:02}" for i in range(40)]), k=9)
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.draw()
+        renderer = canvas.get_renderer()
+        (legend,) = figure.legends
+        heights[n] = figure.get_figheight()
+        for axes in figure.axes:
+            box = axes.get_tightbbox(renderer)
+            assert box is not None
+            assert not legend.get_window_extent(renderer).overlaps(box)
+            assert axes.get_window_extent(renderer).height > 60
+    assert heights[30] > heights[2]
 
 
 def test_header_says_what_was_scored(page: Page) -> None:

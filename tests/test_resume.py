@@ -1,7 +1,10 @@
 """Interrupted runs: whatever ends one, going on gives the table of a run that nothing interrupted."""
 
+import base64
 import errno
 import fcntl
+import json
+import math
 import os
 import signal
 import subprocess
@@ -23,6 +26,7 @@ import pytest
 import lensmetrics as lm
 from lensmetrics import runner, scoring
 from lensmetrics.journal import Journal, slice_key
+from lensmetrics.locks import lock
 from lensmetrics.scoring import SliceScores
 from test_runner import flip_byte, study, user_metric, write_file
 
@@ -139,14 +143,11 @@ def test_damage_of_the_journal_costs_time_only(study: list[Path], output: Path, 
 @pytest.mark.parametrize(
     "text",
     [
-        *(b"", b"null", b"5", b"[1", b"\xff", b'["a", ["ok"]]', b'[["a"], ["ok"], "AAAAAAAAAAA="]'),
-        *(b'["a", 5, "AAAAAAAAAAA="]', b'["a", [5], "AAAAAAAAAAA="]', b'["a", ["ok", "ok"], "AAAAAAAAAAA="]'),
-        *(
-            b'["a", ["ok"], {}]',
-            b'["a", ["ok"], "A"]',
-            b'["a", ["ok"], "AAAA"]',
-            b'["a", [], "AAAAAAAAAAA="]',
-        ),
+        *(b"", b"null", b"5", b"[1", b"\xff", b'["a", ["ok"]]', b'[["a"], ["ok"], "AAAAAAAAAAA=", false]'),
+        *(b'["a", 5, "AAAAAAAAAAA=", false]', b'["a", [5], "AAAAAAAAAAA=", false]'),
+        *(b'["a", ["ok"], {}, false]', b'["a", ["ok"], "A", false]', b'["a", ["ok"], "AAAA", false]'),
+        *(b'["a", [], "AAAAAAAAAAA=", false]', b'["a", ["ok", "ok"], "AAAAAAAAAAA=", false]'),
+        *(b'["a", ["ok"], "AAAAAAAAAAA="]', b'["a", ["ok"], "AAAAAAAAAAA=", 1]'),
     ],
 )
 def test_a_sound_line_that_says_something_else_is_left_out(output: Path, text: bytes) -> None:
@@ -250,13 +251,40 @@ def test_a_finished_table_is_gone_on_with(study: list[Path], output: Path, score
     assert_same(reverse, lm.evaluate(study[::-1], METRICS))
 
 
-@pytest.mark.parametrize("text", [b"", b"no table", b"PAR1 no table PAR1"])
-def test_an_output_that_is_no_table_is_replaced(study: list[Path], output: Path, text: bytes) -> None:
-    output.write_bytes(text)
-    expected = lm.evaluate(study, METRICS, output=output, resume=True)
-    lm.read_scores(output)
-    expected.to_parquet(output)  # a table of scores that does not say of what
+def test_a_table_that_does_not_say_of_what_is_scored_again(
+    study: list[Path], output: Path, scored: list[Any]
+) -> None:
+    expected = lm.evaluate(study, METRICS)
+    expected.to_parquet(output)
+    scored.clear()
     assert_same(lm.evaluate(study, METRICS, output=output, resume=True), expected)
+    assert len(scored) == N_TASKS
+
+
+def test_nothing_is_taken_from_version_0_1_0(study: list[Path], output: Path, scored: list[Any]) -> None:
+    """Its rules gave other numbers. Slices were named after the version, and described as here."""
+    metrics = tuple(METRICS)
+    expected = lm.evaluate(study, METRICS)
+    wrong = expected.assign(**dict.fromkeys(METRICS, 0.5))
+    slices, lines = [], []
+    for path in study:
+        store, found = lm.PairStore(path), path.stat()
+        identity = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        length = max(1, 84 // math.prod(store.shape))
+        for start in range(0, len(store), length):
+            stop = min(start + length, len(store))
+            key = slice_key("0.1.0", metrics, identity, store.fingerprint, start, stop)
+            status, values = ["ok"] * (stop - start), np.full((stop - start, 2), 0.5)
+            crc = zlib.crc32(json.dumps(status).encode(), zlib.crc32(values.astype("<f8").tobytes()))
+            slices.append((key, stop - start, crc))
+            text = json.dumps([key, status, base64.b64encode(values.tobytes()).decode()]).encode()
+            lines.append(b"%08x %s\n" % (zlib.crc32(text), text))
+    assert len(slices) == N_TASKS
+    lm.write_scores(wrong.assign(status="ok"), output, metadata={"lensmetrics_slices": json.dumps(slices)})
+    part_of(output).write_bytes(b"".join(lines))
+    scored.clear()
+    assert_same(lm.evaluate(study, METRICS, output=output, resume=True), expected)
+    assert len(scored) == N_TASKS
 
 
 def test_an_error_keeps_what_is_scored(tmp_path: Path, output: Path, user_metric: str) -> None:
@@ -333,6 +361,18 @@ def test_a_file_system_without_locks_is_said(output: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
+    with (
+        pytest.warns(UserWarning, match=r"scores.parquet lies on a file system without locks"),
+        Journal(output),
+    ):
+        pass
+
+
+def test_a_system_without_locks_is_said(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with output.open("wb") as file:
+        assert lock(file) is False
+    output.unlink()
     with (
         pytest.warns(UserWarning, match=r"scores.parquet lies on a file system without locks"),
         Journal(output),

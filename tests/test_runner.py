@@ -44,7 +44,7 @@ def write_file(
     perturbed = unperturbed + 0.5 * noise
     with lm.PairWriter(path, n_samples=n, shape=shape, channels=channels, attrs=attrs or {}) as writer:
         for i in sorted(set(range(n)) - set(missing)):
-            extra = {"label": i, "prediction": -i} if labels else {}
+            extra: dict[str, Any] = {"label": i, "prediction": -i} if labels else {}
             writer.write(i, unperturbed[i], perturbed[i], sample=10 + 2 * i, **extra)
     return unperturbed, perturbed
 
@@ -276,7 +276,7 @@ def test_evaluate_equals_score(tmp_path: Path, channels: int | None, rule: str |
     attrs = {} if rule is None else {"reduction": rule}
     maps = write_file(tmp_path / "a.h5", channels=channels, attrs=attrs)
     reduced = maps
-    if channels == 1:  # nothing to reduce
+    if channels == 1:  # dropped, never reduced
         reduced = maps[0][:, 0], maps[1][:, 0]
     elif channels is not None:
         reduce: dict[str | None, Callable[[Floats], Floats]] = {
@@ -284,9 +284,7 @@ def test_evaluate_equals_score(tmp_path: Path, channels: int | None, rule: str |
             "sum": lambda a: a.sum(1),
             "abs_max": lambda a: np.abs(a).max(1),
         }
-        # One channel is dropped, whatever the rule.
-        one = reduce["sum"] if channels == 1 else reduce[rule]
-        reduced = one(maps[0]), one(maps[1])
+        reduced = reduce[rule](maps[0]), reduce[rule](maps[1])
     scores = lm.evaluate(tmp_path / "a.h5", METRICS)
     expected = lm.score(*reduced, METRICS).assign(sample=10 + 2 * np.arange(6))
     pd.testing.assert_frame_equal(scores.drop(columns="file"), expected, check_exact=True)
@@ -384,7 +382,7 @@ def test_paths_come_in_any_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     pd.testing.assert_series_equal(lm.evaluate("a.h5", "kendall")["kendall"], expected["kendall"][:2])
 
 
-def test_other_attributes_follow_the_fixed_ones(tmp_path: Path) -> None:
+def test_other_attributes_follow_the_fixed_ones_but_for_provenance(tmp_path: Path) -> None:
     attrs = {
         "dataset": "toy",
         "steps": 20,
@@ -395,9 +393,10 @@ def test_other_attributes_follow_the_fixed_ones(tmp_path: Path) -> None:
         "model": "cnn",
     }
     write_file(tmp_path / "a.h5", 2, attrs=attrs)
-    columns = lm.evaluate(tmp_path / "a.h5", "kendall").columns.tolist()
-    fixed = ["dataset", "model", "eps_norm", "attack_k", "attack_w"]
-    assert columns == ["file", *fixed, "steps", "sample", "status", "kendall"]
+    assert lm.evaluate(tmp_path / "a.h5", "kendall").columns.tolist() == [
+        *("file", "dataset", "model", "eps_norm", "attack_k", "attack_w", "steps"),
+        *("sample", "status", "kendall"),
+    ]
 
 
 @pytest.mark.parametrize("other", ["8/255", [0.1, 0.2], 1])
@@ -408,6 +407,53 @@ def test_attributes_of_different_kinds_share_a_table(tmp_path: Path, other: Any)
     assert scores["eps"].nunique() == 2
     lm.write_scores(scores, tmp_path / "scores.parquet")
     pd.testing.assert_frame_equal(lm.read_scores(tmp_path / "scores.parquet"), scores)
+
+
+def test_what_files_say_of_their_samples_is_in_the_status(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    unperturbed, perturbed = rng.normal(size=(2, 6, 5, 5))
+    perturbed[1] = unperturbed[1]
+    perturbed[4] = np.nan
+    columns: dict[str, Any] = {"prediction": [0, 1, 2, 3, 4], "prediction_perturbed": [0, 1, 9, 9, 9]}
+    with lm.PairWriter(tmp_path / "a.h5", n_samples=6, shape=(5, 5), attrs={}) as writer:
+        writer.write(slice(0, 5), unperturbed[:5], perturbed[:5], n_accepted=[1, 0, 0, 7, 7], **columns)
+    norms: dict[str, Any] = {"perturbation_linf": [0.1, 0.0, 0.2], "perturbation_l2": [0.1, 0.3, 0.0]}
+    with lm.PairWriter(tmp_path / "b.h5", n_samples=3, shape=(5, 5), attrs={}) as writer:
+        writer.write(slice(0, 3), unperturbed[:3], perturbed[3:][::-1], **norms)
+    flip_byte(tmp_path / "b.h5", "unperturbed", 1 * 25 * 8)
+    paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
+    expected = [
+        *("ok", "identical;not_attacked", "label_changed;not_attacked", "label_changed"),
+        *("label_changed;nan_map", "incomplete"),
+        *("ok", "checksum", "not_attacked"),
+    ]
+    output = tmp_path / "s.parquet"
+    found = lm.evaluate(paths, "kendall", output=output)
+    assert found["status"].tolist() == expected
+    again = lm.evaluate(paths, "kendall", output=output, resume=True)
+    pd.testing.assert_frame_equal(again, found, check_exact=True)
+
+
+def test_negative_values_are_said_where_a_metric_takes_the_top_k(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maps = np.random.default_rng(0).random((2, 3, 5, 5))
+    for name, sign in (("signed", -1), ("plain", 1)):
+        with lm.PairWriter(tmp_path / f"{name}.h5", n_samples=3, shape=(5, 5), attrs={}) as writer:
+            maps[1, 2, 3, 3] *= sign
+            writer.write(slice(0, 3), *maps)
+            maps[1, 2, 3, 3] *= sign
+
+    def said(name: str, metric: str, **options: Any) -> bool:
+        lm.evaluate(tmp_path / f"{name}.h5", metric, progress=True, **options)
+        return "maps hold negative values" in capsys.readouterr().err
+
+    output = tmp_path / "s.parquet"
+    assert said("signed", "lens_recall(k=3)", output=output)
+    assert said("signed", "lens_recall(k=3)", output=output, resume=True)  # nothing is read again
+    assert not said("signed", "kendall")
+    assert not said("signed", "sign_agreement(k=3)")  # goes by absolute values
+    assert not said("plain", "lens_recall(k=3)")
 
 
 # Mistakes in files
@@ -541,6 +587,36 @@ def test_a_file_that_changes_meanwhile_fails_alone(
     pd.testing.assert_frame_equal(scores, expected, check_exact=True)
 
 
+def fails_on_trial_maps(pair: lm.MapPair) -> float:
+    """Stand in for a metric of a user that takes maps of NaN, and of a ramp, for mistakes."""
+    values = pair.unperturbed.reshape(-1)
+    if not np.isfinite(values).all() or (np.diff(values) > 0).all():
+        raise RuntimeError("this map is none of mine")
+    return 1.0
+
+
+@pytest.mark.parametrize("where", ["here", "threads"])
+def test_a_metric_is_judged_by_maps_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(registry, "_entries", dict(registry.entries()))
+    monkeypatch.setattr(runner, "_TASK_PIXELS", 42)
+    lm.register(bounds=(0, 1), best=None)(fails_on_trial_maps)
+    write_file(tmp_path / "a.h5", 3, missing=[0])
+    write_file(tmp_path / "b.h5", 2)
+    with ThreadPoolExecutor(2) as threads:
+        executor = None if where == "here" else threads
+        found = lm.evaluate([tmp_path / "a.h5", tmp_path / "b.h5"], "fails_on_trial_maps", executor=executor)
+        assert found["fails_on_trial_maps"].fillna(0).tolist() == [0, 1, 1, 1, 1]
+        with lm.PairWriter(tmp_path / "c.h5", n_samples=2, shape=(6, 7), attrs={}) as writer:
+            writer.write(0, np.full((6, 7), np.nan), np.ones((6, 7)), sample=5)
+            writer.write(1, np.ones((6, 7)), np.ones((6, 7)), sample=6)
+        with pytest.raises(RuntimeError, match="none of mine") as caught:
+            lm.evaluate(tmp_path / "c.h5", "fails_on_trial_maps", executor=executor)
+    (note,) = caught.value.__notes__
+    assert note == f"while scoring fails_on_trial_maps on sample 5 of {tmp_path}/c.h5"
+
+
 # Executors
 
 
@@ -566,6 +642,36 @@ def test_executors_do_not_show(
             found = lm.evaluate(study, METRICS, executor=executor)
             pd.testing.assert_frame_equal(found, expected, check_exact=True)
     assert len(reverse.waiting) == n_tasks
+
+
+def test_threads_share_no_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pair computes in place what its metrics share, and kernels run without Python's lock."""
+    paths = [tmp_path / f"{i}.h5" for i in range(4)]
+    for i, path in enumerate(paths):
+        write_file(path, 40, (28, 28), seed=i)
+    metrics = lm.lens_suite(k=60, windows=(1, 2, 3), adjusted=True)
+    expected = lm.evaluate(paths, metrics)
+    monkeypatch.setattr(runner, "_TASK_PIXELS", 28 * 28)
+    made: list[tuple[lm.MapPair, int]] = []  # kept, so that no two have one address
+    used: set[tuple[int, int]] = set()
+    original_init, original = lm.MapPair.__init__, lm.MapPair.overlap
+
+    def init(pair: lm.MapPair, *maps: Any) -> None:
+        made.append((pair, threading.get_ident()))
+        original_init(pair, *maps)
+
+    def overlap(pair: lm.MapPair, k: int, w: int) -> Any:
+        used.add((id(pair), threading.get_ident()))
+        return original(pair, k, w)
+
+    monkeypatch.setattr(lm.MapPair, "__init__", init)
+    monkeypatch.setattr(lm.MapPair, "overlap", overlap)
+    with ThreadPoolExecutor(8) as threads:
+        found = lm.evaluate(paths, metrics, executor=threads)
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    assert len({thread for _, thread in made}) > 1
+    assert used <= {(id(pair), thread) for pair, thread in made}
+    assert len(used) == len({pair for pair, _ in used}) == 1 + 160
 
 
 def test_users_metric_runs_in_spawned_processes(
@@ -637,6 +743,8 @@ def test_progress_is_shown_on_a_terminal_only(
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(r"scored 19 pairs in \d+\.\d s: \d+ pairs per second\n", err)
+    monkeypatch.setattr(sys, "stderr", None)  # closed
+    lm.evaluate(study, "kendall", progress=True)
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     lm.evaluate(study, "kendall")

@@ -605,6 +605,10 @@ class ResumedRun(RuleBasedStateMachine):
             content[at:at] = b"\n"
         path.write_bytes(content)
         self.kept = None
+        if table and content and not content.startswith(b"PAR1"):
+            with pytest.raises(FileExistsError, match="exists and is no table of scores"):
+                self.run(None)
+            self.output.unlink()
         if data.draw(st.booleans()):
             self.finish()
 

@@ -1,5 +1,6 @@
 """Experiments: what they expand to, what they keep and refuse, and minute-sized versions of the studies."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -254,6 +255,22 @@ def test_minute_of_the_fashion_mnist_study(data: Path, tmp_path: Path) -> None:
     assert (table["n"] == 4).all()
     assert table["topk_intersection(k=100)"].between(0, 1).all()
     assert (tmp_path / "minute.md").read_text(encoding="utf-8").count("\n| ") == 1 + 32
+
+
+def test_jobs_share_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Recorded(Exception):
+        pass
+
+    def pool(jobs: int, *, initargs: tuple[int], **_: object) -> None:
+        raise Recorded(jobs, *initargs)
+
+    monkeypatch.setattr(sweep, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
+    items = [sweep.Item("train", (), Path(name)) for name in "ab"]
+    with pytest.raises(Recorded) as caught:
+        list(sweep._made(items, 2))
+    assert caught.value.args == (2, 2)
 
 
 def test_minute_of_the_imagenet_study(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The train command: what a checkpoint holds, options, interruption."""
 
+import fcntl
 import functools
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -360,3 +362,32 @@ def test_accuracies_are_those_of_the_chosen_samples() -> None:
         seed=0,
     )
     assert found == (4 / 5, 2 / 5)
+
+
+def test_one_lock_has_one_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the first ends between the opening of its lock file by the second and the locking."""
+    path = tmp_path / "a.pt"
+    first = checkpoints.locked(path)
+    first.__enter__()
+    with pytest.raises(BlockingIOError, match=r"a.pt is being made by another process"):
+        checkpoints.locked(path).__enter__()
+    original, holders = fcntl.flock, [first]
+
+    def flock(*arguments: Any) -> None:
+        if holders:
+            holders.pop().__exit__(None, None, None)
+        original(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with checkpoints.locked(path), pytest.raises(BlockingIOError):
+        checkpoints.locked(path).__enter__()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_system_without_locks_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with checkpoints.locked(tmp_path / "a.pt"):
+        pass
+    assert "a.pt cannot be locked here: let no second process make it meanwhile" in capsys.readouterr().err

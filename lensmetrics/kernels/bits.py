@@ -1,7 +1,8 @@
 """Counting the bits of a word."""
 
 import numpy as np
-from numba import njit
+
+from .compiling import njit
 
 
 @njit(nogil=True, cache=True)

@@ -1,9 +1,9 @@
 """Integer sums behind the rank correlations, and the smoothing of maps."""
 
 import numpy as np
-from numba import njit
 
 from .bits import n_ones
+from .compiling import njit
 from .order import doubled_ranks
 
 # Groups of ties up to this length are put in order by insertion.

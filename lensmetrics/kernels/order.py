@@ -5,7 +5,8 @@ negative, else their complement without the sign. Both zeros have the same key.
 """
 
 import numpy as np
-from numba import njit
+
+from .compiling import njit
 
 # The sort goes by the top bits of the keys, in three digits of 8: counting into 256 buckets stays in
 # the fastest cache, and 11 bits at once took longer than two passes of 8.

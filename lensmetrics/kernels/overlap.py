@@ -6,9 +6,9 @@ margin + i // 64; the empty words before and after take what is moved by a row o
 """
 
 import numpy as np
-from numba import njit
 
 from .bits import n_ones
+from .compiling import njit
 
 _ONE = np.uint64(1)
 _SIX = np.uint64(6)

@@ -1,7 +1,8 @@
 """Windows of flat indices and top-k-div as the released scripts have them."""
 
 import numpy as np
-from numba import njit
+
+from .compiling import njit
 
 
 @njit(nogil=True, cache=True)

@@ -1,7 +1,8 @@
 """Counts of pixels of a set in the window around each pixel."""
 
 import numpy as np
-from numba import njit
+
+from .compiling import njit
 
 
 @njit(nogil=True, cache=True)

@@ -1,0 +1,108 @@
+"""The cache of compiled code: whatever became of it, kernels compute the same, and it is said once."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import lensmetrics as lm
+from conftest import IS_COMPILED
+from lensmetrics import kernels
+from test_runner import write_file
+
+pytestmark = pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
+
+COUNT = "import numpy as np; from lensmetrics.kernels.bits import n_ones; print(n_ones(np.uint64(7)))"
+
+
+def call(folder: Path, code: str = COUNT) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, bytes]:
+    """Names and contents of the files of one kernel."""
+    folder = tmp_path_factory.mktemp("kept")
+    assert call(folder).stdout == "3\n"
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "blank": lambda data: bytes(len(data)),
+    "other": lambda data: b"junk" + data,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", [".nbi", ".nbc"])
+def test_damaged_code_is_compiled_anew(
+    tmp_path: Path, kept: dict[Path, bytes], kind: str, damage: str
+) -> None:
+    damaged = [name for name in kept if name.suffix == kind]
+    assert len(damaged) == 1
+    for name, data in kept.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(DAMAGES[damage](data) if name in damaged else data)
+    first, second = call(tmp_path), call(tmp_path)
+    assert (first.returncode, first.stdout) == (second.returncode, second.stdout) == (0, "3\n")
+    assert first.stderr.count("is damaged") == 1
+    assert f"the compiled code in {tmp_path / damaged[0].parent} is damaged" in first.stderr
+    assert second.stderr == ""
+
+
+def test_a_full_disk_costs_time_only(tmp_path: Path) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); import signal; "
+    limit += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    done = call(tmp_path, limit + COUNT)
+    assert (done.returncode, done.stdout) == (0, "3\n")
+    assert done.stderr.count("compiled code cannot be kept in") == 1
+    assert "set the environment variable NUMBA_CACHE_DIR to another folder" in done.stderr
+
+
+def test_no_place_for_the_cache_costs_time_only(tmp_path: Path) -> None:
+    nowhere = "import numba.core.caching as c; c.CacheImpl._locator_classes = []; "
+    nowhere += "c.CompileResultCacheImpl._locator_classes = []; "
+    done = call(tmp_path, nowhere + COUNT)
+    assert (done.returncode, done.stdout) == (0, "3\n")
+    assert (
+        done.stderr.count("compiled code can be kept neither beside the package nor in the home folder") == 1
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_goes_on_with_a_damaged_cache(tmp_path: Path) -> None:
+    write_file(tmp_path / "a.h5")
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    words = ["score", "a.h5", "-m", "mse", "-o", "s.csv"]
+
+    def score() -> list[str]:
+        command = [sys.executable, "-m", "lensmetrics", *words]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0
+        expected = lm.evaluate(tmp_path / "a.h5", "mse")["mse"].tolist()
+        assert lm.read_scores(tmp_path / "s.csv")["mse"].tolist() == expected
+        return done.stderr.splitlines()
+
+    assert len(score()) == 1
+    for path in (tmp_path / "cache").rglob("*.nb*"):
+        path.write_bytes(b"")
+    said = score()
+    assert len(said) == 2
+    assert said[0].startswith(f"lensmetrics: the compiled code in {tmp_path / 'cache'}")
+    assert "is damaged" in said[0]
+    assert len(score()) == 1
+
+
+def test_every_kernel_is_compiled_so() -> None:
+    for path in Path(str(kernels.__file__)).parent.glob("*.py"):
+        assert path.stem == "compiling" or "from numba import" not in path.read_text()
