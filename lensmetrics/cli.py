@@ -664,7 +664,8 @@ def _print_summary(table: "pd.DataFrame") -> None:
     shown["metric"] = table["metric"].map(printable)
     shown["mean"] = table["mean"].map("{:.3f}".format)
     if "mean_attacked" in table:
-        shown["mean_attacked"] = table["mean_attacked"].map("{:.3f}".format)
+        beside = (table["n"] > 0) & (table["n_not_attacked"] > 0)  # elsewhere it says no more than the mean
+        shown["mean_attacked"] = table["mean_attacked"].map("{:.3f}".format).where(beside, "")
     shown["95 % interval"] = [
         f"[{low:.3f}, {high:.3f}]" for low, high in zip(table["ci_low"], table["ci_high"], strict=True)
     ]

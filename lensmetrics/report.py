@@ -223,7 +223,7 @@ def _cell(row: "pd.Series[Any]") -> Cell:
     if row["n_undefined"]:
         reason = undefined_reason(row)
         notes.append(f"n = {row['n']}, {row['n_undefined']} undefined" + (f": {reason}" if reason else ""))
-    if row.get("n_not_attacked", 0) and "mean_attacked" in row:
+    if row["n"] and row.get("n_not_attacked", 0) and "mean_attacked" in row:
         notes.append(f"{number_text(row['mean_attacked'])} without not_attacked")
     return Cell(number_text(row["mean"]), interval, notes)
 
