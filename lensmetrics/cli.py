@@ -57,6 +57,8 @@ _PUBLISHED = (
 _FAILED = ("incomplete", "checksum")
 _N_NAMED = 10
 _DASK_SECONDS = 30
+# Pairs with a recall of 1, which does not tell what chance reaches.
+_N_READ_AGAIN = 20
 # Numbers as they are usually written: no blanks, underscores, plus signs, leading zeros or words.
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*|(?=\.))(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -337,7 +339,7 @@ def _score(arguments: argparse.Namespace) -> int:
     else:
         msg = "--workers starts processes here, --dask takes those of a cluster: give one of them"
         raise ValueError(msg)
-    shapes: dict[str, tuple[int, int]] = {}
+    stores: dict[str, PairStore] = {}
     with Isolated(_open_store) as isolated, pool as executor:
         # The processes start while this one imports.
         from .results import summarize
@@ -345,7 +347,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
         def open_store(path: Path) -> "PairStore":
             store = isolated(path)
-            shapes[str(path)] = store.shape
+            stores[str(path)] = store
             if store.metadata_damaged:
                 say(f"lensmetrics: {store.metadata_damaged}")
             return store
@@ -364,9 +366,10 @@ def _score(arguments: argparse.Namespace) -> int:
         )
     if scores is not None:
         _print_summary(summarize(scores, exclude=arguments.exclude))
+        _say_what_else_differs(scores)
         _warn_of_pooling(scores)
         if arguments.k is not None:
-            _warn_of_chance(scores, arguments.k, arguments.windows or _WINDOWS, shapes)
+            _warn_of_chance(scores, arguments.k, arguments.windows or _WINDOWS, stores)
     elif arguments.output is not None:
         older = ": the older table there is unchanged" if arguments.output.exists() else ""
         say(f"lensmetrics: nothing is written to {arguments.output}{older}")
@@ -411,6 +414,18 @@ def _impatient() -> contextlib.AbstractContextManager[None]:
     return handling(end, signal.SIGINT, signal.SIGTERM)
 
 
+def _say_what_else_differs(scores: "pd.DataFrame") -> None:
+    """Name the conditions that the summary leaves out, because those before them decide what they are."""
+    from .columns import CONDITIONS, unified
+    from .results import distinguishing
+
+    scores = unified(scores)
+    shown = distinguishing(scores)
+    others = [c for c in CONDITIONS if c in scores and c not in shown and scores[c].nunique(dropna=False) > 1]
+    if others:
+        say(f"lensmetrics: {', '.join(others)} differ with {', '.join(shown)}: --by shows them too")
+
+
 def _warn_of_pooling(scores: "pd.DataFrame") -> None:
     """Say so where files that carry the same conditions share a row of the summary."""
     from .columns import condition_columns
@@ -420,21 +435,21 @@ def _warn_of_pooling(scores: "pd.DataFrame") -> None:
     n_conditions = len(files[columns].drop_duplicates()) if columns else 1
     if len(files) > n_conditions:
         say(
-            f"lensmetrics: {len(files)} files have {n_conditions} different conditions, and files of one "
-            "condition are averaged together: tell them apart with import --set, or with summarize --by file"
+            f"lensmetrics: {len(files)} files have {n_conditions} different sets of attributes; files with "
+            "the same ones are averaged together: tell them apart with import --set, or summarize --by file"
         )
 
 
 def _warn_of_chance(
-    scores: "pd.DataFrame", k: int, windows: Sequence[int], shapes: "dict[str, tuple[int, int]]"
+    scores: "pd.DataFrame", k: int, windows: Sequence[int], stores: "dict[str, PairStore]"
 ) -> None:
     """Say for every size of map and window where random pixels reach more than half."""
-    shape_of = scores["file"].astype(str).map(shapes)
+    shape_of = scores["file"].astype(str).map({file: store.shape for file, store in stores.items()})
     for shape in dict.fromkeys(shape_of):
         height, width = shape
         rows = scores[shape_of == shape]
         for w in windows:
-            level = _chance_level(rows, f"(k={k},w={w})")
+            level = _chance_level(rows, k, w, stores)
             if level > 0.5:
                 say(
                     f"lensmetrics: k={k} is {100 * k / (height * width):.0f} % of {height}x{width}: at w={w} "
@@ -442,14 +457,28 @@ def _warn_of_chance(
                 )
 
 
-def _chance_level(scores: "pd.DataFrame", params: str) -> float:
-    """Return the mean recall of random pixels, which raw and adjusted recall tell; NaN where none does."""
+def _chance_level(scores: "pd.DataFrame", k: int, w: int, stores: "dict[str, PairStore]") -> float:
+    """Return the mean recall of random pixels; NaN where no pair has scores.
+
+    Raw and adjusted recall tell it, but for pairs whose recall is 1: of these some are read again.
+    """
     import numpy as np
 
-    raw, adjusted = (scores[f"{name}{params}"] for name in ("lens_recall", "lens_recall_adjusted"))
-    known = raw.notna() & (adjusted.isna() | (adjusted < 1))
+    from .metrics.overlap import lens_recall_chance
+
+    raw, adjusted = (scores[f"{name}(k={k},w={w})"] for name in ("lens_recall", "lens_recall_adjusted"))
+    scored = raw.notna()
     # What is saturated has no adjusted value: chance is 1 there.
-    level = np.where(adjusted.isna(), 1.0, (raw - adjusted) / (1 - adjusted).where(adjusted < 1))[known]
+    level = np.where(adjusted.isna(), 1.0, (raw - adjusted) / (1 - adjusted).where(adjusted < 1))[scored]
+    perfect = scores[scored & (adjusted == 1)]
+    if len(perfect):
+        positions = scores.groupby("file", observed=True).cumcount()[perfect.index]
+        some = np.linspace(0, len(perfect) - 1, min(len(perfect), _N_READ_AGAIN)).astype(int)
+        found = [
+            lens_recall_chance(stores[str(perfect["file"].iloc[i])][int(positions.iloc[i])], k=k, w=w)
+            for i in some.tolist()
+        ]
+        level[np.isnan(level)] = np.mean(found)
     return float(level.mean()) if len(level) else float("nan")
 
 
@@ -614,7 +643,7 @@ def _report_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None
 
 def _summarize(arguments: argparse.Namespace) -> int:
     from .outputs import check_summary
-    from .results import check_writable, replacing, summarize
+    from .results import check_writable, replacing, summarize, write_csv
 
     _check_files([arguments.scores])
     if arguments.output is not None:
@@ -622,11 +651,14 @@ def _summarize(arguments: argparse.Namespace) -> int:
         with _typed():
             check_writable(arguments.output)
             check_summary(arguments.output, [arguments.scores])
-    table = summarize(_read_scores(arguments.scores), arguments.by, exclude=arguments.exclude)
+    scores = _read_scores(arguments.scores)
+    table = summarize(scores, arguments.by, exclude=arguments.exclude)
     if arguments.output is not None:
         with replacing(arguments.output) as part:
-            table.to_csv(part, index=False)
+            write_csv(table, part)
     _print_summary(table)
+    if arguments.by is None:
+        _say_what_else_differs(scores)
     return 0
 
 
@@ -681,7 +713,8 @@ def _print_summary(table: "pd.DataFrame") -> None:
     if counted:
         counts = table[[*by, *counted]].drop_duplicates()
         print(
-            "\nSamples by status, for at least one of the metrics scored (see the README for what it means):"
+            "\nSamples by status, for at least one of the metrics scored (see the README for what it means)"
+            + (", those left out too:" if "n_excluded" in table else ":")
         )
         for column in by:
             counts[column] = [condition_text(column, value) for value in counts[column]]
@@ -836,7 +869,8 @@ def _attribute(text: str) -> tuple[str, str | int | float]:
     """
     name, _, value = text.partition("=")
     if not name or not value:
-        msg = f"expected NAME=VALUE, got {text!r}"
+        hint = "; a value may not be empty" if name and text == f"{name}=" else ""
+        msg = f"expected NAME=VALUE, got {text!r}{hint}"
         raise argparse.ArgumentTypeError(msg)
     if name == "eps" and value == "nan":  # of an attack without a bound
         return name, math.nan

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from .outputs import ASKED
 from .results import UNREADABLE, check_output, metric_columns, write_scores
 from .scoring import SliceScores
 
+# How a journal begins, of which a kill may have left no more than a part of its first line.
+_BEGUN = re.compile(rb"[0-9a-f]{1,8}(\Z| (\Z|\[))")
 _METADATA = "lensmetrics_slices"
 _NO_JOURNAL = "{} is where a run keeps what it has scored, and is something else: move it away"
 
@@ -67,7 +70,7 @@ class Journal:
             self._file.seek(0)
             text = self._file.read()
             kept = dict(filter(None, map(_read_line, text.splitlines())))
-            if not kept and not text.isascii():
+            if text and not kept and not _BEGUN.match(text):
                 raise FileExistsError(_NO_JOURNAL.format(self.path))
             if kept and not resume:
                 msg = (
@@ -112,7 +115,10 @@ class Journal:
         described = [
             (key, n, signed, _checksum(part)) for (key, n, signed), part in zip(slices, parts, strict=True)
         ]
-        metadata = {_METADATA: json.dumps(described), ASKED: json.dumps(list(map(str, files)))}
+        metadata = {
+            _METADATA: json.dumps(described),
+            ASKED: json.dumps([os.path.realpath(file) for file in files]),
+        }
         write_scores(scores, self.output, metadata=metadata)
         self.discard()
 

@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from .columns import is_metric
 from .registry import Metric
-from .results import UNREADABLE
+from .results import UNREADABLE, read_scores
 
 # Where a Parquet table names the files that were asked for.
 ASKED = "lensmetrics_files"
@@ -70,8 +70,8 @@ def _is_damaged_parquet(output: Path) -> bool:
 
 def _differs(output: Path, what: str) -> str:
     return (
-        f"{output} holds the scores of other {what}: give another name, or replace it with --overwrite (in "
-        "Python overwrite=True), or with --resume, which takes over what still holds"
+        f"{output} holds the scores of other {what}: give another name, or let the table of this "
+        "run take its place: --overwrite (in Python overwrite=True), or --resume, which scores what is new"
     )
 
 
@@ -81,14 +81,11 @@ def _same_files(output: Path, files: Sequence[Path], columns: Sequence[str]) -> 
     if output.suffix == ".parquet":
         asked = (pa.parquet.read_schema(output).metadata or {}).get(ASKED.encode())
         if asked is not None:
-            return {os.path.realpath(path) for path in json.loads(asked)} == given
+            return set(json.loads(asked)) == given
     if "file" not in columns:
         return False
-    if output.suffix == ".parquet":
-        held = pd.read_parquet(output, columns=["file"])["file"].unique()
-    else:
-        held = pd.read_csv(output, usecols=["file"], dtype=str)["file"].unique()
-    return {os.path.realpath(path) for path in held} <= given
+    # Such a table may name files relative to the folder it was made in, which it does not know.
+    return {os.path.realpath(path) for path in read_scores(output)["file"].unique()} <= given
 
 
 def check_summary(output: Path, inputs: Iterable[Path]) -> None:

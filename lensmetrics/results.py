@@ -142,7 +142,7 @@ def write_scores(
             # Else a changed bit in a score would be read as another score.
             pa.parquet.write_table(described, part, write_page_checksum=True)
         else:
-            _write_csv(scores, part)
+            write_csv(scores, part)
 
 
 def _of_one_kind(scores: pd.DataFrame) -> pd.DataFrame:
@@ -155,13 +155,13 @@ def _of_one_kind(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.assign(**plain) if plain else scores
 
 
-def _write_csv(scores: pd.DataFrame, path: Path) -> None:
+def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write what :func:`_read_csv` reads: pandas itself writes missing and empty texts alike."""
     compressed = path.name.endswith(".gz")
     with gzip.open(path, "wb") if compressed else path.open("wb") as file:
-        file.write((",".join(map(_text_cell, scores.columns)) + "\n").encode())
-        for start in range(0, len(scores), _CSV_ROWS):
-            part = scores.iloc[start : start + _CSV_ROWS]
+        file.write((",".join(map(_text_cell, table.columns)) + "\n").encode())
+        for start in range(0, len(table), _CSV_ROWS):
+            part = table.iloc[start : start + _CSV_ROWS]
             cells = [_cells(part.iloc[:, i]) for i in range(part.shape[1])]
             file.write("".join(",".join(row) + "\n" for row in zip(*cells, strict=True)).encode())
 
@@ -214,11 +214,19 @@ def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
         for column in scores.columns:
             scores[column] = _as_written(column, scores[column], scored=column in scored)
     except UNREADABLE as error:
+        if _is_hdf5(path):
+            msg = f"{path} cannot be read as a table of scores: it is an HDF5 file; score it first"
+            raise ValueError(msg) from error
         reason = "".join(c if c.isprintable() else " " for c in str(error)).strip()
         msg = f"{path} cannot be read as a table of scores (.parquet, .csv or .csv.gz): {reason}"
         raise ValueError(msg) from error
     _check(scores, str(path))
     return scores
+
+
+def _is_hdf5(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(8) == b"\x89HDF\r\n\x1a\n"
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -552,11 +560,12 @@ def undefined_reason(row: "pd.Series[Any] | Mapping[str, Any]") -> str:
     `row` is a row of a summary. It is the most frequent of the statuses that can undo that metric.
     """
     metric = parse_column(str(row["metric"]))
-    possible = ["incomplete", "checksum", "nan_map", "constant_map"]
-    possible += ["saturated"] * ("w" in metric.params) + ["pool_exhausted"] * metric.name.endswith(
-        "_published"
-    )
-    possible += ["too_small"] * ("k" not in metric.params)
+    possible = ["incomplete", "checksum", "nan_map"]
+    if metric.name.endswith("_published"):
+        possible.append("pool_exhausted")
+    else:
+        possible += ["constant_map"] + ["saturated"] * ("w" in metric.params)
+        possible += ["too_small"] * ("k" not in metric.params)
     counts = {status: int(row.get(f"n_{status}", 0)) for status in possible}
     most = max(possible, key=counts.__getitem__)
     return most if not row["n"] and counts[most] else ""

@@ -141,8 +141,38 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "pair file": lambda path: path.write_bytes(Path("a.h5").read_bytes()),
     "link": lambda path: path.symlink_to("elsewhere"),
     "folder": lambda path: path.mkdir(),
+    "text": lambda path: path.write_text("notes of mine\n"),
     "pipe": os.mkfifo,
 }
+
+
+def test_files_of_one_name_in_two_folders_are_two(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, source in (("first", "a.h5"), ("second", "b.h5")):
+        Path(folder).mkdir()
+        Path(source).rename(f"{folder}/x.h5")
+    monkeypatch.chdir("first")
+    assert score(run, "x.h5", "-m", "kendall", "-o", "t.parquet")[0] == 0
+    before = Path("t.parquet").read_bytes()
+    monkeypatch.chdir("../second")
+    status, _, err = score(run, "x.h5", "-m", "kendall", "-o", "../first/t.parquet")
+    assert status == 2
+    assert "holds the scores of other files" in err
+    assert Path("../first/t.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["NA", "=b.h5", '"q".h5', "1.0"])
+def test_the_same_command_again_knows_its_csv(run: Run, name: str) -> None:
+    Path("a.h5").rename(name)
+    words = (name, "-m", "kendall", "-o", "s.csv")
+    assert score(run, *words)[0] == 0
+    assert score(run, *words)[0] == 0
+
+
+@pytest.mark.parametrize("begun", [b"", b"00", b"0123abcd", b"0123abcd ", b'0123abcd ["key", ["ok'])
+def test_a_journal_that_a_kill_cut_short_is_one(run: Run, begun: bytes) -> None:
+    Path("s.csv.part").write_bytes(begun)
+    assert score(run, "a.h5", "-m", "kendall", "-o", "s.csv")[0] == 0
+    assert not Path("s.csv.part").exists()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no such files")
