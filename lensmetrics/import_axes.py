@@ -34,7 +34,10 @@ def as_maps(source: Source, shape: tuple[int, int] | None, *, known: bool) -> So
     if len(stored) == 2:
         return _flat(source, shape)
     if shape is not None and stored[-2:] != shape:
-        raise FormatError(f"{words} is {stored}, but the shape given is {shape[0]} x {shape[1]}")
+        last = ""
+        if len(stored) == 4 and stored[1:3] == shape:
+            last = f": its channels come last, so save {_channels_first(stored[3])}"
+        raise FormatError(f"{words} is {stored}, but the shape given is {shape[0]} x {shape[1]}{last}")
     if len(stored) == 3:
         if stored[2] <= _FEW and shape is None and not known:
             raise ValueError(f"{words} is {stored}, which can be read in several ways: {_three(stored)}")
@@ -112,16 +115,20 @@ def _four(stored: tuple[int, ...]) -> str:
     _, first, second, last = stored
     shape = f" and give --shape {second} {last}" if last <= _FEW else ""
     if last in _CHANNELS[1:] and second > _FEW:
-        channels_last, other = "numpy.moveaxis(array, -1, 1)", ""
+        channels_last, other = _channels_first(last), ""
     else:
         channels_last = _summed(last, -1)
         other = f" and give --shape {first} {second}" if second <= _FEW else ""
     return (
         f"as (N, channel, height, width) it has {_channels(first)} of {second} x {last} pixels: save "
         f"{_summed(first, 1)}{shape}; as (N, height, width, channel) it has {_channels(last)} of {first} x "
-        f"{second} pixels: save {channels_last}{other}; of classes, slices of a volume or steps in time "
-        "save one, as in array[:, 0] or array[..., 0]"
+        f"{second} pixels: save {channels_last}{other}; where that axis holds classes, slices of a volume or "
+        "steps in time, save one of them: array[:, 0] or array[..., 0]"
     )
+
+
+def _channels_first(n: int) -> str:
+    return "numpy.moveaxis(array, -1, 1)" if n in _CHANNELS[1:] else _summed(n, -1)
 
 
 def _channels(n: int) -> str:

@@ -42,7 +42,8 @@ def integers(words: str, values: NDArray[Any], what: str) -> NDArray[np.int64]:
         bad = flat > np.iinfo(np.int64).max if flat.dtype.kind == "u" else np.zeros(len(flat), dtype=bool)
     if bad.any():
         row = int(bad.argmax())
-        raise FormatError(f"{words} holds {flat[row]} in row {row}; {what} must be integers up to 2**63 - 1")
+        largest = "2**53 where they are floats" if flat.dtype.kind == "f" else "2**63 - 1"
+        raise FormatError(f"{words} holds {flat[row]} in row {row}; {what} must be integers up to {largest}")
     return flat.astype(np.int64)
 
 

@@ -49,7 +49,7 @@ def open_array(
     except PermissionError as error:
         raise PermissionError(f"{path} may not be read: allow it with chmod, or read a copy") from error
     if first == _NPY or not _is_archive(path):
-        if wanted is not None:
+        if first == _NPY and wanted is not None:
             raise ValueError(f"{path} is no .npz: it has no array named {wanted!r}; leave the name out")
         return str(path), "", _mapped(path, str(path))
     # numpy maps files, not members of an archive, so the member becomes a file.

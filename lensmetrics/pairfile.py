@@ -109,10 +109,19 @@ def opened(path: Path) -> Iterator[h5py.File]:
         if not raised_by_h5py(error):
             raise
         if not h5py.is_hdf5(path):
+            if _is_parquet(path):
+                raise FormatError(
+                    f"{path} is a Parquet table, not a pair file: summarize or report it"
+                ) from error
             raise FormatError(
                 f"{path} is not an HDF5 file; convert .npy or .npz arrays with 'lensmetrics import'"
             ) from error
         raise FormatError(f"{path} is truncated or damaged ({error}): make or copy it again") from error
+
+
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def raised_by_h5py(error: BaseException) -> bool:

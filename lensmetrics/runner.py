@@ -320,8 +320,8 @@ class _Run:
             say(f"scored {n_pairs} pairs in {seconds:.1f} s: {n_pairs / seconds:.0f} pairs per second")
         if progress and any(result.signed for result in self.done.values()) and self._ranks_signed():
             say(
-                "maps hold negative values: the top k are the pixels with the largest values, so negative "
-                "ones come last; store absolute values if only the strength counts"
+                "lensmetrics: the maps hold negative values: top-k sets are of the largest signed values, so "
+                "that negative attributions rank last; score absolute values where the sign does not matter"
             )
 
     def _ranks_signed(self) -> bool:
@@ -428,6 +428,12 @@ def _sample_of(maps: Maps) -> npt.NDArray[Any] | None:
 
 def _as_stack(maps: Maps, name: str) -> npt.NDArray[Any]:
     """Return the maps as an array (sample, height, width)."""
+    if is_data_array(maps) and not {*maps.dims} <= {"sample", "channel", "y", "x"}:
+        msg = (
+            f"'{name}' has the dimensions {maps.dims}, which do not say what is a sample: rename them to "
+            "sample, y and x, in any order"
+        )
+        raise ValueError(msg)
     array = as_numpy(maps, f"array '{name}'")
     if array.ndim == 4 and array.shape[1] == 1:
         array = array[:, 0]
@@ -601,7 +607,7 @@ def _sample_columns(stores: Sequence[PairStore]) -> dict[str, Any]:
 
 def _names(store: PairStore) -> list[str | None] | None:
     """Return the names of the samples, None for one that was never finished, or for a file without names."""
-    names: npt.NDArray[Any] | None = getattr(store, "name", None)
+    names: npt.NDArray[Any] | None = store.name
     if names is None:
         return None
     return [str(name) if known else None for name, known in zip(names, store.complete, strict=True)]

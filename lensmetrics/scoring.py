@@ -37,7 +37,7 @@ class Origin(NamedTuple):
 class SliceScores:
     """What was found for a slice of a file: the values (sample, metric) and the statuses.
 
-    No tuple: the runner knows a result that Dask has lost by the failure to unpack it.
+    Not a tuple, because Dask takes a tuple that it lost apart as if it were an error: see `runner._is_lost`.
     """
 
     values: npt.NDArray[np.float64]

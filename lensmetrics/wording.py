@@ -32,7 +32,7 @@ STATUS = {
 }
 # Conditions whose values say by themselves what they are.
 _PLAIN = ("dataset", "model", "training", "explanation", "attack")
-_WORDS = {"lens": "LENS", "topk": "top-k", "ssim": "SSIM", "mse": "MSE"}
+_WORDS = {"lens": "LENS", "topk": "top-k", "ssim": "SSIM", "mse": "MSE", "fss": "FSS", "iou": "IoU"}
 _QUALIFIERS = {"div": "diverse", "published": "as published"}
 
 

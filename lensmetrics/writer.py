@@ -147,6 +147,7 @@ class PairWriter:
         self._check_compressible(FLOAT32 if self._dtype is None else self._dtype)
         self._complete = np.zeros(self.n_samples, dtype=bool)
         self._samples: set[int] = set()
+        self._named: set[bytes] = set()
         # Kept open: a failure to write what HDF5 still holds of a variable is lost when that is closed.
         self._variables: dict[str, h5py.Dataset] = {}
         # The variables of OPTIONAL that the file holds, once the first write has told.
@@ -270,6 +271,9 @@ class PairWriter:
         """Begin to change the file: damaged samples count as missing, and it is not finished."""
         self._complete[damaged] = False
         self._samples = set(store.sample[self._complete].tolist())
+        self._named = set()
+        if store.name is not None:
+            self._named = {str(name).encode() for name in store.name[self._complete]}
         with _writing(self._current):
             self._stamp(UNFINISHED)
             self._file.flush()
@@ -409,6 +413,7 @@ class PairWriter:
             self._file.flush()
         self._complete[where] = True
         self._samples.update(samples.tolist())
+        self._named.update(_texts(optional["name"]) if "name" in optional else ())
 
     def __enter__(self) -> Self:
         return self
@@ -509,6 +514,15 @@ class PairWriter:
                 )
             seen.add(number)
 
+    def _refuse_repeated_names(self, names: list[bytes]) -> None:
+        seen: set[bytes] = set()
+        for name in names:
+            if name in self._named or name in seen:
+                raise ValueError(
+                    f"name {name.decode()!r} is already in {self.path}: a file holds each sample once"
+                )
+            seen.add(name)
+
     def _maps(self, given: Mapping[str, ArrayLike], n: int | None) -> dict[str, NDArray[np.floating]]:
         """Check the maps and convert them to the type of the file, which they decide if they come first."""
         height_width = self._stored_shape[-2:]
@@ -549,7 +563,10 @@ class PairWriter:
         if name in INTEGERS:
             return _array(name, value, n, (), np.dtype("<i8"))
         if name in COUNTS:
-            return _array(name, value, n, (), np.dtype("<i4"))
+            counts = _array(name, value, n, (), np.dtype("<i4"))
+            if name == "n_accepted" and (counts < 0).any():
+                raise ValueError(f"'n_accepted' must be 0 or more, got {counts.min()}")
+            return counts
         if name in NORMS:
             norms = _array(name, value, n, (), np.dtype("<f4"))
             if ((norms == 0) & (as_numpy(value, name) != 0)).any():
@@ -583,6 +600,7 @@ class PairWriter:
         texts = np.asarray(value.data if is_data_array(value) else value, dtype=object)
         _with_batch("name", texts, n, ())
         encoded = [_encoded(text) for text in texts.reshape(-1).tolist()]
+        self._refuse_repeated_names(encoded)
         longest = max(map(len, encoded))
         stored = self._variables.get("name")
         if stored is None:
@@ -677,6 +695,13 @@ def _writing(path: Path) -> Iterator[None]:
             f"{path} cannot be written ({words}): what is complete in it is kept; put right what is wrong, "
             "then go on with PairWriter.resume"
         ) from error
+
+
+def _texts(names: NDArray[Any]) -> list[bytes]:
+    """Return names as `PairWriter._names` encoded them, whatever the variable stores."""
+    if names.ndim == 2:
+        names = np.ascontiguousarray(names).view(f"S{names.shape[1]}").reshape(-1)
+    return [name.encode() if isinstance(name, str) else bytes(name) for name in names.tolist()]
 
 
 def _foreign(name: str, value: Any, n: int | None, axes: tuple[str, ...]) -> NDArray[Any]:

@@ -93,7 +93,7 @@ FIRST, LAST = r"as \(N, channel, height, width\)", r"as \(N, height, width, chan
         ((6, 1, 8, 1), "1 channel of 8 x 1 .*save array\\[:, 0\\] and", "1 channel .*array\\[..., 0\\];"),
         ((6, 8, 9, 1), "8 channels of 9 x 1", "1 channel of 8 x 9 pixels: save array\\[..., 0\\];"),
         ((6, 2, 8, 9), "2 channels of 8 x 9", "9 channels of 2 x 8"),
-        ((6, 16, 28, 28), "16 channels of 28 x 28", "28 channels of 16 x 28 .*of classes, slices of"),
+        ((6, 16, 28, 28), "16 channels of 28 x 28", "28 channels of 16 x 28 .*that axis holds classes"),
     ],
 )  # fmt: skip
 def test_four_axes_that_can_be_read_in_two_ways(shape: tuple[int, ...], first: str, last: str) -> None:

@@ -358,7 +358,7 @@ def test_channels_last_are_refused(tmp_path: Path) -> None:
         r"first\.npy is \(2, 8, 9, 3\), which can be read in two ways: as \(N, channel, height, width\) it "
         r"has 8 channels of 9 x 3 pixels: save numpy\.abs\(array\)\.sum\(axis=1\) and give --shape 9 3; as "
         r"\(N, height, width, channel\) it has 3 channels of 8 x 9 pixels: save "
-        r"numpy\.moveaxis\(array, -1, 1\); of classes,"
+        r"numpy\.moveaxis\(array, -1, 1\); where that axis holds classes,"
     )
     check(tmp_path, np.zeros((2, 8, 9, 3)), MAPS, message)
 

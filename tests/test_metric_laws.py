@@ -248,18 +248,3 @@ def test_the_suite_with_what_chance_reaches() -> None:
     assert set(adjusted) - set(plain) == {
         f"lens_{name}_adjusted(k=1000,w={w})" for name in ("recall", "precision") for w in (1, 2, 3)
     }
-
-
-def test_the_suite_of_the_paper() -> None:
-    columns = [str(metric) for metric in lm.lens_suite(k=1000, windows=(1, 2, 3))]
-    windowed = (
-        "lens_recall",
-        "lens_precision",
-        "topk_div_intersection",
-        "lens_recall_div",
-        "lens_precision_div",
-    )
-    assert len(columns) == 18
-    assert set(columns) == {"topk_intersection(k=1000)", "kendall", "spearman"} | {
-        f"{name}(k=1000,w={w})" for name in windowed for w in (1, 2, 3)
-    }

@@ -191,6 +191,15 @@ def test_score_takes_data_arrays_in_any_order(dims: tuple[str, ...]) -> None:
     assert swapped["lens_recall(k=5,w=1)"].tolist() == expected["lens_precision(k=5,w=1)"].tolist()
 
 
+@pytest.mark.parametrize("dims", [("y", "x", "n"), ("lat", "lon", "n"), ("height", "width", "sample")])
+def test_score_does_not_guess_which_dimension_is_a_sample(dims: tuple[str, ...]) -> None:
+    maps = xr.DataArray(np.random.default_rng(0).normal(size=(4, 6, 3)), dims=dims)
+    with pytest.raises(
+        ValueError, match=r"'unperturbed' has the dimensions .* rename them to sample, y and x"
+    ):
+        lm.score(maps, -maps, "kendall")
+
+
 def test_score_refuses_sample_coordinates_that_differ() -> None:
     maps = np.random.default_rng(0).normal(size=(3, 4, 4))
     u, p = (
@@ -645,11 +654,11 @@ def test_executors_do_not_show(
 
 
 def test_threads_share_no_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pair computes in place what its metrics share, and kernels run without Python's lock."""
+    """Each pair is made and scored by one thread, and the values are those of one thread."""
     paths = [tmp_path / f"{i}.h5" for i in range(4)]
     for i, path in enumerate(paths):
         write_file(path, 40, (28, 28), seed=i)
-    metrics = lm.lens_suite(k=60, windows=(1, 2, 3), adjusted=True)
+    metrics = lm.lens_suite(k=60, windows=(1, 2, 3))
     expected = lm.evaluate(paths, metrics)
     monkeypatch.setattr(runner, "_TASK_PIXELS", 28 * 28)
     made: list[tuple[lm.MapPair, int]] = []  # kept, so that no two have one address

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.ndimage
+import scipy.spatial
 import scipy.stats
 from hypothesis import given
 
@@ -75,6 +76,26 @@ def test_chance_of_iou_is_the_mean_over_hypergeometric_overlaps() -> None:
     rng = np.random.default_rng(1)
     found = np.array([lm.topk_iou(lm.MapPair(*rng.random((2, 28, 28))), k=k) for _ in range(300)])
     assert abs(found.mean() - expected) <= 4.5 * found.std(ddof=1) / math.sqrt(found.size)
+
+
+@on_every_shape
+def test_iou_is_one_minus_scipys_jaccard_distance(shape: tuple[int, int]) -> None:
+    pair = lm.MapPair(*random_pair(shape))
+    for k in (1, 10, pair.unperturbed.size // 9):
+        s, t = (pair.top_k(which, k).ravel() for which in ("unperturbed", "perturbed"))
+        assert lm.topk_iou(pair, k=k) == pytest.approx(1 - scipy.spatial.distance.jaccard(s, t), abs=1e-12)
+
+
+@on_every_shape
+def test_signs_agree_as_texts_of_feature_and_sign(shape: tuple[int, int]) -> None:
+    """As OpenXAI does it: both are written as one text, and texts are compared."""
+    u, p = random_pair(shape)
+    for k in (1, 10, u.size // 9):
+        texts = [
+            {f"{i}{'+' if a.flat[i] > 0 else '-'}" for i in np.argsort(-np.abs(a).ravel(), kind="stable")[:k]}
+            for a in (u, p)
+        ]
+        assert lm.sign_agreement(lm.MapPair(u, p), k=k) == len(texts[0] & texts[1]) / k
 
 
 def test_a_shift_by_one_pixel_is_a_distance_of_one() -> None:

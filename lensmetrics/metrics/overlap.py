@@ -425,8 +425,8 @@ def n_diverse(pair: MapPair, *, k: int, w: int = 1) -> float:
     Returns
     -------
     float
-        In [1, k]; less than k is a shortfall (``few_diverse``). NaN where a map is not finite
-        (``nan_map``).
+        In [1, k]; less than k is a shortfall (``few_diverse``). NaN where a map is constant
+        (``constant_map``) or not finite (``nan_map``).
 
     Notes
     -----

@@ -252,7 +252,8 @@ def _checked_pool(pool: int | None, shape: tuple[int, int], w: int) -> int:
         if found is None:
             msg = (
                 f"the released scripts have no candidate pool for maps of {shape[0]}x{shape[1]} pixels "
-                f"and w={w}; give pool=, between 1 and {n}"
+                f"and w={w}; give pool=, between 1 and {n}, in the text of the metric, as in "
+                f"lens_recall_div_published(k=100,w={w},pool={n}): -m takes it, --published does not"
             )
             raise ValueError(msg)
         return found

@@ -71,7 +71,8 @@ def topk_distance(pair: MapPair, *, k: int) -> float:
     -----
     The symmetric average Hausdorff distance of the two sets. It has no w to choose and cannot
     saturate below k = H W, but it depends on k and on the size of the map, so that only values of one k
-    and one size compare. Ties at the cut go by index (status ``tied_cut``).
+    and one size compare. What chance reaches has no closed form. Ties at the cut go by index (status
+    ``tied_cut``).
 
     References
     ----------
@@ -160,7 +161,8 @@ def sign_agreement(pair: MapPair, *, k: int) -> float:
     Notes
     -----
     Where neither map has a negative pixel, no sign can differ, and this only counts the overlap: status
-    ``unsigned``, as of maps that were reduced by ``abs_sum``. Ties at the cut go by index (``tied_cut``).
+    ``unsigned``, as of maps that were reduced by ``abs_sum``. What chance reaches has no closed form: it
+    depends on the signs of both maps. Ties at the cut go by index (``tied_cut``).
 
     References
     ----------
