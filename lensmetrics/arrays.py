@@ -30,8 +30,10 @@ def aligned(unperturbed: Maps, perturbed: Maps) -> tuple[Maps, Maps]:
     Raises
     ------
     ValueError
-        If two DataArrays have other dimensions, or other coordinates along one of them.
+        If two DataArrays have other dimensions, or other coordinates along one of them, or two
+        DataFrames have other labels.
     """
+    _check_labels(unperturbed, perturbed)
     first, second = _in_order(unperturbed), _in_order(perturbed)
     if not (is_data_array(first) and is_data_array(second)):
         return first, second
@@ -43,13 +45,26 @@ def aligned(unperturbed: Maps, perturbed: Maps) -> tuple[Maps, Maps]:
         raise ValueError(msg)
     for dim in first.dims:
         both = dim in first.coords and dim in second.coords
-        if both and not np.array_equal(first.coords[dim].values, second.coords[dim].values):
+        if both and not first.coords[dim].variable.equals(second.coords[dim].variable):
             msg = f"the {dim} coordinates of 'unperturbed' and 'perturbed' differ; align them first"
             raise ValueError(msg)
     return first, second.transpose(*first.dims)
 
 
+def _check_labels(unperturbed: object, perturbed: object) -> None:
+    pandas = sys.modules.get("pandas")  # who has a DataFrame has imported it
+    if pandas is None or not all(isinstance(maps, pandas.DataFrame) for maps in (unperturbed, perturbed)):
+        return
+    for axis in ("index", "columns"):
+        if not getattr(unperturbed, axis).equals(getattr(perturbed, axis)):
+            msg = f"the {axis} of the DataFrames 'unperturbed' and 'perturbed' differ; align them first"
+            raise ValueError(msg)
+
+
 def _in_order(maps: Maps) -> Maps:
+    xarray = sys.modules.get("xarray")
+    if xarray is not None and isinstance(maps, xarray.Variable):
+        maps = xarray.DataArray(maps)
     if not is_data_array(maps):
         return maps
     if maps.ndim and all(re.fullmatch(r"dim_\d+", str(dim)) for dim in maps.dims):
@@ -76,16 +91,29 @@ def as_numpy(values: Any, name: str) -> npt.NDArray[Any]:
     Raises
     ------
     TypeError
-        If masked integers are too large for float64 to tell apart.
+        If masked integers are too large for float64 to tell apart, a tensor has no NumPy type, or a list
+        holds DataArrays, whose dimensions would be lost.
     """
     if is_data_array(values):
         values = values.data
     if _is_tensor(values):
-        tensor = values.detach().cpu().resolve_conj().resolve_neg()
+        tensor = values.detach().cpu()
+        if not tensor.is_sparse and not tensor.is_quantized:
+            tensor = tensor.resolve_conj().resolve_neg()
         if str(tensor.dtype) == "torch.bfloat16":
             tensor = tensor.float()
-        array: npt.NDArray[Any] = tensor.numpy()
+        try:
+            array: npt.NDArray[Any] = tensor.numpy()
+        except (TypeError, RuntimeError) as error:
+            msg = (
+                f"the {name} is a tensor that NumPy cannot hold ({tensor.dtype}, {tensor.layout}): make it "
+                "dense and floating-point first, as in tensor.to_dense().float()"
+            )
+            raise TypeError(msg) from error
         return array
+    if isinstance(values, list | tuple) and any(map(is_data_array, values)):
+        msg = f"the {name} is a list of DataArrays: join them with xarray.concat(list, 'sample')"
+        raise TypeError(msg)
     if isinstance(values, list | tuple) and any(_hides_something(item) for item in values):
         return np.stack([as_numpy(item, name) for item in values])
     if isinstance(values, np.ma.MaskedArray):

@@ -116,13 +116,17 @@ def checked_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _attr(name: str, value: Any) -> Any:
-    if not isinstance(name, str) or not name or name.startswith("_") or "/" in name:
-        raise ValueError(f"attribute name {name!r} must be a word without '/' that does not begin with '_'")
+    if not isinstance(name, str) or not name or name[:1] == "_" or {*"/\0"} & {*name} or not is_text(name):
+        raise ValueError(
+            f"attribute name {name!r} must be a word without '/' and NUL that does not begin with '_'"
+        )
     if is_reserved(name):
         raise ValueError(
             f"attribute name '{name}' is reserved: tables of scores have something else of that name; "
             "choose another one"
         )
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
     values = list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
     plain = [_netcdf_value(item) for item in values]
     if {type(item) for item in plain} == {int, float}:

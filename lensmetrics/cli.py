@@ -448,7 +448,7 @@ def _warn_of_chance(
     for shape in dict.fromkeys(shape_of):
         height, width = shape
         rows = scores[shape_of == shape]
-        for w in windows:
+        for w in dict.fromkeys(windows):
             level = _chance_level(rows, k, w, stores)
             if level > 0.5:
                 say(

@@ -49,8 +49,9 @@ def draw_examples(
 
 def _rule(columns: Sequence[Column]) -> Column | None:
     """Return the score to choose by: LENS recall at the smallest window that is one."""
-    recall = [c for c in columns if c.name == "lens_recall"]
-    plain = [c for c in columns if c.name == "topk_intersection"]
+    whole = [c for c in columns if all(isinstance(value, int) for value in c.params.values())]
+    recall = [c for c in whole if c.name == "lens_recall" and {*c.params} == {"k", "w"}]
+    plain = [c for c in whole if c.name == "topk_intersection" and {*c.params} == {"k"}]
     recall.sort(key=lambda c: (c.params["w"] == 0, c.params["w"], c.params["k"]))
     plain.sort(key=lambda c: c.params["k"])
     return next(iter(recall + plain), None)

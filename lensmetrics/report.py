@@ -231,7 +231,8 @@ def _cell(row: "pd.Series[Any]") -> Cell:
 def _curves(scores: pd.DataFrame, columns: Sequence[Column]) -> Iterator[Shown]:
     """Yield the curves of LENS recall and precision for every k, in figures of a readable size."""
     names = [name for name in ("lens_recall", "lens_precision") if any(c.name == name for c in columns)]
-    sizes = sorted({int(c.params["k"]) for c in columns if c.name in names})
+    given = [c.params.get("k") for c in columns if c.name in names]
+    sizes = sorted({k for k in given if isinstance(k, int)})
     for i, (where, part) in enumerate(_parts(scores)):
         for k, name in itertools.product(sizes, names):
             found = curve(part, name, k)

@@ -133,6 +133,7 @@ def write_scores(
     registered where the table is read comes back as a condition: Parquet knows better.
     """
     path = check_output(path)
+    _check_labels(scores, "the table")
     scores = _of_one_kind(scores)
     with replacing(path) as part:
         if path.suffix == ".parquet":
@@ -204,6 +205,9 @@ def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
     if not path.exists():
         msg = f"{path} does not exist"
         raise FileNotFoundError(msg)
+    if path.is_dir():
+        msg = f"{path} is a directory; give a table of scores"
+        raise IsADirectoryError(msg)
     try:
         scores = _read_csv(path) if path.name.endswith(_CSV) else _read_parquet(path)
         repeated = scores.columns[scores.columns.duplicated()]
@@ -485,7 +489,7 @@ def summarize(
     -------
     DataFrame
         A row per group and metric: the columns `by`, ``metric`` (its text), ``mean``, ``sd`` (of
-        the sample, n - 1), ``n`` (scores that are defined), ``n_undefined`` (NaN), with `exclude`
+        the sample, n - 1), ``n`` (scores that are defined), ``n_undefined`` (NaN or infinite), with `exclude`
         ``n_excluded`` (rows left out), ``ci_low`` and ``ci_high``; ``mean_attacked``, the mean over
         the rows that are not ``not_attacked``, where there are rows that are; then ``n_`` and the
         name of each status that occurs in the table: how many of the group's rows have it, whether
@@ -883,6 +887,22 @@ def _resampled_means(totals: npt.NDArray[np.float64], seed: int) -> npt.NDArray[
 
 
 def _check(scores: pd.DataFrame, what: str) -> None:
+    _check_labels(scores, what)
     if not metric_columns(scores):
         msg = f"{what} has no column of scores; is it one that score or evaluate made?"
+        raise ValueError(msg)
+
+
+def _check_labels(scores: pd.DataFrame, what: str) -> None:
+    """Refuse a table whose labels would be lost, or say two things."""
+    names = [name for name in scores.index.names if name is not None]
+    if names:
+        msg = f"{what} has {', '.join(map(str, names))} in its index: write scores.reset_index()"
+        raise ValueError(msg)
+    wrong = [column for column in scores.columns if not isinstance(column, str)]
+    if wrong:
+        msg = f"{what} has the column {wrong[0]!r}; names of columns must be texts"
+        raise ValueError(msg)
+    if not scores.columns.is_unique:
+        msg = f"the column {scores.columns[scores.columns.duplicated()][0]!r} occurs twice in {what}"
         raise ValueError(msg)

@@ -79,7 +79,7 @@ def score_block(
             pair = MapPair(unperturbed[i], perturbed[i])
             scores = []
             for call in calls:
-                scores.append(call(pair))
+                scores.append(float(call(pair)))
         except Exception as error:
             what = "" if scores is None else f" {metrics[len(scores)]}"
             error.add_note(f"while scoring{what} on sample {sample[i]}{where}")

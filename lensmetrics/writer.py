@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arrays import as_numpy, is_data_array
+from .arrays import aligned, as_numpy, is_data_array
 from .attributes import (
     CHECKSUM,
     COVERED,
@@ -333,7 +333,9 @@ class PairWriter:
             Maps, ([channel,] height, width). inf and NaN are kept and score as NaN. In a file without
             channels, an axis of one channel is dropped.
         sample
-            Index of the sample in its source dataset, 0 or more, once per file. By default the position.
+            Index of the sample in its source dataset, 0 or more, once per file. By default the integer
+            coordinate ``sample`` of the unperturbed maps, if these are a DataArray that has one, else the
+            position.
         label, prediction, prediction_perturbed
             True class, and the classes predicted without and with the perturbation.
         perturbation_linf, perturbation_l2
@@ -364,6 +366,9 @@ class PairWriter:
         rows = self._rows(index)
         n = len(rows) if isinstance(index, slice) else None
         given = {"unperturbed": unperturbed, "perturbed": perturbed}
+        aligned(unperturbed, perturbed)  # for what it refuses
+        if sample is None:
+            sample = _sample_coordinate(unperturbed, n)
         maps = self._maps(given if target is None else {**given, "target": target}, n)
         samples = _array("sample", list(rows), len(rows), (), np.dtype("<i8"))
         if sample is not None:
@@ -569,6 +574,8 @@ class PairWriter:
             return counts
         if name in NORMS:
             norms = _array(name, value, n, (), np.dtype("<f4"))
+            if (norms < 0).any():
+                raise ValueError(f"'{name}' must be 0 or more, got {norms.min()}")
             if ((norms == 0) & (as_numpy(value, name) != 0)).any():
                 raise ValueError(
                     f"'{name}' holds values that float32 makes 0, which would say that nothing was attacked; "
@@ -597,6 +604,8 @@ class PairWriter:
 
     def _names(self, value: Any, n: int | None) -> NDArray[Any]:
         """Encode names for a column of fixed length."""
+        if np.ma.is_masked(value):
+            raise ValueError("'name' is masked in places: a sample without a name needs another one")
         texts = np.asarray(value.data if is_data_array(value) else value, dtype=object)
         _with_batch("name", texts, n, ())
         encoded = [_encoded(text) for text in texts.reshape(-1).tolist()]
@@ -695,6 +704,14 @@ def _writing(path: Path) -> Iterator[None]:
             f"{path} cannot be written ({words}): what is complete in it is kept; put right what is wrong, "
             "then go on with PairWriter.resume"
         ) from error
+
+
+def _sample_coordinate(maps: ArrayLike, n: int | None) -> NDArray[Any] | None:
+    """Return the numbers of the samples that a DataArray names, None where it does not."""
+    if not is_data_array(maps) or "sample" not in maps.coords:
+        return None
+    values: NDArray[Any] = maps.coords["sample"].values
+    return values if values.dtype.kind in "iu" and values.ndim == (n is not None) else None
 
 
 def _texts(names: NDArray[Any]) -> list[bytes]:

@@ -338,6 +338,30 @@ def test_a_metric_says_that_it_takes_a_pair(name: str) -> None:
         metric((u, p), **arguments)
 
 
+def test_labels_are_not_lost_in_other_containers() -> None:
+    u, p = plain_pair()
+    expected = all_scores(u, p)
+    assert all_scores(xr.Variable(("x", "y"), u.T), xr.DataArray(p, dims=("y", "x"))) == expected
+    frames = pd.DataFrame(u), pd.DataFrame(p)
+    assert all_scores(*frames) == expected
+    with pytest.raises(ValueError, match="the index of the DataFrames 'unperturbed' and 'perturbed' differ"):
+        lm.MapPair(frames[0], frames[1].iloc[::-1])
+    arrays = [xr.DataArray(u.T, dims=("x", "y"))] * 2
+    with pytest.raises(TypeError, match=r"list of DataArrays: join them with xarray\.concat"):
+        lm.score(arrays, np.stack([p, p]), "kendall")
+    gap = [np.nan, *range(1, 12)]
+    named = [xr.DataArray(a, dims=("y", "x"), coords={"x": gap}) for a in (u, p)]
+    assert all_scores(*named) == expected
+
+
+def test_a_tensor_that_numpy_cannot_hold_is_refused() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(
+        TypeError, match=r"unperturbed map is a tensor that NumPy cannot hold .* make it dense"
+    ):
+        lm.MapPair(torch.ones(3, 3).to_sparse(), np.ones((3, 3)))
+
+
 def test_identical_maps_are_marked() -> None:
     u, p = plain_pair()
     zeros = np.array([[0.0, -0.0, 1.0]])

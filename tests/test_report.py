@@ -796,3 +796,15 @@ def test_conditions_that_follow_from_others_are_left_out() -> None:
 def test_every_status_is_explained() -> None:
     assert set(STATUS) == {*SAMPLE_STATUSES, *METRIC_STATUSES}
     assert all(text.endswith(".") and text.count(". ") == 0 for text in STATUS.values())
+
+
+def test_metrics_without_their_parameters_have_a_page(tmp_path: Path) -> None:
+    names = [
+        "lens_recall",
+        "lens_recall(k=3)",
+        "lens_recall(w=1)",
+        "topk_intersection",
+        "lens_recall(k=nan,w=1)",
+    ]
+    table = pd.DataFrame({"sample": [0, 1], "status": "ok", **dict.fromkeys(names, 0.5)})
+    assert report(table, tmp_path).text("b")

@@ -371,6 +371,23 @@ def test_cube_of_an_unfinished_file(tmp_path: Path) -> None:
     assert int(cube["kendall"].notnull().sum()) == 7
 
 
+def test_labels_that_would_be_lost_are_refused(tmp_path: Path, scores: pd.DataFrame) -> None:
+    wrong = {
+        r"has training in its index: write scores\.reset_index\(\)": scores.set_index("training"),
+        "'kendall' occurs twice": pd.concat([scores, scores[["kendall"]]], axis=1),
+        "has the column 3; names of columns must be texts": scores.assign(kendall=1.0).rename(
+            columns={"status": 3}
+        ),
+    }
+    for words, table in wrong.items():
+        for function in (lm.summarize, lm.tidy, lm.to_xarray):
+            with pytest.raises(ValueError, match=words):
+                function(table)
+        for name in ("s.csv", "s.parquet"):
+            with pytest.raises(ValueError, match=words):
+                lm.write_scores(table, tmp_path / name)
+
+
 def test_cube_can_be_written_as_netcdf(tmp_path: Path, scores: pd.DataFrame) -> None:
     for name, table in {"several": scores, "one": scores[scores["training"] == "None"]}.items():
         cube = lm.to_xarray(table)

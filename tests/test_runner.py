@@ -259,6 +259,19 @@ def test_score_counts_what_is_undefined() -> None:
     assert scores["topk_intersection(k=4)"].isna().tolist() == [False, True, True, True, False]
 
 
+def test_a_metric_must_return_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_entries", dict(registry.entries()))
+
+    def forgetful(pair: lm.MapPair) -> float:
+        return None  # type: ignore[return-value]
+
+    lm.register(bounds=(0, 1), best=None)(forgetful)
+    maps = np.random.default_rng(0).normal(size=(1, 4, 4))
+    with pytest.raises(TypeError, match="NoneType") as caught:
+        lm.score(maps, maps, "forgetful")
+    assert caught.value.__notes__ == ["while scoring forgetful on sample 0"]
+
+
 def test_errors_say_what_was_scored_and_where(tmp_path: Path) -> None:
     maps = np.zeros((2, 4, 4))
     with pytest.raises(

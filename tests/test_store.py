@@ -1132,6 +1132,8 @@ def test_data_arrays_with_other_dimensions(tmp_path: Path, dims: Any, shape: tup
         ("name", "a\0b", "a name must be a text of valid characters"),
         ("name", "a\udc80", "a name must be a text of valid characters"),
         ("name", ["a"], r"'name' is \(1,\); here it must be \(\)"),
+        ("n_accepted", -1, "'n_accepted' must be 0 or more, got -1"),
+        ("perturbation_linf", -0.5, r"'perturbation_linf' must be 0 or more, got -0\.5"),
     ],
 )
 def test_columns_that_are_refused(tmp_path: Path, name: str, value: Any, message: str) -> None:
@@ -1150,6 +1152,40 @@ def test_integers_that_do_not_fit_are_refused_by_the_reader(run: Path) -> None:
     store = PairStore(run)  # what was never finished may hold anything
     assert store.label is not None
     assert store.label[[0, 1, 2, 4, 5]].tolist() == [0, 1, 2, 1, 2]
+
+
+def test_a_name_is_in_a_file_once(tmp_path: Path) -> None:
+    """Dataset and name are what a source sample is known by."""
+    path, two = tmp_path / "a.h5", np.zeros((2, 3, 4))
+    with PairWriter(path, n_samples=4, shape=(3, 4), attrs={}) as writer:
+        with pytest.raises(ValueError, match="name 'a' is already in"):
+            writer.write(slice(0, 2), two, two, name=["a", "a"])
+        with pytest.raises(ValueError, match="'name' is masked in places"):
+            writer.write(slice(0, 2), two, two, name=np.ma.array(["a", "b"], mask=[False, True]))
+        writer.write(slice(0, 2), two, two, name=["a", "b"])
+        with pytest.raises(ValueError, match="name 'b' is already in"):
+            writer.write(2, MAP, MAP, name="b")
+    with PairWriter.resume(path, attrs={}) as writer:
+        with pytest.raises(ValueError, match="name 'a' is already in"):
+            writer.write(2, MAP, MAP, name="a")
+        writer.write(slice(2, 4), two, two, name=["c", "d"])
+    names = PairStore(path).name
+    assert names is not None
+    assert names.tolist() == ["a", "b", "c", "d"]
+
+
+def test_coordinates_of_data_arrays_count(tmp_path: Path) -> None:
+    maps = xr.DataArray(
+        np.random.default_rng(0).normal(size=(2, 3, 4)),
+        dims=("sample", "y", "x"),
+        coords={"sample": [7, 9], "y": [0, 1, 2]},
+    )
+    with PairWriter(tmp_path / "a.h5", n_samples=2, shape=(3, 4), attrs={}) as writer:
+        for other, name in ((maps[::-1], "sample"), (maps[:, ::-1], "y")):
+            with pytest.raises(ValueError, match=f"the {name} coordinates of .* differ; align them first"):
+                writer.write(slice(0, 2), maps, other)
+        writer.write(slice(0, 2), maps, maps)
+    assert PairStore(tmp_path / "a.h5").sample.tolist() == [7, 9]
 
 
 @pytest.mark.parametrize("n_bytes", [3, 256, 300])

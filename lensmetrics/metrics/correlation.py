@@ -84,7 +84,8 @@ def lens_spearman(pair: MapPair, *, w: int = 1) -> float:
     Notes
     -----
     Smoothing sums over the (2w+1)x(2w+1) window inside the map and divides by (2w+1)^2 also at the
-    border; see :meth:`MapPair.smoothed`. Not in the released code.
+    border; see :meth:`MapPair.smoothed`. Not in the released code. Sums are made in float64: where
+    values of a map differ by less than 1e-15 of its largest, their rounding decides the order.
 
     References
     ----------
@@ -115,7 +116,8 @@ def lens_kendall(pair: MapPair, *, w: int = 1) -> float:
     Notes
     -----
     Smoothing sums over the (2w+1)x(2w+1) window inside the map and divides by (2w+1)^2 also at the
-    border; see :meth:`MapPair.smoothed`. Not in the released code.
+    border; see :meth:`MapPair.smoothed`. Not in the released code. Sums are made in float64: where
+    values of a map differ by less than 1e-15 of its largest, their rounding decides the order.
 
     References
     ----------
