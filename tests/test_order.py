@@ -357,7 +357,7 @@ def test_labels_are_not_lost_in_other_containers() -> None:
 def test_a_tensor_that_numpy_cannot_hold_is_refused() -> None:
     torch = pytest.importorskip("torch")
     with pytest.raises(
-        TypeError, match=r"unperturbed map is a tensor that NumPy cannot hold .* make it dense"
+        TypeError, match=r"map is a tensor that NumPy cannot hold .* make it dense"
     ):
         lm.MapPair(torch.ones(3, 3).to_sparse(), np.ones((3, 3)))
 
