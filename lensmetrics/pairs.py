@@ -96,7 +96,7 @@ def as_map(values: Maps, name: str) -> FloatMap:
     if array.ndim != 2:
         hint = "reduce several channels first, as in abs(map).sum(axis=0)"
         if array.ndim == 1:
-            hint = "for attributions of F features write values[None], a map of 1 x F"
+            hint = "for attributions of features write values[None]: windows then run along the features"
         msg = f"the {name} map must have two dimensions (height, width), got shape {array.shape}; {hint}"
         raise ValueError(msg)
     if not 1 <= array.size <= _MOST_PIXELS:

@@ -440,7 +440,7 @@ def _as_stack(maps: Maps, name: str) -> npt.NDArray[Any]:
     if array.ndim != 3:
         hint = "for a single pair use MapPair, and reduce channels first"
         if array.ndim == 2:
-            hint += "; attributions (sample, feature) are maps of 1 x F: write array[:, None]"
+            hint += "; of (sample, feature) write array[:, None]: windows then run along the features"
         elif array.ndim == 4:
             hint += (
                 ": abs(maps).sum(axis=1) for (sample, channel, height, width), axis=-1 where they come last"

@@ -356,9 +356,7 @@ def test_labels_are_not_lost_in_other_containers() -> None:
 
 def test_a_tensor_that_numpy_cannot_hold_is_refused() -> None:
     torch = pytest.importorskip("torch")
-    with pytest.raises(
-        TypeError, match=r"map is a tensor that NumPy cannot hold .* make it dense"
-    ):
+    with pytest.raises(TypeError, match=r"map is a tensor that NumPy cannot hold .* make it dense"):
         lm.MapPair(torch.ones(3, 3).to_sparse(), np.ones((3, 3)))
 
 
@@ -384,6 +382,16 @@ def test_threads_may_share_a_pair() -> None:
         for _ in range(150):
             pair = lm.MapPair(u, p)
             assert list(threads.map(lambda call, pair=pair: call(pair), calls)) == expected
+
+
+def test_attributions_of_features_are_told_how_to_come_in() -> None:
+    features = np.random.default_rng(0).normal(size=(4, 9))
+    with pytest.raises(ValueError, match=r"write array\[:, None\]: windows then run along the features"):
+        lm.score(features, -features, "kendall")
+    with pytest.raises(ValueError, match=r"write values\[None\]: windows then run along the features"):
+        lm.MapPair(features[0], features[1])
+    scores = lm.score(features[:, None], -features[:, None], "lens_recall(k=2,w=1)")
+    assert scores["status"].tolist() == ["ok"] * 4
 
 
 @pytest.mark.parametrize("shape", [(), (6,), (2, 3, 1), (0, 3), (3, 0), (0, 0)])
