@@ -442,6 +442,34 @@ def test_the_same_array_twice_is_refused() -> None:
     import_arrays("a.h5:u", "a.h5:p", "hdf5.h5")
 
 
+# What stands after an array
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+@pytest.mark.parametrize("what", ["maps", "labels"])
+def test_arrays_after_the_first_are_refused(kind: str, what: str) -> None:
+    np.save("p.npy", MAPS)
+    np.save("whole.npy", np.asfortranarray(MAPS))
+    values = MAPS if what == "maps" else np.arange(3)
+    for more, message in [
+        (values, r"holds more than one array \(np\.save was called several times on one file\): load them "
+         r"one by one and save one array$"),
+        (None, r"has 5 bytes after its array: save it again with numpy\.save$"),
+    ]:  # fmt: skip
+        buffer = io.BytesIO()
+        np.save(buffer, values)
+        if more is None:
+            buffer.write(b"12345")
+        else:
+            np.save(buffer, more)
+        raw = buffer.getvalue()
+        Path(f"y.{kind}").write_bytes(raw if kind == "npy" else _zip(raw, zipfile.ZIP_DEFLATED))
+        given = (f"y.{kind}", "p.npy") if what == "maps" else ("whole.npy", "p.npy")
+        options = {} if what == "maps" else {"labels": f"y.{kind}"}
+        refused(*given, rf"^y\.{kind}(, array 'y',)? {message}", FormatError, **options)
+    import_arrays("whole.npy", "p.npy", "good.h5")
+
+
 # What is no file, and files of others
 
 
