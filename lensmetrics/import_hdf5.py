@@ -152,10 +152,6 @@ def is_pair_file(path: Path, file: h5py.File) -> bool:
 
 def choose(path: Path, file: h5py.File, role: str) -> str:
     """Name of the array where none was given: the only dataset, or the one called like the role."""
-    if is_pair_file(path, file):
-        raise FormatError(
-            f"{path} is a pair file already: score it, or name one of its datasets: {path}:unperturbed"
-        )
     with reading(path):
         names = _dataset_names(file)
         if len(names) == 1:

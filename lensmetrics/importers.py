@@ -68,7 +68,8 @@ def import_arrays(
         1, 3 or 4, three whose last is 1 to 4 unless `shape` confirms it. One channel is dropped.
         ``FILE:NAME`` is one array of an .npz or one dataset of an HDF5 file, such as
         ``a.h5:maps/clean``; a group with one dataset per sample is good too. netCDF variables are decoded
-        as xarray decodes them: fill values become NaN, packed numbers are unpacked.
+        as xarray decodes them: fill values become NaN, packed numbers are unpacked. Maps of a pair file
+        are refused.
 
         Two HDF5 files that both have a dataset or group ``attribution``, named or not, are read as
         attribution databases of ViRelAy and CoRelAy: samples are matched by ``index`` and keep the order
@@ -251,13 +252,17 @@ def _open(
                 f"{path} is an HDF5 file; choose a method (--method) in .npy and .npz files only"
             )
         file = open_file(path, stack)
+        if is_pair_file(path, file):
+            # Its maps alone would lose which samples they are, their statuses and their reduction.
+            raise FormatError(
+                f"{path} is a pair file already: score it as it is; to pair maps of two pair files, read "
+                "them with lensmetrics.PairStore and write what belongs together with lensmetrics.PairWriter"
+            )
         source = open_rows(path, file, choose(path, file, role) if wanted is None else wanted)
-        known = is_pair_file(path, file)
     else:
         words, member, array = open_array(path, role, wanted, beside, stack)
         source = one_method(Source(words, member, array.shape, array.dtype, array.__getitem__), method)
-        known = False
-    return as_maps(source, shape, known=known)
+    return as_maps(source, shape, known=False)
 
 
 def _column(

@@ -170,8 +170,6 @@ def test_known_layouts_need_no_guess() -> None:
         hdf5(Path(f"{name}.h5"), attribution=part)
     import_arrays("a.h5", "b.h5", "pair.h5")
     np.testing.assert_array_equal(stored("pair.h5"), maps)
-    import_arrays("pair.h5:unperturbed", "pair.h5:perturbed", "again.h5")
-    np.testing.assert_array_equal(stored("again.h5"), maps)
     hdf5(Path("c.h5"), attribution=np.zeros((2, 8, 8, 3)))
     shutil.copy("c.h5", "d.h5")
     refused("c.h5", "d.h5", "can be read in two ways", FormatError)
@@ -440,6 +438,24 @@ def test_the_same_array_twice_is_refused() -> None:
         refused(first, second, message, ValueError)
     import_arrays("a.npz:u", "a.npz:p", "npz.h5")
     import_arrays("a.h5:u", "a.h5:p", "hdf5.h5")
+
+
+def test_maps_of_pair_files_are_refused() -> None:
+    attrs = {"reduction": "sum"}
+    for name, order in (("a.h5", [0, 1, 2]), ("b.h5", [2, 0, 1])):
+        writer = lm.PairWriter(name, n_samples=3, shape=(6, 7), channels=3, attrs=attrs)
+        with writer:
+            writer.write(slice(0, 3), *some_maps(2, 3, 3, 6, 7), sample=np.array(order))
+    np.save("u.npy", some_maps(3, 3, 6, 7))
+    message = (
+        r"^a\.h5 is a pair file already: score it as it is; to pair maps of two pair files, read them with "
+        r"lensmetrics\.PairStore and write what belongs together with lensmetrics\.PairWriter$"
+    )
+    for first, second in [
+        ("a.h5", "b.h5"), ("a.h5:unperturbed", "b.h5:perturbed"), ("a.h5:/perturbed", "u.npy"),
+        ("u.npy", "a.h5:perturbed"), ("a.h5:unperturbed", "a.h5:perturbed"), ("u.npy", "a.h5"),
+    ]:  # fmt: skip
+        refused(first, second, message, FormatError)
 
 
 # What stands after an array
