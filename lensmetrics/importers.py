@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .import_axes import as_maps, one_method
+from .import_axes import as_maps, one_method, refuse_other_axes, sample_numbers
 from .import_columns import check_column, check_samples, integers
 from .import_foreign import is_matlab_73, what_folder_it_is, what_it_is
 from .import_hdf5 import (
@@ -68,8 +68,9 @@ def import_arrays(
         1, 3 or 4, three whose last is 1 to 4 unless `shape` confirms it. One channel is dropped.
         ``FILE:NAME`` is one array of an .npz or one dataset of an HDF5 file, such as
         ``a.h5:maps/clean``; a group with one dataset per sample is good too. netCDF variables are decoded
-        as xarray decodes them: fill values become NaN, packed numbers are unpacked. Maps of a pair file
-        are refused.
+        as xarray decodes them: fill values become NaN, packed numbers are unpacked. Axes that the file
+        names sample, y and x, or sample, channel, y and x, are read in that order; axes or coordinates
+        that differ between the two files are refused. Maps of a pair file are refused.
 
         Two HDF5 files that both have a dataset or group ``attribution``, named or not, are read as
         attribution databases of ViRelAy and CoRelAy: samples are matched by ``index`` and keep the order
@@ -87,7 +88,8 @@ def import_arrays(
         default the only one, or "unperturbed" and "perturbed".
     samples, labels
         .npy files, or ``FILE:NAME``, with N integers, (N,) or (N, 1), in any type of numbers: the index of
-        each sample in its source dataset (by default 0 to N - 1), and its true class. They are in the
+        each sample in its source dataset (by default the coordinate of the first axis, where both files
+        have the same integers there, or 0 to N - 1), and its true class. They are in the
         order of the first file; labels replace those of an attribution database.
     method
         Position of the explanation in LATEC's arrays (N, explanation, channel, height, width) of an .npy or
@@ -148,9 +150,14 @@ def import_arrays(
                 for role, (path, name) in zip(MAPS, given, strict=True)
             )
             refuse_other_samples(first, second)
+            refuse_other_axes(first, second, matched=False)
+            numbers = sample_numbers(first, second)
+            if numbers is not None:
+                columns["sample"] = numbers
         else:
             columns, order = dict(found.columns), found.order
             first, second = (as_maps(source, shape, known=True) for source in found.maps)
+            refuse_other_axes(first, second, matched=found.by_index)
         if first.shape != second.shape:
             raise FormatError(
                 f"{unperturbed_path} has maps {first.shape} but {perturbed_path} has {second.shape}; "
