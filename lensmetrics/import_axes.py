@@ -79,7 +79,14 @@ def refuse_other_axes(first: Source, second: Source, *, matched: bool) -> None:
             f"{first.words} has the axes {_listed(names)} but {second.words} has {_listed(others)}: bring "
             "both to the same axes in the same order, with ds.transpose or ds.rename of xarray"
         )
-    for axis in first.axes[1 if matched else 0 :]:
+    refuse_other_coordinates(first, second, start=1 if matched else 0)
+
+
+def refuse_other_coordinates(first: Source, second: Source, start: int = 0) -> None:
+    """Refuse arrays that say other values along an axis of one name, from this axis of the first on."""
+    if first.axes is None or second.axes is None:
+        return
+    for axis in first.axes[start:]:
         other = next((it for it in second.axes if it.name == axis.name), None)
         if other is None:
             continue

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .import_axes import as_maps, one_method, refuse_other_axes, sample_numbers
+from .import_axes import as_maps, one_method, refuse_other_axes, refuse_other_coordinates, sample_numbers
 from .import_columns import check_column, check_samples, integers
 from .import_foreign import is_matlab_73, what_folder_it_is, what_it_is
 from .import_hdf5 import (
@@ -144,29 +144,27 @@ def import_arrays(
         found = _attributions(given, columns_given, method, stack)
         if found is None:
             columns: dict[str, NDArray[Any]] = {}
-            order = None
+            order, by_index = None, False
             first, second = (
                 _open(path, role, name, method, shape, target.parent, stack)
                 for role, (path, name) in zip(MAPS, given, strict=True)
             )
             refuse_other_samples(first, second)
-            refuse_other_axes(first, second, matched=False)
-            numbers = sample_numbers(first, second)
-            if numbers is not None:
-                columns["sample"] = numbers
         else:
-            columns, order = dict(found.columns), found.order
+            columns, order, by_index = dict(found.columns), found.order, found.by_index
             first, second = (as_maps(source, shape, known=True) for source in found.maps)
-            refuse_other_axes(first, second, matched=found.by_index)
+        refuse_other_axes(first, second, matched=by_index)
+        numbers = None if by_index else sample_numbers(first, second)
+        if numbers is not None:
+            columns["sample"] = numbers
         if first.shape != second.shape:
             raise FormatError(
                 f"{unperturbed_path} has maps {first.shape} but {perturbed_path} has {second.shape}; "
                 "both must have the same samples and size"
             )
-        n = first.shape[0]
         for column, what in (("sample", "samples"), ("label", "labels")):
             if what in columns_given:
-                words, columns[column] = _column(*columns_given[what], what, n, target.parent, stack)
+                words, columns[column] = _column(*columns_given[what], what, first, target.parent, stack)
                 if what == "samples":
                     check_samples(words, columns[column])
         if given[0][0].samefile(given[1][0]) and first.array == second.array:
@@ -273,12 +271,16 @@ def _open(
 
 
 def _column(
-    path: Path, name: str | None, what: str, n: int, beside: Path, stack: contextlib.ExitStack
+    path: Path, name: str | None, what: str, maps: Source, beside: Path, stack: contextlib.ExitStack
 ) -> tuple[str, NDArray[np.int64]]:
+    """One integer for each of these maps, and what messages call the array."""
+    n = maps.shape[0]
     if _is_hdf5(path):
         file = open_file(path, stack)
         name = choose(path, file, what) if name is None else name
-        return f"{path}, dataset '{name}',", read_integers(path, file, name, n, what)
+        rows = open_rows(path, file, name, what, "iufbSUO")
+        refuse_other_coordinates(maps, rows)
+        return rows.words, read_integers(path, file, name, n, what)
     words, _, array = open_array(path, what, name, beside, stack)
     check_column(words, array.shape, array.dtype, n, what)
     return words, integers(words, np.array(array), what)

@@ -559,6 +559,30 @@ def test_numbers_of_samples_come_along(values: Any, expected: list[int]) -> None
     assert PairStore("given.h5").sample.tolist() == [4, 5, 6]
 
 
+def test_numbers_of_samples_come_along_from_databases_without_index() -> None:
+    for name in ("a.nc", "b.nc"):
+        netcdf(name, "sample y x", MAPS, "attribution", sample=[7, 3, 9])
+    import_arrays("a.nc", "b.nc", "out.h5")
+    assert PairStore("out.h5").sample.tolist() == [7, 3, 9]
+
+
+@pytest.mark.parametrize(("what", "column"), [("labels", "label"), ("samples", "sample")])
+def test_columns_of_other_samples_are_refused(what: str, column: str) -> None:
+    for name in ("a.nc", "b.nc"):
+        netcdf(name, "y x sample", MAPS, sample=[7, 3, 9])
+    for name, samples in (("good.nc", [7, 3, 9]), ("bad.nc", [7, 9, 3])):
+        data = xr.Dataset({"id": ("sample", [4, 5, 6])}, coords={"sample": samples})
+        data.to_netcdf(name, engine="h5netcdf")
+    message = (
+        r"^a\.nc, dataset 'maps', and bad\.nc, dataset 'id', differ in .*'sample', it says 3 and 9 at pos"
+    )
+    bad: dict[str, Any] = {what: "bad.nc:id"}
+    refused("a.nc:maps", "b.nc:maps", message, FormatError, **bad)
+    good: dict[str, Any] = {what: "good.nc:id"}
+    import_arrays("a.nc:maps", "b.nc:maps", "out.h5", **good)
+    assert getattr(PairStore("out.h5"), column).tolist() == [4, 5, 6]
+
+
 @pytest.mark.parametrize(("axes", "axis"), [("sample y x", "y"), ("sample y x", "x"), ("n lat lon", "lat")])
 def test_pixels_whose_coordinates_differ_are_refused(axes: str, axis: str) -> None:
     along: dict[str, Any] = {axis: np.arange(7 if axis == "x" else 6) / 2}
