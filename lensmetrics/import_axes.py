@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
-from .import_hdf5 import Source
+import numpy as np
+from numpy.typing import NDArray
+
+from .import_hdf5 import Source, read_coordinate, unit
+from .import_scales import NAMED
 from .pairfile import FormatError
 
 _CHANNELS = (1, 3, 4)
@@ -19,6 +24,8 @@ def as_maps(source: Source, shape: tuple[int, int] | None, *, known: bool) -> So
     `known` says that the layout of the file is (N, [channel,] height, width) by its own rules.
     """
     words, stored = source.words, source.shape
+    names = _names(source)
+    told = names in NAMED
     if source.dtype.kind not in "iuf" or source.dtype.itemsize > 8:
         raise FormatError(
             f"{words} is {source.dtype}; maps must be integers or floating-point numbers of at most 64 bits"
@@ -33,16 +40,23 @@ def as_maps(source: Source, shape: tuple[int, int] | None, *, known: bool) -> So
         )
     if len(stored) == 2:
         return _flat(source, shape)
+    if not told and ("sample" in names[1:] or names[:1] in (("channel",), ("y",), ("x",))):
+        raise FormatError(
+            f"{words} has the axes {_listed(names)}, of which the first is taken for the samples: call them "
+            "sample, y and x, or sample, channel, y and x (in any order), or save it with the samples first"
+        )
     if shape is not None and stored[-2:] != shape:
         last = ""
         if len(stored) == 4 and stored[1:3] == shape:
             last = f": its channels come last, so save {_channels_first(stored[3])}"
         raise FormatError(f"{words} is {stored}, but the shape given is {shape[0]} x {shape[1]}{last}")
     if len(stored) == 3:
-        if stored[2] <= _FEW and shape is None and not known:
+        if stored[2] <= _FEW and shape is None and not known and not told:
             raise ValueError(f"{words} is {stored}, which can be read in several ways: {_three(stored)}")
         return source
-    if known:
+    if told:
+        pass
+    elif known:
         if stored[3] in _CHANNELS and stored[1] > _FEW:
             raise FormatError(f"{words} is {stored}, which can be read in two ways: {_four(stored)}")
     elif stored[3] <= _FEW or stored[1] not in _CHANNELS:
@@ -50,6 +64,84 @@ def as_maps(source: Source, shape: tuple[int, int] | None, *, known: bool) -> So
     if stored[1] > 1:
         return source
     return replace(source, shape=(stored[0], *stored[2:]), read=lambda rows: source.read(rows)[:, 0])
+
+
+def refuse_other_axes(first: Source, second: Source, *, matched: bool) -> None:
+    """Refuse maps whose files name axes, or say values along them, that are not those of the other.
+
+    `matched` says that something else than the position has told which samples belong together.
+    """
+    if first.axes is None or second.axes is None:
+        return
+    names, others = _names(first), _names(second)
+    if names[0] != others[0] or (len(names) == len(others) and names != others):
+        raise FormatError(
+            f"{first.words} has the axes {_listed(names)} but {second.words} has {_listed(others)}: bring "
+            "both to the same axes in the same order, with ds.transpose or ds.rename of xarray"
+        )
+    refuse_other_coordinates(first, second, start=1 if matched else 0)
+
+
+def refuse_other_coordinates(first: Source, second: Source, start: int = 0) -> None:
+    """Refuse arrays that say other values along an axis of one name, from this axis of the first on."""
+    if first.axes is None or second.axes is None:
+        return
+    for axis in first.axes[start:]:
+        other = next((it for it in second.axes if it.name == axis.name), None)
+        if other is None:
+            continue
+        values, other_values = read_coordinate(axis), read_coordinate(other)
+        if values is None or other_values is None or len(values) != len(other_values):
+            continue  # other lengths are refused as such
+        different = _differ(values, other_values)
+        if different.any():
+            at = int(different.argmax())
+            said = f"it says {_value(values[at])} and {_value(other_values[at])} at position {at}"
+        elif unit(axis) != unit(other) and any(" since " in str(unit(it)) for it in (axis, other)):
+            said = f"its units are {unit(axis)!r} and {unit(other)!r}"
+        else:
+            continue
+        what = "samples" if axis is first.axes[0] else "pixels or channels"
+        raise FormatError(
+            f"{first.words} and {second.words} differ in the coordinate '{axis.name}', {said}, so these are "
+            f"not the same {what} row by row: bring both files to the same values in one order, such as "
+            f"ds.sortby('{axis.name}') of xarray, or drop the coordinate where it means nothing"
+        )
+
+
+def sample_numbers(first: Source, second: Source) -> NDArray[np.int64] | None:
+    """Numbers of the samples, where both files say the same along the axis of samples."""
+    if first.axes is None or second.axes is None:
+        return None
+    if unit(first.axes[0]) is not None or read_coordinate(second.axes[0]) is None:
+        return None
+    values = read_coordinate(first.axes[0])
+    if values is None or values.dtype.kind not in "iu" or len(np.unique(values)) != len(values):
+        return None
+    if (values < 0).any() or (values > np.iinfo(np.int64).max).any():
+        return None
+    return values.astype(np.int64)
+
+
+def _differ(values: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
+    if (values.dtype.kind == "S") != (others.dtype.kind == "S"):
+        return np.ones(len(values), dtype=bool)
+    different: NDArray[np.bool_] = values != others
+    if values.dtype.kind == others.dtype.kind == "f":
+        different &= ~(np.isnan(values) & np.isnan(others))
+    return different
+
+
+def _value(value: Any) -> str:
+    return repr(value.decode(errors="replace")) if isinstance(value, bytes) else str(value)
+
+
+def _names(source: Source) -> tuple[str, ...]:
+    return () if source.axes is None else tuple(axis.name for axis in source.axes)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return f"({', '.join(names)})"
 
 
 def one_method(source: Source, method: int | None) -> Source:

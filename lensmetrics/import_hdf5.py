@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .import_columns import check_column, integers
 from .import_netcdf import Decode, decoded_type, decoder
+from .import_scales import Axis, named_axes, reading_order
 from .pairfile import FORMAT, FormatError, check_stored, filter_codes, load_filters, raised_by_h5py
 
 Rows: TypeAlias = slice | NDArray[np.intp]
@@ -30,6 +31,7 @@ class Source:
     read: Callable[[Rows], NDArray[Any]]
     keys: tuple[str, ...] | None = None  # of a group with one dataset per sample
     node: h5py.Dataset | h5py.Group | None = None
+    axes: tuple[Axis, ...] | None = None  # where the file names them, in the order in which they are read
 
 
 def open_file(path: Path, stack: contextlib.ExitStack) -> h5py.File:
@@ -58,13 +60,16 @@ def open_rows(path: Path, file: h5py.File, name: str, what: str = "maps", kinds:
                 raise FormatError(f"{path}: '{name}' is a single value; it must have one row per sample")
             words = f"{path}, dataset '{name}',"
             decode = decoder(words, node.dtype, node.attrs)
+            axes = named_axes(node)
+            order = tuple(range(node.ndim)) if axes is None else reading_order(axes)
             return Source(
                 words,
                 node.name,
-                node.shape,
+                tuple(node.shape[axis] for axis in order),
                 decoded_type(node.dtype, decode),
-                lambda rows: _rows(path, node, decode, rows),
+                lambda rows: _rows(path, node, decode, rows, order),
                 node=node,
+                axes=None if axes is None else tuple(axes[axis] for axis in order),
             )
         keys = tuple(node)
         row_shape: tuple[int, ...] = ()
@@ -152,10 +157,6 @@ def is_pair_file(path: Path, file: h5py.File) -> bool:
 
 def choose(path: Path, file: h5py.File, role: str) -> str:
     """Name of the array where none was given: the only dataset, or the one called like the role."""
-    if is_pair_file(path, file):
-        raise FormatError(
-            f"{path} is a pair file already: score it, or name one of its datasets: {path}:unperturbed"
-        )
     with reading(path):
         names = _dataset_names(file)
         if len(names) == 1:
@@ -206,15 +207,45 @@ def _is_reversed(dataset: h5py.Dataset) -> bool:
     return "MATLAB_class" in dataset.attrs or "OCTAVE_NEW_FORMAT" in dataset.parent.attrs
 
 
-def _rows(path: Path, dataset: h5py.Dataset, decode: Decode | None, rows: Rows) -> NDArray[Any]:
+def _rows(
+    path: Path, dataset: h5py.Dataset, decode: Decode | None, rows: Rows, order: tuple[int, ...]
+) -> NDArray[Any]:
+    """Read rows along the first axis of this order; the result has its axes in this order."""
+    before = (slice(None),) * order[0]
+    others = [axis for axis in range(dataset.ndim) if axis != order[0]]
     with reading(path):
         if isinstance(rows, slice):
-            values: NDArray[Any] = dataset[rows]
+            values: NDArray[Any] = np.moveaxis(dataset[(*before, rows)], order[0], 0)
         else:
-            values = np.empty((len(rows), *dataset.shape[1:]), dtype=dataset.dtype)
+            values = np.empty((len(rows), *(dataset.shape[axis] for axis in others)), dtype=dataset.dtype)
             for position in np.argsort(rows):  # in the order of the file, so that chunks are decoded once
-                values[position] = dataset[rows[position]]
+                values[position] = dataset[(*before, rows[position])]
+    values = values.transpose(0, *(1 + others.index(axis) for axis in order[1:]))
     return values if decode is None else decode(values)
+
+
+def read_coordinate(axis: Axis) -> NDArray[Any] | None:
+    """The values along an axis, texts as bytes; None where the file has none."""
+    dataset = axis.coordinate
+    if dataset is None:
+        return None
+    path = Path(dataset.file.filename)
+    with reading(path):
+        _check(path, dataset, "coordinates", "iufbSUO")
+        values: NDArray[Any] = dataset[()]
+        if values.dtype.kind in "SUO":
+            return np.array([it if isinstance(it, bytes) else str(it).encode() for it in values], dtype=bytes)
+        decode = decoder(f"{path}, dataset '{dataset.name}',", dataset.dtype, dataset.attrs)
+    return values if decode is None else decode(values)
+
+
+def unit(axis: Axis) -> str | None:
+    """The unit of the values along an axis: netCDF counts times from a date that only the unit says."""
+    if axis.coordinate is None or "units" not in axis.coordinate.attrs:
+        return None
+    with reading(Path(axis.coordinate.file.filename)):
+        said = axis.coordinate.attrs["units"]
+    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
 
 
 def _members(path: Path, members: list[tuple[h5py.Dataset, Decode | None]], rows: Rows) -> NDArray[Any]:

@@ -133,4 +133,21 @@ def _mapped(path: Path, words: str) -> NDArray[Any]:
         raise FormatError(
             f"{words} is truncated or damaged ({reason}): save it again with numpy.save, or copy it again"
         ) from error
+    _refuse_more(path, words, int(getattr(array, "offset", 0)) + array.nbytes)
     return array
+
+
+def _refuse_more(path: Path, words: str, end: int) -> None:
+    """Refuse what stands after the array: numpy reads the first of several, and says nothing."""
+    n_more = path.stat().st_size - end
+    if n_more <= 0:
+        return
+    with path.open("rb") as file:
+        file.seek(end)
+        another = file.read(len(_NPY)) == _NPY
+    if another:
+        raise FormatError(
+            f"{words} holds more than one array (np.save was called several times on one file): load them "
+            "one by one and save one array"
+        )
+    raise FormatError(f"{words} has {n_more} bytes after its array: save it again with numpy.save")

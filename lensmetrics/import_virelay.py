@@ -30,6 +30,7 @@ class AttributionPair:
     maps: tuple[Source, Source]
     order: NDArray[np.intp]  # where the samples of the first file are in the second
     columns: dict[str, NDArray[np.int64]]
+    by_index: bool  # an 'index' has said which samples belong together
 
 
 def has_attributions(path: Path, file: h5py.File) -> bool:
@@ -90,7 +91,7 @@ def match_attributions(
     for name, side in zip(("prediction", "prediction_perturbed"), found, strict=True):
         if "prediction" in side:
             taken[name] = side["prediction"]
-    return AttributionPair((maps[0], maps[1]), order, taken)
+    return AttributionPair((maps[0], maps[1]), order, taken, has_index(*first) or has_index(*second))
 
 
 def _index(path: Path, file: h5py.File, maps: Source) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .import_axes import as_maps, one_method
+from .import_axes import as_maps, one_method, refuse_other_axes, refuse_other_coordinates, sample_numbers
 from .import_columns import check_column, check_samples, integers
 from .import_foreign import is_matlab_73, what_folder_it_is, what_it_is
 from .import_hdf5 import (
@@ -68,7 +68,9 @@ def import_arrays(
         1, 3 or 4, three whose last is 1 to 4 unless `shape` confirms it. One channel is dropped.
         ``FILE:NAME`` is one array of an .npz or one dataset of an HDF5 file, such as
         ``a.h5:maps/clean``; a group with one dataset per sample is good too. netCDF variables are decoded
-        as xarray decodes them: fill values become NaN, packed numbers are unpacked.
+        as xarray decodes them: fill values become NaN, packed numbers are unpacked. Axes that the file
+        names sample, y and x, or sample, channel, y and x, are read in that order; axes or coordinates
+        that differ between the two files are refused. Maps of a pair file are refused.
 
         Two HDF5 files that both have a dataset or group ``attribution``, named or not, are read as
         attribution databases of ViRelAy and CoRelAy: samples are matched by ``index`` and keep the order
@@ -86,7 +88,8 @@ def import_arrays(
         default the only one, or "unperturbed" and "perturbed".
     samples, labels
         .npy files, or ``FILE:NAME``, with N integers, (N,) or (N, 1), in any type of numbers: the index of
-        each sample in its source dataset (by default 0 to N - 1), and its true class. They are in the
+        each sample in its source dataset (by default the coordinate of the first axis, where both files
+        have the same integers there, or 0 to N - 1), and its true class. They are in the
         order of the first file; labels replace those of an attribution database.
     method
         Position of the explanation in LATEC's arrays (N, explanation, channel, height, width) of an .npy or
@@ -141,24 +144,27 @@ def import_arrays(
         found = _attributions(given, columns_given, method, stack)
         if found is None:
             columns: dict[str, NDArray[Any]] = {}
-            order = None
+            order, by_index = None, False
             first, second = (
                 _open(path, role, name, method, shape, target.parent, stack)
                 for role, (path, name) in zip(MAPS, given, strict=True)
             )
             refuse_other_samples(first, second)
         else:
-            columns, order = dict(found.columns), found.order
+            columns, order, by_index = dict(found.columns), found.order, found.by_index
             first, second = (as_maps(source, shape, known=True) for source in found.maps)
+        refuse_other_axes(first, second, matched=by_index)
+        numbers = None if by_index else sample_numbers(first, second)
+        if numbers is not None:
+            columns["sample"] = numbers
         if first.shape != second.shape:
             raise FormatError(
                 f"{unperturbed_path} has maps {first.shape} but {perturbed_path} has {second.shape}; "
                 "both must have the same samples and size"
             )
-        n = first.shape[0]
         for column, what in (("sample", "samples"), ("label", "labels")):
             if what in columns_given:
-                words, columns[column] = _column(*columns_given[what], what, n, target.parent, stack)
+                words, columns[column] = _column(*columns_given[what], what, first, target.parent, stack)
                 if what == "samples":
                     check_samples(words, columns[column])
         if given[0][0].samefile(given[1][0]) and first.array == second.array:
@@ -251,22 +257,30 @@ def _open(
                 f"{path} is an HDF5 file; choose a method (--method) in .npy and .npz files only"
             )
         file = open_file(path, stack)
+        if is_pair_file(path, file):
+            # Its maps alone would lose which samples they are, their statuses and their reduction.
+            raise FormatError(
+                f"{path} is a pair file already: score it as it is; to pair maps of two pair files, read "
+                "them with lensmetrics.PairStore and write what belongs together with lensmetrics.PairWriter"
+            )
         source = open_rows(path, file, choose(path, file, role) if wanted is None else wanted)
-        known = is_pair_file(path, file)
     else:
         words, member, array = open_array(path, role, wanted, beside, stack)
         source = one_method(Source(words, member, array.shape, array.dtype, array.__getitem__), method)
-        known = False
-    return as_maps(source, shape, known=known)
+    return as_maps(source, shape, known=False)
 
 
 def _column(
-    path: Path, name: str | None, what: str, n: int, beside: Path, stack: contextlib.ExitStack
+    path: Path, name: str | None, what: str, maps: Source, beside: Path, stack: contextlib.ExitStack
 ) -> tuple[str, NDArray[np.int64]]:
+    """One integer for each of these maps, and what messages call the array."""
+    n = maps.shape[0]
     if _is_hdf5(path):
         file = open_file(path, stack)
         name = choose(path, file, what) if name is None else name
-        return f"{path}, dataset '{name}',", read_integers(path, file, name, n, what)
+        rows = open_rows(path, file, name, what, "iufbSUO")
+        refuse_other_coordinates(maps, rows)
+        return rows.words, read_integers(path, file, name, n, what)
     words, _, array = open_array(path, what, name, beside, stack)
     check_column(words, array.shape, array.dtype, n, what)
     return words, integers(words, np.array(array), what)

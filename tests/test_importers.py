@@ -579,7 +579,7 @@ def test_hdf5_files_that_are_wrong(tmp_path: Path) -> None:
         ("cut.h5", r"cut\.h5 is truncated or damaged \(.*\): make or copy it again", FormatError, {}),
         ("text.h5", r"text\.h5 is truncated, or no HDF5 file", FormatError, {}),
         ("none.h5:x", r"none\.h5:x does not exist$", FileNotFoundError, {}),
-        ("pair.h5", r"pair\.h5 is a pair file already: score it", FormatError, {}),
+        ("pair.h5", r"pair\.h5 is a pair file already: score it as it is; to pair", FormatError, {}),
         ("good.h5", r"good\.h5 is an HDF5 file; choose a method \(--method\) in", ValueError, {"method": 1}),
         ("good.h5", r"good\.h5 has no dataset 'labels'; it has: label, perturbed, unperturbed; name one",
          ValueError, {"labels": good}),

@@ -36,6 +36,7 @@ OWNERS = {
         "writer.py",
         "importers.py",
         "import_hdf5.py",
+        "import_scales.py",
         "import_virelay.py",
     ),
     "hdf5plugin": ("pairfile.py", "layout.py"),
