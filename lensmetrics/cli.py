@@ -293,7 +293,7 @@ def _parser() -> argparse.ArgumentParser:
         "--samples",
         metavar="FILE",
         help="indices of the samples in their dataset, N integers in a .npy, .npz or HDF5 file, or "
-        "FILE:NAME (default: 0, 1, ...)",
+        "FILE:NAME (default: equal coordinates of both files, else 0, 1, ...)",
     )
     sub.add_argument("--labels", metavar="FILE", help="true classes of the samples, likewise")
     sub.add_argument(
