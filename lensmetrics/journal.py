@@ -26,7 +26,9 @@ from .outputs import ASKED
 from .results import UNREADABLE, check_output, metric_columns, write_scores
 from .scoring import SliceScores
 
-# How a journal begins, of which a kill may have left no more than a part of its first line.
+# How a journal begins, of which a kill may have left no more than a part of its first line; and where the
+# first key of one stands.
+_KEY = slice(0, 64)
 _BEGUN = re.compile(rb"[0-9a-f]{1,8}(\Z| (\Z|\[))")
 _METADATA = "lensmetrics_slices"
 _NO_JOURNAL = "{} is where a run keeps what it has scored, and is something else: move it away"
@@ -35,6 +37,11 @@ _NO_JOURNAL = "{} is where a run keeps what it has scored, and is something else
 def slice_key(*parts: object) -> str:
     """Return a name for the scores of a slice, which only the same parts have."""
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+def may_be_journal(text: bytes) -> bool:
+    """Whether a text is a journal, or was one before a kill or a damage; else it is somebody's own."""
+    return not text or bool(_BEGUN.match(text)) or b' ["' in text[_KEY]
 
 
 class Journal:
@@ -70,7 +77,7 @@ class Journal:
             self._file.seek(0)
             text = self._file.read()
             kept = dict(filter(None, map(_read_line, text.splitlines())))
-            if text and not kept and not _BEGUN.match(text):
+            if not kept and not may_be_journal(text):
                 raise FileExistsError(_NO_JOURNAL.format(self.path))
             if kept and not resume:
                 msg = (

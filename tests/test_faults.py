@@ -495,7 +495,7 @@ def test_full_disk_while_writing(tmp_path: Path) -> None:
 
 def one_sentence(err: str) -> bool:
     """Whether a command said one thing, besides what belongs to going on, and no traceback."""
-    beside = ("what is scored so far", "scored ", "took over ", "maps hold negative values")
+    beside = ("what is scored so far", "scored ", "took over ", "lensmetrics: the maps hold negative values")
     lines = [line for line in err.splitlines() if line and not line.startswith(beside)]
     return len(lines) == 1 and lines[0].startswith("lensmetrics: ") and "Traceback" not in err
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 import lensmetrics as lm
 from lensmetrics import runner
-from lensmetrics.journal import Journal
+from lensmetrics.journal import Journal, _read_line, may_be_journal
 from lensmetrics.results import UNREADABLE
 from lensmetrics.scoring import SliceScores
 from lensmetrics.store import PairStore, verify
@@ -620,6 +620,11 @@ class ResumedRun(RuleBasedStateMachine):
             with pytest.raises(FileExistsError, match="exists and is no table of scores"):
                 self.run(None)
             self.output.unlink()
+        known = table or any(map(_read_line, bytes(content).splitlines())) or may_be_journal(bytes(content))
+        if not known:
+            with pytest.raises(FileExistsError, match="is where a run keeps what it has scored"):
+                self.run(None)
+            self.part.unlink()
         if data.draw(st.booleans()):
             self.finish()
 
