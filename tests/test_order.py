@@ -373,6 +373,7 @@ def test_identical_maps_are_marked() -> None:
     assert pair.status == "ok"
 
 
+@pytest.mark.large
 def test_threads_may_share_a_pair() -> None:
     """Sets are not dilated, nor sequences counted, in place: another thread may be at them."""
     u, p = np.random.default_rng(0).normal(size=(2, 120, 120))
