@@ -6,36 +6,30 @@ from .compiling import njit
 
 
 @njit(nogil=True, cache=True)
+def _slide(line, w, sums):
+    """Write the sums over up to w items on either side of each; running sums of integers are exact."""
+    n = line.size
+    inside = np.int64(0)
+    for i in range(min(w, n)):
+        inside += line[i]
+    for i in range(n):
+        if i + w < n:
+            inside += line[i + w]
+        if i - w - 1 >= 0:
+            inside -= line[i - w - 1]
+        sums[i] = inside
+
+
+@njit(nogil=True, cache=True)
 def window_counts(pixels, w, height, width):
     """Return how many of the pixels lie in the (2w+1)x(2w+1) window around each pixel of the map."""
     counts = np.zeros((height, width), np.int64)
     for i in range(pixels.size):
         counts[pixels[i] // width, pixels[i] % width] = 1
-    column = np.empty(height, np.int64)
-    # Running sums are exact, because the counts are integers.
     for y in range(height):
-        inside = np.int64(0)
-        row = counts[y].copy()
-        for x in range(min(w, width)):
-            inside += row[x]
-        for x in range(width):
-            if x + w < width:
-                inside += row[x + w]
-            if x - w - 1 >= 0:
-                inside -= row[x - w - 1]
-            counts[y, x] = inside
+        _slide(counts[y].copy(), w, counts[y])
     for x in range(width):
-        inside = np.int64(0)
-        for y in range(height):
-            column[y] = counts[y, x]
-        for y in range(min(w, height)):
-            inside += column[y]
-        for y in range(height):
-            if y + w < height:
-                inside += column[y + w]
-            if y - w - 1 >= 0:
-                inside -= column[y - w - 1]
-            counts[y, x] = inside
+        _slide(counts[:, x].copy(), w, counts[:, x])
     return counts
 
 
