@@ -40,13 +40,13 @@ import pandas as pd
 
 from lensmetrics import registry
 from lensmetrics.journal import Journal
-from lensmetrics.metric_texts import read_number, split_metric
 from lensmetrics.pairfile import checksums
 from lensmetrics.pairs import MapPair
 from lensmetrics.registry import Metric, get_metric, parse_metric
-from lensmetrics.results import read_scores, write_scores
 from lensmetrics.scoring import SliceScores
 from lensmetrics.store import FormatError, PairStore, verify
+from lensmetrics.tables.shapes import read_scores, write_scores
+from lensmetrics.tables.texts import read_number, split_metric
 from lensmetrics.writer import PairWriter
 
 from .mutations import Sealed, Span, mutate, sealed_structures

@@ -35,11 +35,11 @@ from .registry import lens_suite as lens_suite
 from .registry import list_metrics as list_metrics
 from .registry import parse_metric as parse_metric
 from .registry import register as register
-from .results import read_scores as read_scores
-from .results import summarize as summarize
-from .results import tidy as tidy
-from .results import to_xarray as to_xarray
-from .results import write_scores as write_scores
+from .tables.shapes import read_scores as read_scores
+from .tables.shapes import summarize as summarize
+from .tables.shapes import tidy as tidy
+from .tables.shapes import to_xarray as to_xarray
+from .tables.shapes import write_scores as write_scores
 from .runner import evaluate as evaluate
 from .runner import score as score
 from .store import FormatError as FormatError

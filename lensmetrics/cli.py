@@ -342,8 +342,8 @@ def _score(arguments: argparse.Namespace) -> int:
     stores: dict[str, PairStore] = {}
     with Isolated(_open_store) as isolated, pool as executor:
         # The processes start while this one imports.
-        from .results import summarize
         from .runner import score_files
+        from .tables.shapes import summarize
 
         def open_store(path: Path) -> "PairStore":
             store = isolated(path)
@@ -416,8 +416,8 @@ def _impatient() -> contextlib.AbstractContextManager[None]:
 
 def _say_what_else_differs(scores: "pd.DataFrame") -> None:
     """Name the conditions that the summary leaves out, because those before them decide what they are."""
-    from .columns import CONDITIONS, unified
-    from .results import distinguishing
+    from .tables.columns import CONDITIONS, unified
+    from .tables.shapes import distinguishing
 
     scores = unified(scores)
     shown = distinguishing(scores)
@@ -428,7 +428,7 @@ def _say_what_else_differs(scores: "pd.DataFrame") -> None:
 
 def _warn_of_pooling(scores: "pd.DataFrame") -> None:
     """Say so where files that carry the same conditions share a row of the summary."""
-    from .columns import condition_columns
+    from .tables.columns import condition_columns
 
     columns = condition_columns(scores)
     files = scores[["file", *columns]].drop_duplicates()
@@ -485,8 +485,8 @@ def _chance_level(scores: "pd.DataFrame", k: int, w: int, stores: "dict[str, Pai
 def _checked_metrics(arguments: argparse.Namespace) -> "list[Metric]":
     import pandas as pd
 
-    from .outputs import check_scores
-    from .results import check_output, summarize
+    from .tables.outputs import check_scores
+    from .tables.shapes import check_output, summarize
 
     metrics = _chosen_metrics(arguments)
     nothing = pd.DataFrame({"status": pd.Series(dtype=str), str(metrics[0]): pd.Series(dtype=float)})
@@ -642,8 +642,8 @@ def _report_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None
 
 
 def _summarize(arguments: argparse.Namespace) -> int:
-    from .outputs import check_summary
-    from .results import check_writable, replacing, summarize, write_csv
+    from .tables.outputs import check_summary
+    from .tables.shapes import check_writable, replacing, summarize, write_csv
 
     _check_files([arguments.scores])
     if arguments.output is not None:
@@ -664,7 +664,7 @@ def _summarize(arguments: argparse.Namespace) -> int:
 
 def _read_scores(path: Path) -> "pd.DataFrame":
     """Read a table of scores; what is wrong with it is wrong in the file."""
-    from .results import read_scores
+    from .tables.shapes import read_scores
 
     try:
         return read_scores(path)
@@ -685,8 +685,8 @@ def _print_summary(table: "pd.DataFrame") -> None:
     """Print a summary with three decimals, and below it how many samples of each group have which status."""
     import pandas as pd
 
-    from .results import undefined_reason
-    from .wording import condition_text
+    from .tables.labels import condition_text
+    from .tables.shapes import undefined_reason
 
     table = table.reset_index(drop=True)
     columns = list(table.columns)
@@ -723,9 +723,9 @@ def _print_summary(table: "pd.DataFrame") -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from .outputs import check_page
     from .report import write_report
-    from .results import check_writable
+    from .tables.outputs import check_page
+    from .tables.shapes import check_writable
 
     _check_files([arguments.scores, *arguments.maps])
     _check_kind(arguments.output, ".html")
@@ -817,8 +817,8 @@ def _metrics(_: argparse.Namespace) -> int:
 def _import(arguments: argparse.Namespace) -> int:
     from .attributes import checked_attrs
     from .importers import import_arrays
-    from .results import check_writable
     from .store import PairStore
+    from .tables.shapes import check_writable
 
     _check_kind(arguments.output, ".h5")
     with _typed():

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from .outputs import check_page
 from .registry import Metric, get_metric, lens_suite
 from .report import write_report
-from .results import check_output, check_writable, read_scores, summarize, write_scores
 from .runner import evaluate
 from .store import PairStore
+from .tables.outputs import check_page
+from .tables.shapes import check_output, check_writable, read_scores, summarize, write_scores
 
 SCORES = "scores.parquet"
 REPORT = "report.html"

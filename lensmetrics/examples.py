@@ -12,9 +12,9 @@ import pandas as pd
 from .pairs import MapPair
 from .plots import Shown, inline_svg, pair_overlay
 from .registry import parse_metric
-from .results import distinguishing
 from .store import PairStore
-from .wording import Column, labelled, metric_title, number_text
+from .tables.labels import Column, labelled, metric_title, number_text
+from .tables.shapes import distinguishing
 
 _MAX_EXAMPLES = 12
 

@@ -22,9 +22,9 @@ import pyarrow.parquet
 
 from .layout import part_path
 from .locks import open_locked
-from .outputs import ASKED
-from .results import UNREADABLE, check_output, metric_columns, write_scores
 from .scoring import SliceScores
+from .tables.outputs import ASKED
+from .tables.shapes import UNREADABLE, check_output, metric_columns, write_scores
 
 # How a journal begins, of which a kill may have left no more than a part of its first line; and where the
 # first key of one stands.

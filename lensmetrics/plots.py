@@ -19,10 +19,10 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .columns import metric_columns, unified
 from .pairs import MapPair, Which
-from .results import distinguishing, summarize
-from .wording import labelled, metric_title, parse_column
+from .tables.columns import metric_columns, unified
+from .tables.labels import labelled, metric_title, parse_column
+from .tables.shapes import distinguishing, summarize
 
 # Height of a row of a legend, in inches.
 _LEGEND_ROW = 0.2

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from .columns import NO_METRIC, NO_PARAMETER
-from .metric_texts import brief, split_metric
 from .pairs import MapPair, is_whole
+from .tables.columns import NO_METRIC, NO_PARAMETER
+from .tables.texts import brief, split_metric
 
 MetricFunction = Callable[..., float]
 F = TypeVar("F", bound=MetricFunction)

@@ -13,13 +13,12 @@ import jinja2
 import pandas as pd
 
 from . import __version__
-from .columns import CONDITIONS, condition_columns, metric_columns, unified
 from .examples import draw_examples
 from .plots import Curve, Shown, curve, inline_svg, lens_curves, panels_and_lines
 from .registry import entries
-from .results import check_writable, distinguishing, replacing, summarize, undefined_reason
 from .store import PairStore
-from .wording import (
+from .tables.columns import CONDITIONS, condition_columns, metric_columns, unified
+from .tables.labels import (
     STATUS,
     Column,
     condition_text,
@@ -28,6 +27,7 @@ from .wording import (
     number_text,
     parse_column,
 )
+from .tables.shapes import check_writable, distinguishing, replacing, summarize, undefined_reason
 
 # What still reads well: values named in the header, panels in a figure, conditions in tables that are open.
 _MAX_VALUES = 12

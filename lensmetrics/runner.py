@@ -20,14 +20,14 @@ from tqdm import tqdm
 from . import __version__
 from .arrays import Maps, aligned, as_numpy, is_data_array
 from .attributes import is_text
-from .columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
 from .journal import Journal, slice_key
 from .messages import say
-from .outputs import check_scores
 from .processes import available_cores
 from .registry import Metric, as_metrics
 from .scoring import Origin, SliceScores, score_block, score_slice
 from .store import FormatError, PairStore
+from .tables.columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
+from .tables.outputs import check_scores
 
 Metrics = str | Metric | Sequence[str | Metric]
 

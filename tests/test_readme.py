@@ -12,7 +12,7 @@ import pytest
 import lensmetrics as lm
 from benchmarks.table import README, metric_table, replaced
 from lensmetrics.registry import entries
-from lensmetrics.wording import STATUS
+from lensmetrics.tables.labels import STATUS
 
 TEXT = README.read_text(encoding="utf-8")
 SCORING, OWN_METRIC, POOL, WRITING = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

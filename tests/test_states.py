@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 import lensmetrics as lm
 from lensmetrics import runner
 from lensmetrics.journal import Journal, _read_line, may_be_journal
-from lensmetrics.results import UNREADABLE
 from lensmetrics.scoring import SliceScores
 from lensmetrics.store import PairStore, verify
+from lensmetrics.tables.shapes import UNREADABLE
 from lensmetrics.writer import PairWriter
 from test_runner import write_file
 

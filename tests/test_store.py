@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 import lensmetrics
 import lensmetrics as lm
-from lensmetrics.columns import CONDITIONS, METRIC_NAMES
 from lensmetrics.pairfile import BESIDE_MAPS
 from lensmetrics.store import FormatError, PairStore, verify
+from lensmetrics.tables.columns import CONDITIONS, METRIC_NAMES
 from lensmetrics.verification import problem_lines
 from lensmetrics.writer import PairWriter
 

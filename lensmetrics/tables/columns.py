@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from .metric_texts import split_metric
+from .texts import split_metric
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from ..registry import Metric
 from .columns import is_metric
-from .registry import Metric
-from .results import UNREADABLE, read_scores
+from .shapes import UNREADABLE, read_scores
 
 # Where a Parquet table names the files that were asked for.
 ASKED = "lensmetrics_files"

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .messages import printable as printable
-from .metric_texts import split_metric
+from ..messages import printable as printable
+from .texts import split_metric
 
 # What each status means for the scores, in one sentence.
 STATUS = {

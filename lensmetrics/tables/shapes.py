@@ -31,7 +31,7 @@ from .columns import (
     unified,
 )
 from .columns import metric_columns as metric_columns
-from .wording import Column, parse_column
+from .labels import Column, parse_column
 
 if TYPE_CHECKING:
     import xarray as xr
