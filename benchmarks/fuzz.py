@@ -41,7 +41,7 @@ import pandas as pd
 from lensmetrics import registry
 from lensmetrics.journal import Journal
 from lensmetrics.pairfile import checksums
-from lensmetrics.pairs import MapPair
+from lensmetrics.pairs.mappair import MapPair
 from lensmetrics.registry import Metric, get_metric, parse_metric
 from lensmetrics.scoring import SliceScores
 from lensmetrics.store import FormatError, PairStore, verify

@@ -28,7 +28,7 @@ from .metrics.topk import fss as fss
 from .metrics.topk import sign_agreement as sign_agreement
 from .metrics.topk import topk_distance as topk_distance
 from .metrics.topk import topk_iou as topk_iou
-from .pairs import MapPair as MapPair
+from .pairs.mappair import MapPair as MapPair
 from .registry import Metric as Metric
 from .registry import get_metric as get_metric
 from .registry import lens_suite as lens_suite

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .pairs import MapPair
+from .pairs.mappair import MapPair
 from .plots import Shown, inline_svg, pair_overlay
 from .registry import parse_metric
 from .store import PairStore

@@ -19,7 +19,7 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .pairs import MapPair, Which
+from .pairs.mappair import MapPair, Which
 from .tables.columns import metric_columns, unified
 from .tables.labels import labelled, metric_title, parse_column
 from .tables.shapes import distinguishing, summarize

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .pairs import MapPair, is_whole
+from .pairs.mappair import MapPair, is_whole
 from .tables.columns import NO_METRIC, NO_PARAMETER
 from .tables.texts import brief, split_metric
 

@@ -18,10 +18,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import __version__
-from .arrays import Maps, aligned, as_numpy, is_data_array
 from .attributes import is_text
 from .journal import Journal, slice_key
 from .messages import say
+from .pairs.arrays import Maps, aligned, as_numpy, is_data_array
 from .processes import available_cores
 from .registry import Metric, as_metrics
 from .scoring import Origin, SliceScores, score_block, score_slice

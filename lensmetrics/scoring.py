@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import __version__
-from .pairs import MapPair
+from .pairs.mappair import MapPair
 from .registry import Metric
 from .store import FormatError, PairStore
 

@@ -17,7 +17,6 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arrays import aligned, as_numpy, is_data_array
 from .attributes import (
     CHECKSUM,
     COVERED,
@@ -60,6 +59,7 @@ from .pairfile import (
     read_names,
     row_checksums,
 )
+from .pairs.arrays import aligned, as_numpy, is_data_array
 from .precision import FLOAT32, FLOAT64, exact_dtype, rounded
 from .store import PairStore, verify
 

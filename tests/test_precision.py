@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from numpy.typing import NDArray
 
-from lensmetrics.arrays import as_numpy
+from lensmetrics.pairs.arrays import as_numpy
 from lensmetrics.precision import exact_dtype, rounded
 from strategies import any_finite, extremes, shapes
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ..pairs import FloatMap, MapPair, of_pair
+from ..pairs.mappair import FloatMap, MapPair, of_pair
 from ..registry import register
 
 

@@ -9,7 +9,7 @@ diverse top-k sets: repeatedly the best pixel not yet excluded is taken and its 
 
 import math
 
-from ..pairs import MapPair, of_pair
+from ..pairs.mappair import MapPair, of_pair
 from ..registry import register
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..kernels import published
-from ..pairs import MapPair, Which, check_k, check_w, of_pair
+from ..pairs.mappair import MapPair, Which, check_k, check_w, of_pair
 from ..registry import register
 
 

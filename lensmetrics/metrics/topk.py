@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..kernels import windows
-from ..pairs import MapPair, check_w, of_pair
+from ..pairs.mappair import MapPair, check_w, of_pair
 from ..registry import register
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from ..kernels import correlation, order, overlap
 from .arrays import Maps, aligned, as_numpy
-from .kernels import correlation, order, overlap
 
 F = TypeVar("F", bound=Callable[..., float])
 
