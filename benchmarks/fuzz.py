@@ -38,11 +38,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lensmetrics import registry
 from lensmetrics.journal import Journal
+from lensmetrics.metrics import registry
+from lensmetrics.metrics.registry import Metric, get_metric, parse_metric
 from lensmetrics.pairfile import checksums
 from lensmetrics.pairs.mappair import MapPair
-from lensmetrics.registry import Metric, get_metric, parse_metric
 from lensmetrics.scoring import SliceScores
 from lensmetrics.store import FormatError, PairStore, verify
 from lensmetrics.tables.shapes import read_scores, write_scores

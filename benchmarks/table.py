@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lensmetrics.registry import entries
+from lensmetrics.metrics.registry import entries
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

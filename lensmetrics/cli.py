@@ -41,7 +41,7 @@ from .signals import handling
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .registry import Metric
+    from .metrics.registry import Metric
     from .runner import Failure
     from .store import PairStore
 
@@ -504,7 +504,7 @@ def _checked_metrics(arguments: argparse.Namespace) -> "list[Metric]":
 
 
 def _chosen_metrics(arguments: argparse.Namespace) -> "list[Metric]":
-    from .registry import get_metric, lens_suite, parse_metric
+    from .metrics.registry import get_metric, lens_suite, parse_metric
 
     chosen = [parse_metric(text) for text in arguments.metric]
     if arguments.k is not None:
@@ -805,7 +805,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _metrics(_: argparse.Namespace) -> int:
-    from .registry import entries
+    from .metrics.registry import entries
 
     for entry in entries().values():
         low, high = entry.bounds

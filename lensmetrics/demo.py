@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .registry import Metric, get_metric, lens_suite
+from .metrics.registry import Metric, get_metric, lens_suite
 from .report import write_report
 from .runner import evaluate
 from .store import PairStore

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .metrics.registry import parse_metric
 from .pairs.mappair import MapPair
 from .plots import Shown, inline_svg, pair_overlay
-from .registry import parse_metric
 from .store import PairStore
 from .tables.labels import Column, labelled, metric_title, number_text
 from .tables.shapes import distinguishing

@@ -14,8 +14,8 @@ import pandas as pd
 
 from . import __version__
 from .examples import draw_examples
+from .metrics.registry import entries
 from .plots import Curve, Shown, curve, inline_svg, lens_curves, panels_and_lines
-from .registry import entries
 from .store import PairStore
 from .tables.columns import CONDITIONS, condition_columns, metric_columns, unified
 from .tables.labels import (

@@ -21,9 +21,9 @@ from . import __version__
 from .attributes import is_text
 from .journal import Journal, slice_key
 from .messages import say
+from .metrics.registry import Metric, as_metrics
 from .pairs.arrays import Maps, aligned, as_numpy, is_data_array
 from .processes import available_cores
-from .registry import Metric, as_metrics
 from .scoring import Origin, SliceScores, score_block, score_slice
 from .store import FormatError, PairStore
 from .tables.columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import __version__
+from .metrics.registry import Metric
 from .pairs.mappair import MapPair
-from .registry import Metric
 from .store import FormatError, PairStore
 
 # A block is read at once; it should still be in the cache when its last pair is scored.

@@ -13,7 +13,7 @@ import pytest
 import lensmetrics as lm
 from benchmarks import fuzz
 from benchmarks.mutations import sealed_structures
-from lensmetrics import registry
+from lensmetrics.metrics import registry
 from lensmetrics.pairfile import checksums
 
 FOLDER = Path(__file__).resolve().parents[1]

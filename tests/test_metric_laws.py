@@ -12,7 +12,7 @@ from hypothesis import given
 
 import lensmetrics as lm
 import reference
-from lensmetrics.registry import entries
+from lensmetrics.metrics.registry import entries
 from strategies import Case, cases, tie_free_cases
 
 Map = npt.NDArray[Any]

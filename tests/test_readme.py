@@ -11,7 +11,7 @@ import pytest
 
 import lensmetrics as lm
 from benchmarks.table import README, metric_table, replaced
-from lensmetrics.registry import entries
+from lensmetrics.metrics.registry import entries
 from lensmetrics.tables.labels import STATUS
 
 TEXT = README.read_text(encoding="utf-8")
@@ -49,7 +49,7 @@ def test_scoring_runs_as_printed(maps: tuple[Any, Any]) -> None:
 
 
 def test_own_metric_runs_as_printed(maps: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lensmetrics.registry._entries", dict(entries()))
+    monkeypatch.setattr("lensmetrics.metrics.registry._entries", dict(entries()))
     names: dict[str, Any] = {"lm": lm, "u": maps[0], "p": maps[1]}
     exec(OWN_METRIC, names)
     same = lm.MapPair(maps[0][0], maps[0][0])

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 
 import lensmetrics as lm
-from lensmetrics import registry
-from lensmetrics.registry import as_metrics, entries
+from lensmetrics.metrics import registry
+from lensmetrics.metrics.registry import as_metrics, entries
 
 SMALLEST = {"k": 1, "w": 0, "pool": 1}
 

@@ -16,9 +16,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
+from lensmetrics.metrics.registry import get_metric, lens_suite
 from lensmetrics.pairs.mappair import MapPair
 from lensmetrics.plots import PALETTE, inline_svg, lens_curves, pair_overlay
-from lensmetrics.registry import get_metric, lens_suite
 from lensmetrics.report import write_report
 from lensmetrics.runner import evaluate, score
 from lensmetrics.store import PairStore

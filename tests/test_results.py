@@ -21,7 +21,7 @@ import xarray as xr
 from hypothesis import example, given
 
 import lensmetrics as lm
-from lensmetrics import registry
+from lensmetrics.metrics import registry
 from lensmetrics.runner import _sample_columns
 from lensmetrics.tables.columns import (
     METRIC_STATUSES,

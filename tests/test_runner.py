@@ -20,7 +20,8 @@ import pytest
 import xarray as xr
 
 import lensmetrics as lm
-from lensmetrics import registry, runner, scoring
+from lensmetrics import runner, scoring
+from lensmetrics.metrics import registry
 
 Floats = npt.NDArray[np.float32]
 

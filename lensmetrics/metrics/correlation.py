@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..pairs.mappair import FloatMap, MapPair, of_pair
-from ..registry import register
+from .registry import register
 
 
 @register(bounds=(-1, 1), best=1)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..pairs.mappair import FloatMap, MapPair, of_pair
-from ..registry import register
+from .registry import register
 
 # The defaults of skimage.metrics.structural_similarity, from Wang et al. 2004.
 _SSIM_SIDE = 7

@@ -10,7 +10,7 @@ diverse top-k sets: repeatedly the best pixel not yet excluded is taken and its 
 import math
 
 from ..pairs.mappair import MapPair, of_pair
-from ..registry import register
+from .registry import register
 
 
 @register(bounds=(0, 1), best=1)

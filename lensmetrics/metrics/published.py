@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..kernels import published
 from ..pairs.mappair import MapPair, Which, check_k, check_w, of_pair
-from ..registry import register
+from .registry import register
 
 
 @register(bounds=(0, 1), best=None)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..kernels import windows
 from ..pairs.mappair import MapPair, check_w, of_pair
-from ..registry import register
+from .registry import register
 
 
 @register(bounds=(0, 1), best=1)

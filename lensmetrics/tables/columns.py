@@ -120,7 +120,7 @@ def is_metric(column: object) -> bool:
     """Whether a column of this name holds scores: a known metric, or one with parameters in brackets."""
     if not isinstance(column, str):
         return False
-    registry = sys.modules.get("lensmetrics.registry")  # who has registered a metric has imported it
+    registry = sys.modules.get("lensmetrics.metrics.registry")  # who has registered a metric has imported it
     if column in METRIC_NAMES or (registry is not None and column in registry.entries()):
         return True
     try:

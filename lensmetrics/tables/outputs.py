@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from ..registry import Metric
+from ..metrics.registry import Metric
 from .columns import is_metric
 from .shapes import UNREADABLE, read_scores
 

@@ -1,7 +1,6 @@
 """Metrics by name: registering, finding, parsing and printing them."""
 
 import difflib
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,9 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from .pairs.mappair import MapPair, is_whole
-from .tables.columns import NO_METRIC, NO_PARAMETER
-from .tables.texts import brief, split_metric
+from ..pairs.mappair import MapPair, is_whole
+from ..tables.columns import NO_METRIC, NO_PARAMETER
+from ..tables.texts import brief, split_metric
 
 MetricFunction = Callable[..., float]
 F = TypeVar("F", bound=MetricFunction)
@@ -141,7 +140,6 @@ def _origin(function: MetricFunction) -> tuple[str, str]:
 
 def entries() -> dict[str, Entry]:
     """Return all registered metrics by name, the package's own first."""
-    importlib.import_module(".metrics", __package__)
     return _entries
 
 
