@@ -42,8 +42,8 @@ from .tables.shapes import to_xarray as to_xarray
 from .tables.shapes import write_scores as write_scores
 from .runner import evaluate as evaluate
 from .runner import score as score
-from .store import FormatError as FormatError
-from .store import PairStore as PairStore
-from .writer import PairWriter as PairWriter
+from .pairfile.store import FormatError as FormatError
+from .pairfile.store import PairStore as PairStore
+from .pairfile.writer import PairWriter as PairWriter
 
 __version__: str

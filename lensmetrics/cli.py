@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .metrics.registry import Metric
+    from .pairfile.store import PairStore
     from .runner import Failure
-    from .store import PairStore
 
 _WINDOWS = (1, 2, 3)
 _PUBLISHED = (
@@ -390,7 +390,7 @@ def _check_files(paths: Iterable[Path]) -> None:
 
 
 def _open_store(path: Path, _: object) -> "PairStore":
-    from .store import PairStore
+    from .pairfile.store import PairStore
 
     return PairStore(path)
 
@@ -669,7 +669,7 @@ def _read_scores(path: Path) -> "pd.DataFrame":
     try:
         return read_scores(path)
     except ValueError as error:
-        from .pairfile import FormatError
+        from .pairfile.format import FormatError
 
         raise FormatError(str(error)) from error
 
@@ -741,7 +741,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _stores_of_maps(paths: Sequence[Path]) -> "list[PairStore]":
     """Open pair files and those in folders, which may be damaged."""
-    from .pairfile import FormatError
+    from .pairfile.format import FormatError
     from .processes import Isolated
 
     stores = []
@@ -789,7 +789,7 @@ def _description(store: "PairStore") -> str:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from .verification import problem_lines, verify_files
+    from .pairfile.verification import problem_lines, verify_files
 
     _check_files(arguments.files)
     failed = False
@@ -815,9 +815,9 @@ def _metrics(_: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from .attributes import checked_attrs
     from .importers import import_arrays
-    from .store import PairStore
+    from .pairfile.attributes import checked_attrs
+    from .pairfile.store import PairStore
     from .tables.shapes import check_writable
 
     _check_kind(arguments.output, ".h5")

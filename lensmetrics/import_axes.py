@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .import_hdf5 import Source, read_coordinate, unit
 from .import_scales import NAMED
-from .pairfile import FormatError
+from .pairfile.format import FormatError
 
 _CHANNELS = (1, 3, 4)
 # An axis as short as this at the end may be channels.

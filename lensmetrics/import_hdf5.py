@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .import_columns import check_column, integers
 from .import_netcdf import Decode, decoded_type, decoder
 from .import_scales import Axis, named_axes, reading_order
-from .pairfile import FORMAT, FormatError, check_stored, filter_codes, load_filters, raised_by_h5py
+from .pairfile.format import FORMAT, FormatError, check_stored, filter_codes, load_filters, raised_by_h5py
 
 Rows: TypeAlias = slice | NDArray[np.intp]
 

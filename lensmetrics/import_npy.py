@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .import_foreign import what_archive_it_is, what_it_is
-from .layout import check_space
-from .pairfile import FormatError
+from .pairfile.format import FormatError
+from .pairfile.layout import check_space
 
 _N_NAMED = 12
 _NPY = b"\x93NUMPY"

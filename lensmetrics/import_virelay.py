@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .import_columns import check_samples
 from .import_hdf5 import Source, open_rows, read_integers, reading, refuse_other_keys
-from .pairfile import FormatError
+from .pairfile.format import FormatError
 
 ATTRIBUTION = "attribution"
 _COLUMN_BYTES = 2**22

@@ -31,10 +31,10 @@ from .import_hdf5 import (
 from .import_npy import open_array
 from .import_virelay import ATTRIBUTION, AttributionPair, has_attributions, has_index, match_attributions
 from .inputs import check_inputs
-from .layout import check_space, check_target, kind_words, part_path
-from .pairfile import MAPS, REDUCTIONS, FormatError
-from .precision import exact_dtype, rounded
-from .writer import PairWriter
+from .pairfile.format import MAPS, REDUCTIONS, FormatError
+from .pairfile.layout import check_space, check_target, kind_words, part_path
+from .pairfile.precision import exact_dtype, rounded
+from .pairfile.writer import PairWriter
 
 _BLOCK_BYTES = 32 * 2**20
 

@@ -20,8 +20,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from .layout import part_path
 from .locks import open_locked
+from .pairfile.layout import part_path
 from .scoring import SliceScores
 from .tables.outputs import ASKED
 from .tables.shapes import UNREADABLE, check_output, metric_columns, write_scores

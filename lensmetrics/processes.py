@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Generic, Self, TypeVar
 
-from .pairfile import FormatError
+from .pairfile.format import FormatError
 from .signals import handling
 
 # A block of some megabytes takes a slow disk a second.

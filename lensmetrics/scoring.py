@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from . import __version__
 from .metrics.registry import Metric
+from .pairfile.store import FormatError, PairStore
 from .pairs.mappair import MapPair
-from .store import FormatError, PairStore
 
 # A block is read at once; it should still be in the cache when its last pair is scored.
 _BLOCK_PIXELS = 2**18

@@ -30,10 +30,10 @@ import pytest
 
 import lensmetrics as lm
 from lensmetrics.cli import _open_store, main
+from lensmetrics.pairfile.store import FormatError, PairStore, verify
+from lensmetrics.pairfile.verification import verify_files
 from lensmetrics.processes import Isolated
 from lensmetrics.runner import score_files
-from lensmetrics.store import FormatError, PairStore, verify
-from lensmetrics.verification import verify_files
 
 SEED = 20240
 SHAPE = (8, 9)
@@ -72,7 +72,9 @@ def table(request: pytest.FixtureRequest) -> Iterator[None]:
 # Processes
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pytest", "lensmetrics.runner", "lensmetrics.writer", "lensmetrics.report"])
+CONTEXT.set_forkserver_preload(
+    ["pytest", "lensmetrics.runner", "lensmetrics.pairfile.writer", "lensmetrics.report"]
+)
 
 Answer = tuple[Any, ...]
 
@@ -436,7 +438,7 @@ def mounted(folder: Path, *options: str) -> Iterator[Path]:
 WRITE_UNTIL_FULL = """
 import json, sys
 import numpy as np
-from lensmetrics.writer import PairWriter
+from lensmetrics.pairfile.writer import PairWriter
 for folder in sys.argv[1:]:
     compression = "gzip" if folder.endswith("gzip") else None
     maps = np.random.default_rng(0).normal(size=(2, 20, 64, 64)).astype(np.float32)
@@ -757,7 +759,7 @@ def test_a_resume_that_another_one_overtakes(
                 raise KeyError
         return found
 
-    monkeypatch.setattr("lensmetrics.writer.verify", overtaken)
+    monkeypatch.setattr("lensmetrics.pairfile.writer.verify", overtaken)
     with pytest.raises(BlockingIOError, match=r"a\.h5\.part is being written by another process"):
         lm.PairWriter.resume(path, {})
     with lm.PairWriter.resume(path, {}) as writer:

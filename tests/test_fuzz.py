@@ -14,7 +14,7 @@ import lensmetrics as lm
 from benchmarks import fuzz
 from benchmarks.mutations import sealed_structures
 from lensmetrics.metrics import registry
-from lensmetrics.pairfile import checksums
+from lensmetrics.pairfile.format import checksums
 
 FOLDER = Path(__file__).resolve().parents[1]
 

@@ -29,7 +29,7 @@ from PIL import Image
 import lensmetrics as lm
 from lensmetrics import import_hdf5, importers
 from lensmetrics.importers import import_arrays
-from lensmetrics.store import FormatError, PairStore, verify
+from lensmetrics.pairfile.store import FormatError, PairStore, verify
 from test_importers import hdf5, some_maps
 
 MAPS = some_maps(3, 6, 7)

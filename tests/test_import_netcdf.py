@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from lensmetrics.import_netcdf import decoded_type, decoder
-from lensmetrics.pairfile import FormatError
+from lensmetrics.pairfile.format import FormatError
 
 # Name: type as stored, attributes.
 ENCODINGS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lensmetrics import import_virelay, importers
 from lensmetrics.cli import main
 from lensmetrics.importers import import_arrays
-from lensmetrics.store import FormatError, PairStore, verify
+from lensmetrics.pairfile.store import FormatError, PairStore, verify
 
 
 def save(folder: Path, first: Any, second: Any) -> tuple[Path, Path]:

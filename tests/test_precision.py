@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from numpy.typing import NDArray
 
+from lensmetrics.pairfile.precision import exact_dtype, rounded
 from lensmetrics.pairs.arrays import as_numpy
-from lensmetrics.precision import exact_dtype, rounded
 from strategies import any_finite, extremes, shapes
 
 

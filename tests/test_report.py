@@ -17,15 +17,15 @@ from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
 from lensmetrics.metrics.registry import get_metric, lens_suite
+from lensmetrics.pairfile.store import PairStore
+from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.pairs.mappair import MapPair
 from lensmetrics.plots import PALETTE, inline_svg, lens_curves, pair_overlay
 from lensmetrics.report import write_report
 from lensmetrics.runner import evaluate, score
-from lensmetrics.store import PairStore
 from lensmetrics.tables.columns import METRIC_STATUSES, SAMPLE_STATUSES
 from lensmetrics.tables.labels import STATUS, condition_text, metric_title, number_text
 from lensmetrics.tables.shapes import distinguishing, summarize
-from lensmetrics.writer import PairWriter
 
 SIZE, N, K = 12, 6, 10
 METRICS = [

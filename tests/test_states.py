@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 import lensmetrics as lm
 from lensmetrics import runner
 from lensmetrics.journal import Journal, _read_line, may_be_journal
+from lensmetrics.pairfile.store import PairStore, verify
+from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.scoring import SliceScores
-from lensmetrics.store import PairStore, verify
 from lensmetrics.tables.shapes import UNREADABLE
-from lensmetrics.writer import PairWriter
 from test_runner import write_file
 
 N_EXAMPLES = settings().max_examples // 8  # one takes a second

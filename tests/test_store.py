@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 import lensmetrics
 import lensmetrics as lm
-from lensmetrics.pairfile import BESIDE_MAPS
-from lensmetrics.store import FormatError, PairStore, verify
+from lensmetrics.pairfile.format import BESIDE_MAPS
+from lensmetrics.pairfile.store import FormatError, PairStore, verify
+from lensmetrics.pairfile.verification import problem_lines
+from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.tables.columns import CONDITIONS, METRIC_NAMES
-from lensmetrics.verification import problem_lines
-from lensmetrics.writer import PairWriter
 
 ATTRS = {"dataset": "toy", "attack": "topk", "eps": 0.1, "steps": 20}
 
@@ -311,7 +311,7 @@ def test_a_part_is_the_same_samples(tmp_path: Path, compression: str | None) -> 
 
 
 def test_iteration_over_several_blocks(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lensmetrics.store._BLOCK_BYTES", 2 * 2 * 5 * 7 * 4)
+    monkeypatch.setattr("lensmetrics.pairfile.store._BLOCK_BYTES", 2 * 2 * 5 * 7 * 4)
     pairs = list(PairStore(run))
     whole = PairStore(run).read_block(0, 6)[0]
     np.testing.assert_array_equal([pair.unperturbed for pair in pairs], whole)
@@ -424,7 +424,7 @@ def test_a_killed_writer_costs_nothing_that_was_complete(tmp_path: Path) -> None
     script = """
 import os, sys
 import numpy as np
-from lensmetrics.writer import PairWriter
+from lensmetrics.pairfile.writer import PairWriter
 with PairWriter(sys.argv[1], n_samples=8, shape=(6, 6), attrs={"eps": 0.5}) as writer:
     for i in range(5):
         writer.write(i, np.full((6, 6), i), np.full((6, 6), -i), label=i)
@@ -1367,7 +1367,7 @@ def test_both_kinds_of_damage_to_a_sample_are_named(tmp_path: Path) -> None:
 def test_images_are_verified_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_all(tmp_path / "a.h5")
     flip(path, byte_offset(path, "image") + 2 * 36)
-    monkeypatch.setattr("lensmetrics.store._BLOCK_BYTES", 300)
+    monkeypatch.setattr("lensmetrics.pairfile.store._BLOCK_BYTES", 300)
     assert verify(path) == [(2, 2, "image_checksum")]
 
 

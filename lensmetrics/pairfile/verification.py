@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .processes import SECONDS, Isolated
+from ..processes import SECONDS, Isolated
 from .store import verify
 
 Problem = tuple[int, int, str]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .attributes import CHECKSUM, COVERED, UNFINISHED, metadata_checksum, read_attrs
-from .pairfile import (
+from .format import (
     BESIDE_MAPS,
     COUNTS,
     IMAGES,
@@ -41,7 +41,7 @@ from .pairfile import (
 if TYPE_CHECKING:
     import xarray as xr
 
-    from .pairs.mappair import MapPair
+    from ..pairs.mappair import MapPair
 
 __all__ = ["FormatError", "PairStore", "verify"]
 
@@ -251,7 +251,7 @@ class PairStore:
         return f"PairStore('{self.path}': {n_complete} of {len(self)} samples complete, {height}x{width})"
 
     def __iter__(self) -> Iterator[MapPair]:
-        from .pairs.mappair import MapPair
+        from ..pairs.mappair import MapPair
 
         for start, stop in self._blocks():
             unperturbed, perturbed, _ = self.read_block(start, stop)
@@ -277,7 +277,7 @@ class PairStore:
             yield start, min(start + length, len(self))
 
     def __getitem__(self, index: int) -> MapPair:
-        from .pairs.mappair import MapPair  # its kernels take a while to import, and few readers need them
+        from ..pairs.mappair import MapPair  # its kernels take a while to import, and few readers need them
 
         position = self._position(index)
         unperturbed, perturbed, _ = self.read_block(position, position + 1)

@@ -17,6 +17,8 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..locks import lock
+from ..pairs.arrays import aligned, as_numpy, is_data_array
 from .attributes import (
     CHECKSUM,
     COVERED,
@@ -27,22 +29,7 @@ from .attributes import (
     read_attrs,
     refuse_other_attrs,
 )
-from .layout import (
-    LIBVER,
-    check_space,
-    check_target,
-    column_bytes,
-    compression_options,
-    create_variable,
-    give_name,
-    image_dims,
-    map_dims,
-    part_path,
-    refuse_odd,
-    reserve,
-)
-from .locks import lock
-from .pairfile import (
+from .format import (
     BESIDE_MAPS,
     COUNTS,
     FORMAT,
@@ -59,7 +46,20 @@ from .pairfile import (
     read_names,
     row_checksums,
 )
-from .pairs.arrays import aligned, as_numpy, is_data_array
+from .layout import (
+    LIBVER,
+    check_space,
+    check_target,
+    column_bytes,
+    compression_options,
+    create_variable,
+    give_name,
+    image_dims,
+    map_dims,
+    part_path,
+    refuse_odd,
+    reserve,
+)
 from .precision import FLOAT32, FLOAT64, exact_dtype, rounded
 from .store import PairStore, verify
 
