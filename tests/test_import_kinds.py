@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lensmetrics as lm
-from lensmetrics import import_hdf5, importers
+from lensmetrics import importers
+from lensmetrics.importers import hdf5 as import_hdf5
 from lensmetrics.importers import import_arrays
 from lensmetrics.pairfile.store import FormatError, PairStore, verify
 from test_importers import hdf5, some_maps

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from lensmetrics.import_netcdf import decoded_type, decoder
+from lensmetrics.importers.netcdf import decoded_type, decoder
 from lensmetrics.pairfile.format import FormatError
 
 # Name: type as stored, attributes.

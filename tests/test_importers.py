@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lensmetrics import import_virelay, importers
+from lensmetrics import importers
 from lensmetrics.cli import main
 from lensmetrics.importers import import_arrays
+from lensmetrics.importers import virelay as import_virelay
 from lensmetrics.pairfile.store import FormatError, PairStore, verify
 
 

@@ -30,10 +30,7 @@ OWNERS = {
     "generators": (),
     "h5py": (
         "pairfile/",
-        "importers.py",
-        "import_hdf5.py",
-        "import_scales.py",
-        "import_virelay.py",
+        "importers/",
     ),
     "hdf5plugin": ("pairfile/",),
     "numba": ("kernels/",),

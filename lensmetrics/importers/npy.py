@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .import_foreign import what_archive_it_is, what_it_is
-from .pairfile.format import FormatError
-from .pairfile.layout import check_space
+from ..pairfile.format import FormatError
+from ..pairfile.layout import check_space
+from .foreign import what_archive_it_is, what_it_is
 
 _N_NAMED = 12
 _NPY = b"\x93NUMPY"

@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .import_columns import check_samples
-from .import_hdf5 import Source, open_rows, read_integers, reading, refuse_other_keys
-from .pairfile.format import FormatError
+from ..pairfile.format import FormatError
+from .columns import check_samples
+from .hdf5 import Source, open_rows, read_integers, reading, refuse_other_keys
 
 ATTRIBUTION = "attribution"
 _COLUMN_BYTES = 2**22

@@ -16,10 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .import_axes import as_maps, one_method, refuse_other_axes, refuse_other_coordinates, sample_numbers
-from .import_columns import check_column, check_samples, integers
-from .import_foreign import is_matlab_73, what_folder_it_is, what_it_is
-from .import_hdf5 import (
+from ..inputs import check_inputs
+from ..pairfile.format import MAPS, REDUCTIONS, FormatError
+from ..pairfile.layout import check_space, check_target, kind_words, part_path
+from ..pairfile.precision import exact_dtype, rounded
+from ..pairfile.writer import PairWriter
+from .axes import as_maps, one_method, refuse_other_axes, refuse_other_coordinates, sample_numbers
+from .columns import check_column, check_samples, integers
+from .foreign import is_matlab_73, what_folder_it_is, what_it_is
+from .hdf5 import (
     Source,
     choose,
     is_pair_file,
@@ -28,13 +33,8 @@ from .import_hdf5 import (
     read_integers,
     refuse_other_samples,
 )
-from .import_npy import open_array
-from .import_virelay import ATTRIBUTION, AttributionPair, has_attributions, has_index, match_attributions
-from .inputs import check_inputs
-from .pairfile.format import MAPS, REDUCTIONS, FormatError
-from .pairfile.layout import check_space, check_target, kind_words, part_path
-from .pairfile.precision import exact_dtype, rounded
-from .pairfile.writer import PairWriter
+from .npy import open_array
+from .virelay import ATTRIBUTION, AttributionPair, has_attributions, has_index, match_attributions
 
 _BLOCK_BYTES = 32 * 2**20
 

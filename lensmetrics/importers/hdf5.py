@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .import_columns import check_column, integers
-from .import_netcdf import Decode, decoded_type, decoder
-from .import_scales import Axis, named_axes, reading_order
-from .pairfile.format import FORMAT, FormatError, check_stored, filter_codes, load_filters, raised_by_h5py
+from ..pairfile.format import FORMAT, FormatError, check_stored, filter_codes, load_filters, raised_by_h5py
+from .columns import check_column, integers
+from .netcdf import Decode, decoded_type, decoder
+from .scales import Axis, named_axes, reading_order
 
 Rows: TypeAlias = slice | NDArray[np.intp]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .import_hdf5 import Source, read_coordinate, unit
-from .import_scales import NAMED
-from .pairfile.format import FormatError
+from ..pairfile.format import FormatError
+from .hdf5 import Source, read_coordinate, unit
+from .scales import NAMED
 
 _CHANNELS = (1, 3, 4)
 # An axis as short as this at the end may be channels.
