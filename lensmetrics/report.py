@@ -14,9 +14,9 @@ import pandas as pd
 
 from . import __version__
 from .examples import draw_examples
+from .figures.style import Curve, Shown, curve, inline_svg, lens_curves, panels_and_lines
 from .metrics.registry import entries
 from .pairfile.store import PairStore
-from .plots import Curve, Shown, curve, inline_svg, lens_curves, panels_and_lines
 from .tables.columns import CONDITIONS, condition_columns, metric_columns, unified
 from .tables.labels import (
     STATUS,

@@ -34,7 +34,7 @@ OWNERS = {
     ),
     "hdf5plugin": ("pairfile/",),
     "numba": ("kernels/",),
-    "matplotlib": ("plots.py",),
+    "matplotlib": ("figures/",),
     "distributed": ("cli.py",),
     "jinja2": ("report.py",),
 }

@@ -16,11 +16,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
+from lensmetrics.figures.style import PALETTE, inline_svg, lens_curves, pair_overlay
 from lensmetrics.metrics.registry import get_metric, lens_suite
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.pairs.mappair import MapPair
-from lensmetrics.plots import PALETTE, inline_svg, lens_curves, pair_overlay
 from lensmetrics.report import write_report
 from lensmetrics.runner import evaluate, score
 from lensmetrics.tables.columns import METRIC_STATUSES, SAMPLE_STATUSES

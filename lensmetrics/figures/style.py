@@ -19,10 +19,10 @@ from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .pairs.mappair import MapPair, Which
-from .tables.columns import metric_columns, unified
-from .tables.labels import labelled, metric_title, parse_column
-from .tables.shapes import distinguishing, summarize
+from ..pairs.mappair import MapPair, Which
+from ..tables.columns import metric_columns, unified
+from ..tables.labels import labelled, metric_title, parse_column
+from ..tables.shapes import distinguishing, summarize
 
 # Height of a row of a legend, in inches.
 _LEGEND_ROW = 0.2
