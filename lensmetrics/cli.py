@@ -723,7 +723,7 @@ def _print_summary(table: "pd.DataFrame") -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from .report import write_report
+    from .report.page import write_report
     from .tables.outputs import check_page
     from .tables.shapes import check_writable
 

@@ -73,7 +73,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[None]:
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["pytest", "lensmetrics.runner", "lensmetrics.pairfile.writer", "lensmetrics.report"]
+    ["pytest", "lensmetrics.runner", "lensmetrics.pairfile.writer", "lensmetrics.report.page"]
 )
 
 Answer = tuple[Any, ...]

@@ -36,7 +36,7 @@ OWNERS = {
     "numba": ("kernels/",),
     "matplotlib": ("figures/",),
     "distributed": ("cli.py",),
-    "jinja2": ("report.py",),
+    "jinja2": ("report/",),
 }
 
 

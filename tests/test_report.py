@@ -21,7 +21,7 @@ from lensmetrics.metrics.registry import get_metric, lens_suite
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.pairs.mappair import MapPair
-from lensmetrics.report import write_report
+from lensmetrics.report.page import write_report
 from lensmetrics.runner import evaluate, score
 from lensmetrics.tables.columns import METRIC_STATUSES, SAMPLE_STATUSES
 from lensmetrics.tables.labels import STATUS, condition_text, metric_title, number_text

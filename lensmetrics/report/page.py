@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import jinja2
 import pandas as pd
 
-from . import __version__
-from .examples import draw_examples
-from .figures.style import Curve, Shown, curve, inline_svg, lens_curves, panels_and_lines
-from .metrics.registry import entries
-from .pairfile.store import PairStore
-from .tables.columns import CONDITIONS, condition_columns, metric_columns, unified
-from .tables.labels import (
+from .. import __version__
+from ..figures.style import Curve, Shown, curve, inline_svg, lens_curves, panels_and_lines
+from ..metrics.registry import entries
+from ..pairfile.store import PairStore
+from ..tables.columns import CONDITIONS, condition_columns, metric_columns, unified
+from ..tables.labels import (
     STATUS,
     Column,
     condition_text,
@@ -27,7 +26,8 @@ from .tables.labels import (
     number_text,
     parse_column,
 )
-from .tables.shapes import check_writable, distinguishing, replacing, summarize, undefined_reason
+from ..tables.shapes import check_writable, distinguishing, replacing, summarize, undefined_reason
+from .examples import draw_examples
 
 # What still reads well: values named in the header, panels in a figure, conditions in tables that are open.
 _MAX_VALUES = 12
@@ -103,7 +103,7 @@ def _page(scores: pd.DataFrame, stores: Sequence[PairStore], exclude: Sequence[s
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    source = resources.files(__package__).joinpath("report.html.jinja").read_text("utf-8")
+    source = resources.files(__package__).joinpath("page.html.jinja").read_text("utf-8")
     return environment.from_string(source).render(
         title=_title(scores),
         version=__version__,

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .figures.style import Shown, inline_svg, pair_overlay
-from .metrics.registry import parse_metric
-from .pairfile.store import PairStore
-from .pairs.mappair import MapPair
-from .tables.labels import Column, labelled, metric_title, number_text
-from .tables.shapes import distinguishing
+from ..figures.style import Shown, inline_svg, pair_overlay
+from ..metrics.registry import parse_metric
+from ..pairfile.store import PairStore
+from ..pairs.mappair import MapPair
+from ..tables.labels import Column, labelled, metric_title, number_text
+from ..tables.shapes import distinguishing
 
 _MAX_EXAMPLES = 12
 
