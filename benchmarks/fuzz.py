@@ -38,14 +38,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lensmetrics.journal import Journal
 from lensmetrics.metrics import registry
 from lensmetrics.metrics.registry import Metric, get_metric, parse_metric
 from lensmetrics.pairfile.format import checksums
 from lensmetrics.pairfile.store import FormatError, PairStore, verify
 from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.pairs.mappair import MapPair
-from lensmetrics.scoring import SliceScores
+from lensmetrics.scoring.journal import Journal
+from lensmetrics.scoring.worker import SliceScores
 from lensmetrics.tables.shapes import read_scores, write_scores
 from lensmetrics.tables.texts import read_number, split_metric
 

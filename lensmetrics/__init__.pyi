@@ -40,8 +40,8 @@ from .tables.shapes import summarize as summarize
 from .tables.shapes import tidy as tidy
 from .tables.shapes import to_xarray as to_xarray
 from .tables.shapes import write_scores as write_scores
-from .runner import evaluate as evaluate
-from .runner import score as score
+from .scoring.files import evaluate as evaluate
+from .scoring.files import score as score
 from .pairfile.store import FormatError as FormatError
 from .pairfile.store import PairStore as PairStore
 from .pairfile.writer import PairWriter as PairWriter

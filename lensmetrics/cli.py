@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from .metrics.registry import Metric
     from .pairfile.store import PairStore
-    from .runner import Failure
+    from .scoring.files import Failure
 
 _WINDOWS = (1, 2, 3)
 _PUBLISHED = (
@@ -342,7 +342,7 @@ def _score(arguments: argparse.Namespace) -> int:
     stores: dict[str, PairStore] = {}
     with Isolated(_open_store) as isolated, pool as executor:
         # The processes start while this one imports.
-        from .runner import score_files
+        from .scoring.files import score_files
         from .tables.shapes import summarize
 
         def open_store(path: Path) -> "PairStore":
@@ -619,7 +619,7 @@ def _dask(address: str) -> Iterator[Executor]:
 
 def _report_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None") -> int:
     """Print a table of the files and samples that are not scored; return the exit status."""
-    from .runner import BadSample
+    from .scoring.files import BadSample
 
     rows = [(printable(failure.path), "all samples", str(failure.error)) for failure in failures]
     if scores is not None:

@@ -7,7 +7,7 @@ import pandas as pd
 from .metrics.registry import Metric, get_metric, lens_suite
 from .pairfile.store import PairStore
 from .report.page import write_report
-from .runner import evaluate
+from .scoring.files import evaluate
 from .tables.outputs import check_page
 from .tables.shapes import check_output, check_writable, read_scores, summarize, write_scores
 

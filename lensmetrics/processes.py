@@ -73,7 +73,7 @@ def _watch() -> None:
 
 def prepare() -> None:
     """Import what scoring needs, which takes a second that is free while files are still opened."""
-    from . import scoring  # noqa: F401
+    from .scoring import worker as scoring  # noqa: F401
 
 
 class Isolated(Generic[T]):

@@ -20,10 +20,12 @@ import pytest
 import lensmetrics as lm
 from conftest import IS_COMPILED
 from hostile_openers import die_once, fail_as_a_bug, fail_oddly, hang_or_die, hold_in_a_child, open_or_die
-from lensmetrics import cli, demo, runner, scoring
+from lensmetrics import cli, demo
 from lensmetrics.cli import main
 from lensmetrics.pairfile.verification import verify_files
 from lensmetrics.processes import Isolated
+from lensmetrics.scoring import files as runner
+from lensmetrics.scoring import worker as scoring
 from test_runner import flip_byte, write_file
 
 COMMANDS = ("demo", "score", "summarize", "report", "inspect", "verify", "metrics", "import")

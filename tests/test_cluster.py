@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
-from lensmetrics import runner, scoring
 from lensmetrics.cli import main
+from lensmetrics.scoring import files as runner
+from lensmetrics.scoring import worker as scoring
 from test_runner import study, write_file
 
 __all__ = ["study"]  # a fixture

@@ -33,7 +33,7 @@ from lensmetrics.cli import _open_store, main
 from lensmetrics.pairfile.store import FormatError, PairStore, verify
 from lensmetrics.pairfile.verification import verify_files
 from lensmetrics.processes import Isolated
-from lensmetrics.runner import score_files
+from lensmetrics.scoring.files import score_files
 
 SEED = 20240
 SHAPE = (8, 9)
@@ -73,7 +73,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[None]:
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["pytest", "lensmetrics.runner", "lensmetrics.pairfile.writer", "lensmetrics.report.page"]
+    ["pytest", "lensmetrics.scoring.files", "lensmetrics.pairfile.writer", "lensmetrics.report.page"]
 )
 
 Answer = tuple[Any, ...]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
-from lensmetrics.journal import Journal
+from lensmetrics.scoring.journal import Journal
 from test_cli import Run, files, run
 from test_runner import write_file
 

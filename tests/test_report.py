@@ -22,7 +22,7 @@ from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.pairs.mappair import MapPair
 from lensmetrics.report.page import write_report
-from lensmetrics.runner import evaluate, score
+from lensmetrics.scoring.files import evaluate, score
 from lensmetrics.tables.columns import METRIC_STATUSES, SAMPLE_STATUSES
 from lensmetrics.tables.labels import STATUS, condition_text, metric_title, number_text
 from lensmetrics.tables.shapes import distinguishing, summarize

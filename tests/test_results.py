@@ -22,7 +22,7 @@ from hypothesis import example, given
 
 import lensmetrics as lm
 from lensmetrics.metrics import registry
-from lensmetrics.runner import _sample_columns
+from lensmetrics.scoring.files import _sample_columns
 from lensmetrics.tables.columns import (
     METRIC_STATUSES,
     PROVENANCE,

@@ -24,10 +24,11 @@ import pyarrow.parquet
 import pytest
 
 import lensmetrics as lm
-from lensmetrics import runner, scoring
-from lensmetrics.journal import Journal, slice_key
 from lensmetrics.locks import lock
-from lensmetrics.scoring import SliceScores
+from lensmetrics.scoring import files as runner
+from lensmetrics.scoring import worker as scoring
+from lensmetrics.scoring.journal import Journal, slice_key
+from lensmetrics.scoring.worker import SliceScores
 from test_runner import flip_byte, study, user_metric, write_file
 
 __all__ = ["study", "user_metric"]  # fixtures
@@ -317,7 +318,7 @@ def test_on_bad_does_not_show_in_what_is_kept(study: list[Path], output: Path, s
 
 HOLD = """
 import sys, time
-from lensmetrics.journal import Journal
+from lensmetrics.scoring.journal import Journal
 with Journal(sys.argv[1]):
     print("locked", flush=True)
     time.sleep(60)

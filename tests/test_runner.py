@@ -20,8 +20,9 @@ import pytest
 import xarray as xr
 
 import lensmetrics as lm
-from lensmetrics import runner, scoring
 from lensmetrics.metrics import registry
+from lensmetrics.scoring import files as runner
+from lensmetrics.scoring import worker as scoring
 
 Floats = npt.NDArray[np.float32]
 

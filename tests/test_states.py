@@ -22,11 +22,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from numpy.typing import NDArray
 
 import lensmetrics as lm
-from lensmetrics import runner
-from lensmetrics.journal import Journal, _read_line, may_be_journal
 from lensmetrics.pairfile.store import PairStore, verify
 from lensmetrics.pairfile.writer import PairWriter
-from lensmetrics.scoring import SliceScores
+from lensmetrics.scoring import files as runner
+from lensmetrics.scoring.journal import Journal, _read_line, may_be_journal
+from lensmetrics.scoring.worker import SliceScores
 from lensmetrics.tables.shapes import UNREADABLE
 from test_runner import write_file
 

@@ -20,11 +20,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from .locks import open_locked
-from .pairfile.layout import part_path
-from .scoring import SliceScores
-from .tables.outputs import ASKED
-from .tables.shapes import UNREADABLE, check_output, metric_columns, write_scores
+from ..locks import open_locked
+from ..pairfile.layout import part_path
+from ..tables.outputs import ASKED
+from ..tables.shapes import UNREADABLE, check_output, metric_columns, write_scores
+from .worker import SliceScores
 
 # How a journal begins, of which a kill may have left no more than a part of its first line; and where the
 # first key of one stands.

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import __version__
-from .metrics.registry import Metric
-from .pairfile.store import FormatError, PairStore
-from .pairs.mappair import MapPair
+from .. import __version__
+from ..metrics.registry import Metric
+from ..pairfile.store import FormatError, PairStore
+from ..pairs.mappair import MapPair
 
 # A block is read at once; it should still be in the cache when its last pair is scored.
 _BLOCK_PIXELS = 2**18

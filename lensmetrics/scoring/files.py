@@ -17,17 +17,17 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm import tqdm
 
-from . import __version__
+from .. import __version__
+from ..messages import say
+from ..metrics.registry import Metric, as_metrics
+from ..pairfile.attributes import is_text
+from ..pairfile.store import FormatError, PairStore
+from ..pairs.arrays import Maps, aligned, as_numpy, is_data_array
+from ..processes import available_cores
+from ..tables.columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
+from ..tables.outputs import check_scores
 from .journal import Journal, slice_key
-from .messages import say
-from .metrics.registry import Metric, as_metrics
-from .pairfile.attributes import is_text
-from .pairfile.store import FormatError, PairStore
-from .pairs.arrays import Maps, aligned, as_numpy, is_data_array
-from .processes import available_cores
-from .scoring import Origin, SliceScores, score_block, score_slice
-from .tables.columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
-from .tables.outputs import check_scores
+from .worker import Origin, SliceScores, score_block, score_slice
 
 Metrics = str | Metric | Sequence[str | Metric]
 
