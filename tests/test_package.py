@@ -35,7 +35,7 @@ OWNERS = {
     "hdf5plugin": ("pairfile/",),
     "numba": ("kernels/",),
     "matplotlib": ("figures/",),
-    "distributed": ("cli.py",),
+    "distributed": ("cli/",),
     "jinja2": ("report/",),
 }
 

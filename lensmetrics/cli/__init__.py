@@ -33,17 +33,17 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
-from .inputs import check_inputs
-from .messages import open_streams, printable, say
-from .signals import handling
+from .. import __version__
+from ..inputs import check_inputs
+from ..messages import open_streams, printable, say
+from ..signals import handling
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .metrics.registry import Metric
-    from .pairfile.store import PairStore
-    from .scoring.files import Failure
+    from ..metrics.registry import Metric
+    from ..pairfile.store import PairStore
+    from ..scoring.files import Failure
 
 _WINDOWS = (1, 2, 3)
 _PUBLISHED = (
@@ -311,7 +311,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from . import demo
+    from .. import demo
 
     with _typed():
         demo.check_folder(arguments.output)
@@ -322,7 +322,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from .processes import Isolated
+    from ..processes import Isolated
 
     if arguments.resume and arguments.output is None:
         msg = "--resume goes on with a table: say which with -o"
@@ -342,8 +342,8 @@ def _score(arguments: argparse.Namespace) -> int:
     stores: dict[str, PairStore] = {}
     with Isolated(_open_store) as isolated, pool as executor:
         # The processes start while this one imports.
-        from .scoring.files import score_files
-        from .tables.shapes import summarize
+        from ..scoring.files import score_files
+        from ..tables.shapes import summarize
 
         def open_store(path: Path) -> "PairStore":
             store = isolated(path)
@@ -390,7 +390,7 @@ def _check_files(paths: Iterable[Path]) -> None:
 
 
 def _open_store(path: Path, _: object) -> "PairStore":
-    from .pairfile.store import PairStore
+    from ..pairfile.store import PairStore
 
     return PairStore(path)
 
@@ -416,8 +416,8 @@ def _impatient() -> contextlib.AbstractContextManager[None]:
 
 def _say_what_else_differs(scores: "pd.DataFrame") -> None:
     """Name the conditions that the summary leaves out, because those before them decide what they are."""
-    from .tables.columns import CONDITIONS, unified
-    from .tables.shapes import distinguishing
+    from ..tables.columns import CONDITIONS, unified
+    from ..tables.shapes import distinguishing
 
     scores = unified(scores)
     shown = distinguishing(scores)
@@ -428,7 +428,7 @@ def _say_what_else_differs(scores: "pd.DataFrame") -> None:
 
 def _warn_of_pooling(scores: "pd.DataFrame") -> None:
     """Say so where files that carry the same conditions share a row of the summary."""
-    from .tables.columns import condition_columns
+    from ..tables.columns import condition_columns
 
     columns = condition_columns(scores)
     files = scores[["file", *columns]].drop_duplicates()
@@ -464,7 +464,7 @@ def _chance_level(scores: "pd.DataFrame", k: int, w: int, stores: "dict[str, Pai
     """
     import numpy as np
 
-    from .metrics.overlap import lens_recall_chance
+    from ..metrics.overlap import lens_recall_chance
 
     raw, adjusted = (scores[f"{name}(k={k},w={w})"] for name in ("lens_recall", "lens_recall_adjusted"))
     scored = raw.notna()
@@ -485,8 +485,8 @@ def _chance_level(scores: "pd.DataFrame", k: int, w: int, stores: "dict[str, Pai
 def _checked_metrics(arguments: argparse.Namespace) -> "list[Metric]":
     import pandas as pd
 
-    from .tables.outputs import check_scores
-    from .tables.shapes import check_output, summarize
+    from ..tables.outputs import check_scores
+    from ..tables.shapes import check_output, summarize
 
     metrics = _chosen_metrics(arguments)
     nothing = pd.DataFrame({"status": pd.Series(dtype=str), str(metrics[0]): pd.Series(dtype=float)})
@@ -504,7 +504,7 @@ def _checked_metrics(arguments: argparse.Namespace) -> "list[Metric]":
 
 
 def _chosen_metrics(arguments: argparse.Namespace) -> "list[Metric]":
-    from .metrics.registry import get_metric, lens_suite, parse_metric
+    from ..metrics.registry import get_metric, lens_suite, parse_metric
 
     chosen = [parse_metric(text) for text in arguments.metric]
     if arguments.k is not None:
@@ -534,7 +534,7 @@ def _pool(workers: int | None, files: Sequence[Path]) -> Iterator[Executor | Non
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    from .processes import available_cores, may_start, prepare, serve_parent, starting
+    from ..processes import available_cores, may_start, prepare, serve_parent, starting
 
     if workers is None:
         n_bytes = sum(file.stat().st_size for file in files if file.is_file())
@@ -619,7 +619,7 @@ def _dask(address: str) -> Iterator[Executor]:
 
 def _report_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None") -> int:
     """Print a table of the files and samples that are not scored; return the exit status."""
-    from .scoring.files import BadSample
+    from ..scoring.files import BadSample
 
     rows = [(printable(failure.path), "all samples", str(failure.error)) for failure in failures]
     if scores is not None:
@@ -642,8 +642,8 @@ def _report_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None
 
 
 def _summarize(arguments: argparse.Namespace) -> int:
-    from .tables.outputs import check_summary
-    from .tables.shapes import check_writable, replacing, summarize, write_csv
+    from ..tables.outputs import check_summary
+    from ..tables.shapes import check_writable, replacing, summarize, write_csv
 
     _check_files([arguments.scores])
     if arguments.output is not None:
@@ -664,12 +664,12 @@ def _summarize(arguments: argparse.Namespace) -> int:
 
 def _read_scores(path: Path) -> "pd.DataFrame":
     """Read a table of scores; what is wrong with it is wrong in the file."""
-    from .tables.shapes import read_scores
+    from ..tables.shapes import read_scores
 
     try:
         return read_scores(path)
     except ValueError as error:
-        from .pairfile.format import FormatError
+        from ..pairfile.format import FormatError
 
         raise FormatError(str(error)) from error
 
@@ -685,8 +685,8 @@ def _print_summary(table: "pd.DataFrame") -> None:
     """Print a summary with three decimals, and below it how many samples of each group have which status."""
     import pandas as pd
 
-    from .tables.labels import condition_text
-    from .tables.shapes import undefined_reason
+    from ..tables.labels import condition_text
+    from ..tables.shapes import undefined_reason
 
     table = table.reset_index(drop=True)
     columns = list(table.columns)
@@ -723,9 +723,9 @@ def _print_summary(table: "pd.DataFrame") -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from .report.page import write_report
-    from .tables.outputs import check_page
-    from .tables.shapes import check_writable
+    from ..report.page import write_report
+    from ..tables.outputs import check_page
+    from ..tables.shapes import check_writable
 
     _check_files([arguments.scores, *arguments.maps])
     _check_kind(arguments.output, ".html")
@@ -741,8 +741,8 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _stores_of_maps(paths: Sequence[Path]) -> "list[PairStore]":
     """Open pair files and those in folders, which may be damaged."""
-    from .pairfile.format import FormatError
-    from .processes import Isolated
+    from ..pairfile.format import FormatError
+    from ..processes import Isolated
 
     stores = []
     with Isolated(_open_store) as open_store:
@@ -758,7 +758,7 @@ def _stores_of_maps(paths: Sequence[Path]) -> "list[PairStore]":
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from .processes import Isolated
+    from ..processes import Isolated
 
     _check_files(arguments.files)
     failed = False
@@ -789,7 +789,7 @@ def _description(store: "PairStore") -> str:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from .pairfile.verification import problem_lines, verify_files
+    from ..pairfile.verification import problem_lines, verify_files
 
     _check_files(arguments.files)
     failed = False
@@ -805,7 +805,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _metrics(_: argparse.Namespace) -> int:
-    from .metrics.registry import entries
+    from ..metrics.registry import entries
 
     for entry in entries().values():
         low, high = entry.bounds
@@ -815,10 +815,10 @@ def _metrics(_: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from .importers import import_arrays
-    from .pairfile.attributes import checked_attrs
-    from .pairfile.store import PairStore
-    from .tables.shapes import check_writable
+    from ..importers import import_arrays
+    from ..pairfile.attributes import checked_attrs
+    from ..pairfile.store import PairStore
+    from ..tables.shapes import check_writable
 
     _check_kind(arguments.output, ".h5")
     with _typed():
