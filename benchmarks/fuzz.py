@@ -38,10 +38,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lensmetrics.errors import FormatError
 from lensmetrics.metrics import registry
 from lensmetrics.metrics.registry import Metric, get_metric, parse_metric
 from lensmetrics.pairfile.format import checksums
-from lensmetrics.pairfile.store import FormatError, PairStore, verify
+from lensmetrics.pairfile.store import PairStore, verify
 from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.pairs.mappair import MapPair
 from lensmetrics.scoring.journal import Journal

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lensmetrics.locks import open_locked
+from lensmetrics.disk import open_locked
 
 from . import models
 from .commands import make_folder, part_path

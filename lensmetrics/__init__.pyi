@@ -42,7 +42,7 @@ from .tables.shapes import to_xarray as to_xarray
 from .tables.shapes import write_scores as write_scores
 from .scoring.files import evaluate as evaluate
 from .scoring.files import score as score
-from .pairfile.store import FormatError as FormatError
+from .errors import FormatError as FormatError
 from .pairfile.store import PairStore as PairStore
 from .pairfile.writer import PairWriter as PairWriter
 

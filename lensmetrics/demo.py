@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from .disk import check_writable
 from .metrics.registry import Metric, get_metric, lens_suite
 from .pairfile.store import PairStore
 from .report.page import write_report
 from .scoring.files import evaluate
 from .tables.outputs import check_page
-from .tables.shapes import check_output, check_writable, read_scores, summarize, write_scores
+from .tables.shapes import check_output, read_scores, summarize, write_scores
 
 SCORES = "scores.parquet"
 REPORT = "report.html"

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Generic, Self, TypeVar
 
-from .pairfile.format import FormatError
-from .signals import handling
+from .errors import FormatError
 
 # A block of some megabytes takes a slow disk a second.
 SECONDS = 60.0
@@ -229,3 +228,20 @@ def _serve(
                 answer = None, _sendable(error)
             end_in(0)
             connection.send(answer)
+
+
+Handler = Callable[[int, FrameType | None], object] | signal.Handlers
+
+
+@contextlib.contextmanager
+def handling(handler: Handler, *signals: signal.Signals) -> Iterator[None]:
+    """Handle signals so; threads other than the main one may not, and leave them as they are."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -30,7 +30,8 @@ import pytest
 
 import lensmetrics as lm
 from lensmetrics.cli import _open_store, main
-from lensmetrics.pairfile.store import FormatError, PairStore, verify
+from lensmetrics.errors import FormatError
+from lensmetrics.pairfile.store import PairStore, verify
 from lensmetrics.pairfile.verification import verify_files
 from lensmetrics.processes import Isolated
 from lensmetrics.scoring.files import score_files

@@ -28,9 +28,10 @@ from PIL import Image
 
 import lensmetrics as lm
 from lensmetrics import importers
+from lensmetrics.errors import FormatError
 from lensmetrics.importers import hdf5 as import_hdf5
 from lensmetrics.importers import import_arrays
-from lensmetrics.pairfile.store import FormatError, PairStore, verify
+from lensmetrics.pairfile.store import PairStore, verify
 from test_importers import hdf5, some_maps
 
 MAPS = some_maps(3, 6, 7)

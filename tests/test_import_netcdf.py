@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
+from lensmetrics.errors import FormatError
 from lensmetrics.importers.netcdf import decoded_type, decoder
-from lensmetrics.pairfile.format import FormatError
 
 # Name: type as stored, attributes.
 ENCODINGS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from lensmetrics import importers
 from lensmetrics.cli import main
+from lensmetrics.errors import FormatError
 from lensmetrics.importers import import_arrays
 from lensmetrics.importers import virelay as import_virelay
-from lensmetrics.pairfile.store import FormatError, PairStore, verify
+from lensmetrics.pairfile.store import PairStore, verify
 
 
 def save(folder: Path, first: Any, second: Any) -> tuple[Path, Path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lensmetrics.inputs import check_inputs
+from lensmetrics.disk import check_inputs
 
 
 def test_all_missing_inputs_are_named_once(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ import pyarrow.parquet
 import pytest
 
 import lensmetrics as lm
-from lensmetrics.locks import lock
+from lensmetrics.disk import lock
 from lensmetrics.scoring import files as runner
 from lensmetrics.scoring import worker as scoring
 from lensmetrics.scoring.journal import Journal, slice_key

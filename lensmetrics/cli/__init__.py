@@ -34,9 +34,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..inputs import check_inputs
+from ..disk import check_inputs
+from ..errors import BadSample, FormatError
 from ..messages import open_streams, printable, say
-from ..signals import handling
+from ..processes import handling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,8 +103,7 @@ def _is_about_a_file(error: Exception) -> bool:
     """Whether an error is about what is in files or the machine, and not about what was typed."""
     if isinstance(error, FileExistsError):
         return False
-    pairfile = sys.modules.get("lensmetrics.pairfile")  # who raised a FormatError has imported it
-    return isinstance(error, (OSError, RuntimeError, getattr(pairfile, "FormatError", OSError)))
+    return isinstance(error, (OSError, RuntimeError, FormatError))
 
 
 @contextlib.contextmanager
@@ -619,8 +619,6 @@ def _dask(address: str) -> Iterator[Executor]:
 
 def _report_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None") -> int:
     """Print a table of the files and samples that are not scored; return the exit status."""
-    from ..scoring.files import BadSample
-
     rows = [(printable(failure.path), "all samples", str(failure.error)) for failure in failures]
     if scores is not None:
         failed = scores[scores["status"].isin(_FAILED)]
@@ -642,8 +640,9 @@ def _report_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None
 
 
 def _summarize(arguments: argparse.Namespace) -> int:
+    from ..disk import check_writable, replacing
     from ..tables.outputs import check_summary
-    from ..tables.shapes import check_writable, replacing, summarize, write_csv
+    from ..tables.shapes import summarize, write_csv
 
     _check_files([arguments.scores])
     if arguments.output is not None:
@@ -669,8 +668,6 @@ def _read_scores(path: Path) -> "pd.DataFrame":
     try:
         return read_scores(path)
     except ValueError as error:
-        from ..pairfile.format import FormatError
-
         raise FormatError(str(error)) from error
 
 
@@ -723,9 +720,9 @@ def _print_summary(table: "pd.DataFrame") -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    from ..disk import check_writable
     from ..report.page import write_report
     from ..tables.outputs import check_page
-    from ..tables.shapes import check_writable
 
     _check_files([arguments.scores, *arguments.maps])
     _check_kind(arguments.output, ".html")
@@ -741,7 +738,6 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _stores_of_maps(paths: Sequence[Path]) -> "list[PairStore]":
     """Open pair files and those in folders, which may be damaged."""
-    from ..pairfile.format import FormatError
     from ..processes import Isolated
 
     stores = []
@@ -815,10 +811,10 @@ def _metrics(_: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    from ..disk import check_writable
     from ..importers import import_arrays
     from ..pairfile.attributes import checked_attrs
     from ..pairfile.store import PairStore
-    from ..tables.shapes import check_writable
 
     _check_kind(arguments.output, ".h5")
     with _typed():

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..inputs import check_inputs
-from ..pairfile.format import MAPS, REDUCTIONS, FormatError
-from ..pairfile.layout import check_space, check_target, kind_words, part_path
+from ..disk import check_inputs, check_space, kind_words, part_path
+from ..errors import FormatError
+from ..pairfile.format import MAPS, REDUCTIONS
+from ..pairfile.layout import check_target
 from ..pairfile.precision import exact_dtype, rounded
 from ..pairfile.writer import PairWriter
 from .axes import as_maps, one_method, refuse_other_axes, refuse_other_coordinates, sample_numbers

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pairfile.format import FormatError
+from ..errors import FormatError
 from .hdf5 import Source, read_coordinate, unit
 from .scales import NAMED
 

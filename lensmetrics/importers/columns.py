@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pairfile.format import FormatError
+from ..errors import FormatError
 
 _REMEDIES = {
     "b": "save array.astype(int)",

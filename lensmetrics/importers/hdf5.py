@@ -12,7 +12,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pairfile.format import FORMAT, FormatError, check_stored, filter_codes, load_filters, raised_by_h5py
+from ..errors import FormatError
+from ..pairfile.format import FORMAT, check_stored, filter_codes, load_filters, raised_by_h5py
 from .columns import check_column, integers
 from .netcdf import Decode, decoded_type, decoder
 from .scales import Axis, named_axes, reading_order

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..pairfile.format import FormatError
+from ..errors import FormatError
 
 Decode: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pairfile.format import FormatError
-from ..pairfile.layout import check_space
+from ..disk import check_space
+from ..errors import FormatError
 from .foreign import what_archive_it_is, what_it_is
 
 _N_NAMED = 12

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pairfile.format import FormatError
+from ..errors import FormatError
 from .columns import check_samples
 from .hdf5 import Source, open_rows, read_integers, reading, refuse_other_keys
 

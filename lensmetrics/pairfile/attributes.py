@@ -12,8 +12,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import FormatError
 from ..tables.columns import is_reserved
-from .format import FORMAT, REDUCTIONS, VERSION, FormatError
+from .format import FORMAT, REDUCTIONS, VERSION
 
 # The CRC-32 of what no other checksum covers, and what it says of a file that is not finished: an
 # attribute that is made or deleted later could tear the file if its writer is killed in that moment.

@@ -19,7 +19,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .layout import kind_words, part_path
+from ..disk import kind_words, part_path
+from ..errors import FormatError
 
 FORMAT = "lensmetrics-pairs"
 VERSION = 1
@@ -46,10 +47,6 @@ LARGEST_MAP_BYTES = 2**32
 # HDF5 decodes whole chunks, and a few bytes of a file can decode to any number: this is what a file that
 # is compressed may make its reader take at a time.
 LARGEST_DECODED_BYTES = 2**28
-
-
-class FormatError(ValueError):
-    """A file is not what its reader needs; the message says what came and what is allowed."""
 
 
 def checksums(

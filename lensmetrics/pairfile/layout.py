@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,15 +11,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ..disk import kind_words, part_path
+
 # Checksummed metadata, and files that open after their writer was killed; "latest" files do not.
 LIBVER = ("v108", "v108")
 # What the netCDF library calls a dimension without coordinates; it looks for exactly these words.
 _BARE_DIMENSION = "This is a netCDF dimension but not a netCDF variable.%10d"
-
-
-def part_path(path: Path) -> Path:
-    """Name of a file while it is unfinished."""
-    return path.with_name(path.name + ".part")
 
 
 def check_target(path: Path) -> None:
@@ -45,17 +39,6 @@ def check_target(path: Path) -> None:
         )
 
 
-def kind_words(mode: int) -> str:
-    """Say what something in a folder is that is not a plain file."""
-    kinds = {
-        stat.S_IFDIR: "a directory",
-        stat.S_IFLNK: "a link",
-        stat.S_IFIFO: "a FIFO",
-        stat.S_IFSOCK: "a socket",
-    }
-    return kinds.get(stat.S_IFMT(mode), "a device")
-
-
 def refuse_odd(path: Path) -> None:
     """Refuse what is not a plain file where a pair file is to be: a link would lead the writer elsewhere."""
     with suppress(FileNotFoundError, NotADirectoryError):
@@ -67,47 +50,11 @@ def refuse_odd(path: Path) -> None:
             )
 
 
-def give_name(path: Path, name: Path) -> None:
-    """Rename a file, but never over another one: two writers may come here at the same time."""
-    taken = f"{name} cannot be made: another process has made it meanwhile; what was written is in {path}"
-    try:
-        os.link(path, name)
-    except FileExistsError as error:
-        raise FileExistsError(taken) from error
-    except OSError:  # a file system without hard links
-        if os.path.lexists(name):
-            raise FileExistsError(taken) from None
-        path.rename(name)
-    else:
-        path.unlink()
-
-
-def check_space(folder: Path, n_bytes: int, what: str) -> None:
-    free = shutil.disk_usage(folder).free
-    if n_bytes > free:
-        raise OSError(
-            f"{what} needs {n_bytes} bytes in {folder}, {free} are free: make room, or write elsewhere"
-        )
-
-
 def column_bytes(n_samples: int) -> int:
     """Room that columns take on the disk, texts aside, and the description of all variables."""
     return 2**17 + 13 * 8 * n_samples
 
-
-def reserve(descriptor: int, start: int, n_bytes: int) -> None:
-    """Take room on the disk for bytes of a file, or raise an OSError that says why there is none.
-
-    HDF5 must not meet a full disk: it loses what it has not written yet, and can crash the process.
-    """
-    if not hasattr(os, "posix_fallocate"):
-        return
-    try:
-        os.posix_fallocate(descriptor, start, n_bytes)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
-            raise
-        # Not every file system can; the next flush says then what went wrong.
+    # Not every file system can; the next flush says then what went wrong.
 
 
 def create_variable(

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import FormatError
 from .attributes import CHECKSUM, COVERED, UNFINISHED, metadata_checksum, read_attrs
 from .format import (
     BESIDE_MAPS,
@@ -24,7 +25,6 @@ from .format import (
     MAPS,
     NORMS,
     REDUCTIONS,
-    FormatError,
     check_beside,
     check_stored,
     checksums,

@@ -17,7 +17,8 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..locks import lock
+from ..disk import check_space, give_name, lock, part_path, reserve
+from ..errors import FormatError
 from ..pairs.arrays import aligned, as_numpy, is_data_array
 from .attributes import (
     CHECKSUM,
@@ -41,24 +42,19 @@ from .format import (
     OPTIONAL,
     OUTPUTS,
     VERSION,
-    FormatError,
     checksums,
     read_names,
     row_checksums,
 )
 from .layout import (
     LIBVER,
-    check_space,
     check_target,
     column_bytes,
     compression_options,
     create_variable,
-    give_name,
     image_dims,
     map_dims,
-    part_path,
     refuse_odd,
-    reserve,
 )
 from .precision import FLOAT32, FLOAT64, exact_dtype, rounded
 from .store import PairStore, verify

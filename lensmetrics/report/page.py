@@ -13,6 +13,7 @@ import jinja2
 import pandas as pd
 
 from .. import __version__
+from ..disk import check_writable, replacing
 from ..figures.style import Curve, Shown, curve, inline_svg, lens_curves, panels_and_lines
 from ..metrics.registry import entries
 from ..pairfile.store import PairStore
@@ -26,7 +27,7 @@ from ..tables.labels import (
     number_text,
     parse_column,
 )
-from ..tables.shapes import check_writable, distinguishing, replacing, summarize, undefined_reason
+from ..tables.shapes import distinguishing, summarize, undefined_reason
 from .examples import draw_examples
 
 # What still reads well: values named in the header, panels in a figure, conditions in tables that are open.

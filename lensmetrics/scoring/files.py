@@ -18,10 +18,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from .. import __version__
+from ..errors import BadSample, FormatError
 from ..messages import say
 from ..metrics.registry import Metric, as_metrics
 from ..pairfile.attributes import is_text
-from ..pairfile.store import FormatError, PairStore
+from ..pairfile.store import PairStore
 from ..pairs.arrays import Maps, aligned, as_numpy, is_data_array
 from ..processes import available_cores
 from ..tables.columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
@@ -56,10 +57,6 @@ class Failure(NamedTuple):
 
     path: Path
     error: Exception
-
-
-class BadSample(FormatError):
-    """A sample keeps its file from being scored."""
 
 
 def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:

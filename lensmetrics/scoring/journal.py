@@ -20,8 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from ..locks import open_locked
-from ..pairfile.layout import part_path
+from ..disk import open_locked, part_path
 from ..tables.outputs import ASKED
 from ..tables.shapes import UNREADABLE, check_output, metric_columns, write_scores
 from .worker import SliceScores

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import __version__
+from ..errors import FormatError
 from ..metrics.registry import Metric
-from ..pairfile.store import FormatError, PairStore
+from ..pairfile.store import PairStore
 from ..pairs.mappair import MapPair
 
 # A block is read at once; it should still be in the cache when its last pair is scored.

@@ -1,7 +1,6 @@
 """The table of scores: on disk, in long form, as xarray, and summarized."""
 
 import contextlib
-import errno
 import gzip
 import itertools
 import json
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from ..disk import check_writable, replacing
 from .columns import (
     CONDITIONS,
     IDENTITY,
@@ -83,37 +83,6 @@ def check_output(path: str | os.PathLike[str]) -> Path:
         raise ValueError(msg)
     check_writable(path)
     return path
-
-
-def check_writable(path: Path) -> None:
-    """Raise an OSError that says why, if no file can be written at the path."""
-    if path.is_dir():
-        msg = f"{path} is a directory; give the name of a file in it"
-        raise IsADirectoryError(msg)
-    if not path.parent.is_dir():
-        msg = f"{path} cannot be written: there is no directory {path.parent}; create it"
-        raise FileNotFoundError(msg)
-    if not os.access(path.parent, os.W_OK):  # also an existing file is replaced, not written into
-        msg = f"{path} cannot be written: permission denied; choose another place"
-        raise PermissionError(msg)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; without an error that file then takes its place."""
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())  # else a power cut could leave the new name with nothing behind it
-        part.replace(path)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        msg = f"{path} cannot be written ({os.strerror(error.errno)}): make room, or write elsewhere"
-        raise OSError(msg) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_scores(
