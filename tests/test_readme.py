@@ -12,7 +12,7 @@ import pytest
 import lensmetrics as lm
 from benchmarks.table import README, metric_table, replaced
 from lensmetrics.metrics.registry import entries
-from lensmetrics.tables.labels import STATUS
+from lensmetrics.statuses import STATUS
 
 TEXT = README.read_text(encoding="utf-8")
 SCORING, OWN_METRIC, POOL, WRITING = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

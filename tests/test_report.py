@@ -23,8 +23,8 @@ from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.pairs.mappair import MapPair
 from lensmetrics.report.page import write_report
 from lensmetrics.scoring.files import evaluate, score
-from lensmetrics.tables.columns import METRIC_STATUSES, SAMPLE_STATUSES
-from lensmetrics.tables.labels import STATUS, condition_text, metric_title, number_text
+from lensmetrics.statuses import METRIC_STATUSES, SAMPLE_STATUSES, STATUS
+from lensmetrics.tables.labels import condition_text, metric_title, number_text
 from lensmetrics.tables.shapes import distinguishing, summarize
 
 SIZE, N, K = 12, 6, 10

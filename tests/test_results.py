@@ -23,10 +23,9 @@ from hypothesis import example, given
 import lensmetrics as lm
 from lensmetrics.metrics import registry
 from lensmetrics.scoring.files import _sample_columns
+from lensmetrics.statuses import METRIC_STATUSES, SAMPLE_STATUSES
 from lensmetrics.tables.columns import (
-    METRIC_STATUSES,
     PROVENANCE,
-    SAMPLE_STATUSES,
     condition_columns,
     equal_number,
     is_reserved,

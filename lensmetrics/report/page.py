@@ -17,16 +17,9 @@ from ..disk import check_writable, replacing
 from ..figures.style import Curve, Shown, curve, inline_svg, lens_curves, panels_and_lines
 from ..metrics.registry import entries
 from ..pairfile.store import PairStore
+from ..statuses import STATUS
 from ..tables.columns import CONDITIONS, condition_columns, metric_columns, unified
-from ..tables.labels import (
-    STATUS,
-    Column,
-    condition_text,
-    labelled,
-    metric_title,
-    number_text,
-    parse_column,
-)
+from ..tables.labels import Column, condition_text, labelled, metric_title, number_text, parse_column
 from ..tables.shapes import distinguishing, summarize, undefined_reason
 from .examples import draw_examples
 

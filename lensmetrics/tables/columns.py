@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
+from ..statuses import METRIC_STATUSES, SAMPLE_STATUSES
 from .texts import split_metric
 
 if TYPE_CHECKING:
@@ -88,18 +89,6 @@ SUMMARY = ("mean", "sd", "n", "n_undefined", "n_excluded", "ci_low", "ci_high", 
 NO_METRIC = (*IDENTITY, *CONDITIONS, *_LONG)
 NO_PARAMETER = NO_METRIC[:-3]
 
-# What can be said of a sample, whichever metrics were asked.
-SAMPLE_STATUSES = (
-    "checksum",
-    "constant_map",
-    "identical",
-    "incomplete",
-    "label_changed",
-    "nan_map",
-    "not_attacked",
-)
-# What a metric met.
-METRIC_STATUSES = ("few_diverse", "pool_exhausted", "saturated", "tied_cut", "too_small", "unsigned")
 
 # Under this name `scores.attrs` lists the columns of scores.
 METRICS = "metrics"

@@ -19,17 +19,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ..disk import check_writable, replacing
-from .columns import (
-    CONDITIONS,
-    IDENTITY,
-    METRIC_STATUSES,
-    METRICS,
-    SAMPLE_STATUSES,
-    SUMMARY,
-    condition_columns,
-    one_kind,
-    unified,
-)
+from ..statuses import METRIC_STATUSES, SAMPLE_STATUSES
+from .columns import CONDITIONS, IDENTITY, METRICS, SUMMARY, condition_columns, one_kind, unified
 from .columns import metric_columns as metric_columns
 from .labels import Column, parse_column
 
