@@ -47,7 +47,7 @@ from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.pairs.mappair import MapPair
 from lensmetrics.scoring.journal import Journal
 from lensmetrics.scoring.worker import SliceScores
-from lensmetrics.tables.shapes import read_scores, write_scores
+from lensmetrics.tables.files import read_scores, write_scores
 from lensmetrics.tables.texts import read_number, split_metric
 
 from .mutations import Sealed, Span, mutate, sealed_structures

@@ -35,11 +35,11 @@ from .metrics.registry import lens_suite as lens_suite
 from .metrics.registry import list_metrics as list_metrics
 from .metrics.registry import parse_metric as parse_metric
 from .metrics.registry import register as register
-from .tables.shapes import read_scores as read_scores
-from .tables.shapes import summarize as summarize
+from .tables.files import read_scores as read_scores
+from .tables.summary import summarize as summarize
 from .tables.shapes import tidy as tidy
 from .tables.shapes import to_xarray as to_xarray
-from .tables.shapes import write_scores as write_scores
+from .tables.files import write_scores as write_scores
 from .scoring.files import evaluate as evaluate
 from .scoring.files import score as score
 from .errors import FormatError as FormatError

@@ -9,8 +9,9 @@ from .metrics.registry import Metric, get_metric, lens_suite
 from .pairfile.store import PairStore
 from .report.page import write_report
 from .scoring.files import evaluate
+from .tables.files import check_output, read_scores, write_scores
 from .tables.outputs import check_page
-from .tables.shapes import check_output, read_scores, summarize, write_scores
+from .tables.summary import summarize
 
 SCORES = "scores.parquet"
 REPORT = "report.html"

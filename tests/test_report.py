@@ -24,8 +24,9 @@ from lensmetrics.pairs.mappair import MapPair
 from lensmetrics.report.page import write_report
 from lensmetrics.scoring.files import evaluate, score
 from lensmetrics.statuses import METRIC_STATUSES, SAMPLE_STATUSES, STATUS
+from lensmetrics.tables.columns import distinguishing
 from lensmetrics.tables.labels import condition_text, metric_title, number_text
-from lensmetrics.tables.shapes import distinguishing, summarize
+from lensmetrics.tables.summary import summarize
 
 SIZE, N, K = 12, 6, 10
 METRICS = [

@@ -27,13 +27,15 @@ from lensmetrics.statuses import METRIC_STATUSES, SAMPLE_STATUSES
 from lensmetrics.tables.columns import (
     PROVENANCE,
     condition_columns,
+    distinguishing,
     equal_number,
     is_reserved,
     metric_columns,
     one_kind,
     skipped_attributes,
 )
-from lensmetrics.tables.shapes import check_output, distinguishing, undefined_reason
+from lensmetrics.tables.files import check_output
+from lensmetrics.tables.summary import undefined_reason
 from test_runner import flip_byte, write_file
 
 METRICS = [
@@ -184,7 +186,7 @@ def test_folders_without_permission_are_found_for_real(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("ending", "method"),
-    [(".parquet", "pyarrow.parquet.write_table"), (".csv", "lensmetrics.tables.shapes.write_csv")],
+    [(".parquet", "pyarrow.parquet.write_table"), (".csv", "lensmetrics.tables.files.write_csv")],
 )
 def test_failed_writing_leaves_the_old_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores: pd.DataFrame, ending: str, method: str
@@ -1163,7 +1165,7 @@ def test_interval_of_many_samples_is_that_of_the_bootstrap(
     half = 1.96 * math.sqrt((excess**2).sum()) / totals["count"].sum()
     np.testing.assert_allclose(found["ci_high"] - found["mean"], half, rtol=1e-9)
     np.testing.assert_allclose(found["mean"] - found["ci_low"], half, rtol=1e-9)
-    monkeypatch.setattr("lensmetrics.tables.shapes._MANY", n + 1)
+    monkeypatch.setattr("lensmetrics.tables.summary._MANY", n + 1)
     drawn = lm.summarize(table).iloc[0]
     # Of 2000 resamples an end has a standard error of some 3 % of the width.
     assert abs(drawn["ci_low"] - found["ci_low"]) < 0.1 * half
@@ -1171,7 +1173,7 @@ def test_interval_of_many_samples_is_that_of_the_bootstrap(
 
 
 def test_skewed_totals_keep_the_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lensmetrics.tables.shapes._N_RESAMPLES", 400)
+    monkeypatch.setattr("lensmetrics.tables.summary._N_RESAMPLES", 400)
     rng = np.random.default_rng(0)
     values = rng.exponential(size=40_000) ** 4
     found = lm.summarize(make_scores(values)).iloc[0]
@@ -1185,7 +1187,7 @@ def test_skewed_totals_keep_the_bootstrap(monkeypatch: pytest.MonkeyPatch) -> No
 def test_blocks_of_source_samples_are_drawn_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).gamma(1.0, size=3000)
     whole = lm.summarize(make_scores(values)).iloc[0]
-    monkeypatch.setattr("lensmetrics.tables.shapes._BLOCK", 700)
+    monkeypatch.setattr("lensmetrics.tables.summary._BLOCK", 700)
     blocks = lm.summarize(make_scores(values)).iloc[0]
     width = whole["ci_high"] - whole["ci_low"]
     for end in ("ci_low", "ci_high"):
@@ -1202,7 +1204,7 @@ def test_sums_do_not_depend_on_the_blocks_of_rows(monkeypatch: pytest.MonkeyPatc
     table["status"] = rng.choice(["ok", "not_attacked"], n)
     whole = lm.summarize(table)
     for rows in (1, 7, 64):
-        monkeypatch.setattr("lensmetrics.tables.shapes._CHUNK_ROWS", rows)
+        monkeypatch.setattr("lensmetrics.tables.summary._CHUNK_ROWS", rows)
         pd.testing.assert_frame_equal(lm.summarize(table), whole, rtol=1e-12)
 
 

@@ -343,7 +343,7 @@ def _score(arguments: argparse.Namespace) -> int:
     with Isolated(_open_store) as isolated, pool as executor:
         # The processes start while this one imports.
         from ..scoring.files import score_files
-        from ..tables.shapes import summarize
+        from ..tables.summary import summarize
 
         def open_store(path: Path) -> "PairStore":
             store = isolated(path)
@@ -416,8 +416,7 @@ def _impatient() -> contextlib.AbstractContextManager[None]:
 
 def _say_what_else_differs(scores: "pd.DataFrame") -> None:
     """Name the conditions that the summary leaves out, because those before them decide what they are."""
-    from ..tables.columns import CONDITIONS, unified
-    from ..tables.shapes import distinguishing
+    from ..tables.columns import CONDITIONS, distinguishing, unified
 
     scores = unified(scores)
     shown = distinguishing(scores)
@@ -485,8 +484,9 @@ def _chance_level(scores: "pd.DataFrame", k: int, w: int, stores: "dict[str, Pai
 def _checked_metrics(arguments: argparse.Namespace) -> "list[Metric]":
     import pandas as pd
 
+    from ..tables.files import check_output
     from ..tables.outputs import check_scores
-    from ..tables.shapes import check_output, summarize
+    from ..tables.summary import summarize
 
     metrics = _chosen_metrics(arguments)
     nothing = pd.DataFrame({"status": pd.Series(dtype=str), str(metrics[0]): pd.Series(dtype=float)})
@@ -641,8 +641,9 @@ def _report_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None
 
 def _summarize(arguments: argparse.Namespace) -> int:
     from ..disk import check_writable, replacing
+    from ..tables.files import write_csv
     from ..tables.outputs import check_summary
-    from ..tables.shapes import summarize, write_csv
+    from ..tables.summary import summarize
 
     _check_files([arguments.scores])
     if arguments.output is not None:
@@ -663,7 +664,7 @@ def _summarize(arguments: argparse.Namespace) -> int:
 
 def _read_scores(path: Path) -> "pd.DataFrame":
     """Read a table of scores; what is wrong with it is wrong in the file."""
-    from ..tables.shapes import read_scores
+    from ..tables.files import read_scores
 
     try:
         return read_scores(path)
@@ -683,7 +684,7 @@ def _print_summary(table: "pd.DataFrame") -> None:
     import pandas as pd
 
     from ..tables.labels import condition_text
-    from ..tables.shapes import undefined_reason
+    from ..tables.summary import undefined_reason
 
     table = table.reset_index(drop=True)
     columns = list(table.columns)

@@ -20,9 +20,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..pairs.mappair import MapPair, Which
-from ..tables.columns import metric_columns, unified
-from ..tables.labels import labelled, metric_title, parse_column
-from ..tables.shapes import distinguishing, summarize
+from ..tables.columns import distinguishing, metric_columns, parse_column, unified
+from ..tables.labels import labelled, metric_title
+from ..tables.summary import summarize
 
 # Height of a row of a legend, in inches.
 _LEGEND_ROW = 0.2

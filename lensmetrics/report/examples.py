@@ -13,8 +13,8 @@ from ..figures.style import Shown, inline_svg, pair_overlay
 from ..metrics.registry import parse_metric
 from ..pairfile.store import PairStore
 from ..pairs.mappair import MapPair
-from ..tables.labels import Column, labelled, metric_title, number_text
-from ..tables.shapes import distinguishing
+from ..tables.columns import Column, distinguishing
+from ..tables.labels import labelled, metric_title, number_text
 
 _MAX_EXAMPLES = 12
 

@@ -18,9 +18,17 @@ from ..figures.style import Curve, Shown, curve, inline_svg, lens_curves, panels
 from ..metrics.registry import entries
 from ..pairfile.store import PairStore
 from ..statuses import STATUS
-from ..tables.columns import CONDITIONS, condition_columns, metric_columns, unified
-from ..tables.labels import Column, condition_text, labelled, metric_title, number_text, parse_column
-from ..tables.shapes import distinguishing, summarize, undefined_reason
+from ..tables.columns import (
+    CONDITIONS,
+    Column,
+    condition_columns,
+    distinguishing,
+    metric_columns,
+    parse_column,
+    unified,
+)
+from ..tables.labels import condition_text, labelled, metric_title, number_text
+from ..tables.summary import summarize, undefined_reason
 from .examples import draw_examples
 
 # What still reads well: values named in the header, panels in a figure, conditions in tables that are open.

@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ..disk import open_locked, part_path
+from ..tables.columns import metric_columns
+from ..tables.files import UNREADABLE, check_output, write_scores
 from ..tables.outputs import ASKED
-from ..tables.shapes import UNREADABLE, check_output, metric_columns, write_scores
 from .worker import SliceScores
 
 # How a journal begins, of which a kill may have left no more than a part of its first line; and where the

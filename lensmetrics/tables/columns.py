@@ -3,9 +3,10 @@
 import math
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
+import numpy.typing as npt
 
 from ..statuses import METRIC_STATUSES, SAMPLE_STATUSES
 from .texts import split_metric
@@ -209,3 +210,86 @@ def _different(values: "pd.Series[Any]") -> list[Any]:
 def _most_precise(value: Any) -> tuple[bool, float]:
     with np.errstate(over="ignore", under="ignore"):
         return float(np.float32(value)) == value, value
+
+
+def identity_columns(scores: "pd.DataFrame") -> list[str]:
+    scored = set(metric_columns(scores))
+    return [column for column in scores.columns if column not in scored]
+
+
+def distinguishing(scores: "pd.DataFrame") -> list[str]:
+    """Return the condition columns that tell the conditions in the table apart.
+
+    The fixed ones that differ, then any other attribute of files without which two of them would
+    fall into one group; from the last to the first, a column is left out that the ones before it
+    decide. A column that differs within a file is none of its attributes.
+    """
+    scores = unified(scores)
+    conditions = condition_columns(scores)
+    codes = {column: numbered(scores[column]) for column in conditions}
+    found = [c for c in CONDITIONS if c in codes and codes[c].max(initial=0) > 0]
+    if "file" in scores:
+        file = numbered(scores["file"])
+        _, first, of_row = np.unique(file, return_index=True, return_inverse=True)
+        others = [c for c in conditions if c not in CONDITIONS]
+        found += [c for c in others if np.array_equal(codes[c], codes[c][first][of_row])]
+    kept: list[str] = []
+    n_groups, group = 1, np.zeros(len(scores), dtype=np.int64)
+    # A column that those before it decide splits no group of theirs: kept or not, the rest goes on as before.
+    for column in found:
+        joined = np.unique(group * (codes[column].max(initial=0) + 1) + codes[column], return_inverse=True)
+        if len(joined[0]) > n_groups:
+            kept.append(column)
+            n_groups, group = len(joined[0]), joined[1]
+    return kept
+
+
+def check_table(scores: "pd.DataFrame", what: str) -> None:
+    check_names(scores, what)
+    if not metric_columns(scores):
+        msg = f"{what} has no column of scores; is it one that score or evaluate made?"
+        raise ValueError(msg)
+
+
+def check_names(scores: "pd.DataFrame", what: str) -> None:
+    """Refuse a table whose labels would be lost, or say two things."""
+    names = [name for name in scores.index.names if name is not None]
+    if names:
+        msg = f"{what} has {', '.join(map(str, names))} in its index: write scores.reset_index()"
+        raise ValueError(msg)
+    wrong = [column for column in scores.columns if not isinstance(column, str)]
+    if wrong:
+        msg = f"{what} has the column {wrong[0]!r}; names of columns must be texts"
+        raise ValueError(msg)
+    if not scores.columns.is_unique:
+        msg = f"the column {scores.columns[scores.columns.duplicated()][0]!r} occurs twice in {what}"
+        raise ValueError(msg)
+
+
+class Column(NamedTuple):
+    """A column of scores, taken apart."""
+
+    text: str
+    name: str
+    params: dict[str, int | float]
+
+    @property
+    def family(self) -> tuple[str, tuple[tuple[str, int | float], ...]]:
+        """The name and all parameters but w: what a table shows side by side."""
+        return self.name, tuple((key, value) for key, value in self.params.items() if key != "w")
+
+
+def parse_column(text: str) -> Column:
+    """Take the name of a column of scores apart; one that is no text of a metric has no parameters."""
+    try:
+        return Column(text, *split_metric(text))
+    except ValueError:
+        return Column(text, text, {})
+
+
+def numbered(values: "pd.Series[Any]") -> npt.NDArray[np.int64]:
+    """Number the different values of a column, a missing one too."""
+    import pandas as pd
+
+    codes = pd.factorize(values, use_na_sentinel=False)[0]
+    return np.asarray(codes, dtype=np.int64)

@@ -1,31 +1,17 @@
 """How the page and its figures name conditions, metrics and numbers."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..messages import printable as printable
-from .texts import split_metric
 
 # Conditions whose values say by themselves what they are.
 _PLAIN = ("dataset", "model", "training", "explanation", "attack")
 _WORDS = {"lens": "LENS", "topk": "top-k", "ssim": "SSIM", "mse": "MSE", "fss": "FSS", "iou": "IoU"}
 _QUALIFIERS = {"div": "diverse", "published": "as published"}
-
-
-class Column(NamedTuple):
-    """A column of scores, taken apart."""
-
-    text: str
-    name: str
-    params: dict[str, int | float]
-
-    @property
-    def family(self) -> tuple[str, tuple[tuple[str, int | float], ...]]:
-        """The name and all parameters but w: what a table shows side by side."""
-        return self.name, tuple((key, value) for key, value in self.params.items() if key != "w")
 
 
 def condition_text(name: str, value: Any) -> str:
@@ -63,11 +49,3 @@ def number_text(value: float) -> str:
     if math.isnan(value):
         return "–"
     return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.2e}"
-
-
-def parse_column(text: str) -> Column:
-    """Take the name of a column of scores apart; one that is no text of a metric has no parameters."""
-    try:
-        return Column(text, *split_metric(text))
-    except ValueError:
-        return Column(text, text, {})

@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from ..metrics.registry import Metric
 from .columns import is_metric
-from .shapes import UNREADABLE, read_scores
+from .files import UNREADABLE, read_scores
 
 # Where a Parquet table names the files that were asked for.
 ASKED = "lensmetrics_files"
