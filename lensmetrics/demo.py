@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from .disk import check_writable
-from .metrics.registry import Metric, get_metric, lens_suite
+from .metrics.registry import Metric, get_metric
+from .metrics.suites import lens_suite
 from .pairfile.store import PairStore
 from .report.page import write_report
 from .scoring.files import evaluate

@@ -17,7 +17,8 @@ from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
 from lensmetrics.figures.style import PALETTE, inline_svg, lens_curves, pair_overlay
-from lensmetrics.metrics.registry import get_metric, lens_suite
+from lensmetrics.metrics.registry import get_metric
+from lensmetrics.metrics.suites import lens_suite
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.pairs.mappair import MapPair

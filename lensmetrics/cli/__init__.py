@@ -463,7 +463,7 @@ def _chance_level(scores: "pd.DataFrame", k: int, w: int, stores: "dict[str, Pai
     """
     import numpy as np
 
-    from ..metrics.overlap import lens_recall_chance
+    from ..metrics.chance import lens_recall_chance
 
     raw, adjusted = (scores[f"{name}(k={k},w={w})"] for name in ("lens_recall", "lens_recall_adjusted"))
     scored = raw.notna()
@@ -504,7 +504,8 @@ def _checked_metrics(arguments: argparse.Namespace) -> "list[Metric]":
 
 
 def _chosen_metrics(arguments: argparse.Namespace) -> "list[Metric]":
-    from ..metrics.registry import get_metric, lens_suite, parse_metric
+    from ..metrics.registry import get_metric, parse_metric
+    from ..metrics.suites import lens_suite
 
     chosen = [parse_metric(text) for text in arguments.metric]
     if arguments.k is not None:

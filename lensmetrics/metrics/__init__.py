@@ -1,5 +1,5 @@
 """The metrics, a module for each family; importing this package registers them all."""
 
-from . import correlation, distance, overlap, published, topk
+from . import chance, correlation, distance, diverse, overlap, published, topk
 
-__all__ = ["correlation", "distance", "overlap", "published", "topk"]
+__all__ = ["chance", "correlation", "distance", "diverse", "overlap", "published", "topk"]

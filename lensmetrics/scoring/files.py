@@ -20,7 +20,7 @@ from tqdm import tqdm
 from .. import __version__
 from ..errors import BadSample, FormatError
 from ..messages import say
-from ..metrics.registry import Metric, as_metrics
+from ..metrics.registry import Metric, Metrics, as_metrics
 from ..pairfile.attributes import is_text
 from ..pairfile.store import PairStore
 from ..pairs.arrays import Maps, aligned, as_numpy, is_data_array
@@ -29,8 +29,6 @@ from ..tables.columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_
 from ..tables.outputs import check_scores
 from .journal import Journal, slice_key
 from .worker import Origin, SliceScores, score_block, score_slice
-
-Metrics = str | Metric | Sequence[str | Metric]
 
 # A task is long beside what it costs to send, and short beside a whole study.
 _TASK_PIXELS = 2**23
