@@ -5,7 +5,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ..pairs.mappair import FloatMap, MapPair, of_pair
+from ..pairs.checks import FloatMap
+from ..pairs.mappair import MapPair, of_pair
 from .registry import register
 
 # The defaults of skimage.metrics.structural_similarity, from Wang et al. 2004.

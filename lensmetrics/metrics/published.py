@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..kernels import published
-from ..pairs.mappair import MapPair, Which, check_k, check_w, of_pair
+from ..pairs.checks import check_k, check_w
+from ..pairs.mappair import MapPair, Which, of_pair
 from .registry import register
 
 

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..pairs.mappair import MapPair, is_whole
+from ..pairs.checks import is_whole
+from ..pairs.mappair import MapPair
 from ..tables.columns import NO_METRIC, NO_PARAMETER
 from ..tables.texts import brief, split_metric
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..kernels import windows
-from ..pairs.mappair import MapPair, check_w, of_pair
+from ..pairs.checks import check_w
+from ..pairs.mappair import MapPair, of_pair
 from .registry import register
 
 

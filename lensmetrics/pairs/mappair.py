@@ -2,40 +2,22 @@
 
 import functools
 import math
-import threading
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ..kernels import correlation, order, overlap
-from .arrays import Maps, aligned, as_numpy
+from .arrays import Maps, aligned
+from .checks import FloatMap, as_map, check_k, check_w
+from .ordering import Bits, Pixels, SortedMap, scratch
 
 F = TypeVar("F", bound=Callable[..., float])
 
 Which = Literal["unperturbed", "perturbed"]
-FloatMap = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 _Set = npt.NDArray[np.uint64]  # a set of pixels, as the overlap kernels have it
-
-_Bits = np.unsignedinteger[Any]
-_Pixels = npt.NDArray[np.unsignedinteger[Any]]  # flat indices: uint16 where these suffice, else uint32
-
-
-class _Float(NamedTuple):
-    """Bits of a float: its sign, all others, those of inf, and how far a power of 2 is from the next."""
-
-    sign: _Bits
-    magnitude: _Bits
-    infinity: _Bits
-    octave: _Bits
-
-
-_FLOATS = {
-    4: _Float(*(np.uint32(bits) for bits in (0x80000000, 0x7FFFFFFF, 0x7F800000, 1 << 23))),
-    8: _Float(*(np.uint64(bits) for bits in (1 << 63, (1 << 63) - 1, 0x7FF0000000000000, 1 << 52))),
-}
 
 
 class Overlap(NamedTuple):
@@ -65,54 +47,9 @@ class PixelPairs(NamedTuple):
 
 _UNDEFINED = Overlap(*[math.nan] * 7)
 
-# Kernels count in types that hold this many pixels; a pair file holds no more either.
-_MOST_PIXELS = 2**30 - 1
 # Exponents of the largest values of a map between which sums over windows and means stay in float64.
 _LARGEST_EXPONENT = 1023
 _SMALLEST_EXPONENT = -900
-
-
-def as_map(values: Maps, name: str) -> FloatMap:
-    """Return values as a two-dimensional, C-ordered, native float32 or float64 array, exactly.
-
-    float32 and float64 stay what they are and are not copied where their layout allows; float16 and
-    bfloat16 become float32; integers and booleans become float64; masked elements become NaN. An axis
-    of one channel in front is dropped. A tensor is detached from its graph.
-
-    Raises
-    ------
-    TypeError
-        If the values are not real numbers, or would lose precision in float64.
-    ValueError
-        If there are not two dimensions, or no pixels, or more than 2**30 - 1.
-    """
-    # Most are plain arrays, and small maps notice what is asked of them.
-    array = values if type(values) is np.ndarray else as_numpy(values, f"{name} map")
-    while array.ndim > 2 and len(array) == 1:
-        array = array[0]
-    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
-        msg = f"the {name} map is {array.dtype}; allowed are float16, float32, float64, integers and bool"
-        raise TypeError(msg)
-    if array.ndim != 2:
-        hint = "reduce several channels first, as in abs(map).sum(axis=0)"
-        if array.ndim == 1:
-            hint = "for attributions of features write values[None]: windows then run along the features"
-        msg = f"the {name} map must have two dimensions (height, width), got shape {array.shape}; {hint}"
-        raise ValueError(msg)
-    if not 1 <= array.size <= _MOST_PIXELS:
-        msg = f"the {name} map must have 1 to {_MOST_PIXELS} pixels: its shape is {array.shape}"
-        raise ValueError(msg)
-    if array.dtype.kind != "f":
-        as_float = array.astype(np.float64)
-        with np.errstate(invalid="ignore"):  # what rounds up to 2**63 has no way back
-            back = as_float.astype(array.dtype)
-        if array.dtype.itemsize == 8 and not np.array_equal(back, array):
-            msg = f"the {name} map holds integers too large for float64 to tell apart; convert it yourself"
-            raise TypeError(msg)
-        return as_float
-    if array.dtype.itemsize == 8:
-        return np.ascontiguousarray(array, dtype=np.float64)
-    return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def of_pair(metric: F) -> F:
@@ -138,31 +75,6 @@ def of_pair(metric: F) -> F:
     return cast(F, checked)
 
 
-def is_whole(value: object) -> TypeGuard[int]:
-    """Whether the value is an int; numpy's integers count, bool does not."""
-    return type(value) is int or isinstance(value, np.integer)
-
-
-def check_k(k: object, n_pixels: int) -> int:
-    """Return k as an int, or raise a ValueError that says what is allowed."""
-    if is_whole(k) and 1 <= k <= n_pixels:
-        return int(k)
-    kind = "" if is_whole(k) else "a whole number "
-    msg = f"k must be {kind}between 1 and {n_pixels} (the number of pixels), got {k!r}"
-    raise ValueError(msg)
-
-
-def check_w(w: object) -> int:
-    """Return w as an int, or raise a ValueError that says what is allowed."""
-    if not is_whole(w) or not 0 <= w <= _MOST_PIXELS:
-        msg = (
-            f"w must be a whole number from 0 to {_MOST_PIXELS} (the half-width of the window in pixels), "
-            f"got {w!r}"
-        )
-        raise ValueError(msg)
-    return int(w)
-
-
 def _moderate(values: FloatMap, area: float) -> FloatMap:
     """Return the map, scaled by a power of two where sums over so many pixels would leave float64."""
     exponent = math.frexp(float(np.abs(values).max()))[1]
@@ -172,85 +84,6 @@ def _moderate(values: FloatMap, area: float) -> FloatMap:
     if exponent < _SMALLEST_EXPONENT:
         return np.ldexp(values.astype(np.float64), -exponent)
     return values
-
-
-class _Scratch(threading.local):
-    """Two buffers per thread for the kernels: fresh ones cost more in page faults than the sort does."""
-
-    first = np.empty(0, np.uint64)
-    second = np.empty(0, np.uint64)
-
-    def of(self, n: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-        if self.first.size < n:
-            self.first, self.second = np.empty((2, n), np.uint64)
-        return self.first, self.second
-
-
-_scratch = _Scratch()
-
-
-class _SortedMap:
-    """One map, and the order of its pixels, computed when first asked for."""
-
-    def __init__(self, values: FloatMap) -> None:
-        self.values = values.reshape(-1)
-        self._float = _FLOATS[values.dtype.itemsize]
-        self._bits: npt.NDArray[_Bits] = self.values.view(type(self._float.sign))
-        self._extremes = np.empty(2, self._bits.dtype)
-        sign, magnitude, infinity, _ = self._float
-        order.write_extremes(self._bits, sign, magnitude, self._extremes)
-        lowest, highest = self._extremes.tolist()
-        self.finite = bool(lowest > infinity ^ magnitude and highest < infinity | sign)
-        self.constant = bool(lowest == highest)
-        # Keys fall as values rise, and those of both zeros are `magnitude`.
-        self.signed = bool(highest > magnitude)
-        self._sorted: tuple[_Pixels, npt.NDArray[np.uint32]] | None = None
-        self._tops: dict[int, tuple[_Pixels, bool]] = {}
-
-    def sorted(self) -> tuple[_Pixels, npt.NDArray[np.uint32]]:
-        """Flat indices, largest value first, and where each group of ties starts and ends in them."""
-        if self._sorted is None:
-            n = self.values.size
-            # An item holds an index and as many bits of a key; the smaller they are, the faster it goes.
-            index, item = (np.uint16, np.uint32) if n <= 2**16 else (np.uint32, np.uint64)
-            pixels: _Pixels = np.empty(n, index)
-            groups = np.empty((n // 2, 2), np.uint32)
-            first, second = _scratch.of(n)
-            n_groups = order.sort(
-                self.values,
-                self._bits,
-                self._float.sign,
-                self._float.magnitude,
-                self._float.octave,
-                self._extremes,
-                first.view(item)[:n],
-                second.view(item)[:n],
-                first.view(self.values.dtype)[:n],
-                pixels,
-                groups,
-            )
-            if n_groups < 0:
-                pixels[:] = np.argsort(-self.values, kind="stable")
-                edges = np.flatnonzero(np.diff(self.values[pixels]) != 0) + 1
-                bounds = np.stack([np.append(0, edges), np.append(edges, n)], axis=1).astype(np.uint32)
-                groups = bounds[bounds[:, 1] - bounds[:, 0] > 1]
-                n_groups = len(groups)
-            self._sorted = pixels, groups[:n_groups].copy()
-        return self._sorted
-
-    def group_sizes(self) -> list[int]:
-        groups = self.sorted()[1].astype(np.int64)
-        sizes: list[int] = (groups[:, 1] - groups[:, 0]).tolist()
-        return sizes
-
-    def top(self, k: int) -> tuple[_Pixels, bool]:
-        """Flat indices of the k largest values, and whether the next one equals the last of them."""
-        found = self._tops.get(k)
-        if found is None:
-            pixels, _ = self.sorted()
-            tied = k < pixels.size and bool(self.values[pixels[k - 1]] == self.values[pixels[k]])
-            found = self._tops[k] = pixels[:k], tied
-        return found
 
 
 class MapPair:
@@ -303,8 +136,8 @@ class MapPair:
             raise ValueError(msg)
         height, width = self.unperturbed.shape
         self.shape: tuple[int, int] = height, width
-        self._u = _SortedMap(self.unperturbed)
-        self._p = _SortedMap(self.perturbed)
+        self._u = SortedMap(self.unperturbed)
+        self._p = SortedMap(self.perturbed)
         self._finite = self._u.finite and self._p.finite
         self._constant = self._u.constant or self._p.constant
         self._tokens: set[str] = set()
@@ -320,7 +153,7 @@ class MapPair:
         self._dilated: dict[int, tuple[int, _Set, _Set, _Set, _Set]] = {}
         self._smoothed: dict[int, MapPair] = {}
         self._absolute: MapPair | None = None
-        self._comparison: tuple[npt.NDArray[_Bits], float, int] | None = None
+        self._comparison: tuple[npt.NDArray[Bits], float, int] | None = None
         self._pixel_pairs: PixelPairs | None = None
 
     @property
@@ -390,7 +223,7 @@ class MapPair:
         k, w = check_k(k, self.unperturbed.size), self.reach(check_w(w))
         of = self._side(which)
         self._top(of, k)  # a tie at the cut makes the diverse set doubtful too
-        picked: _Pixels = overlap.diverse(of.sorted()[0], k, w, *self.shape)[0]
+        picked: Pixels = overlap.diverse(of.sorted()[0], k, w, *self.shape)[0]
         if picked.size < k:
             self._tokens.add("few_diverse")
         return picked.astype(np.intp)
@@ -467,7 +300,7 @@ class MapPair:
         if self._pixel_pairs is None:
             sequence, _, tied_both = self._compared()
             n = sequence.size
-            first, second = (scratch.view(sequence.dtype)[:n] for scratch in _scratch.of(n))
+            first, second = (buffer.view(sequence.dtype)[:n] for buffer in scratch.of(n))
             first[:] = sequence  # counting overwrites it, and another thread may count too
             self._pixel_pairs = PixelPairs(
                 n * (n - 1) // 2,
@@ -489,15 +322,15 @@ class MapPair:
             (tie_free - sum(t**3 - t for t in self._p.group_sizes())) // 3,
         )
 
-    def _compared(self) -> tuple[npt.NDArray[_Bits], float, int]:
+    def _compared(self) -> tuple[npt.NDArray[Bits], float, int]:
         """The places in the perturbed order of the pixels in unperturbed order, and their rank_products."""
         if self._comparison is None:
             order_u, groups_u = self._side("unperturbed").sorted()
             order_p, groups_p = self._side("perturbed").sorted()
             n = order_u.size
-            sequence: npt.NDArray[_Bits]
+            sequence: npt.NDArray[Bits]
             sequence = np.empty(n, np.uint16 if n <= 2**16 else np.uint32)
-            place = _scratch.of(n)[0].view(sequence.dtype)[:n]
+            place = scratch.of(n)[0].view(sequence.dtype)[:n]
             correlation.write_sequence(order_u, order_p, self._u.values, groups_u, groups_p, place, sequence)
             if len(groups_u):
                 for start, stop in groups_u[np.ptp(groups_u, axis=1) > correlation.SHORT_GROUP].tolist():
@@ -505,7 +338,7 @@ class MapPair:
             self._comparison = sequence, *correlation.rank_products(groups_u, groups_p, sequence)
         return self._comparison
 
-    def _side(self, which: Which) -> _SortedMap:
+    def _side(self, which: Which) -> SortedMap:
         if which not in ("unperturbed", "perturbed"):
             msg = f"which must be 'unperturbed' or 'perturbed', got {which!r}"
             raise ValueError(msg)
@@ -519,7 +352,7 @@ class MapPair:
         """The half-width w cut down to where the window covers the map from any pixel."""
         return min(w, max(self.shape))
 
-    def _top(self, of: _SortedMap, k: int) -> _Pixels:
+    def _top(self, of: SortedMap, k: int) -> Pixels:
         pixels, tied = of.top(k)
         if tied:
             self._tokens.add("tied_cut")
