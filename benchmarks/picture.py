@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lensmetrics import PairStore
 from lensmetrics.demo import DATA
-from lensmetrics.figures.style import pair_overlay
+from lensmetrics.figures.overlay import pair_overlay
 
 FILE = DATA / "fashion_mnist-pgd-gradient-topk.h5"
 POSITION = 5

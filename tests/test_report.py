@@ -16,7 +16,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
-from lensmetrics.figures.style import PALETTE, inline_svg, lens_curves, pair_overlay
+from lensmetrics.figures.curves import lens_curves
+from lensmetrics.figures.overlay import pair_overlay
+from lensmetrics.figures.style import PALETTE
+from lensmetrics.figures.svg import inline_svg
 from lensmetrics.metrics.registry import get_metric
 from lensmetrics.metrics.suites import lens_suite
 from lensmetrics.pairfile.store import PairStore

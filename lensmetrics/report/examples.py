@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..figures.style import Shown, inline_svg, pair_overlay
+from ..figures.overlay import pair_overlay
+from ..figures.svg import Shown, inline_svg
 from ..metrics.registry import parse_metric
 from ..pairfile.store import PairStore
 from ..pairs.mappair import MapPair

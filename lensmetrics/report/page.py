@@ -14,7 +14,8 @@ import pandas as pd
 
 from .. import __version__
 from ..disk import check_writable, replacing
-from ..figures.style import Curve, Shown, curve, inline_svg, lens_curves, panels_and_lines
+from ..figures.curves import Curve, curve, lens_curves, panels_and_lines
+from ..figures.svg import Shown, inline_svg
 from ..metrics.registry import entries
 from ..pairfile.store import PairStore
 from ..statuses import STATUS

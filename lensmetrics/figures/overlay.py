@@ -1,0 +1,218 @@
+"""The sets of a pair over its maps."""
+
+import math
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from ..pairs.mappair import MapPair, Which
+from .style import STYLE
+
+# The marks of S and T lie on maps, which stay light on a dark page: these two colours do not change with it.
+_BLUE = "#0068A8"
+_RED = "#C85200"
+_NEAR = "#C9E2F4"
+_TOP = "#F0A067"
+_PAPER = "#FFFFFF"
+_NOT_FINITE = "#F0E442"
+# From white to a grey that still lets the outlines stand out.
+_GREYS = LinearSegmentedColormap.from_list("greys", ["#FFFFFF", "#4A4A4A"]).with_extremes(bad=_NOT_FINITE)
+# Above this many pixels the marks of a map are drawn as pixels: as paths they would weigh megabytes.
+_VECTOR_PIXELS = 64 * 64
+_MAP_INCHES = 2.35
+
+
+def pair_overlay(pair: MapPair, *, k: int, w: int, image: npt.NDArray[Any] | None = None) -> Figure:
+    """Draw the two maps of a pair with the sets that the LENS metrics compare.
+
+    Parameters
+    ----------
+    pair
+        The two maps.
+    k
+        Size of the top sets in pixels, from 1 to the number of pixels.
+    w
+        Half-width of the windows in pixels, at least 0.
+    image
+        What the maps explain, (height, width) or (channel, height, width), uint8 or float; a
+        panel of its own in front. One or three channels are shown as grey or RGB, of others the mean.
+
+    Returns
+    -------
+    Figure
+        The unperturbed map with its top-k set S outlined and its diverse top-k pixels as rings, the
+        perturbed map with T and its rings, and the sets alone: N_w(S) as light area, S outlined, T
+        filled, with a cross where it lies outside N_w(S). Each map has its own grey scale, white to
+        dark from its smallest value to its 99.5 % quantile; pixels that are not finite are yellow,
+        and a pair that has some is drawn without sets.
+    """
+    with mpl.rc_context(STYLE):
+        n_panels = 3 if image is None else 4
+        height, width = pair.shape
+        inches = _MAP_INCHES * min(max(height / width, 0.25), 2.0)
+        figure = Figure(
+            figsize=(_MAP_INCHES * n_panels + 0.2, inches + 0.85), layout="constrained", facecolor="white"
+        )
+        grid: list[Axes] = figure.subplots(1, n_panels, squeeze=False).ravel().tolist()
+        if image is not None:
+            axes = grid.pop(0)
+            axes.set_title("image")
+            axes.imshow(_as_picture(image), cmap="gray", interpolation="none")
+            _frame(axes)
+        pixel = 72 * _MAP_INCHES / max(height, width)  # points; an upper bound is enough for line widths
+        sides: tuple[tuple[Which, str, npt.NDArray[Any]], ...] = (
+            ("unperturbed", _BLUE, pair.unperturbed),
+            ("perturbed", _RED, pair.perturbed),
+        )
+        for axes, (which, colour, values) in zip(grid, sides, strict=False):
+            axes.set_title(f"{which} map")
+            _show_map(axes, values)
+            if pair.finite:
+                _rings(axes, pair.diverse_top_k(which, k, w), pair.shape, colour, pixel)
+                _outline(axes, pair.top_k(which, k), colour, pixel)
+            _frame(axes)
+        grid[2].set_title(f"the sets, k = {k}, w = {w}")
+        if pair.finite:
+            _show_sets(grid[2], pair, k, w, pixel)
+        else:
+            _show_none(grid[2], pair.shape)
+        _frame(grid[2])
+        _overlay_legend(figure, k, w, finite=pair.finite)
+    return figure
+
+
+def _as_picture(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an image as imshow takes it: (height, width) or (height, width, 3), in [0, 1]."""
+    picture = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
+    if picture.ndim == 3:
+        picture = np.moveaxis(picture, 0, -1) if len(picture) == 3 else picture.mean(axis=0)
+    if image.dtype == np.uint8:
+        picture /= 255
+    elif picture.min() < 0 or picture.max() > 1:  # normalised, as networks take it
+        spread = np.ptp(picture)
+        picture = (picture - picture.min()) / (spread or 1)
+    return picture
+
+
+def _show_map(axes: Axes, values: npt.NDArray[Any]) -> None:
+    finite = np.isfinite(values)
+    # Divided by the largest first, because the range of a map can exceed its own type.
+    values = values.astype(np.float64) / (np.abs(values[finite]).max(initial=0) or 1)
+    low, high = (values[finite].min(), np.quantile(values[finite], 0.995)) if finite.any() else (0, 1)
+    scaled = np.clip((values - low) / ((high - low) or 1), 0, 1)
+    axes.imshow(np.ma.masked_where(~finite, scaled), cmap=_GREYS, vmin=0, vmax=1, interpolation="none")
+
+
+def _show_sets(axes: Axes, pair: MapPair, k: int, w: int, pixel: float) -> None:
+    near, top = pair.neighbourhood("unperturbed", k, w), pair.top_k("perturbed", k)
+    picture = np.full((*pair.shape, 3), to_rgb(_PAPER))
+    picture[near] = to_rgb(_NEAR)
+    picture[top] = to_rgb(_TOP)
+    axes.imshow(picture, interpolation="none")
+    _outline(axes, pair.top_k("unperturbed", k), _BLUE, pixel)
+    y, x = np.nonzero(top & ~near)
+    axes.plot(
+        x,
+        y,
+        linestyle="none",
+        marker="x",
+        color="black",
+        markersize=max(0.55 * pixel, 1.4),
+        markeredgewidth=min(max(0.16 * pixel, 0.35), 1.3),
+        rasterized=near.size > _VECTOR_PIXELS,
+        gid="missed",
+    )
+
+
+def _show_none(axes: Axes, shape: tuple[int, int]) -> None:
+    axes.imshow(np.ones((*shape, 3)), interpolation="none")
+    axes.text(
+        0.5,
+        0.5,
+        "no sets: a map has\npixels that are not finite",
+        ha="center",
+        va="center",
+        transform=axes.transAxes,
+        color="black",
+    )
+
+
+def _outline(axes: Axes, mask: npt.NDArray[np.bool_], colour: str, pixel: float) -> None:
+    """Draw the border of a set of pixels along the edges of its pixels, as one path."""
+    padded = np.pad(mask, 1)
+    y, x = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])  # an edge above the pixel (y, x)
+    across = np.stack([np.stack([x - 0.5, y - 0.5]), np.stack([x + 0.5, y - 0.5])])
+    y, x = np.nonzero(padded[1:-1, 1:] != padded[1:-1, :-1])  # an edge left of it
+    down = np.stack([np.stack([x - 0.5, y - 0.5]), np.stack([x - 0.5, y + 0.5])])
+    edges = np.concatenate([across, down], axis=2)  # (end, xy, edge)
+    broken = np.concatenate([edges, np.full_like(edges[:1], np.nan)])
+    x_line, y_line = broken.transpose(1, 2, 0).reshape(2, -1)
+    width = min(max(0.24 * pixel, 0.4), 1.5)
+    axes.plot(
+        x_line,
+        y_line,
+        color=colour,
+        linewidth=width,
+        solid_capstyle="projecting",
+        rasterized=mask.size > _VECTOR_PIXELS,
+        gid="outline",
+    )
+
+
+def _rings(
+    axes: Axes, picked: npt.NDArray[np.intp], shape: tuple[int, int], colour: str, pixel: float
+) -> None:
+    y, x = np.unravel_index(picked, shape)
+    axes.plot(
+        x,
+        y,
+        linestyle="none",
+        marker="o",
+        markerfacecolor="white",
+        markeredgecolor=colour,
+        markersize=min(max(0.62 * pixel, 0.9), 7),
+        markeredgewidth=min(max(0.18 * pixel, 0.3), 1.3),
+        rasterized=math.prod(shape) > _VECTOR_PIXELS,
+        gid="diverse",
+    )
+
+
+def _frame(axes: Axes) -> None:
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(visible=True, linewidth=0.6)
+
+
+def _overlay_legend(figure: Figure, k: int, w: int, *, finite: bool) -> None:
+    if not finite:
+        figure.legend([Patch(color=_NOT_FINITE)], ["not finite"], loc="outside lower center")
+        return
+    rings = tuple(
+        Line2D([], [], linestyle="none", marker="o", markersize=5, markerfacecolor="white", markeredgecolor=c)
+        for c in (_BLUE, _RED)
+    )
+    # The two marks of `missed` lie upon each other, those of the other tuples side by side.
+    missed = (Patch(color=_TOP), Line2D([], [], color="black", linestyle="none", marker="x", markersize=5))
+    marks: list[tuple[Any, str]] = [
+        (Line2D([], [], color=_BLUE, linewidth=1.5), f"S: top {k} of the unperturbed map"),
+        (Patch(color=_NEAR), f"N_w(S): pixels within {w} of S"),
+        ((Line2D([], [], color=_RED, linewidth=1.5), Patch(color=_TOP)), f"T: top {k} of the perturbed map"),
+        (missed, "in T but outside N_w(S)"),
+        (rings, "diverse top k of each map"),
+    ]
+    figure.legend(
+        [handle for handle, _ in marks],
+        [label for _, label in marks],
+        loc="outside lower center",
+        ncols=3,
+        fontsize=8,
+        handler_map={tuple: HandlerTuple(ndivide=None), missed: HandlerTuple()},
+    )
