@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..pairfile.format import FORMAT, check_stored, filter_codes, load_filters, raised_by_h5py
+from ..pairfile.checks import check_stored, filter_codes, load_filters, raised_by_h5py
+from ..pairfile.format import FORMAT
 from .columns import check_column, integers
 from .netcdf import Decode, decoded_type, decoder
 from .scales import Axis, named_axes, reading_order

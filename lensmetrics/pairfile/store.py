@@ -17,17 +17,9 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .attributes import CHECKSUM, COVERED, UNFINISHED, metadata_checksum, read_attrs
-from .format import (
-    BESIDE_MAPS,
-    COUNTS,
-    IMAGES,
-    INTEGERS,
-    MAPS,
-    NORMS,
-    REDUCTIONS,
+from .checks import (
     check_beside,
     check_stored,
-    checksums,
     filter_codes,
     find_dataset,
     load_filters,
@@ -35,8 +27,8 @@ from .format import (
     opened,
     read_column,
     read_names,
-    row_checksums,
 )
+from .format import BESIDE_MAPS, COUNTS, IMAGES, INTEGERS, MAPS, NORMS, REDUCTIONS, checksums, row_checksums
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -30,20 +30,19 @@ from .attributes import (
     read_attrs,
     refuse_other_attrs,
 )
+from .checks import LARGEST_DECODED_BYTES, read_names
 from .format import (
     BESIDE_MAPS,
     COUNTS,
     FORMAT,
     IMAGES,
     INTEGERS,
-    LARGEST_DECODED_BYTES,
     MAPS,
     NORMS,
     OPTIONAL,
     OUTPUTS,
     VERSION,
     checksums,
-    read_names,
     row_checksums,
 )
 from .layout import (
