@@ -42,7 +42,8 @@ from lensmetrics.errors import FormatError
 from lensmetrics.metrics import registry
 from lensmetrics.metrics.registry import Metric, get_metric, parse_metric
 from lensmetrics.pairfile.format import checksums
-from lensmetrics.pairfile.store import PairStore, verify
+from lensmetrics.pairfile.store import PairStore
+from lensmetrics.pairfile.verification import verify
 from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.pairs.mappair import MapPair
 from lensmetrics.scoring.journal import Journal

@@ -31,8 +31,8 @@ import pytest
 import lensmetrics as lm
 from lensmetrics.cli import _open_store, main
 from lensmetrics.errors import FormatError
-from lensmetrics.pairfile.store import PairStore, verify
-from lensmetrics.pairfile.verification import verify_files
+from lensmetrics.pairfile.store import PairStore
+from lensmetrics.pairfile.verification import verify, verify_files
 from lensmetrics.processes import Isolated
 from lensmetrics.scoring.files import score_files
 

@@ -25,7 +25,7 @@ from generators.explanations import EXPLANATIONS, abs_sum, gradient, integrated_
 from generators.models import MODELS  # noqa: E402
 from generators.plan import takes  # noqa: E402
 from generators.regimes import REGIMES  # noqa: E402
-from lensmetrics.pairfile.store import verify  # noqa: E402
+from lensmetrics.pairfile.verification import verify  # noqa: E402
 
 DEMO = Path(lm.__file__).parent / "data"
 

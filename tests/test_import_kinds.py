@@ -31,7 +31,8 @@ from lensmetrics import importers
 from lensmetrics.errors import FormatError
 from lensmetrics.importers import hdf5 as import_hdf5
 from lensmetrics.importers import import_arrays
-from lensmetrics.pairfile.store import PairStore, verify
+from lensmetrics.pairfile.store import PairStore
+from lensmetrics.pairfile.verification import verify
 from test_importers import hdf5, some_maps
 
 MAPS = some_maps(3, 6, 7)

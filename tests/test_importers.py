@@ -21,7 +21,8 @@ from lensmetrics.cli import main
 from lensmetrics.errors import FormatError
 from lensmetrics.importers import import_arrays
 from lensmetrics.importers import virelay as import_virelay
-from lensmetrics.pairfile.store import PairStore, verify
+from lensmetrics.pairfile.store import PairStore
+from lensmetrics.pairfile.verification import verify
 
 
 def save(folder: Path, first: Any, second: Any) -> tuple[Path, Path]:

@@ -22,7 +22,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from numpy.typing import NDArray
 
 import lensmetrics as lm
-from lensmetrics.pairfile.store import PairStore, verify
+from lensmetrics.pairfile.store import PairStore
+from lensmetrics.pairfile.verification import verify
 from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.scoring import files as runner
 from lensmetrics.scoring.journal import Journal, _read_line, may_be_journal

@@ -25,8 +25,8 @@ import lensmetrics
 import lensmetrics as lm
 from lensmetrics.errors import FormatError
 from lensmetrics.pairfile.format import BESIDE_MAPS
-from lensmetrics.pairfile.store import PairStore, verify
-from lensmetrics.pairfile.verification import problem_lines
+from lensmetrics.pairfile.store import PairStore
+from lensmetrics.pairfile.verification import problem_lines, verify
 from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.tables.columns import CONDITIONS, METRIC_NAMES
 

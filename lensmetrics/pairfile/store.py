@@ -7,7 +7,7 @@ import hashlib
 import math
 import operator
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ..pairs.mappair import MapPair
 
-__all__ = ["FormatError", "PairStore", "verify"]
+__all__ = ["FormatError", "PairStore"]
 
 # What is read of every sample when a file is opened, and cut by `part`.
 _COLUMNS = ("sample", "complete", "_checksum", "_image_checksum", "name", *INTEGERS, *COUNTS)
@@ -414,44 +414,6 @@ class PairStore:
 
         load_filters(self.path, self._filters)
         return xr.open_dataset(self.path, engine="h5netcdf", driver_kwds={"locking": "best-effort"})
-
-
-def verify(
-    path: str | os.PathLike[str], progress: Callable[[], object] | None = None
-) -> list[tuple[int, int, str]]:
-    """Read a whole pair file and say which samples are missing or damaged.
-
-    Calls `progress` after every block of some megabytes.
-
-    Returns
-    -------
-    list
-        (position in the file, sample, problem) for every sample that is not sound, in the order of
-        the file. The problem is "incomplete", "checksum" where a map, the number or the label is
-        damaged, or "image_checksum" where an image, the target or an output is. Before them
-        (-1, -1, "checksum_metadata") where attributes, or columns that no checksum of a sample
-        covers, are. Empty for a sound file.
-
-    Raises
-    ------
-    FormatError
-        As `PairStore` does, where the file as a whole cannot be read.
-    """
-    store = PairStore(path)
-    samples = store.sample.tolist()
-    problems = [(-1, -1, CHECKSUM)] if store.metadata_damaged else []
-    for start, stop in store._blocks():
-        status = store.read_block(start, stop)[2]
-        beside = store._images_sound(start, stop)
-        for position in range(start, stop):
-            problem = status[position - start]
-            if problem:
-                problems.append((position, samples[position], problem))
-            if problem != "incomplete" and not beside[position - start]:
-                problems.append((position, samples[position], "image_checksum"))
-        if progress is not None:
-            progress()
-    return problems
 
 
 def _read_rows(dataset: h5py.Dataset, start: int, block: NDArray[np.floating]) -> set[int]:

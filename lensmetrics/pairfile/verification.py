@@ -1,11 +1,13 @@
 """What is wrong with files: found in a process of its own, and said in lines."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ..processes import SECONDS, Isolated
-from .store import verify
+from .attributes import CHECKSUM
+from .store import PairStore
 
 Problem = tuple[int, int, str]
 # What each kind of damage means, where its name alone would not tell.
@@ -24,6 +26,44 @@ class Verdict(NamedTuple):
     path: Path
     problems: list[Problem]
     error: str = ""
+
+
+def verify(
+    path: str | os.PathLike[str], progress: Callable[[], object] | None = None
+) -> list[tuple[int, int, str]]:
+    """Read a whole pair file and say which samples are missing or damaged.
+
+    Calls `progress` after every block of some megabytes.
+
+    Returns
+    -------
+    list
+        (position in the file, sample, problem) for every sample that is not sound, in the order of
+        the file. The problem is "incomplete", "checksum" where a map, the number or the label is
+        damaged, or "image_checksum" where an image, the target or an output is. Before them
+        (-1, -1, "checksum_metadata") where attributes, or columns that no checksum of a sample
+        covers, are. Empty for a sound file.
+
+    Raises
+    ------
+    FormatError
+        As `PairStore` does, where the file as a whole cannot be read.
+    """
+    store = PairStore(path)
+    samples = store.sample.tolist()
+    problems = [(-1, -1, CHECKSUM)] if store.metadata_damaged else []
+    for start, stop in store._blocks():
+        status = store.read_block(start, stop)[2]
+        beside = store._images_sound(start, stop)
+        for position in range(start, stop):
+            problem = status[position - start]
+            if problem:
+                problems.append((position, samples[position], problem))
+            if problem != "incomplete" and not beside[position - start]:
+                problems.append((position, samples[position], "image_checksum"))
+        if progress is not None:
+            progress()
+    return problems
 
 
 def verify_files(

@@ -56,7 +56,8 @@ from .layout import (
     refuse_odd,
 )
 from .precision import FLOAT32, FLOAT64, exact_dtype, rounded
-from .store import PairStore, verify
+from .store import PairStore
+from .verification import verify
 
 # Room for a name in bytes; what a kill cannot tear has a fixed length, and most file names are shorter.
 _NAME_BYTES = 256
