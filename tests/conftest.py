@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 if importlib.util.find_spec("torch") and importlib.util.find_spec("torchvision"):
-    from torchvision_ops import declare_missing
+    from tests.torchvision_ops import declare_missing
 
     declare_missing()
 

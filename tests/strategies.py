@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from reference import parameters
+from tests.reference import parameters
 
 Map = npt.NDArray[Any]
 Shape = tuple[int, int]

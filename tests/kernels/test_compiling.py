@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import lensmetrics as lm
-from conftest import IS_COMPILED
 from lensmetrics import kernels
-from test_runner import write_file
+from tests.conftest import IS_COMPILED
+from tests.scoring.test_runner import write_file
 
 pytestmark = pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
 

@@ -16,7 +16,7 @@ import lensmetrics as lm
 from lensmetrics.cli import main
 from lensmetrics.scoring import files as runner
 from lensmetrics.scoring import worker as scoring
-from test_runner import study, write_file
+from tests.scoring.test_runner import study, write_file
 
 __all__ = ["study"]  # a fixture
 

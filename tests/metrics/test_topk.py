@@ -14,8 +14,8 @@ import scipy.stats
 from hypothesis import given
 
 import lensmetrics as lm
-import reference
-from strategies import Case, cases, each_shape
+from tests import reference
+from tests.strategies import Case, cases, each_shape
 
 Map = npt.NDArray[Any]
 

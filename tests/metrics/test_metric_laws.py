@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 
 import lensmetrics as lm
-import reference
 from lensmetrics.metrics.registry import entries
-from strategies import Case, cases, tie_free_cases
+from tests import reference
+from tests.strategies import Case, cases, tie_free_cases
 
 Map = npt.NDArray[Any]
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from skimage import metrics
 
 import lensmetrics as lm
-import reference
 from lensmetrics.demo import DATA
-from strategies import DTYPES, Case, DType, cases, each_shape
+from tests import reference
+from tests.strategies import DTYPES, Case, DType, cases, each_shape
 
 Map = npt.NDArray[Any]
 

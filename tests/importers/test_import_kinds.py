@@ -33,7 +33,7 @@ from lensmetrics.importers import hdf5 as import_hdf5
 from lensmetrics.importers import import_arrays
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import verify
-from test_importers import hdf5, some_maps
+from tests.importers.test_importers import hdf5, some_maps
 
 MAPS = some_maps(3, 6, 7)
 

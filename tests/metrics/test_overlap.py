@@ -13,8 +13,8 @@ import scipy.ndimage
 from hypothesis import given, settings
 
 import lensmetrics as lm
-import reference
-from strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
+from tests import reference
+from tests.strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
 
 Map = npt.NDArray[Any]
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 
 import lensmetrics as lm
-import reference
-from golden_published import GOLDEN, Golden, maps
-from strategies import Case, cases, tie_free_cases
+from tests import reference
+from tests.metrics.golden_published import GOLDEN, Golden, maps
+from tests.strategies import Case, cases, tie_free_cases
 
 Map = npt.NDArray[Any]
 

@@ -29,7 +29,7 @@ from lensmetrics.scoring import files as runner
 from lensmetrics.scoring.journal import Journal, _read_line, may_be_journal
 from lensmetrics.scoring.worker import SliceScores
 from lensmetrics.tables.files import UNREADABLE
-from test_runner import write_file
+from tests.scoring.test_runner import write_file
 
 N_EXAMPLES = settings().max_examples // 8  # one takes a second
 

@@ -13,9 +13,9 @@ import scipy.stats
 from hypothesis import given
 
 import lensmetrics as lm
-import reference
 from lensmetrics.kernels import correlation
-from strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
+from tests import reference
+from tests.strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
 
 Map = npt.NDArray[Any]
 

@@ -18,8 +18,8 @@ import xarray as xr
 from hypothesis import given
 
 import lensmetrics as lm
-import reference
-from strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
+from tests import reference
+from tests.strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
 
 Map = npt.NDArray[Any]
 Builder = Callable[[np.random.Generator, int], Map]

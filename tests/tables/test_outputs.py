@@ -9,8 +9,8 @@ import pytest
 
 import lensmetrics as lm
 from lensmetrics.scoring.journal import Journal
-from test_cli import Run, files, run
-from test_runner import write_file
+from tests.cli.test_cli import Run, files, run
+from tests.scoring.test_runner import write_file
 
 __all__ = ["files", "run"]  # fixtures
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lensmetrics.pairfile.precision import exact_dtype, rounded
 from lensmetrics.pairs.arrays import as_numpy
-from strategies import any_finite, extremes, shapes
+from tests.strategies import any_finite, extremes, shapes
 
 
 @pytest.mark.parametrize(

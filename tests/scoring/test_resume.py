@@ -29,7 +29,7 @@ from lensmetrics.scoring import files as runner
 from lensmetrics.scoring import worker as scoring
 from lensmetrics.scoring.journal import Journal, slice_key
 from lensmetrics.scoring.worker import SliceScores
-from test_runner import flip_byte, study, user_metric, write_file
+from tests.scoring.test_runner import flip_byte, study, user_metric, write_file
 
 __all__ = ["study", "user_metric"]  # fixtures
 

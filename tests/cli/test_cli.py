@@ -18,15 +18,22 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
-from conftest import IS_COMPILED
-from hostile_openers import die_once, fail_as_a_bug, fail_oddly, hang_or_die, hold_in_a_child, open_or_die
 from lensmetrics import cli, demo
 from lensmetrics.cli import main
 from lensmetrics.pairfile.verification import verify_files
 from lensmetrics.processes import Isolated
 from lensmetrics.scoring import files as runner
 from lensmetrics.scoring import worker as scoring
-from test_runner import flip_byte, write_file
+from tests.conftest import IS_COMPILED
+from tests.pairfile.hostile_openers import (
+    die_once,
+    fail_as_a_bug,
+    fail_oddly,
+    hang_or_die,
+    hold_in_a_child,
+    open_or_die,
+)
+from tests.scoring.test_runner import flip_byte, write_file
 
 COMMANDS = ("demo", "score", "summarize", "report", "inspect", "verify", "metrics", "import")
 # Warnings are errors there too, but for NumPy's where kernels are not compiled (see conftest).
