@@ -11,6 +11,7 @@ from lensmetrics.metrics.registry import entries
 
 ROOT = Path(__file__).parents[1]
 SPEED_PAGE = Path(__file__).parent / "README.md"
+METRICS_PAGE = ROOT / "lensmetrics/metrics/README.md"
 RESULTS = Path(__file__).parent / "results.json"
 SCALE = Path(__file__).parent / "scale.json"
 
@@ -122,6 +123,8 @@ def main() -> None:
     text = replaced(text, "speed", speed_table(json.loads(RESULTS.read_text(encoding="utf-8"))))
     text = replaced(text, "scale", scale_table(json.loads(SCALE.read_text(encoding="utf-8"))))
     SPEED_PAGE.write_text(text, encoding="utf-8")
+    text = METRICS_PAGE.read_text(encoding="utf-8")
+    METRICS_PAGE.write_text(replaced(text, "metrics", metric_table()), encoding="utf-8")
 
 
 if __name__ == "__main__":

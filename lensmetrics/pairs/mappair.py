@@ -1,6 +1,6 @@
 """Two aligned attribution maps, and what is computed from them once.
 
-Longer than 300 lines because every public method has an example.
+The module is long because every public method has an example.
 """
 
 import math
