@@ -109,7 +109,8 @@ def _counts(set_u, set_p, near_u, near_p):
         precise += n_ones(set_u[i] & near_p[i])
         size_u += n_ones(near_u[i])
         size_p += n_ones(near_p[i])
-    return common, recalled, precise, size_u, size_p
+    # Uncompiled, these are scalars of NumPy.
+    return int(common), int(recalled), int(precise), int(size_u), int(size_p)
 
 
 @njit(nogil=True, cache=True)

@@ -363,7 +363,7 @@ class MapPair:
         near_u, near_p = near_u.copy(), near_p.copy()
         found = overlap.overlap(set_u, set_p, near_u, near_p, w - start, *self.shape)
         self._dilated[k] = w, set_u, set_p, near_u, near_p
-        return Overlap(k, k, *map(int, found))
+        return Overlap(k, k, *found)
 
     def _overlap_of_diverse(self, k: int, w: int) -> Overlap:
         # A tie at the cut makes the diverse set doubtful too.
@@ -374,4 +374,4 @@ class MapPair:
         )
         if min(n_u, n_p) < k:
             self._tokens.add("few_diverse")
-        return Overlap(n_u, n_p, *map(int, counts))
+        return Overlap(n_u, n_p, *counts)
