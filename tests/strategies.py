@@ -34,6 +34,11 @@ class Case:
     w: int
     pool: int
 
+    @property
+    def shape(self) -> Shape:
+        height, width = self.unperturbed.shape
+        return height, width
+
     def arguments(self, name: str) -> dict[str, int]:
         """Return the parameters that one metric takes."""
         return {parameter: getattr(self, parameter) for parameter in parameters(name)}

@@ -1,4 +1,4 @@
-"""Metrics by name: what is printed can be read again, and every mistake is a ValueError that helps."""
+"""Metrics by name: printed names can be parsed, and every mistake is a helpful ValueError."""
 
 import inspect
 import math
@@ -13,10 +13,12 @@ from hypothesis import example, given
 
 import lensmetrics as lm
 from lensmetrics.metrics.registry import as_metrics, entries, temporary
+from lensmetrics.tables.known import BUILT_IN
+from tests import reference
 
 SMALLEST = {"k": 1, "w": 0, "pool": 1}
 
-# What a fuzzer of texts should stumble over: names, Python's own words, odd numbers, half a syntax.
+# Fragments that are hard to parse: names, words of Python, odd numbers, incomplete syntax.
 FRAGMENTS = [
     *("lens_recall", "kendall", "topk_intersection", "k", "w", "pool", "name", "params", "self", "lambda"),
     *("(", ")", "=", ",", "==", " ", "\n", "\t", "", ".", "'", '"', "{", "}", "%s", "*", "**"),
@@ -50,11 +52,8 @@ def any_metric(draw: st.DrawFn) -> lm.Metric:
     return lm.get_metric(name, **params)
 
 
-# Reading what was printed
-
-
 @given(metric=any_metric(), spaces=st.lists(st.sampled_from(["", " ", "  ", "\t"]), min_size=9, max_size=9))
-def test_text_names_the_metric(metric: lm.Metric, spaces: list[str]) -> None:
+def test_parsing_reads_what_was_printed(metric: lm.Metric, spaces: list[str]) -> None:
     assert lm.parse_metric(str(metric)) == metric
     assert str(lm.parse_metric(str(metric))) == str(metric)
     assert " " not in str(metric)
@@ -64,7 +63,7 @@ def test_text_names_the_metric(metric: lm.Metric, spaces: list[str]) -> None:
 
 
 @given(metric=any_metric())
-def test_metrics_are_values(metric: lm.Metric) -> None:
+def test_equal_metrics_have_equal_hashes_and_survive_pickling(metric: lm.Metric) -> None:
     again = pickle.loads(pickle.dumps(metric))
     assert again == metric
     assert hash(again) == hash(metric)
@@ -77,7 +76,7 @@ def test_metrics_differ_by_name_and_parameters() -> None:
     assert len({lm.parse_metric(text) for text in texts}) == len(texts)
 
 
-def test_text_has_the_functions_order_and_defaults() -> None:
+def test_text_has_all_parameters_in_the_order_of_the_function() -> None:
     assert str(lm.get_metric("lens_recall", k=1000, w=1)) == "lens_recall(k=1000,w=1)"
     assert str(lm.get_metric("lens_recall", w=1, k=1000)) == "lens_recall(k=1000,w=1)"
     assert str(lm.get_metric("lens_recall", k=1000)) == "lens_recall(k=1000,w=1)"
@@ -102,15 +101,12 @@ def test_metric_is_called_with_a_pair() -> None:
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint16, np.int64])
-def test_numpy_integers_become_plain(kind: type[np.integer[Any]]) -> None:
+def test_numpy_integers_become_plain_integers(kind: type[np.integer[Any]]) -> None:
     sizes: dict[str, Any] = {"k": kind(5), "w": kind(0)}
     metric = lm.get_metric("lens_recall", **sizes)
     assert metric == lm.get_metric("lens_recall", k=5, w=0)
     assert str(metric) == "lens_recall(k=5,w=0)"
     assert [type(value) for value in metric.params.values()] == [int, int]
-
-
-# Mistakes
 
 
 @pytest.mark.parametrize(
@@ -156,7 +152,7 @@ def test_numpy_integers_become_plain(kind: type[np.integer[Any]]) -> None:
         ),
     ],
 )
-def test_mistake_in_a_text(text: str, words: str) -> None:
+def test_mistakes_in_a_text_are_explained(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         lm.parse_metric(text)
 
@@ -215,7 +211,7 @@ def test_sizes_must_be_integers(key: str, value: Any) -> None:
 @example("kendall(name=1)")
 @example("kendall(params=1)")
 @example("topk_intersection(k=" + "9" * 5000 + ")")
-def test_any_text_is_a_metric_or_a_value_error(text: str) -> None:
+def test_every_text_is_a_metric_or_a_value_error(text: str) -> None:
     try:
         metric = lm.parse_metric(text)
     except ValueError:
@@ -239,44 +235,32 @@ def test_as_metrics_takes_one_or_several_and_drops_repeats() -> None:
 
 
 @pytest.mark.parametrize("metrics", [lm.kendall, [lm.kendall], 5, [5], None], ids=str)
-def test_what_is_no_metric_is_named(metrics: Any) -> None:
+def test_wrong_types_of_metrics_are_named(metrics: Any) -> None:
     with pytest.raises(TypeError, match="a metric is a text or what get_metric returns"):
         as_metrics(metrics)
 
 
-# The suite
+def test_every_metric_is_listed() -> None:
+    assert set(lm.list_metrics()) == set(reference.TWINS)
 
 
-def test_suite_is_what_the_paper_reports() -> None:
-    assert list(map(str, lm.lens_suite(k=1000, windows=(1, 2, 3)))) == [
-        "topk_intersection(k=1000)",
-        "kendall",
-        "spearman",
-        "lens_recall(k=1000,w=1)",
-        "lens_precision(k=1000,w=1)",
-        "topk_div_intersection(k=1000,w=1)",
-        "lens_recall_div(k=1000,w=1)",
-        "lens_precision_div(k=1000,w=1)",
-        "lens_recall(k=1000,w=2)",
-        "lens_precision(k=1000,w=2)",
-        "topk_div_intersection(k=1000,w=2)",
-        "lens_recall_div(k=1000,w=2)",
-        "lens_precision_div(k=1000,w=2)",
-        "lens_recall(k=1000,w=3)",
-        "lens_precision(k=1000,w=3)",
-        "topk_div_intersection(k=1000,w=3)",
-        "lens_recall_div(k=1000,w=3)",
-        "lens_precision_div(k=1000,w=3)",
-    ]
-    assert lm.lens_suite(k=1000) == lm.lens_suite(k=1000, windows=(1, 2, 3))
-    assert len(lm.lens_suite(k=5, windows=())) == 3
-    with pytest.raises(ValueError, match=">= 1, got 0"):
-        lm.lens_suite(k=0)
-    with pytest.raises(ValueError, match=">= 0, got -1"):
-        lm.lens_suite(k=5, windows=[1, -1])
-
-
-# What the registry says of metrics
+@pytest.mark.parametrize("name", reference.TWINS)
+def test_metrics_compute_what_their_functions_do(name: str) -> None:
+    rng = np.random.default_rng(6)
+    pair = lm.MapPair(rng.random((9, 9)), rng.random((9, 9)))
+    available = {"k": 7, "w": 2, "pool": 80}
+    arguments = {parameter: available[parameter] for parameter in reference.parameters(name)}
+    metric = lm.get_metric(name, **arguments)
+    assert metric.name == name
+    assert metric.params == arguments
+    listed = ",".join(f"{key}={value}" for key, value in arguments.items())
+    assert str(metric) == (f"{name}({listed})" if listed else name)
+    expected = getattr(lm, name)(pair, **arguments)
+    assert metric(pair) == expected
+    for text in (str(metric), str(metric).replace("(", "( ").replace(",", " , ").replace("=", " = ")):
+        parsed = lm.parse_metric(text)
+        assert str(parsed) == str(metric)
+        assert parsed(pair) == expected
 
 
 @pytest.mark.parametrize("name", lm.list_metrics())
@@ -286,8 +270,8 @@ def test_entry_describes_the_function(name: str) -> None:
     assert entry.function.__name__ == name
     assert entry.summary.endswith(".")
     assert len(entry.summary) < 120
-    assert entry.bounds[0] < entry.bounds[1]
-    assert entry.best is None or entry.bounds[0] <= entry.best <= entry.bounds[1]
+    assert entry.summary == BUILT_IN[name].meaning
+    assert (entry.bounds, entry.best) == BUILT_IN[name][:2]
     assert set(entry.parameters) == set(inspect.signature(entry.function).parameters) - {"pair"}
     assert re.match(rf"{name}(\(|$)", entry.signature)
     assert all(key in entry.signature for key in entry.parameters)
@@ -308,7 +292,7 @@ def test_temporary_metrics_are_forgotten() -> None:
 
 
 @pytest.mark.usefixtures("own_metrics")
-def test_registered_function_stays_what_it_is() -> None:
+def test_registered_function_is_returned_unchanged() -> None:
     def share_above(pair: lm.MapPair, *, level: float = 0.5) -> float:
         """Share of pixels above a level."""
         return float((pair.unperturbed > level).mean())
@@ -344,7 +328,7 @@ def test_metrics_are_equal_where_their_texts_are(level: str) -> None:
 
 
 @pytest.mark.usefixtures("own_metrics")
-def test_parameter_that_is_no_number_is_refused() -> None:
+def test_parameters_must_be_numbers() -> None:
     @lm.register(bounds=(0, 1), best=None)
     def half(pair: lm.MapPair, *, level: float) -> float:
         return level
@@ -355,7 +339,7 @@ def test_parameter_that_is_no_number_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("own_metrics")
-def test_names_that_are_taken_are_refused() -> None:
+def test_taken_names_are_refused() -> None:
     def kendall(pair: lm.MapPair) -> float:
         return 0.0
 
@@ -370,7 +354,7 @@ def test_names_that_are_taken_are_refused() -> None:
 
 @pytest.mark.usefixtures("own_metrics")
 @pytest.mark.parametrize("name", ["name", "k", "w", "pool", "metric", "value", "eps_norm", "status"])
-def test_metrics_are_not_named_like_columns(name: str) -> None:
+def test_metrics_must_not_have_the_name_of_a_column(name: str) -> None:
     def metric(pair: lm.MapPair) -> float:
         return 0.0
 
@@ -384,7 +368,7 @@ def test_metrics_are_not_named_like_columns(name: str) -> None:
     "parameter",
     ["metric", "value", "sample", "name", "label", "status", "file", "eps", "eps_norm", "attack_k"],
 )
-def test_parameters_are_not_named_like_columns(parameter: str) -> None:
+def test_parameters_must_not_have_the_name_of_a_column(parameter: str) -> None:
     functions: dict[str, Any] = {}
     exec(f"def odd(pair, *, {parameter}=3): return 0.0", functions)
     message = f"the metric odd cannot have a parameter '{parameter}': tables have a column of that name"
