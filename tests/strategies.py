@@ -57,6 +57,14 @@ def each_shape(*some: Shape) -> pytest.MarkDecorator:
     )
 
 
+def indicator(shape: Shape, *ones: tuple[int, int]) -> Map:
+    """Return a map that is 1 on some pixels and 0 elsewhere."""
+    result = np.zeros(shape)
+    for pixel in ones:
+        result[pixel] = 1
+    return result
+
+
 def shapes() -> st.SearchStrategy[Shape]:
     """Draw one pixel, one row, one column, or up to 7 x 7."""
     side = st.integers(2, 7)

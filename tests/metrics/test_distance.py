@@ -49,9 +49,6 @@ def test_ssim_needs_one_window(shape: tuple[int, int]) -> None:
     assert "too_small" in pair.status.split(";")
 
 
-# --- outside oracles --------------------------------------------------------------------------------------
-
-
 # Its types are half known, which is worse than not at all.
 structural_similarity: Callable[..., float] = metrics.structural_similarity
 
@@ -176,9 +173,6 @@ def reference_shift(a: Map) -> float:
     """Twice the way from the centre of the map to the centre of mass."""
     center = scipy.ndimage.center_of_mass(a.astype(np.float64))
     return 2 * math.dist(center, ((a.shape[0] - 1) / 2, (a.shape[1] - 1) / 2))
-
-
-# --- worked examples and undefined values -----------------------------------------------------------------
 
 
 def test_mass_center_of_single_pixels() -> None:

@@ -29,9 +29,6 @@ def ask(pair: lm.MapPair, name: str, k: int, w: int, pool: int | None) -> float:
     return value
 
 
-# --- golden counts ----------------------------------------------------------------------------------------
-
-
 @pytest.mark.large
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda c: f"{c.side}-{c.seed}-{c.noise}-w{c.w}-{c.pixel0}")
 def test_counts_of_the_released_scripts(case: Golden) -> None:
@@ -56,9 +53,6 @@ def test_twins_give_the_counts_too(case: Golden) -> None:
         assert twin(*maps(case), **arguments) == getattr(case, name.removesuffix("_published")) / case.k
 
 
-# --- twins ------------------------------------------------------------------------------------------------
-
-
 @given(case=tie_free_cases() | cases())
 def test_variants_equal_their_twins(case: Case) -> None:
     """Ties follow the rule of the package, where the scripts leave them to numpy's unstable sort."""
@@ -69,9 +63,6 @@ def test_variants_equal_their_twins(case: Case) -> None:
         assert isinstance(value, float), name
         assert value == expected or (math.isnan(value) and math.isnan(expected)), name
         assert ("pool_exhausted" in pair.status.split(";")) == math.isnan(expected), name
-
-
-# --- quirks -----------------------------------------------------------------------------------------------
 
 
 def test_windows_run_over_the_right_edge() -> None:
@@ -114,8 +105,6 @@ def test_pixel_0_as_first_pick_saves_the_second_best() -> None:
     assert lm.topk_div_intersection_published(pair, k=3, w=1) == 2 / 3
     assert lm.topk_div_intersection_published(lm.MapPair(first, first), k=3, w=1) == 2 / 3
 
-
-# --- the pool ---------------------------------------------------------------------------------------------
 
 POOLED = [name for name in reference.PUBLISHED if "pool" in reference.parameters(name)]
 
