@@ -9,8 +9,8 @@ w          half-width both of the windows of exclusion and of the neighbourhoods
 =========  ==================================================================================
 
 Shortfall: a set has fewer than k pixels where none was left (``few_diverse``); :func:`n_diverse` counts
-them. Metrics divide by the number that was found. The released code divides by k, so that there identical
-maps would score below 1.
+them. Metrics divide by the number that was found. The released code divides by k; identical maps would score
+below 1 there.
 
 Ties: as in the other top-k sets, by index; ``tied_cut`` where the k-th and the (k+1)-th value of a map are
 equal.

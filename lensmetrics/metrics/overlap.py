@@ -18,13 +18,13 @@ the k-th and the (k+1)-th value of a map are equal, the index completes the set,
 Borders: windows do not wrap around; what lies outside the map is not counted.
 
 Undefined: NaN where a map is constant (``constant_map``), because the index alone would choose its set,
-or not finite (``nan_map``). ``saturated``: N_w(S) or N_w(T) is the whole map, so that the value is the
-same for any two maps.
+or not finite (``nan_map``). ``saturated``: N_w(S) or N_w(T) is the whole map, so the value is the same
+for any two maps.
 
 Errors: ValueError where k or w is not an integer in its range, TypeError where arrays are given in place
 of a pair.
 
-The reference is [Kamath2024]_; what it calls released code is ksandeshk/LENS at 96f6cc7 (2024-08-28).
+The reference is [Kamath2024]_; released code means ksandeshk/LENS at 96f6cc7 (2024-08-28).
 
 .. [Kamath2024] S. Kamath, S. Mittal, A. Deshpande, V. N. Balasubramanian, "Rethinking Robustness of Model
    Attributions", AAAI 2024, doi:10.1609/aaai.v38i3.28047, arXiv:2312.10534.

@@ -13,9 +13,9 @@ pool       number of the largest values that are candidates for D_S and D_T, fro
 
 Deviations of the scripts from the definitions:
 
-1. Windows of flat indices run over the right edge into the next row, so that pixels at opposite borders count
+1. Windows of flat indices run over the right edge into the next row, so pixels at opposite borders count
    as near.
-2. Pixel 0, the top left one, is in no window, so that identical maps need not score 1; it is dropped from
+2. Pixel 0, the top left one, is in no window, so identical maps may score below 1; it is dropped from
    diverse sets at the end.
 3. Top-k-div loses the second-best candidate: after the first pick, the window of each new best candidate is
    removed before the next one is picked. Where pixel 0 is the first pick, it remains the best candidate for
@@ -23,8 +23,8 @@ Deviations of the scripts from the definitions:
 4. The candidates of top-k-div end with the pool. Where these are too few, the scripts stop with an error;
    here the value is NaN (``pool_exhausted``). The divisor is k, even where pixel 0 was dropped from a set.
 
-Ties: the scripts sort unstably, so the digits are theirs only where no tie lies at the cut, and for diverse
-sets none within the pool or at its edge (``tied_cut`` for ties at the cut and at the edge of the pool).
+Ties: the scripts sort unstably, so the digits agree only where there is no tie at the cut and, for diverse
+sets, none within the pool or at its edge (``tied_cut`` for ties at the cut and at the edge of the pool).
 Their 7x7 window for 128-wide images has rows from -4 to 4 by mistake; this is not reproduced.
 
 Undefined: NaN where a map is not finite (``nan_map``). Of a constant map the value is that of the scripts:

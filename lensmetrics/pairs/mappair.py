@@ -297,7 +297,7 @@ class MapPair:
         """Return the pair of w-smoothed maps, which shares this pair's status.
 
         Each pixel becomes the sum over its (2w+1)x(2w+1) window inside the map, divided by
-        (2w+1)^2 also at the border, in float64. The sum is computed anew for every pixel: running sums
+        (2w+1)^2 also at the border, in float64. The sum is computed separately for every pixel: running sums
         leave rounding residues that break ties, and a window of zeros would not sum to 0. A map
         whose sums would overflow, or whose means would vanish (all values below 2**-900), is scaled
         by a power of two, which does not change the order.

@@ -96,10 +96,10 @@ def test_the_command_works_with_a_damaged_cache(tmp_path: Path) -> None:
     assert len(score()) == 1
     for path in (tmp_path / "cache").rglob("*.nb*"):
         path.write_bytes(b"")
-    said = score()
-    assert len(said) == 2
-    assert said[0].startswith(f"lensmetrics: the compiled code in {tmp_path / 'cache'}")
-    assert "is damaged" in said[0]
+    lines = score()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"lensmetrics: the compiled code in {tmp_path / 'cache'}")
+    assert "is damaged" in lines[0]
     assert len(score()) == 1
 
 

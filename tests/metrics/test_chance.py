@@ -35,7 +35,7 @@ def test_chance_is_the_exact_expectation(shape: tuple[int, int], k: int, w: int)
 
 
 def uniform_chance(height: int, width: int, k: int, w: int) -> float:
-    """Expected LENS of two uniform sets: the mean probability of a pixel to lie near one of them."""
+    """Return the expected LENS of two uniform sets: the mean probability that a pixel is near one."""
     n_pixels = height * width
     total = 0.0
     for row, column in itertools.product(range(height), range(width)):

@@ -48,7 +48,7 @@ def test_sets_equal_their_twins(which: Which, case: Case) -> None:
 
 @settings(max_examples=30)
 @given(case=cases())
-def test_sets_do_not_depend_on_what_was_asked_before(case: Case) -> None:
+def test_sets_are_independent_of_earlier_calls(case: Case) -> None:
     used = lm.MapPair(case.unperturbed, case.perturbed)
     for w, k in itertools.product((4, 0, 2, 1, 3), (case.k, 1, case.unperturbed.size)):
         asked = {"k": k, "w": w, "pool": case.pool}
@@ -59,7 +59,7 @@ def test_sets_do_not_depend_on_what_was_asked_before(case: Case) -> None:
             assert value == fresh or (math.isnan(value) and math.isnan(fresh)), (name, arguments)
 
 
-def test_lens_distance_is_no_pseudometric() -> None:
+def test_lens_distance_is_not_a_pseudometric() -> None:
     s, t, u = (indicator((9, 5), (4, column)) for column in (0, 1, 2))
     assert lm.lens_distance(lm.MapPair(s, t), k=1, w=1) == 0
     assert lm.lens_distance(lm.MapPair(t, u), k=1, w=1) == 0
@@ -81,8 +81,8 @@ def test_neighbourhoods_do_not_wrap_around() -> None:
     assert lm.lens_recall(lm.MapPair(end_of_row, start_of_next), k=1, w=1) == 0
 
 
-def test_disjoint_supports_meet_by_the_tie_rule_alone() -> None:
-    """60 pixels each and k = 100: the 40 missing ones are the first zeros of either map."""
+def test_disjoint_supports_overlap_only_by_the_tie_rule() -> None:
+    """Each map has 60 pixels above 0; at k = 100, the other 40 are its first zeros."""
     unperturbed, perturbed = np.zeros(784), np.zeros(784)
     unperturbed[[0, 1, 2, *range(500, 557)]] = np.arange(60) + 1
     perturbed[[40, 41, 42, *range(600, 657)]] = np.arange(60) + 1

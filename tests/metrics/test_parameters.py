@@ -18,7 +18,7 @@ def random_pair() -> lm.MapPair:
 
 
 def ask(name: str, pair: lm.MapPair | None = None, **changed: Any) -> float:
-    """One metric on an 8 x 8 pair, with good parameters except those given."""
+    """Compute one metric of an 8 x 8 pair, with valid parameters except those given."""
     arguments: dict[str, Any] = PARAMETERS | changed
     chosen = {key: arguments[key] for key in reference.parameters(name)}
     value: float = getattr(lm, name)(pair or random_pair(), **chosen)
@@ -27,28 +27,28 @@ def ask(name: str, pair: lm.MapPair | None = None, **changed: Any) -> float:
 
 @pytest.mark.parametrize("k", [0, -1, 65, 10**6])
 @pytest.mark.parametrize("name", WITH_K)
-def test_k_out_of_range(name: str, k: int) -> None:
+def test_k_must_be_in_range(name: str, k: int) -> None:
     with pytest.raises(ValueError, match=rf"k must be .*between 1 and 64 .*got {k}$"):
         ask(name, k=k)
 
 
 @pytest.mark.parametrize("k", [2.5, True, "3", None])
 @pytest.mark.parametrize("name", WITH_K)
-def test_k_is_no_whole_number(name: str, k: object) -> None:
+def test_k_must_be_an_integer(name: str, k: object) -> None:
     with pytest.raises((TypeError, ValueError), match="k must be"):
         ask(name, k=k)
 
 
 @pytest.mark.parametrize("w", [-1, 1.5, True, "1", None, 2**30, 10**200])
 @pytest.mark.parametrize("name", WITH_W)
-def test_bad_w(name: str, w: object) -> None:
+def test_w_must_be_an_integer_in_range(name: str, w: object) -> None:
     with pytest.raises((TypeError, ValueError), match="w must be"):
         ask(name, w=w)
 
 
 @pytest.mark.parametrize("name", WITH_K)
-def test_what_a_pair_knows_does_not_excuse_a_bad_parameter(name: str) -> None:
-    """1 == True == 1.0, also as the key of what was computed before."""
+def test_parameters_are_checked_even_if_the_result_is_known(name: str) -> None:
+    """1 == True == 1.0, also as the key of an earlier result."""
     pair = random_pair()
     ask(name, pair, k=1, w=1)
     for bad in (True, 1.0):
@@ -60,13 +60,13 @@ def test_what_a_pair_knows_does_not_excuse_a_bad_parameter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_K)
-def test_numpy_integers_are_whole_numbers(name: str) -> None:
+def test_numpy_integers_are_integers(name: str) -> None:
     integers: dict[str, Any] = {"k": np.int64(7), "w": np.uint8(1), "pool": np.int32(64)}
     assert ask(name, **integers) == ask(name)
 
 
 @pytest.mark.parametrize("name", WITH_W)
-def test_w_is_1_unless_told(name: str) -> None:
+def test_w_is_1_by_default(name: str) -> None:
     k = 40 if name == "n_diverse" else 7  # more than the 8 x 8 map has diverse pixels
     others = {key: value for key, value in {"k": k, "pool": 64}.items() if key in reference.parameters(name)}
     metric, pair = getattr(lm, name), random_pair()
@@ -74,7 +74,7 @@ def test_w_is_1_unless_told(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*WITH_K, *WITH_W])
-def test_parameters_are_named(name: str) -> None:
+def test_parameters_are_keyword_only(name: str) -> None:
     pair = lm.MapPair(np.eye(8), np.eye(8))
     with pytest.raises(TypeError):
         getattr(lm, name)(pair, 3)

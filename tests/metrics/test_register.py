@@ -1,4 +1,4 @@
-"""Registering metrics of one's own: what is accepted, and what is refused."""
+"""Register metrics of one's own: what is accepted, and what is refused."""
 
 from typing import Any
 

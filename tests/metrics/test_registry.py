@@ -234,7 +234,11 @@ def test_as_metrics_takes_one_or_several_and_drops_repeats() -> None:
         as_metrics([])
 
 
-@pytest.mark.parametrize("metrics", [lm.kendall, [lm.kendall], 5, [5], None], ids=str)
+@pytest.mark.parametrize(
+    "metrics",
+    [lm.kendall, [lm.kendall], 5, [5], None],
+    ids=["function", "list of functions", "number", "list of numbers", "None"],
+)
 def test_wrong_types_of_metrics_are_named(metrics: Any) -> None:
     with pytest.raises(TypeError, match="a metric is a text or what get_metric returns"):
         as_metrics(metrics)

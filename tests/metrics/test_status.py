@@ -25,7 +25,7 @@ def is_tied_at(a: Map, k: int) -> bool:
 
 
 def is_whole(a: Map, k: int, w: int) -> bool:
-    """Whether the neighbourhood of the top set is the whole map."""
+    """Tell whether the neighbourhood of the top set is the whole map."""
     return len(reference.neighbourhood(a, reference.top_k(a, k), w)) == a.size
 
 
@@ -35,7 +35,7 @@ def is_whole(a: Map, k: int, w: int) -> bool:
         ["topk_intersection", "topk_iou", "lens_recall", "lens_precision", "lens_distance", "fss"]
     ),
 )
-def test_status_names_what_a_set_metric_meets(name: str, case: Case) -> None:
+def test_status_of_set_metrics(name: str, case: Case) -> None:
     maps = (case.unperturbed, case.perturbed)
     expected = set()
     if any(reference.is_constant(a) for a in maps):
@@ -58,7 +58,7 @@ def test_status_names_what_a_set_metric_meets(name: str, case: Case) -> None:
     case=cases(),
     name=st.sampled_from(["topk_div_intersection", "lens_recall_div", "lens_precision_div", "n_diverse"]),
 )
-def test_status_names_short_and_saturated_diverse_sets(name: str, case: Case) -> None:
+def test_status_of_short_and_saturated_diverse_sets(name: str, case: Case) -> None:
     maps = (case.unperturbed, case.perturbed)
     pair = lm.MapPair(*maps)
     value = getattr(lm, name)(pair, **case.arguments(name))
@@ -91,7 +91,7 @@ def test_adjusted_scores_are_undefined_where_chance_is_1(case: Case) -> None:
         assert ("saturated" in tokens(pair)) == some_whole
 
 
-def test_greedy_sets_that_ran_out_measure_nothing() -> None:
+def test_lens_of_exhausted_diverse_sets_is_nan() -> None:
     """Any two maps of 28x28 would score 1 at k = 100 and w = 2, where no map has 100 diverse pixels."""
     pair = lm.MapPair(*np.random.default_rng(4).random((2, 28, 28)))
     assert lm.n_diverse(pair, k=100, w=2) < 100
@@ -101,7 +101,7 @@ def test_greedy_sets_that_ran_out_measure_nothing() -> None:
     assert pair.status == "few_diverse;saturated"
 
 
-def test_status_collects_what_was_asked() -> None:
+def test_status_collects_the_tokens_of_all_metrics() -> None:
     a = np.array([[3.0, 1.0, 1.0, 0.0]])
     pair = lm.MapPair(a, a + 1)
     assert pair.status == "ok"
@@ -114,7 +114,7 @@ def test_status_collects_what_was_asked() -> None:
     assert pair.status == "few_diverse;saturated;tied_cut"
 
 
-def test_the_last_cut_is_never_tied() -> None:
+def test_the_cut_after_the_last_pixel_is_never_tied() -> None:
     pair = lm.MapPair(np.array([[2.0, 1.0, 1.0]]), np.array([[1.0, 1.0, 3.0]]))
     assert lm.topk_intersection(pair, k=3) == 1
     assert pair.status == "saturated"

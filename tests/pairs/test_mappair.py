@@ -24,18 +24,18 @@ PARAMETERS = {"k": 9, "w": 1, "pool": 60}
 
 
 def all_scores(u: npt.ArrayLike, p: npt.ArrayLike) -> dict[str, float]:
-    """Every metric on one pair, and its status."""
+    """Return every metric of one pair, and whether its status is ok."""
     pair = lm.MapPair(u, p)
     scores = {
         name: getattr(lm, name)(pair, **{key: PARAMETERS[key] for key in reference.parameters(name)})
         for name in reference.TWINS
     }
-    # Maps without a negative pixel are marked so, whatever their type.
+    # Maps without a negative pixel have the status unsigned, whatever their type.
     return scores | {"is ok": float(pair.status in ("ok", "unsigned"))}
 
 
 def plain_pair(dtype: npt.DTypeLike = np.float64) -> tuple[Map, Map]:
-    """Two maps of whole numbers without ties, which every type of number holds exactly."""
+    """Return two maps of distinct integers that every numeric type holds exactly."""
     rng = np.random.default_rng(9)
     return rng.permutation(120).reshape(10, 12).astype(dtype), rng.permutation(120).reshape(10, 12).astype(
         dtype
@@ -83,14 +83,14 @@ def test_integers_are_converted_to_float64() -> None:
     np.testing.assert_array_equal(pair.order("perturbed"), np.argsort(whole.ravel()))
 
 
-def test_the_smallest_integer_and_bools() -> None:
+def test_the_smallest_integer_and_bools_are_converted() -> None:
     pair = lm.MapPair(np.array([[-128, 127, 0]], dtype=np.int8), np.array([[False, True, False]]))
     assert pair.order("unperturbed").tolist() == [1, 2, 0]
     assert pair.order("perturbed").tolist() == [1, 0, 2]
     assert lm.mse(pair) == (128**2 + 126**2) / 3
 
 
-def test_maps_on_disk(tmp_path: Path) -> None:
+def test_maps_may_be_memory_mapped(tmp_path: Path) -> None:
     u, p = plain_pair(np.float32)
     np.save(tmp_path / "maps.npy", np.stack([u, p]))
     stored = np.load(tmp_path / "maps.npy", mmap_mode="r")
@@ -113,7 +113,7 @@ def test_maps_are_never_written_to(dtype: npt.DTypeLike) -> None:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("damaged", ["unperturbed", "perturbed", "both"])
-def test_maps_that_are_not_finite_score_nothing(damaged: str, value: float, dtype: DType) -> None:
+def test_every_metric_of_a_map_that_is_not_finite_is_nan(damaged: str, value: float, dtype: DType) -> None:
     u, p = plain_pair(dtype)
     if damaged != "perturbed":
         u[3, 4] = value
@@ -127,7 +127,7 @@ def test_maps_that_are_not_finite_score_nothing(damaged: str, value: float, dtyp
         assert pair.status == "nan_map", name
 
 
-def test_a_masked_pixel_is_a_missing_one() -> None:
+def test_masked_pixels_are_missing() -> None:
     u, p = plain_pair()
     masked = np.ma.masked_array(u, mask=np.zeros(u.shape, dtype=bool))
     masked[2, 2] = np.ma.masked
@@ -139,14 +139,14 @@ def test_a_masked_pixel_is_a_missing_one() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.complex128, object, "U3", "S3", "datetime64[s]", "timedelta64[s]"])
-def test_what_is_no_number_is_refused(dtype: npt.DTypeLike) -> None:
+def test_maps_must_be_numbers(dtype: npt.DTypeLike) -> None:
     u, p = plain_pair()
     for maps in ((u.astype(np.int64).astype(dtype), p), (u, p.astype(np.int64).astype(dtype))):
         with pytest.raises((TypeError, ValueError), match="perturbed"):
             lm.MapPair(*maps)
 
 
-def test_masks_are_seen_wherever_they_hide() -> None:
+def test_masks_are_seen_in_lists_and_integers() -> None:
     rows = [np.ma.masked_array([1.0, 2.0], [False, True]), np.ma.masked_array([3.0, 4.0], [False, False])]
     small = np.ma.masked_array(np.array([[1, 2], [3, 4]], np.uint8), [[True, False], [False, False]])
     for masked in (rows, small):
@@ -158,7 +158,7 @@ def test_masks_are_seen_wherever_they_hide() -> None:
 
 
 def test_one_channel_is_dropped() -> None:
-    """It has nothing to be reduced with, and a reduction would take its signs."""
+    """A reduction by absolute values would lose its signs."""
     u, p = np.random.default_rng(0).normal(size=(2, 5, 6, 7))
     names = ["kendall", "topk_intersection(k=9)", "sign_agreement(k=9)"]
     expected = lm.score(u, p, names)
@@ -181,7 +181,7 @@ def test_tensors_lose_their_graph_and_bfloat16_is_widened() -> None:
     assert stacked["kendall"].tolist() == [expected["kendall"]]
 
 
-def test_data_arrays_go_by_the_names_of_their_dimensions() -> None:
+def test_data_arrays_are_aligned_by_the_names_of_their_dimensions() -> None:
     u, p = plain_pair()
     expected = all_scores(u, p)
     named_u, named_p = (xr.DataArray(a, dims=("y", "x"), coords={"x": np.arange(12)}) for a in (u, p))
@@ -199,7 +199,7 @@ def test_data_arrays_go_by_the_names_of_their_dimensions() -> None:
 
 
 @pytest.mark.parametrize("name", reference.TWINS)
-def test_a_metric_says_that_it_takes_a_pair(name: str) -> None:
+def test_metrics_called_with_arrays_say_what_to_write(name: str) -> None:
     u, p = plain_pair()
     metric = getattr(lm, name)
     words = f"{name} takes a MapPair, got ndarray: write {name}\\(MapPair\\(unperturbed, perturbed\\)"
@@ -211,7 +211,7 @@ def test_a_metric_says_that_it_takes_a_pair(name: str) -> None:
         metric((u, p), **arguments)
 
 
-def test_labels_are_not_lost_in_other_containers() -> None:
+def test_labels_of_other_containers_are_used() -> None:
     u, p = plain_pair()
     expected = all_scores(u, p)
     assert all_scores(xr.Variable(("x", "y"), u.T), xr.DataArray(p, dims=("y", "x"))) == expected
@@ -233,7 +233,7 @@ def test_a_tensor_that_numpy_cannot_hold_is_refused() -> None:
         lm.MapPair(torch.ones(3, 3).to_sparse(), np.ones((3, 3)))
 
 
-def test_identical_maps_are_marked() -> None:
+def test_identical_maps_have_a_status() -> None:
     u, p = plain_pair()
     zeros = np.array([[0.0, -0.0, 1.0]])
     assert lm.MapPair(u, u.astype(np.float32)).status == "identical"
@@ -248,7 +248,7 @@ def test_identical_maps_are_marked() -> None:
 
 @pytest.mark.large
 def test_threads_may_share_a_pair() -> None:
-    """Sets are not dilated, nor sequences counted, in place: another thread may be at them."""
+    """Shared sets and sequences are not changed in place."""
     u, p = np.random.default_rng(0).normal(size=(2, 120, 120))
     calls = [partial(lm.lens_recall, k=300, w=w) for w in (1, 2, 3, 5)] + [lm.kendall, lm.spearman]
     expected = [call(lm.MapPair(u, p)) for call in calls]
@@ -258,7 +258,7 @@ def test_threads_may_share_a_pair() -> None:
             assert list(threads.map(lambda call, pair=pair: call(pair), calls)) == expected
 
 
-def test_attributions_of_features_are_told_how_to_come_in() -> None:
+def test_attributions_of_features_get_a_hint() -> None:
     features = np.random.default_rng(0).normal(size=(4, 9))
     with pytest.raises(ValueError, match=r"write array\[:, None\]: windows then run along the features"):
         lm.score(features, -features, "kendall")
@@ -269,7 +269,7 @@ def test_attributions_of_features_are_told_how_to_come_in() -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (6,), (2, 3, 1), (0, 3), (3, 0), (0, 0)])
-def test_what_is_no_map_is_refused(shape: tuple[int, ...]) -> None:
+def test_maps_must_have_two_dimensions_and_pixels(shape: tuple[int, ...]) -> None:
     a = np.zeros(shape)
     with pytest.raises(ValueError, match=re.escape(str(shape))):
         lm.MapPair(a, a)

@@ -39,7 +39,7 @@ def tied(rng: np.random.Generator, n: int) -> Map:
 
 
 def outlier(value: float) -> Builder:
-    """One value far from all others, so that the top bits of the range tell nothing."""
+    """Set one value far from all others, so that the top bits of the range do not distinguish the rest."""
 
     def build(rng: np.random.Generator, n: int) -> Map:
         a = rng.normal(size=n) * 1e-30
@@ -54,7 +54,7 @@ def two_clusters(rng: np.random.Generator, n: int) -> Map:
 
 
 def one_ulp_apart(base: float) -> Builder:
-    """Equal in all but the lowest bits."""
+    """Make values that are equal in all but the lowest bits."""
 
     def build(rng: np.random.Generator, n: int) -> Map:
         return base + rng.permutation(n) % 2**12 * abs(base) * 2.0**-52
@@ -116,7 +116,7 @@ def test_order_is_numpys_stable_order(shape: tuple[int, int], kind: str, dtype: 
 
 
 @each_shape((255, 257), (256, 256), (1, 65537), (3, 30000))
-def test_sizes_around_16_bits(shape: tuple[int, int]) -> None:
+def test_orders_of_maps_with_about_2_to_the_16_pixels(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(shape)
     for a in (rng.normal(size=shape), rng.normal(size=shape).astype(np.float32), np.ones(shape)):
         pair = lm.MapPair(a, -a)
@@ -136,7 +136,7 @@ def test_float64_maps_are_ordered_below_float32_precision(shape: tuple[int, int]
 
 
 @pytest.mark.parametrize("method", ["order", "ranks"])
-def test_which_map_is_named_in_full(method: str) -> None:
+def test_maps_are_called_unperturbed_and_perturbed(method: str) -> None:
     pair = lm.MapPair(np.eye(3), np.eye(3))
     with pytest.raises(ValueError, match="perturbed"):
         getattr(pair, method)("clean")

@@ -21,7 +21,7 @@ on_every_shape = each_shape((28, 28), (1, 200), (65, 7), (128, 64), (227, 227), 
 
 
 def tied_map(rng: np.random.Generator, shape: tuple[int, int]) -> Map:
-    """31 levels, and 40 % zeros."""
+    """Return a map of 31 levels, with 40 % zeros."""
     a = rng.integers(0, 31, shape) / 8
     a[rng.random(shape) < 0.4] = 0
     return a
@@ -48,7 +48,7 @@ def test_neighbourhoods_equal_scipys_dilation(shape: tuple[int, int], dtype: DTy
 
 
 def greedy_diverse(a: Map, k: int, w: int) -> list[int]:
-    """Diverse top-k on an array of excluded pixels."""
+    """Pick the diverse top k with an array of excluded pixels."""
     excluded = np.zeros(a.shape, dtype=bool)
     found: list[int] = []
     for index in np.argsort(-a.ravel(), kind="stable"):
@@ -63,7 +63,7 @@ def greedy_diverse(a: Map, k: int, w: int) -> list[int]:
 
 @st.composite
 def wide_cases(draw: st.DrawFn) -> tuple[Map, int, int]:
-    """A map of up to 150 pixels a side, k and w: rows end at, before and behind multiples of 64 pixels."""
+    """Draw a map of up to 150 pixels a side, k and w: rows end at and around multiples of 64 pixels."""
     side = st.sampled_from([1, 2, 20, 31, 32, 33, 63, 64, 65, 127, 128, 129, 150])
     shape = draw(side), draw(side)
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
@@ -110,7 +110,7 @@ def test_diverse_sets_of_large_maps(shape: tuple[int, int]) -> None:
 @pytest.mark.large
 @pytest.mark.parametrize("shape", [(4, 1000003), (12, 700001), (2, 3000001), (1, 2**22), (2**22, 1)])
 def test_diverse_sets_of_very_wide_maps(shape: tuple[int, int]) -> None:
-    """The best pixel stands at the end of a row, where a row that is off by one shows."""
+    """The best pixels are at the ends of rows, so an error of one row would be visible."""
     a = np.zeros(shape, np.float32)
     edges = [(y, x) for y in range(min(shape[0], 12)) for x in (shape[1] - 1, 0, shape[1] // 2)]
     for rank, pixel in enumerate(edges):

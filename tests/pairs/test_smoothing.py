@@ -45,7 +45,7 @@ def test_smoothing_of_any_values(dtype: DType) -> None:
 
 @pytest.mark.parametrize("w", [1, 2, 3])
 def test_windows_of_zeros_smooth_to_zero(w: int) -> None:
-    """Running sums would leave residues beside large values, and residues break ties."""
+    """Running sums would leave residues next to large values, and residues break ties."""
     rng = np.random.default_rng(w)
     a = rng.normal(size=(60, 60)) * 10.0 ** rng.integers(-12, 12, (60, 60))
     a[20:45, 15:50] = 0
