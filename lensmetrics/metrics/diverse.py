@@ -39,13 +39,16 @@ def topk_div_intersection(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: |D_S \cap D_T| / \max(|D_S|, |D_T|)
 
+    D_S and D_T are the diverse top-k sets of the unperturbed and of the perturbed map: each pixel is the best
+    outside the windows of those picked before.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
         Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion, at least 0
-        pixels, clipped at the border; ties go by index. For symbols and rules see
+        pixels, clipped at the border; ties go by index. Rules and reference:
         :mod:`lensmetrics.metrics.diverse`.
 
     Returns
@@ -75,13 +78,16 @@ def lens_recall_div(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: |N_w(D_S) \cap D_T| / |D_T|
 
+    D_S and D_T are the diverse top-k sets of the unperturbed and of the perturbed map: each pixel is the best
+    outside the windows of those picked before. N_w adds all pixels within Chebyshev distance w.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
-        Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion and of
-        nearness, at least 0 pixels, clipped at the border; ties go by index. For symbols and rules see
+        Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion and of nearness,
+        at least 0 pixels, clipped at the border; ties go by index. Rules and reference:
         :mod:`lensmetrics.metrics.diverse`.
 
     Returns
@@ -113,13 +119,16 @@ def lens_precision_div(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: |D_S \cap N_w(D_T)| / |D_S|
 
+    D_S and D_T are the diverse top-k sets of the unperturbed and of the perturbed map: each pixel is the best
+    outside the windows of those picked before. N_w adds all pixels within Chebyshev distance w.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
-        Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion and of
-        nearness, at least 0 pixels, clipped at the border; ties go by index. For symbols and rules see
+        Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion and of nearness,
+        at least 0 pixels, clipped at the border; ties go by index. Rules and reference:
         :mod:`lensmetrics.metrics.diverse`.
 
     Returns
@@ -151,13 +160,16 @@ def n_diverse(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: \min(|D_S|, |D_T|)
 
+    D_S and D_T are the diverse top-k sets of the unperturbed and of the perturbed map: each pixel is the best
+    outside the windows of those picked before.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
         Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion, at least 0
-        pixels, clipped at the border; ties go by index. For symbols and rules see
+        pixels, clipped at the border; ties go by index. Rules and reference:
         :mod:`lensmetrics.metrics.diverse`.
 
     Returns
