@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +25,15 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture
+def own_metrics() -> Iterator[None]:
+    """Forget, after a test, the metrics that it registered."""
+    from lensmetrics.metrics import registry
+
+    with registry.temporary():
+        yield
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,16 +13,13 @@ import pytest
 import lensmetrics as lm
 from benchmarks import fuzz
 from benchmarks.mutations import sealed_structures
-from lensmetrics.metrics import registry
 from lensmetrics.pairfile.format import checksums
 
 FOLDER = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fuzzer registers a metric that no other test should see."""
-    monkeypatch.setattr(registry, "_entries", dict(registry.entries()))
+# The fuzzer registers a metric that no other test should see.
+pytestmark = pytest.mark.usefixtures("own_metrics")
 
 
 @pytest.mark.large

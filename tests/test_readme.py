@@ -11,7 +11,6 @@ import pytest
 
 import lensmetrics as lm
 from benchmarks.table import README, metric_table, replaced
-from lensmetrics.metrics.registry import entries
 from lensmetrics.statuses import STATUS
 
 TEXT = README.read_text(encoding="utf-8")
@@ -48,8 +47,8 @@ def test_scoring_runs_as_printed(maps: tuple[Any, Any]) -> None:
     assert len(names["scores"]) == 6
 
 
-def test_own_metric_runs_as_printed(maps: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lensmetrics.metrics.registry._entries", dict(entries()))
+@pytest.mark.usefixtures("own_metrics")
+def test_own_metric_runs_as_printed(maps: tuple[Any, Any]) -> None:
     names: dict[str, Any] = {"lm": lm, "u": maps[0], "p": maps[1]}
     exec(OWN_METRIC, names)
     same = lm.MapPair(maps[0][0], maps[0][0])

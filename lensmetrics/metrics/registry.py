@@ -2,7 +2,8 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -144,6 +145,17 @@ def entries() -> dict[str, Entry]:
     return _entries
 
 
+@contextmanager
+def temporary() -> Iterator[None]:
+    """Forget, at the end of a ``with`` block, the metrics that were registered inside it."""
+    before = dict(_entries)
+    try:
+        yield
+    finally:
+        _entries.clear()
+        _entries.update(before)
+
+
 def list_metrics() -> list[str]:
     """Return the names of all metrics."""
     return list(entries())
@@ -175,7 +187,7 @@ def get_metric(name: str, /, **params: int | float) -> Metric:
     for key, parameter in allowed.items():
         optional = parameter.default is None
         if key in params and not (optional and params[key] is None):
-            filled[key] = _checked(name, key, params[key])
+            filled[key] = check_parameter(name, key, params[key])
         elif parameter.default is parameter.empty:
             msg = f"{name} needs {key}: write {entry.signature} with a value for {key}"
             raise ValueError(msg)
@@ -215,7 +227,7 @@ def _as_metric(metric: object) -> Metric:
     raise TypeError(msg)
 
 
-def _checked(name: str, key: str, value: object) -> int | float:
+def check_parameter(name: str, key: str, value: object) -> int | float:
     """Return the value as a plain number; k, w and pool must be whole and not too small."""
     if key in _SMALLEST:
         if not is_whole(value) or value < _SMALLEST[key]:

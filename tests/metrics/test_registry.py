@@ -12,8 +12,7 @@ import pytest
 from hypothesis import example, given
 
 import lensmetrics as lm
-from lensmetrics.metrics import registry
-from lensmetrics.metrics.registry import as_metrics, entries
+from lensmetrics.metrics.registry import as_metrics, entries, temporary
 
 SMALLEST = {"k": 1, "w": 0, "pool": 1}
 
@@ -39,12 +38,6 @@ FRAGMENTS = [
         "9" * 5000,
     ),
 ]
-
-
-@pytest.fixture
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a test register what no other test should see."""
-    monkeypatch.setattr(registry, "_entries", dict(entries()))
 
 
 @st.composite
@@ -297,7 +290,21 @@ def test_entry_describes_the_function(name: str) -> None:
     assert all(key in entry.signature for key in entry.parameters)
 
 
-@pytest.mark.usefixtures("own_registry")
+def test_temporary_metrics_are_forgotten() -> None:
+    def known_for_a_while(pair: lm.MapPair) -> float:
+        return 0.0
+
+    before = lm.list_metrics()
+    with pytest.raises(RuntimeError, match="even so"), temporary():  # noqa: PT012
+        lm.register(bounds=(0, 1), best=None)(known_for_a_while)
+        with temporary():
+            assert lm.list_metrics() == [*before, "known_for_a_while"]
+        assert lm.list_metrics() == [*before, "known_for_a_while"]
+        raise RuntimeError("even so")
+    assert lm.list_metrics() == before
+
+
+@pytest.mark.usefixtures("own_metrics")
 def test_registered_function_stays_what_it_is() -> None:
     def share_above(pair: lm.MapPair, *, level: float = 0.5) -> float:
         """Share of pixels above a level."""
@@ -316,7 +323,7 @@ def test_registered_function_stays_what_it_is() -> None:
     assert scores["share_above(level=2.5)"].tolist() == [0, 0]
 
 
-@pytest.mark.usefixtures("own_registry")
+@pytest.mark.usefixtures("own_metrics")
 @pytest.mark.parametrize("level", ["nan", "-0.0", "0.0", "1", "1.0", "inf"])
 def test_metrics_are_equal_where_their_texts_are(level: str) -> None:
     @lm.register(bounds=(0, 1), best=None)
@@ -333,7 +340,7 @@ def test_metrics_are_equal_where_their_texts_are(level: str) -> None:
     assert metric != str(metric)
 
 
-@pytest.mark.usefixtures("own_registry")
+@pytest.mark.usefixtures("own_metrics")
 def test_parameter_that_is_no_number_is_refused() -> None:
     @lm.register(bounds=(0, 1), best=None)
     def half(pair: lm.MapPair, *, level: float) -> float:
@@ -344,7 +351,7 @@ def test_parameter_that_is_no_number_is_refused() -> None:
         lm.get_metric("half", level=high)  # its text could not be read again
 
 
-@pytest.mark.usefixtures("own_registry")
+@pytest.mark.usefixtures("own_metrics")
 def test_names_that_are_taken_are_refused() -> None:
     def kendall(pair: lm.MapPair) -> float:
         return 0.0
@@ -358,7 +365,7 @@ def test_names_that_are_taken_are_refused() -> None:
     assert lm.get_metric("kendall").function is lm.kendall
 
 
-@pytest.mark.usefixtures("own_registry")
+@pytest.mark.usefixtures("own_metrics")
 @pytest.mark.parametrize("name", ["name", "k", "w", "pool", "metric", "value", "eps_norm", "status"])
 def test_metrics_are_not_named_like_columns(name: str) -> None:
     def metric(pair: lm.MapPair) -> float:
@@ -369,7 +376,7 @@ def test_metrics_are_not_named_like_columns(name: str) -> None:
         lm.register(bounds=(0, 1), best=None)(metric)
 
 
-@pytest.mark.usefixtures("own_registry")
+@pytest.mark.usefixtures("own_metrics")
 @pytest.mark.parametrize(
     "parameter",
     ["metric", "value", "sample", "name", "label", "status", "file", "eps", "eps_norm", "attack_k"],
@@ -383,7 +390,7 @@ def test_parameters_are_not_named_like_columns(parameter: str) -> None:
     assert "odd" not in lm.list_metrics()
 
 
-@pytest.mark.usefixtures("own_registry")
+@pytest.mark.usefixtures("own_metrics")
 def test_positional_parameters_are_refused() -> None:
     def share(pair: lm.MapPair, level: float) -> float:
         return level
