@@ -7,7 +7,7 @@ import pickle
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -23,55 +23,11 @@ import lensmetrics as lm
 from lensmetrics.metrics import registry
 from lensmetrics.scoring import files as runner
 from lensmetrics.scoring import worker as scoring
+from tests.pairfiles import fails_on_negative, flip_byte, study, user_metric, write_file
 
-Floats = npt.NDArray[np.float32]
+__all__ = ["fails_on_negative", "flip_byte", "study", "user_metric", "write_file"]
 
 METRICS = [*lm.lens_suite(k=5, windows=(1, 2)), lm.get_metric("lens_recall_adjusted", k=5, w=1)]
-
-
-def write_file(
-    path: Path,
-    n: int = 6,
-    shape: tuple[int, int] = (6, 7),
-    *,
-    seed: int = 0,
-    channels: int | None = None,
-    attrs: Mapping[str, Any] | None = None,
-    labels: bool = False,
-    missing: Sequence[int] = (),
-) -> tuple[Floats, Floats]:
-    """Write a pair file of normal maps, samples 10, 12, ... with labels 0, 1, ..., and return its maps."""
-    stored = shape if channels is None else (channels, *shape)
-    unperturbed, noise = np.random.default_rng(seed).normal(size=(2, n, *stored)).astype(np.float32)
-    perturbed = unperturbed + 0.5 * noise
-    with lm.PairWriter(path, n_samples=n, shape=shape, channels=channels, attrs=attrs or {}) as writer:
-        for i in sorted(set(range(n)) - set(missing)):
-            extra: dict[str, Any] = {"label": i, "prediction": -i} if labels else {}
-            writer.write(i, unperturbed[i], perturbed[i], sample=10 + 2 * i, **extra)
-    return unperturbed, perturbed
-
-
-def flip_byte(path: Path, name: str, at: int) -> None:
-    """Change one byte of a stored variable."""
-    with h5py.File(path) as file:
-        offset = int(file[name].id.get_offset()) + at
-    data = bytearray(path.read_bytes())
-    data[offset] ^= 0x10
-    path.write_bytes(data)
-
-
-def fails_on_negative(pair: lm.MapPair, *, level: int) -> float:
-    """Stand in for a user's metric that fails on some samples, in a module that workers can import."""
-    if pair.unperturbed.min() < -level:
-        raise RuntimeError("the user's own metric failed")
-    return float(pair.unperturbed.max())
-
-
-@pytest.fixture
-def user_metric(own_metrics: None) -> str:
-    """Register the user's metric for one test."""
-    lm.register(bounds=(-100, 100), best=None)(fails_on_negative)
-    return "fails_on_negative"
 
 
 @pytest.fixture(scope="module")
@@ -122,19 +78,6 @@ class UntilItFails(Executor):
                 future.set_exception(error)
         self.futures.append(future)
         return future
-
-
-@pytest.fixture
-def study(tmp_path: Path) -> list[Path]:
-    """Files that differ in everything in which files of one study may differ."""
-    paths = [tmp_path / f"{name}.h5" for name in "dbca"]
-    attrs = {"dataset": "toy", "training": "natural", "attack": "topk", "eps": 0.1, "attack_k": 9, "steps": 5}
-    write_file(paths[0], 7, seed=1, attrs=attrs, labels=True)
-    write_file(paths[1], 3, (9, 4), seed=2, channels=3, attrs={**attrs, "eps": 8 / 255})
-    write_file(paths[2], 5, seed=3, attrs={"dataset": "toy", "attack": "random_sign"}, missing=[0, 3])
-    write_file(paths[3], 4, (1, 8), seed=4, attrs={**attrs, "training": "pgd"}, labels=True, missing=[1])
-    flip_byte(paths[0], "perturbed", 2 * 6 * 7 * 4 + 3)
-    return paths
 
 
 # Arrays
@@ -301,7 +244,7 @@ def test_evaluate_equals_score(tmp_path: Path, channels: int | None, rule: str |
     if channels == 1:  # dropped, never reduced
         reduced = maps[0][:, 0], maps[1][:, 0]
     elif channels is not None:
-        reduce: dict[str | None, Callable[[Floats], Floats]] = {
+        reduce: dict[str | None, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
             None: lambda a: np.abs(a).sum(1),
             "sum": lambda a: a.sum(1),
             "abs_max": lambda a: np.abs(a).max(1),
