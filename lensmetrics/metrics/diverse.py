@@ -15,7 +15,9 @@ below 1 there.
 Ties: as in the other top-k sets, by index; ``tied_cut`` where the k-th and the (k+1)-th value of a map are
 equal.
 
-Undefined: NaN where a map is constant (``constant_map``) or not finite (``nan_map``).
+Undefined: NaN where a map is constant (``constant_map``) or not finite (``nan_map``). The windows of a set
+that ran out of pixels cover the whole map: LENS recall and precision would be 1 for any two maps and
+measure nothing, so they are NaN (``saturated``).
 
 Errors: ValueError where k or w is not an integer in its range, TypeError where arrays are given in place
 of a pair.
@@ -98,9 +100,7 @@ def lens_recall_div(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     Notes
     -----
-    The windows of a diverse set that ran out of pixels cover the whole map: the value would be 1 for any
-    two maps, so nothing would be measured. May fall as w grows. The divisor is what was found
-    (``few_diverse``); that of the released code is k.
+    May fall as w grows. The divisor is what was found (``few_diverse``); that of the released code is k.
 
     Examples
     --------
@@ -139,9 +139,7 @@ def lens_precision_div(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     Notes
     -----
-    The windows of a diverse set that ran out of pixels cover the whole map: the value would be 1 for any
-    two maps, so nothing would be measured. May fall as w grows. The divisor is what was found
-    (``few_diverse``); that of the released code is k.
+    May fall as w grows. The divisor is what was found (``few_diverse``); that of the released code is k.
 
     Examples
     --------
