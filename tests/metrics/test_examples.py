@@ -1,4 +1,4 @@
-"""Every public name of pairs and metrics has an example; pytest runs them with the package's other doctests."""
+"""Every public name of pairs and metrics has an example; pytest runs them as doctests."""
 
 import pytest
 
