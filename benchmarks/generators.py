@@ -21,10 +21,10 @@ from torch import nn
 
 from generators.attacks import topk
 from generators.explanations import Explanation, abs_sum, gradient, integrated_gradients
-from generators.models import build, prepare
+from generators.networks.models import build, prepare
 
 # Beside a CPU torch, torchvision's import may need help.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "generators"))
 importlib.import_module("torchvision_ops").declare_missing()
 
 STEPS, POINTS = 100, 50

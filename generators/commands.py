@@ -18,7 +18,7 @@ import torch
 import lensmetrics
 
 from .datasets import DATASETS
-from .models import MODELS, model_names
+from .networks.models import MODELS, model_names
 
 
 class Parser(argparse.ArgumentParser):

@@ -25,9 +25,9 @@ from tqdm import tqdm
 
 import lensmetrics as lm
 
-from . import checkpoints
-from .acceptance import ACCEPTANCE, acceptance_metric
 from .attacks import ATTACKS
+from .attacks.acceptance import ACCEPTANCE, acceptance_metric
+from .attacks.losses import region_mask
 from .batches import fitting_batch_size
 from .commands import (
     Parser,
@@ -45,8 +45,8 @@ from .commands import (
 )
 from .datasets import DATASETS, Split, inputs_of, read_split
 from .explanations import EXPLANATIONS, Explanation, abs_sum
-from .losses import region_mask
-from .models import check_images
+from .networks import checkpoints
+from .networks.models import check_images
 from .plan import Plan, check_ranges, plan, takes
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}

@@ -43,10 +43,11 @@ import torch
 import lensmetrics as lm
 from lensmetrics.processes import available_cores
 
-from . import checkpoints, generate, train
+from . import generate, train
 from .attacks import ATTACKS
 from .commands import INTERRUPTED, Parser, option, positive_number, run
 from .explanations import EXPLANATIONS
+from .networks import checkpoints
 from .plan import meaningful
 
 # What a file is named after; other options are named only where the experiment varies them.

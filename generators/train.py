@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from . import checkpoints
 from .commands import (
     Parser,
     add_shared_options,
@@ -41,7 +40,8 @@ from .commands import (
     versions,
 )
 from .datasets import DATASETS, Split, inputs_of, read_split
-from .models import build, check_images
+from .networks import checkpoints
+from .networks.models import build, check_images
 from .regimes import BATCH_SIZES, PARAMETERS, PGD, PGD_SETTINGS, REGIMES, Settings, pgd_images, published
 
 OPTIONS: dict[str, tuple[Any, str]] = {

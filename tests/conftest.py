@@ -1,17 +1,11 @@
 """What all tests share: hypothesis profiles, a display-free matplotlib, and runs without compilation."""
 
-import importlib.util
 import os
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-
-if importlib.util.find_spec("torch") and importlib.util.find_spec("torchvision"):
-    from torchvision_ops import declare_missing
-
-    declare_missing()
 
 IS_COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 

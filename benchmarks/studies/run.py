@@ -24,7 +24,7 @@ import lensmetrics as lm
 from generators import sweep
 
 # Beside a CPU torch, torchvision's import may need help; worker processes come by here too.
-sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "generators"))
 importlib.import_module("torchvision_ops").declare_missing()
 
 CONDITION = ("training", "explanation", "attack", "eps")

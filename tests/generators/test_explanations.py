@@ -19,7 +19,6 @@ from torch import nn  # noqa: E402
 
 import generators  # noqa: E402
 import lensmetrics as lm  # noqa: E402
-from generators.checkpoints import load  # noqa: E402
 from generators.explanations import (  # noqa: E402
     EXPLANATIONS,
     abs_sum,
@@ -30,7 +29,9 @@ from generators.explanations import (  # noqa: E402
     integrated_gradients,
     is_differentiable,
 )
-from generators.models import (  # noqa: E402
+from generators.explanations.rules import deep_lift, lrp  # noqa: E402
+from generators.networks.checkpoints import load  # noqa: E402
+from generators.networks.models import (  # noqa: E402
     MaxPool2x2,
     Normalize,
     build,
@@ -41,9 +42,8 @@ from generators.models import (  # noqa: E402
     small_resnet,
     with_softplus,
 )
-from generators.rules import deep_lift, lrp  # noqa: E402
 
-NATURAL = Path(generators.__file__).parent / "checkpoints" / "fashion_mnist-small_cnn-natural.pt"
+NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
 EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
 
 # Few points: every test compares like with like.

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import max_pool2d
 
-from .explanations import Explanation, abs_sum
+from ..explanations import Explanation, abs_sum
 
 
 def smooth_maps(

@@ -9,7 +9,7 @@ from torch import nn
 
 import lensmetrics as lm
 
-from .explanations import Explanation, abs_sum
+from ..explanations import Explanation, abs_sum
 
 # Metrics that may choose the best iterate, with the score of a map that has not changed: 1 where less is
 # better for the attacker, 0 where more is.

@@ -18,10 +18,10 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from torch.overrides import TorchFunctionMode  # noqa: E402
 
-from generators import checkpoints, models  # noqa: E402
-from generators.models import MaxPool2x2, Normalize  # noqa: E402
+from generators.networks import checkpoints, models  # noqa: E402
+from generators.networks.models import MaxPool2x2, Normalize  # noqa: E402
 
-ROOT = Path(models.__file__).parents[1]
+ROOT = Path(models.__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_missing_torchvision_is_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_torchvision_is_imported_only_for_its_networks() -> None:
-    code = "import sys; from generators import checkpoints, models; models.build('small_cnn', 10); "
+    code = "import sys; from generators.networks import checkpoints, models; models.build('small_cnn', 10); "
     code += "sys.exit('torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
@@ -355,7 +355,7 @@ def behind_imagenet(network: Any) -> Any:
 
 @pytest.mark.parametrize("training", ["natural", "pgd"])
 def test_checkpoints_of_the_repository(training: str) -> None:
-    path = ROOT / f"generators/checkpoints/fashion_mnist-small_cnn-{training}.pt"
+    path = ROOT / f"generators/weights/fashion_mnist-small_cnn-{training}.pt"
     network, facts = checkpoints.load(path, dataset="fashion_mnist", model="small_cnn")
     assert facts["training"] == training
     assert facts["sha256"] == sha256(path)

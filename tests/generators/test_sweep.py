@@ -20,7 +20,7 @@ pytest.importorskip("torchvision")
 import lensmetrics as lm  # noqa: E402
 from generators import sweep  # noqa: E402
 from generators.datasets import inputs_of  # noqa: E402
-from generators.models import build, prepare  # noqa: E402
+from generators.networks.models import build, prepare  # noqa: E402
 
 STUDIES = Path(sweep.__file__).parents[1] / "benchmarks" / "studies"
 EXPERIMENT = """

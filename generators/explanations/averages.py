@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import nn
 
-from .models import with_softplus
+from ..networks.models import with_softplus
 from .points import Term, mean_over_points, random_draws
 from .rules import deep_lift, guided, inputs_of, lrp
 

@@ -26,9 +26,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ..explanations import Explanation
+from ..networks.models import set_beta, with_softplus
 from .acceptance import Best, keeps_label, remains, select
-from .balls import Ball, Randoms, normal
-from .explanations import Explanation
+from .iterate import Ball, Randoms, normal
 from .losses import (
     centers,
     dilated,
@@ -43,7 +44,6 @@ from .losses import (
     top_mask,
     value_and_gradient,
 )
-from .models import set_beta, with_softplus
 
 # A centre of mass that is closer to where it was, in pixels, has not moved.
 _UNMOVED = 1e-3

@@ -19,10 +19,10 @@ torch = pytest.importorskip("torch")
 import lensmetrics as lm  # noqa: E402
 from generators import batches, generate, train  # noqa: E402
 from generators.attacks import ATTACKS, random_sign  # noqa: E402
-from generators.checkpoints import load  # noqa: E402
 from generators.datasets import DATASETS  # noqa: E402
 from generators.explanations import EXPLANATIONS, abs_sum, gradient, integrated_gradients  # noqa: E402
-from generators.models import MODELS  # noqa: E402
+from generators.networks.checkpoints import load  # noqa: E402
+from generators.networks.models import MODELS  # noqa: E402
 from generators.plan import takes  # noqa: E402
 from generators.regimes import REGIMES  # noqa: E402
 from lensmetrics.store import verify  # noqa: E402
@@ -39,7 +39,7 @@ def test_embedded_pairs_come_again_from_their_recorded_settings(path: Path) -> N
     arrays, attrs = read(path)
     options = generate.parser().parse_args(shlex.split(str(attrs["command"]))[3:])
     plan = generate.planned(options)
-    checkpoint = Path(generate.__file__).parents[1] / options.checkpoint
+    checkpoint = Path(generate.__file__).parent / "weights" / Path(options.checkpoint).name
     network, facts = load(checkpoint, dataset="fashion_mnist", model="small_cnn")
     assert facts["sha256"] == attrs["checkpoint_sha256"]
     images = torch.from_numpy(arrays["image"][:1, None]).double() / 255

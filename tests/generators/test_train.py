@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
-from generators import checkpoints, train  # noqa: E402
+from generators import train  # noqa: E402
 from generators.commands import INTERRUPTED  # noqa: E402
 from generators.datasets import Split  # noqa: E402
-from generators.models import model_names  # noqa: E402
+from generators.networks import checkpoints  # noqa: E402
+from generators.networks.models import model_names  # noqa: E402
 from generators.regimes import PGD, PGD_SETTINGS, REGIMES  # noqa: E402
 from generators.train import accuracies, evenly_spread  # noqa: E402
 
@@ -205,7 +206,7 @@ def test_dropout_and_batch_norm_go_on_as_well(folder: Path, monkeypatch: pytest.
         return torch.nn.Sequential(*layers, torch.nn.ReLU(), torch.nn.Linear(16, n_classes))
 
     monkeypatch.setattr(train, "build", build)
-    monkeypatch.setattr("generators.models.build", build)
+    monkeypatch.setattr("generators.networks.models.build", build)
     with monkeypatch.context() as patch:
         interrupt_in_epoch(patch, "natural", 15)
         assert run_train(folder, "dropout.pt") == INTERRUPTED

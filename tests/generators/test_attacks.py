@@ -17,25 +17,25 @@ torch = pytest.importorskip("torch")
 
 import generators  # noqa: E402
 import lensmetrics as lm  # noqa: E402
-from generators import losses  # noqa: E402
-from generators.acceptance import ACCEPTANCE, acceptance_metric, remains  # noqa: E402
 from generators.attacks import (  # noqa: E402
     ATTACKS,
     SETTINGS,
+    losses,
     mass_center,
     published,
     random_sign,
     random_walk,
     target_map,
 )
-from generators.balls import Ball  # noqa: E402
-from generators.checkpoints import load  # noqa: E402
+from generators.attacks.acceptance import ACCEPTANCE, acceptance_metric, remains  # noqa: E402
+from generators.attacks.iterate import Ball  # noqa: E402
 from generators.datasets import DATASETS  # noqa: E402
 from generators.explanations import abs_sum, gradient, integrated_gradients  # noqa: E402
-from generators.models import small_cnn, with_softplus  # noqa: E402
+from generators.networks.checkpoints import load  # noqa: E402
+from generators.networks.models import small_cnn, with_softplus  # noqa: E402
 
 EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
-NATURAL = Path(generators.__file__).parent / "checkpoints" / "fashion_mnist-small_cnn-natural.pt"
+NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
 EXPLAIN: dict[str, Any] = {
     "gradient": gradient,
     "integrated_gradients": partial(integrated_gradients, n_points=3),

@@ -17,9 +17,9 @@ from torch import nn
 
 from lensmetrics.locks import open_locked
 
+from ..commands import make_folder, part_path
+from ..datasets import DATASETS
 from . import models
-from .commands import make_folder, part_path
-from .datasets import DATASETS
 
 KEYS = (
     "dataset",

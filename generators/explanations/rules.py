@@ -14,7 +14,7 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from .models import MaxPool2x2, Normalize, SoftReLU6
+from ..networks.models import MaxPool2x2, Normalize, SoftReLU6
 
 # (module, its input, its output, gradient of the output, gradient of the input) -> new gradient of the input
 Rule = Callable[[nn.Module, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
