@@ -10,29 +10,25 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
 
-torch = pytest.importorskip("torch")
-
-import generators  # noqa: E402
-import lensmetrics as lm  # noqa: E402
-from generators.attacks import (  # noqa: E402
+import generators
+import lensmetrics as lm
+from generators import published
+from generators.attacks import (
     ATTACKS,
-    SETTINGS,
     losses,
-    mass_center,
-    published,
-    random_sign,
-    random_walk,
     target_map,
 )
-from generators.attacks.acceptance import ACCEPTANCE, acceptance_metric, remains  # noqa: E402
-from generators.attacks.iterate import Ball  # noqa: E402
-from generators.datasets import DATASETS  # noqa: E402
-from generators.explanations import abs_sum, gradient, integrated_gradients  # noqa: E402
-from generators.networks.checkpoints import load  # noqa: E402
-from generators.networks.models import small_cnn, with_softplus  # noqa: E402
+from generators.attacks.acceptance import ACCEPTANCE, acceptance_metric, remaining
+from generators.attacks.iterate import Ball
+from generators.datasets import DATASETS
+from generators.explanations import abs_sum, gradient, integrated_gradients
+from generators.networks.activations import with_softplus
+from generators.networks.checkpoints import load
+from generators.networks.models import small_cnn
 
 EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
 NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
@@ -98,9 +94,6 @@ def attack(
     return ATTACKS[name](network, images, labels, randoms(len(images)), explanation=explanation, **given)
 
 
-# --- losses
-
-
 def top_pixels(attributions: Any, k: int) -> NDArray[np.bool_]:
     """Plain NumPy, one map (height, width)."""
     flat = np.zeros(attributions.size, np.bool_)
@@ -117,7 +110,7 @@ def widened(mask: NDArray[np.bool_], w: int) -> NDArray[np.bool_]:
 
 
 def center(attributions: Any) -> Any:
-    """Row and column of the centre of mass of one map, a pixel at a time along each axis."""
+    """Row and column of the center of mass of one map, a pixel at a time along each axis."""
     rows = sum(row * attributions[row].sum() for row in range(attributions.shape[0]))
     columns = sum(column * attributions[:, column].sum() for column in range(attributions.shape[1]))
     return torch.stack([rows, columns]) / attributions.sum()
@@ -231,9 +224,6 @@ def test_a_region_outside_the_map_is_refused(region: tuple[int, int, int, int]) 
     assert losses.region_mask((25, 25, 3, 3), (28, 28)).nonzero().tolist()[0] == [25, 25]
 
 
-# --- balls
-
-
 def test_random_points_fill_the_ball() -> None:
     images = torch.full((400, 1, 1, 3), 0.5, dtype=torch.float64)
     generators = [np.random.default_rng([1, sample]) for sample in range(400)]
@@ -260,9 +250,6 @@ def test_l2_steps_have_their_length_and_stop_at_the_ball() -> None:
     assert (once[1] == images[1]).all()
     far = ball.step(once, direction, 7)
     assert (far - images)[0].flatten().tolist() == pytest.approx([0.15, -0.2, 0, 0])
-
-
-# --- what attacks promise
 
 
 @pytest.mark.parametrize("explanation", EXPLAIN)
@@ -304,7 +291,7 @@ def test_without_an_accepted_image_samples_come_back_unperturbed(
 ) -> None:
     other_labels = (labels_of(network, images) + 1) % 10
     if name == "random_sign":
-        found = random_sign(network, images, other_labels, randoms(6), eps=0.1)
+        found = ATTACKS["random_sign"](network, images, other_labels, randoms(6), eps=0.1)
     else:
         found = attack(name, network, images, other_labels)
     assert (found == images).all()
@@ -356,12 +343,9 @@ def test_directed_attacks_reach_their_target_better_than_random_ones(
         noise = torch.from_numpy(np.stack([random.standard_normal((1, 28, 28)) for random in randoms(6)]))
         random = torch.clamp(images + noise / noise.flatten(1).norm(dim=1)[:, None, None, None], 0, 1)
     else:
-        random = random_sign(network, images, labels, randoms(6), eps=0.1)
+        random = ATTACKS["random_sign"](network, images, labels, randoms(6), eps=0.1)
     margin = {"mass_center": 0.4, "target_map": 0.25, "target_region": 0.015}.get(name, 0.02)
     assert directed < min(left(random), left(images)) - margin
-
-
-# --- the iterate that is returned
 
 
 def twin_direction(name: str, network: Any, image: Any, label: Any, current: Any) -> Any:
@@ -503,7 +487,7 @@ def test_acceptance_takes_the_worse_map_and_never_an_undefined_one(acceptance: s
     one = torch.from_numpy(random.random((1, 9, 9), dtype=np.float32))
     near, far = one.clone(), one.flip(1) * torch.linspace(0, 1, 9)
     near[0, 0, 0] += 0.3
-    left = remains(text)
+    left = remaining(text)
     same, some, much = (float(left(one, other)[0]) for other in (one, near, far))
     assert same == ACCEPTANCE[acceptance_metric(text).name]
     assert much < some <= same
@@ -535,16 +519,13 @@ def test_restarts_never_do_worse(network: Any, images: Any, name: str) -> None:
     assert (scores[1] < scores[0]).any()
 
 
-# --- single attacks
-
-
 def test_random_sign_moves_every_pixel_by_eps_where_it_can(network: Any, images: Any) -> None:
     labels = labels_of(network, images)
-    found = random_sign(network, images, labels, randoms(6), eps=0.01)
+    found = ATTACKS["random_sign"](network, images, labels, randoms(6), eps=0.01)
     inside = (images > 0.01) & (images < 0.99)
     torch.testing.assert_close((found - images).abs()[inside], torch.full_like(images, 0.01)[inside])
     assert 0.4 < float(((found > images)[inside]).double().mean()) < 0.6
-    again = random_sign(network, images[2:3], labels[2:3], randoms(6)[2:3], eps=0.01)
+    again = ATTACKS["random_sign"](network, images[2:3], labels[2:3], randoms(6)[2:3], eps=0.01)
     assert (again == found[2:3]).all()
 
 
@@ -557,12 +538,12 @@ def test_mass_center_begins_at_random_where_nothing_has_moved(network: Any, imag
         return gradient(smooth, *given, **more)
 
     setting: dict[str, Any] = {"explanation": explanation, "eps": 0.1, "step_size": 0.01}
-    found = mass_center(network, images, labels, randoms(6), steps=1, **setting)
+    found = ATTACKS["mass_center"](network, images, labels, randoms(6), steps=1, **setting)
     signs = torch.from_numpy(np.stack([np.sign(r.standard_normal((1, 28, 28))) for r in randoms(6)]))
     torch.testing.assert_close(found, (images + 0.01 * signs).clamp(0, 1))
     moves = []
-    for attacked in (mass_center, random_walk):
-        perturbed = attacked(
+    for name in ("mass_center", "random_walk"):
+        perturbed = ATTACKS[name](
             *(network, images, labels, randoms(6)), steps=10, acceptance="mass_center_shift", **setting
         )
         moves.append(score_of(network, images, perturbed, labels, explanation, "mass_center_shift").mean())
@@ -622,9 +603,6 @@ def test_targets_of_another_shape_are_refused(network: Any, images: Any) -> None
         attack("target_map", network, images, labels_of(network, images), targets=torch.ones((6, 14, 14)))
 
 
-# --- what commands ask
-
-
 def test_signatures_say_which_parameters_an_attack_takes() -> None:
     steps = {"explanation", "eps", "steps", "step_size", "acceptance"}
     expected = {
@@ -637,22 +615,42 @@ def test_signatures_say_which_parameters_an_attack_takes() -> None:
         "l2_topk": {*steps, "restarts", "attack_k"},
     }
     for name, names in expected.items():
-        parameters = inspect.signature(ATTACKS[name]).parameters.values()
-        assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} == names
+        assert keywords(ATTACKS[name].function) == names - {"explanation"}
+        assert ATTACKS[name].needs_map == ("explanation" in names)
     assert set(ATTACKS) == {*expected, "target_map"}
 
 
+@pytest.mark.parametrize("name", ATTACKS)
+def test_records_list_every_parameter_of_the_function(name: str) -> None:
+    attack = ATTACKS[name]
+    options = [option.name for option in attack.options]
+    assert len(set(options)) == len(options)
+    assert keywords(attack.function) == {*options, *(["targets"] if attack.needs_targets else [])}
+    assert attack.needs_map or not attack.needs_gradient
+
+
+def keywords(function: Any) -> set[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def test_an_attack_on_maps_without_an_explanation_is_an_error(network: Any, images: Any) -> None:
+    labels = labels_of(network, images)
+    with pytest.raises(TypeError, match="needs an explanation"):
+        ATTACKS["random_walk"](network, images, labels, randoms(6), **STEPS)
+
+
 def test_published_settings() -> None:
-    assert set(SETTINGS) == set(DATASETS)
-    assert published("topk", "mnist", "rar_cnn", "gradient") == {
+    assert set(published.ATTACKS) == set(DATASETS)
+    assert ATTACKS["topk"].published("mnist", "rar_cnn", "gradient") == {
         "eps": 0.3,
         "attack_k": 200,
         "steps": 100,
         "step_size": 0.01,
     }
-    assert published("l2_topk", "gtsrb", "small_resnet", "gradient") == {"attack_k": 100, "steps": 50}
+    assert ATTACKS["l2_topk"].published("gtsrb", "small_resnet", "gradient") == {"attack_k": 100, "steps": 50}
     found = {
-        (model, explanation): published("target_map", "imagenet", model, explanation)
+        (model, explanation): ATTACKS["target_map"].published("imagenet", model, explanation)
         for model, explanation in itertools.product(
             ("vgg16", "densenet121"), ("gradient", "lrp", "smooth_grad")
         )

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-torch = pytest.importorskip("torch")
+from generators.datasets import DATASETS, inputs_of, read_split
+
 torchvision = pytest.importorskip("torchvision")
-
-from torchvision.transforms.v2 import functional  # noqa: E402
-
-from generators.datasets import DATASETS, inputs_of, read_split  # noqa: E402
+functional = pytest.importorskip("torchvision.transforms.v2").functional
 
 
 def pixels(seed: int, *shape: int) -> NDArray[np.uint8]:
@@ -40,9 +39,6 @@ def expected_images(arrays: list[NDArray[np.uint8]], size: int) -> NDArray[np.ui
     """Torchvision's own resizing and cropping of the same images."""
     resized = [functional.resize(Image.fromarray(array), [size]) for array in arrays]
     return np.stack([np.asarray(functional.center_crop(image, [size, size])) for image in resized])
-
-
-# --- arrays
 
 
 @pytest.mark.parametrize(
@@ -91,7 +87,7 @@ def test_arrays_are_resized_where_this_is_asked_for(tmp_path: Path) -> None:
         ),
         ({"x_test": np.zeros((2, 28, 28), np.uint8), "y_test": np.array([0, 10])}, "from 0 to 9"),
         ({"x_test": np.zeros((2, 28, 28), np.uint8), "y_test": np.array([-1, 1])}, "from 0 to 9"),
-        ({"x_test": np.zeros((2, 28, 28), np.uint8), "y_test": np.array([0.5, 1])}, "whole numbers"),
+        ({"x_test": np.zeros((2, 28, 28), np.uint8), "y_test": np.array([0.5, 1])}, "integers"),
         (b"PK\x03\x04 cut off", "cannot be read"),
         (b"", "cannot be read"),
     ],
@@ -118,9 +114,6 @@ def test_inputs_are_channels_first_in_the_unit_interval() -> None:
     assert gray.dtype == torch.float32
 
 
-# --- folders
-
-
 @pytest.mark.parametrize("inner", ["imagenet", "imagenet_val", "."])
 def test_folder_with_labels_is_for_testing(tmp_path: Path, inner: str) -> None:
     arrays = write_images(tmp_path / inner, ["b.png", "a.png"])
@@ -131,7 +124,7 @@ def test_folder_with_labels_is_for_testing(tmp_path: Path, inner: str) -> None:
     np.testing.assert_array_equal(found.images[:], np.stack(arrays))
     np.testing.assert_array_equal(found.images[np.array([1])], arrays[1][None])
     assert found.images[2:].shape == (0, 8, 8, 3)
-    with pytest.raises(ValueError, match="does not say which images are for training"):
+    with pytest.raises(ValueError, match="does not mark images for training"):
         read_split("imagenet", tmp_path, "train")
 
 
@@ -161,7 +154,7 @@ def test_class_folders_count_from_zero_in_the_order_of_names(tmp_path: Path) -> 
     found = read_split("cifar10", tmp_path, "test", image_size=8)
     assert found.labels.tolist() == [0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9]
     np.testing.assert_array_equal(found.images[:], np.stack([*images[:4], more, *images[4:]]))
-    with pytest.raises(ValueError, match="does not say which images are for training"):
+    with pytest.raises(ValueError, match="does not mark images for training"):
         read_split("cifar10", tmp_path, "train")
 
 
@@ -241,9 +234,6 @@ def test_bad_table_is_refused(tmp_path: Path, content: bytes, sentence: str) -> 
         read_split("imagenet", tmp_path, "test")
 
 
-# --- torchvision
-
-
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
     sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
     path.write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
@@ -298,7 +288,7 @@ def test_download_is_done_only_when_it_is_asked_for(tmp_path: Path, monkeypatch:
             return Image.fromarray(self.rows[index]), index
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", CIFAR10)
-    with pytest.raises(FileNotFoundError, match=r"looked for cifar10\.npz .* or add --download"):
+    with pytest.raises(FileNotFoundError, match=r"expected cifar10\.npz .* or add --download"):
         read_split("cifar10", tmp_path, "test")
     found = read_split("cifar10", tmp_path, "train", download=True)
     np.testing.assert_array_equal(found.images[:], images[:3])
@@ -308,8 +298,8 @@ def test_download_is_done_only_when_it_is_asked_for(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("name", list(DATASETS))
 def test_nothing_there_is_one_sentence(tmp_path: Path, name: str) -> None:
-    with pytest.raises(FileNotFoundError, match=f"holds no {name}: looked for {name}.npz") as error:
+    with pytest.raises(FileNotFoundError, match=f"has no {name}: expected {name}.npz") as error:
         read_split(name, tmp_path, "test")
     assert ("--download" in str(error.value)) == (name not in ("imagenet", "flower17"))
-    with pytest.raises(FileNotFoundError, match="holds no"):
+    with pytest.raises(FileNotFoundError, match="has no"):
         read_split(name, tmp_path / "none", "test")

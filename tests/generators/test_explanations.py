@@ -11,36 +11,33 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 from scipy.stats import kstest
+from torch import nn
 
-torch = pytest.importorskip("torch")
-
-from torch import nn  # noqa: E402
-
-import generators  # noqa: E402
-import lensmetrics as lm  # noqa: E402
-from generators.explanations import (  # noqa: E402
+import generators
+import lensmetrics as lm
+from generators.explanations import (
+    BASES,
     EXPLANATIONS,
     abs_sum,
     beta_smooth,
+    deep_lift,
     gradient,
     guided_backprop,
     input_x_gradient,
     integrated_gradients,
-    is_differentiable,
+    lrp,
 )
-from generators.explanations.rules import deep_lift, lrp  # noqa: E402
-from generators.networks.checkpoints import load  # noqa: E402
-from generators.networks.models import (  # noqa: E402
+from generators.networks.activations import prepare, replaced, with_softplus
+from generators.networks.checkpoints import load
+from generators.networks.models import (
     MaxPool2x2,
     Normalize,
     build,
     normalized,
-    prepare,
-    replaced,
     small_cnn,
     small_resnet,
-    with_softplus,
 )
 
 NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
@@ -123,7 +120,7 @@ def explain(name: str, model: Any, images: Any, labels: Any, **parameters: Any) 
 
 
 def takes(name: str) -> Any:
-    return inspect.signature(EXPLANATIONS[name]).parameters
+    return inspect.signature(EXPLANATIONS[name].function).parameters
 
 
 def draws_of(sample: int, n_draws: int, shape: tuple[int, ...]) -> tuple[Any, Any]:
@@ -176,9 +173,6 @@ def captum_attributions(explainer: Any, *args: Any, **parameters: Any) -> Any:
         return explainer.attribute(*args, **parameters)
 
 
-# --- what all have in common
-
-
 @pytest.mark.parametrize(("name", "parameters"), CASES)
 def test_samples_do_not_influence_one_another(
     network: Any, images: Any, name: str, parameters: dict[str, Any]
@@ -201,8 +195,10 @@ def test_samples_do_not_influence_one_another(
 def test_label_decides_what_is_explained(
     network: Any, images: Any, name: str, parameters: dict[str, Any]
 ) -> None:
-    maps = [abs_sum(explain(name, network, images[:1], torch.tensor([c]), **parameters)) for c in (0, 1)]
-    assert not torch.allclose(*maps, rtol=1e-3)
+    one, other = (
+        abs_sum(explain(name, network, images[:1], torch.tensor([c]), **parameters)) for c in (0, 1)
+    )
+    assert not torch.allclose(one, other, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -258,17 +254,28 @@ def test_model_is_left_as_it_was(network: Any, images: Any, name: str, parameter
         assert not module._forward_pre_hooks
 
 
-def test_differentiable_is_what_has_the_keyword() -> None:
-    assert is_differentiable(gradient)
-    assert not is_differentiable(lambda model, images, labels: images)
+@pytest.mark.parametrize("name", EXPLANATIONS)
+def test_records_list_every_keyword_of_the_function(name: str) -> None:
+    explanation = EXPLANATIONS[name]
+    shared = {"differentiable": explanation.differentiable, "seeds": explanation.draws}
+    shared["chunk_size"] = explanation.chunks
+    expected = {option.name for option in explanation.options} | {key for key, has in shared.items() if has}
+    parameters = inspect.signature(explanation.function).parameters.values()
+    assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} == expected
+
+
+def test_explanations_without_draws_or_base_can_be_smoothed() -> None:
+    can = {
+        name
+        for name, explanation in EXPLANATIONS.items()
+        if not explanation.draws and "base" not in {option.name for option in explanation.options}
+    }
+    assert set(BASES) == can
 
 
 def test_abs_sum_reduces_channels() -> None:
     attributions = torch.tensor([1.0, -2.0, 3.0, -4.0]).reshape(1, 2, 1, 2)
     assert abs_sum(attributions).tolist() == [[[4, 6]]]
-
-
-# --- points and chunks
 
 
 @pytest.mark.parametrize(("name", "parameters"), CHUNKED)
@@ -344,17 +351,17 @@ def test_seeds_decide_the_noise(network: Any, images: Any, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("integrated_gradients", {"n_points": 0}, "0 points"),
-        ("smooth_grad", {"n_draws": 0}, "0 points"),
-        ("integrated_gradients", {"chunk_size": 0}, "chunk_size is 0"),
-        ("smooth_grad", {"seeds": [[1]]}, "2 samples need as many seeds, and 1 came"),
-        ("smooth_grad", {"sigma": -0.1}, "sigma is -0.1"),
-        ("gradient_shap", {"sigma": float("nan")}, "sigma is nan"),
-        ("uniform_smooth", {"radius": -1.0}, "radius is -1.0"),
+        ("integrated_gradients", {"n_points": 0}, "number of points must be at least 1, got 0"),
+        ("smooth_grad", {"n_draws": 0}, "number of points must be at least 1, got 0"),
+        ("integrated_gradients", {"chunk_size": 0}, "chunk_size must be at least 1, or None, got 0"),
+        ("smooth_grad", {"seeds": [[1]]}, "2 samples need as many seeds, got 1"),
+        ("smooth_grad", {"sigma": -0.1}, "sigma must be at least 0, got -0.1"),
+        ("gradient_shap", {"sigma": float("nan")}, "sigma must be at least 0, got nan"),
+        ("uniform_smooth", {"radius": -1.0}, "radius must be at least 0, got -1.0"),
         (
             "uniform_smooth",
             {"base": "smooth_grad"},
-            "base 'smooth_grad' cannot be smoothed; give one of gradient,",
+            "base 'smooth_grad' cannot be smoothed; use one of gradient,",
         ),
         ("beta_smooth", {"base": "beta_smooth"}, "base 'beta_smooth' cannot be smoothed"),
         ("beta_smooth", {"base": "nothing"}, "base 'nothing' cannot be smoothed"),
@@ -365,9 +372,6 @@ def test_parameters_without_meaning_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         explain(name, network, images[:2], torch.tensor([1, 2]), **parameters)
-
-
-# --- gradients
 
 
 @pytest.mark.parametrize("name", ["gradient", "smooth_grad", "beta_smooth"])
@@ -418,9 +422,6 @@ def test_integrated_gradients_leave_out_the_baseline_and_include_the_image() -> 
     x, label = torch.full((1, 1, 1, 1), 3.0), torch.tensor([0])
     # gradient 2x at x = 1, 2, 3
     assert integrated_gradients(model, x, label, n_points=3).item() == pytest.approx(3 * (2 + 4 + 6) / 3)
-
-
-# --- noise
 
 
 def test_smooth_grad_is_the_mean_gradient_under_noise(network: Any, images: Any) -> None:
@@ -506,9 +507,6 @@ def test_beta_smooth_explains_the_softplus_network(network: Any, images: Any) ->
     assert not torch.allclose(found, input_x_gradient(network, x, labels))
 
 
-# --- guided backpropagation
-
-
 @pytest.mark.parametrize("of", ["small_cnn", "small_resnet"])
 def test_guided_backprop_agrees_with_captum(
     network: Any, resnet: Any, images: Any, colour_images: Any, of: str
@@ -533,11 +531,10 @@ def test_guided_backprop_of_softplus_by_hand() -> None:
 
 
 def test_guided_backprop_needs_relus(linear: Any, images: Any) -> None:
-    with pytest.raises(ValueError, match="Sequential has no ReLU, so guided_backprop would be its gradient"):
+    with pytest.raises(
+        ValueError, match="Sequential has no ReLU, so guided_backprop would equal its gradient"
+    ):
         guided_backprop(linear, images, LINEAR_LABELS)
-
-
-# --- DeepLIFT
 
 
 def test_deep_lift_agrees_with_captum_without_max_pooling(resnet: Any, colour_images: Any) -> None:
@@ -612,11 +609,8 @@ def test_deep_lift_notices_what_its_rules_do_not_cover(images: Any) -> None:
             return values * values
 
     model: Any = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), Product()).double().requires_grad_(False)
-    with pytest.raises(ValueError, match="Sequential holds a step that DeepLIFT's rules do not cover"):
+    with pytest.raises(ValueError, match="DeepLIFT has no rule for a step of Sequential"):
         deep_lift(model, images, LINEAR_LABELS)
-
-
-# --- LRP
 
 
 def test_lrp_of_a_linear_model_is_the_box_rule(images: Any, linear: Any) -> None:

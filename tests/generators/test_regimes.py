@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
 
-torch = pytest.importorskip("torch")
-
-from torch import nn  # noqa: E402
-from torch.nn.functional import cross_entropy  # noqa: E402
-
-from generators import regimes  # noqa: E402
-from generators.regimes import PARAMETERS, PGD, REGIMES, Settings, ig_images, pgd_images, published  # noqa: E402
+from generators import paths, published, regimes
+from generators.published import PGD, Settings
+from generators.regimes import PARAMETERS, REGIMES, ig_images, pgd_images
 
 SETTINGS = Settings(eps=0.1, steps=3, step_size=0.04, n_points=4, inner_n_points=2, weight=0.7)
 WITH_ATTRIBUTION = ("ig_norm", "ig_sum_norm", "art")
@@ -52,9 +51,6 @@ LABELS = torch.tensor([2, 0, 1])
 
 def seeded() -> Any:
     return torch.Generator().manual_seed(5)
-
-
-# --- twins: one sample, one point at a time
 
 
 def slow_ig(output: Callable[[Any], Any], start: Any, end: Any, n_points: int) -> Any:
@@ -182,7 +178,7 @@ def test_relu_networks_have_a_gradient_too(images: Any, attacked: Any) -> None:
     torch.manual_seed(0)
     layers = [nn.Conv2d(2, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)]
     network = nn.Sequential(*layers).double()
-    norm = regimes.change_norm(network, images, attacked, LABELS, 4)
+    norm = paths.change_norm(network, images, attacked, LABELS, 4)
     torch.autograd.backward(norm.sum())
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network[0].parameters())
 
@@ -194,18 +190,15 @@ def linear(weights: Any) -> Any:
     return nn.Sequential(nn.Flatten(), layer)
 
 
-# --- laws that do not share the twins' reading of the definition
-
-
 def test_attribution_of_the_change_adds_up_to_the_change_of_the_loss(
     network: Any, images: Any, attacked: Any
 ) -> None:
-    (found,) = regimes.path_attributions(network, images, attacked, LABELS, 2000, regimes._loss)
+    (found,) = paths.path_attributions(network, images, attacked, LABELS, 2000, paths.sample_loss)
     change = cross_entropy(network(attacked), LABELS, reduction="none") - cross_entropy(
         network(images), LABELS, reduction="none"
     )
     torch.testing.assert_close(found.sum((1, 2, 3)), change, rtol=1e-3, atol=1e-5)
-    norms = regimes.change_norm(network, images, attacked, LABELS, 2000)
+    norms = paths.change_norm(network, images, attacked, LABELS, 2000)
     assert (norms > change.abs()).all()
 
 
@@ -222,8 +215,8 @@ def test_contrast_is_low_where_one_pixel_speaks_for_the_true_class() -> None:
     weights[0, 4] = 30
     network = linear(weights)
     image = torch.full((1, 1, 3, 3), 0.1, dtype=torch.float64)
-    one = regimes.class_contrast(network, image, torch.tensor([0]), 50)
-    other = regimes.class_contrast(network, image, torch.tensor([1]), 50)
+    one = paths.class_contrast(network, image, torch.tensor([0]), 50)
+    other = paths.class_contrast(network, image, torch.tensor([1]), 50)
     assert one.item() < 0 < other.item()
     torch.testing.assert_close(one, -other)  # of two classes, one's softmax output is one less the other's
 
@@ -233,15 +226,12 @@ def test_weighted_change_is_the_plain_change_where_attribution_is_taken_away(ima
     network = linear(torch.stack([torch.ones(18), torch.zeros(18)]))
     labels = torch.zeros(3, dtype=torch.int64)
     darker, brighter = images * 0.9, images / 0.9  # the label's logit falls, or rises
-    away = regimes.weighted_change(network, images, darker, labels, 20)
-    torch.testing.assert_close(away, regimes.change_norm(network, images, darker, labels, 20))
+    away = paths.weighted_change(network, images, darker, labels, 20)
+    torch.testing.assert_close(away, paths.change_norm(network, images, darker, labels, 20))
     assert (away > 0).all()
-    added = regimes.weighted_change(network, images, brighter, labels, 20)
+    added = paths.weighted_change(network, images, brighter, labels, 20)
     assert (added > 0).all()
-    assert (added < regimes.change_norm(network, images, brighter, labels, 20)).all()
-
-
-# --- the inner loop
+    assert (added < paths.change_norm(network, images, brighter, labels, 20)).all()
 
 
 def objective_of(name: str, network: Any, settings: Settings) -> Callable[[Any, Any, int], float]:
@@ -321,10 +311,10 @@ def test_inner_loop_raises_what_it_maximises_and_stays_in_the_ball(
 
 def test_start_is_uniform_in_the_ball_and_clamped(network: Any) -> None:
     grey = torch.full((3, 2, 3, 3), 0.5).double().repeat(1, 1, 40, 40)
-    start = regimes._random_start(grey, PGD(0.1, 0, 0.1), seeded()) - grey
+    start = regimes.random_start(grey, PGD(0.1, 0, 0.1), seeded()) - grey
     assert start.mean().abs() < 0.002
     assert start.std() == pytest.approx(0.1 / math.sqrt(3), rel=0.02)
-    black = regimes._random_start(torch.zeros_like(grey), PGD(0.1, 0, 0.1), seeded())
+    black = regimes.random_start(torch.zeros_like(grey), PGD(0.1, 0, 0.1), seeded())
     assert black.min() == 0
     assert (black == 0).double().mean() == pytest.approx(0.5, abs=0.02)
 
@@ -334,9 +324,6 @@ def test_attacked_images_do_not_depend_on_chunks(network: Any, images: Any, chun
     whole = found_images("ig_sum_norm", network, images, SETTINGS)
     parts = found_images("ig_sum_norm", network, images, dataclasses.replace(SETTINGS, chunk_size=chunk_size))
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
-
-
-# --- modes
 
 
 class Watched(nn.Module):
@@ -374,9 +361,6 @@ def test_only_the_trained_cross_entropy_runs_in_training_mode(images: Any, name:
     assert any(p.requires_grad for p in network.parameters())
 
 
-# --- settings
-
-
 def test_published_settings() -> None:
     """RAR's tables; weights of ig_norm, ig_sum_norm, art."""
     expected = {
@@ -387,13 +371,13 @@ def test_published_settings() -> None:
     }
     for dataset, (eps, steps, step_size, inner, *weights) in expected.items():
         for name, weight in zip(WITH_ATTRIBUTION, weights, strict=True):
-            assert published(dataset, name) == Settings(eps, steps, step_size, 50, inner, weight)
-    assert published("cifar10", "pgd").eps == 8 / 255
+            assert published.regime(dataset, name) == Settings(eps, steps, step_size, 50, inner, weight)
+    assert published.regime("cifar10", "pgd").eps == 8 / 255
 
 
 def test_dataset_without_published_settings_is_refused() -> None:
     with pytest.raises(ValueError, match="no settings for training on imagenet are published"):
-        published("imagenet", "natural")
+        published.regime("imagenet", "natural")
 
 
 def test_every_regime_says_what_shapes_it() -> None:

@@ -1,25 +1,26 @@
 """The train command: what a checkpoint holds, options, interruption."""
 
+import errno
 import fcntl
 import functools
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-torch = pytest.importorskip("torch")
-
-from generators import train  # noqa: E402
-from generators.commands import INTERRUPTED  # noqa: E402
-from generators.datasets import Split  # noqa: E402
-from generators.networks import checkpoints  # noqa: E402
-from generators.networks.models import model_names  # noqa: E402
-from generators.regimes import PGD, PGD_SETTINGS, REGIMES  # noqa: E402
-from generators.train import accuracies, evenly_spread  # noqa: E402
+from generators import published, train
+from generators.commands import INTERRUPTED
+from generators.datasets import Split
+from generators.networks import checkpoints
+from generators.networks.models import model_names
+from generators.networks.training import accuracies
+from generators.published import PGD
+from generators.regimes import REGIMES
+from generators.train import evenly_spread
 
 BRIEF = ("--steps", "2", "--step-size", "0.05", "--n-points", "3", "--inner-n-points", "2")
 GIVEN = {"steps": 2, "step_size": 0.05, "n_points": 3, "inner_n_points": 2}
@@ -113,8 +114,7 @@ def test_recorded_command_gives_the_same_weights(folder: Path, training: str) ->
     _, facts = load(folder / f"first-{training}.pt")
     words = shlex.split(facts["command"])
     assert words[:3] == ["python", "-m", "generators.train"]
-    options_there = train.parser().parse_args(words[3:])
-    assert train.recorded_command(options_there) == facts["command"]
+    assert train.recorded_command(train.Request.parse(words[3:])) == facts["command"]
     second = folder / f"second-{training}.pt"
     assert train.main([*words[3:], "--out", str(second)]) == 0
     assert_same_weights(folder / f"first-{training}.pt", second)
@@ -133,9 +133,6 @@ def test_another_seed_starts_from_other_weights(folder: Path) -> None:
         assert run_train(folder, f"seed-{seed}.pt", *brief, "--seed", seed) == 0
     one, other = (load(folder / f"seed-{seed}.pt")[0].state_dict() for seed in ("1", "2"))
     assert all((one[name] - other[name]).abs().max() > 0.01 for name in one)
-
-
-# --- interruption
 
 
 def interrupt_in_epoch(monkeypatch: pytest.MonkeyPatch, regime: str, n_batches: int) -> None:
@@ -224,7 +221,9 @@ def test_another_command_does_not_go_on(
     before = (folder / "begun.pt.part").read_bytes()
     assert run_train(folder, "begun.pt", "--seed", "4", "--epochs", "7") == 2
     said = capsys.readouterr().err
-    assert "begun by another command: --epochs is 7, there 2; --seed is 4, there 0" in said
+    assert (
+        "made with other settings: seed is 0 in the file, 4 given; epochs is 2 in the file, 7 given" in said
+    )
     assert (folder / "begun.pt.part").read_bytes() == before
     (folder / "begun.pt.part").write_bytes(before[: len(before) // 2])
     assert run_train(folder, "begun.pt") == 2
@@ -240,19 +239,16 @@ def test_finished_checkpoint_is_not_overwritten(folder: Path, capsys: pytest.Cap
     assert not (folder / "taken.pt.part").exists()
 
 
-# --- options
-
-
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (("--eps", "0.1"), "--eps means nothing for training natural; leave it out"),
-        (("--training", "pgd", "--weight", "1"), "--weight means nothing for training pgd"),
+        (("--eps", "0.1"), "--eps has no effect with --training natural; remove it"),
+        (("--training", "pgd", "--weight", "1"), "--weight has no effect with --training pgd"),
         (("--training", "pgd", "--eps", "8"), "--eps must be above 0 and at most 1, got 8.0"),
         (("--training", "pgd", "--step-size", "0"), "--step-size must be above 0 and at most 1, got 0.0"),
-        (("--training", "art", "--weight", "-1"), "--weight must be above 0, got -1.0"),
-        (("--learning-rate", "0"), "--learning-rate must be above 0, got 0.0"),
-        (("--learning-rate", "nan"), "--learning-rate must be above 0, got nan"),
+        (("--training", "art", "--weight", "-1"), "--weight must be above 0 and finite, got -1.0"),
+        (("--learning-rate", "0"), "--learning-rate must be above 0 and finite, got 0.0"),
+        (("--learning-rate", "nan"), "--learning-rate must be above 0 and finite, got nan"),
         (("--dataset", "imagenet"), "no settings for training on imagenet are published"),
         (("--samples", "201"), "--samples must be at most 200 (the samples of the split), got 201"),
         (("--accuracy-samples", "41"), "--accuracy-samples must be at most 40"),
@@ -283,7 +279,7 @@ def test_auxiliary_outputs_are_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def build(name: str, n_classes: int) -> Any:
-        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, n_classes))
+        network: Any = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, n_classes))
         network.aux_logits = True
         return network
 
@@ -299,13 +295,13 @@ def test_loss_that_explodes_ends_the_training(folder: Path, capsys: pytest.Captu
 
 
 def test_settings_default_to_the_published_ones(folder: Path) -> None:
-    options = train.parser().parse_args(
+    request = train.Request.parse(
         [
             *("--dataset", "gtsrb", "--data", str(folder), "--model", "small_resnet"),
             *("--training", "ig_sum_norm", "--out", "x.pt", "--device", "cpu"),
         ]
     )
-    words = train.recorded_command(options).split()
+    words = train.recorded_command(request).split()
     for name, value in {
         "--batch-size": "64",
         "--weight": "1.0",
@@ -331,10 +327,7 @@ def test_help_lists_every_choice(capsys: pytest.CaptureFixture[str]) -> None:
         train.main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in (*REGIMES, *PGD_SETTINGS, *model_names()))
-
-
-# --- parts
+    assert all(name in text for name in (*REGIMES, *published.TRAINING, *model_names()))
 
 
 def test_samples_are_spread_over_a_sorted_split() -> None:
@@ -347,7 +340,7 @@ def test_samples_are_spread_over_a_sorted_split() -> None:
 
 def test_accuracies_are_those_of_the_chosen_samples() -> None:
     """Class 1 where the image is bright: PGD moves those within its reach over the border."""
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    network: Any = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
     with torch.no_grad():
         network[1].weight.copy_(torch.tensor([[-1.0] * 4, [1.0] * 4]))
         network[1].bias.copy_(torch.tensor([2.0, -2.0]))
@@ -370,7 +363,7 @@ def test_one_lock_has_one_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path = tmp_path / "a.pt"
     first = checkpoints.locked(path)
     first.__enter__()
-    with pytest.raises(BlockingIOError, match=r"a.pt is being made by another process"):
+    with pytest.raises(BlockingIOError, match=r"another process is making .*a\.pt"):
         checkpoints.locked(path).__enter__()
     original, holders = fcntl.flock, [first]
 
@@ -388,7 +381,10 @@ def test_one_lock_has_one_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_system_without_locks_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "fcntl", None)
+    def flock(*arguments: Any) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
     with checkpoints.locked(tmp_path / "a.pt"):
         pass
-    assert "a.pt cannot be locked here: let no second process make it meanwhile" in capsys.readouterr().err
+    assert "a.pt: its file system has no locks; make sure that no other process" in capsys.readouterr().err
