@@ -196,6 +196,14 @@ def stored_settings(path: Path) -> dict[str, Any]:
     return {**store.attrs, "samples": len(store), "shape": list(store.shape)}
 
 
+def stored_images(path: Path) -> str | None:
+    """Return the value of --store-images with which a pair file was made."""
+    with lm.PairStore(path).to_xarray() as variables:
+        if "image_perturbed" in variables:
+            return "all"
+        return "unperturbed" if "image" in variables else None
+
+
 def generate(request: Request) -> None:
     """Write the pair file of the request."""
     found = request.plan()

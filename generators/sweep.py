@@ -94,6 +94,9 @@ class Item:
         known = {name: v for name, v in generate.condition(request, plan).items() if v is not None}
         shape = image_shape(request.dataset, request.data, request.image_size)
         wanted = {**known, "samples": request.samples, "shape": list(shape)}
+        if request.store_images is not None:
+            stored["store_images"] = generate.stored_images(self.out)
+            wanted["store_images"] = request.store_images
         refuse_other(self.out, stored, wanted, plan.defaults, remedy=remedy)
         if is_file and not _has_hash(weights, stored["checkpoint_sha256"]):
             raise ValueError(f"{self.out} was made from other weights than {weights} holds now; {remedy}")

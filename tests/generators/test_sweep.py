@@ -207,6 +207,11 @@ def test_option_that_a_file_does_not_mention_had_its_default(
         ("samples = 5", "samples = 5\nimage_size = 14", "shape is [28, 28] in the file, [14, 14] given"),
         ("samples = 5", "samples = 5\nstep_size = 0.02", "step_size is 0.01 in the file, 0.02 given"),
         ("samples = 5", "samples = 5\nrestarts = 2", "restarts is 1 in the file, 2 given"),
+        (
+            "samples = 5",
+            'samples = 5\nstore_images = "all"',
+            "store_images is not set in the file, all given",
+        ),
         ("samples = 5", "samples = 5\nattack_k = 9", "attack_k is 100 in the file, 9 given"),
         (
             "samples = 5",
