@@ -39,7 +39,7 @@ class Dataset:
     Attributes
     ----------
     n_classes, channels
-        Number of classes and of color channels.
+        Number of classes and of colour channels.
     image_size
         Default height and width of images; those in an .npz keep their size.
     files, folders

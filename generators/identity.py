@@ -1,4 +1,4 @@
-"""Whether an existing file is the one that is wanted: by its settings, not by the command that made it.
+"""Decide by its settings, not by the command that made it, whether a file is the wanted one.
 
 A file matches if every setting that changes its content is the same. Paths, batch sizes, chunk sizes and the
 device are not compared. A setting that an older file does not mention counts as having its default.

@@ -82,7 +82,7 @@ class TrainingSettings:
 
 
 # Steps on images of three channels, for all datasets that have them.
-_COLOR = PGD(eps=8 / 255, steps=7, step_size=2 / 255)
+_COLOUR = PGD(eps=8 / 255, steps=7, step_size=2 / 255)
 
 # RAR. Its released code takes every fifth of the 50 points in the inner loop of mnist and fashion_mnist,
 # every tenth in that of gtsrb and flower17. The weights of art are ART's. cifar10, which RAR does not train:
@@ -95,9 +95,9 @@ TRAINING = {
     "fashion_mnist": TrainingSettings(
         PGD(eps=0.1, steps=20, step_size=0.01), 50, 10, {"ig_norm": 1.0, "ig_sum_norm": 0.1, "art": 0.1}
     ),
-    "gtsrb": TrainingSettings(_COLOR, 64, 5, {"ig_norm": 1.0, "ig_sum_norm": 1.0, "art": 0.1}),
-    "flower17": TrainingSettings(_COLOR, 16, 5, {"ig_norm": 0.1, "ig_sum_norm": 0.1, "art": 0.1}),
-    "cifar10": TrainingSettings(_COLOR, 128, 5, {"ig_norm": 1.0, "ig_sum_norm": 1.0, "art": 0.1}),
+    "gtsrb": TrainingSettings(_COLOUR, 64, 5, {"ig_norm": 1.0, "ig_sum_norm": 1.0, "art": 0.1}),
+    "flower17": TrainingSettings(_COLOUR, 16, 5, {"ig_norm": 0.1, "ig_sum_norm": 0.1, "art": 0.1}),
+    "cifar10": TrainingSettings(_COLOUR, 128, 5, {"ig_norm": 1.0, "ig_sum_norm": 1.0, "art": 0.1}),
 }
 
 # RAR; imagenet: Ghorbani's steps. Neither attacks cifar10: it takes the values of gtsrb, whose images have

@@ -2,7 +2,7 @@
 
     out = "maps/study"                  # folder of the pair files and of checkpoints/
 
-    [common]                            # options of train and generate alike
+    [common]                            # options of both train and generate
     dataset = "fashion_mnist"
     data = "data"
     model = "small_cnn"

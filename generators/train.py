@@ -2,7 +2,7 @@
 
 Weights are initialized afresh and trained with Adam at a constant learning rate, without augmentation. (RAR
 trains its networks for gtsrb and flower17 with momentum, a schedule and weight decay.) Both accuracies are
-measured on the test split, the second under PGD as published for the dataset, whatever the training was. With
+measured on the test split, the second under PGD as published for the dataset, for every regime. With
 --samples or --accuracy-samples the samples are spread evenly over the split, which may be sorted by class.
 
 Every ten seconds the state is saved in FILE.pt.part. If the command is interrupted, run it again with the

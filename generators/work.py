@@ -1,4 +1,4 @@
-"""What a pair file holds of its samples: maps before and after the attack, predictions, norms, images."""
+"""The contents of a pair file: maps before and after the attack, predictions, norms, images."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +21,7 @@ CHUNK = 2**18
 
 @dataclass(frozen=True)
 class Work:
-    """Turns positions in the file into what the file holds.
+    """Computes the contents of a pair file.
 
     Attributes
     ----------

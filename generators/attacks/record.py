@@ -1,4 +1,4 @@
-"""What is known of an attack besides its function: options, published values, and what it needs."""
+"""An attack with its options, its published values and what it needs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is known of an explanation besides its function: options, and which keywords the function takes."""
+"""An explanation with its options and the keywords that its function takes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Activations: make each ReLU a module of its own, and replace ReLUs by softplus."""
+"""Activations: make each ReLU a separate module, and replace ReLUs by softplus."""
 
 import copy
 import operator

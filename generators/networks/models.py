@@ -97,7 +97,7 @@ def rar_cnn(n_classes: int = 10) -> nn.Module:
 
 
 def small_resnet(n_classes: int = 10) -> nn.Module:
-    """Return ResNet-20 for small color images, with global average pooling.
+    """Return ResNet-20 for small colour images, with global average pooling.
 
     Two deviations: shortcuts that change the shape are 1x1 convolutions (the paper's option B), and images
     are normalized by mean and standard deviation 1/2.
@@ -183,7 +183,7 @@ def build(name: str, n_classes: int) -> nn.Module:
     if name in ARCHITECTURES:
         return normalized(Normalize(*_IMAGENET), ARCHITECTURES[name](n_classes))
     if name not in model_names():
-        raise ValueError(f"there is no model {name!r}; known: {', '.join(model_names())}")
+        raise ValueError(f"unknown model {name!r}; known: {', '.join(model_names())}")
     models = torchvision_models()
     preset = models.get_model_weights(name).DEFAULT.transforms()
     # The published weights of these two undo the normalization and apply another; do so for all weights.

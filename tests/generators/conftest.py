@@ -1,4 +1,4 @@
-"""What the tests of the generators need: torch, and torchvision where it can be imported."""
+"""Setup of the generators' tests: torch, and torchvision if it can be imported."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""Attacks: what they promise, the gradients they follow, and the iterate they return."""
+"""Attacks: guarantees, gradients, and the iterate that is returned."""
 
 import inspect
 import itertools
@@ -38,7 +38,7 @@ EXPLAIN: dict[str, Any] = {
 }
 REGION = (2, 3, 8, 10)
 STEPS: dict[str, Any] = {"eps": 0.1, "steps": 12, "step_size": 0.02}
-# What each attack is given besides the explanation; target_map also needs targets.
+# The parameters of each attack in addition to the explanation; target_map also needs targets.
 SETTING: dict[str, dict[str, Any]] = {
     "random_walk": STEPS,
     "topk": {**STEPS, "attack_k": 100},
@@ -95,14 +95,14 @@ def attack(
 
 
 def top_pixels(attributions: Any, k: int) -> NDArray[np.bool_]:
-    """Plain NumPy, one map (height, width)."""
+    """The top k of one map (height, width), in plain NumPy."""
     flat = np.zeros(attributions.size, np.bool_)
     flat[np.argsort(-attributions.ravel(), kind="stable")[:k]] = True
     return flat.reshape(attributions.shape)
 
 
 def widened(mask: NDArray[np.bool_], w: int) -> NDArray[np.bool_]:
-    """Plain NumPy, one window around each pixel."""
+    """The mask dilated by a window around each of its pixels, in plain NumPy."""
     wide = np.zeros_like(mask)
     for row, column in np.argwhere(mask):
         wide[max(row - w, 0) : row + w + 1, max(column - w, 0) : column + w + 1] = True
@@ -170,7 +170,7 @@ def test_gradients_of_losses_match_finite_differences(
     assert error < 1e-4
 
 
-def test_losses_are_what_they_say(network: Any, images: Any) -> None:
+def test_losses_equal_plain_loops(network: Any, images: Any) -> None:
     """Against one map at a time, written out."""
     maps = maps_of(network, gradient, images, labels_of(network, images))
     shares = losses.shares(maps)
@@ -229,7 +229,7 @@ def test_random_points_fill_the_ball() -> None:
     generators = [np.random.default_rng([1, sample]) for sample in range(400)]
     distance = (Ball(images, 0.2, "l2").random_point(generators) - images).flatten(1).norm(dim=1)
     assert distance.max() <= 0.2 + 1e-12
-    # Half of a three-dimensional ball lies within 0.5 ** (1 / 3) of its radius.
+    # Half of a three-dimensional ball is within 0.5 ** (1 / 3) of its radius.
     assert float((distance < 0.2 * 0.5 ** (1 / 3)).double().mean()) == pytest.approx(0.5, abs=0.1)
     change = Ball(images, 0.2, "linf").random_point(generators) - images
     assert change.abs().max() <= 0.2
@@ -254,7 +254,9 @@ def test_l2_steps_have_their_length_and_stop_at_the_ball() -> None:
 
 @pytest.mark.parametrize("explanation", EXPLAIN)
 @pytest.mark.parametrize("name", SETTING)
-def test_attacks_keep_their_promises(network: Any, images: Any, name: str, explanation: str) -> None:
+def test_perturbed_images_are_in_the_ball_and_keep_their_label(
+    network: Any, images: Any, name: str, explanation: str
+) -> None:
     labels = labels_of(network, images)
     found = attack(name, network, images, labels, EXPLAIN[explanation])
     change = (found - images).flatten(1)
@@ -286,7 +288,7 @@ def test_an_image_whose_map_scores_as_before_does_not_count(network: Any, images
 
 
 @pytest.mark.parametrize("name", ["random_sign", *SETTING])
-def test_without_an_accepted_image_samples_come_back_unperturbed(
+def test_samples_without_an_accepted_image_are_returned_unperturbed(
     network: Any, images: Any, name: str
 ) -> None:
     other_labels = (labels_of(network, images) + 1) % 10
@@ -349,7 +351,7 @@ def test_directed_attacks_reach_their_target_better_than_random_ones(
 
 
 def twin_direction(name: str, network: Any, image: Any, label: Any, current: Any) -> Any:
-    """Where one sample goes from `current`, written out; signs and lengths are not yet taken."""
+    """The direction of one sample at `current`, written out, before its sign or unit vector is taken."""
     before = abs_sum(gradient(network, image, label))[0]
     at = current.clone().requires_grad_(True)
     after = abs_sum(gradient(with_softplus(network), at, label, differentiable=True))[0]
@@ -374,7 +376,7 @@ def twin_step(name: str, image: Any, current: Any, direction: Any, eps: float, s
 
 
 def twin_score(metric: str, before: Any, after: Any) -> float:
-    """By other means than the package's where there are any; lower is better for the attack."""
+    """The score computed independently of the package where possible; lower is better for the attack."""
     u, p = (maps.float().numpy()[0] for maps in (before, after))
     if metric == "kendall":
         return float(kendalltau(u, p).statistic)
@@ -437,7 +439,7 @@ def test_attacks_return_the_best_iterate_that_keeps_its_label(
 def test_target_map_returns_the_best_iterate_that_keeps_its_label(
     trained: tuple[Any, Any, Any], on_logits: bool
 ) -> None:
-    """One sample at a time by an optimiser of its own, a fresh copy with its own beta at every step."""
+    """One sample at a time, with a separate optimizer and a fresh softplus copy at every step."""
     network, images, labels = trained
     setting: dict[str, Any] = {"beta_start": 5.0, "beta_end": 50.0, "map_weight": 1e7, "output_weight": 2.0}
     wanted = maps_of(network, gradient, images, labels).roll(1, 0)
@@ -529,7 +531,7 @@ def test_random_sign_moves_every_pixel_by_eps_where_it_can(network: Any, images:
     assert (again == found[2:3]).all()
 
 
-def test_mass_center_begins_at_random_where_nothing_has_moved(network: Any, images: Any) -> None:
+def test_mass_center_starts_at_random_where_nothing_has_moved(network: Any, images: Any) -> None:
     """An explanation that is smooth already leaves no shift between the network and its copy."""
     labels = labels_of(network, images)
     smooth = with_softplus(network)
@@ -603,7 +605,7 @@ def test_targets_of_another_shape_are_refused(network: Any, images: Any) -> None
         attack("target_map", network, images, labels_of(network, images), targets=torch.ones((6, 14, 14)))
 
 
-def test_signatures_say_which_parameters_an_attack_takes() -> None:
+def test_each_attack_takes_these_parameters() -> None:
     steps = {"explanation", "eps", "steps", "step_size", "acceptance"}
     expected = {
         "random_sign": {"eps"},

@@ -1,4 +1,4 @@
-"""Datasets: each layout that is read, resizing, and one sentence for what cannot be read."""
+"""Datasets: every layout, resizing, and messages for what cannot be read."""
 
 import csv
 import re
@@ -22,7 +22,7 @@ def pixels(seed: int, *shape: int) -> NDArray[np.uint8]:
 
 
 def write_images(folder: Path, names: list[str], size: tuple[int, int] = (8, 8)) -> list[NDArray[np.uint8]]:
-    """Lossless images of height and width `size`, and what they hold."""
+    """Write lossless images of height and width `size` and return their pixels."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = [pixels(len(name) + index, *size, 3) for index, name in enumerate(names)]
     for name, array in zip(names, arrays, strict=True):
@@ -65,7 +65,7 @@ def test_arrays_keep_their_size_and_order(
         assert found.shape == shape[:2]
 
 
-def test_arrays_are_resized_where_this_is_asked_for(tmp_path: Path) -> None:
+def test_arrays_are_resized_on_request(tmp_path: Path) -> None:
     gray = pixels(0, 3, 28, 28)
     np.savez(tmp_path / "mnist.npz", allow_pickle=False, x_test=gray, y_test=np.zeros(3, int))
     found = read_split("mnist", tmp_path, "test", image_size=40)
@@ -129,7 +129,7 @@ def test_folder_with_labels_is_for_testing(tmp_path: Path, inner: str) -> None:
 
 
 @pytest.mark.parametrize("column", ["split", "repo_split"])
-def test_column_says_the_split(tmp_path: Path, column: str) -> None:
+def test_column_marks_the_split(tmp_path: Path, column: str) -> None:
     arrays = write_images(tmp_path / "flower17", ["1.png", "2.png", "3.png"])
     write_csv(
         tmp_path / "flower17", f"file,class_index,{column}", "1.png,4,test", "2.png,5,train", "3.png,6,test"
@@ -183,7 +183,7 @@ def test_resizing_is_that_of_torchvision(tmp_path: Path, shape: tuple[int, int])
     np.testing.assert_array_equal(found.images[:], expected_images(arrays, 15))
 
 
-def test_gray_and_transparent_images_become_what_the_dataset_holds(tmp_path: Path) -> None:
+def test_gray_and_transparent_images_get_the_channels_of_the_dataset(tmp_path: Path) -> None:
     gray = pixels(0, 8, 8)
     Image.fromarray(gray).save(tmp_path / "gray.png")
     Image.fromarray(np.dstack([gray] * 4)).save(tmp_path / "clear.png")
@@ -205,7 +205,7 @@ def test_sizes_of_the_papers() -> None:
     }
 
 
-def test_damaged_image_is_named_when_it_is_asked_for(tmp_path: Path) -> None:
+def test_damaged_image_is_named_when_it_is_read(tmp_path: Path) -> None:
     write_images(tmp_path, ["good.png", "cut.png"], (64, 64))
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:3000])
     (tmp_path / "text.png").write_text("no image")
@@ -272,7 +272,7 @@ def test_gtsrb_of_torchvision(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.images[:], expected_images(train, 16))
 
 
-def test_download_is_done_only_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datasets_are_downloaded_only_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = pixels(0, 4, 32, 32, 3)
 
     class CIFAR10:
@@ -297,7 +297,7 @@ def test_download_is_done_only_when_it_is_asked_for(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("name", list(DATASETS))
-def test_nothing_there_is_one_sentence(tmp_path: Path, name: str) -> None:
+def test_missing_dataset_gives_one_sentence(tmp_path: Path, name: str) -> None:
     with pytest.raises(FileNotFoundError, match=f"has no {name}: expected {name}.npz") as error:
         read_split(name, tmp_path, "test")
     assert ("--download" in str(error.value)) == (name not in ("imagenet", "flower17"))

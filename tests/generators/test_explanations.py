@@ -68,7 +68,7 @@ def network() -> Any:
 
 @pytest.fixture(scope="module")
 def resnet() -> Any:
-    """Random statistics, too: fresh batch norm hides what folding does wrong."""
+    """With random statistics, because fresh batch norm would hide errors of folding."""
     torch.manual_seed(5)
     return with_random_statistics(prepare(small_resnet()).double())
 
@@ -155,7 +155,7 @@ def gradient_through(function: Callable[[Any], Any], x: Any) -> tuple[Any, Calla
 
 
 class Recorder(nn.Module):
-    """Passes images on and keeps them."""
+    """Records the images that pass through it."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ def test_samples_do_not_influence_one_another(
 
 
 @pytest.mark.parametrize(("name", "parameters"), CASES)
-def test_label_decides_what_is_explained(
+def test_explanation_depends_on_the_label(
     network: Any, images: Any, name: str, parameters: dict[str, Any]
 ) -> None:
     one, other = (
@@ -228,7 +228,7 @@ def test_gradient_through_explanation_of_a_residual_network(
 
 
 @pytest.mark.parametrize(("name", "parameters"), CASES)
-def test_value_has_a_graph_only_if_asked(
+def test_value_has_a_graph_only_on_request(
     network: Any, images: Any, name: str, parameters: dict[str, Any]
 ) -> None:
     x, labels = images[:2].clone().requires_grad_(True), torch.tensor([1, 2])
@@ -300,7 +300,7 @@ def test_chunks_change_neither_value_nor_gradient(
     [*CHUNKED, ("uniform_smooth", {"base": "integrated_gradients", "n_draws": 1})],
 )
 @pytest.mark.parametrize("chunk_size", [2, 6])
-def test_no_pass_holds_more_than_a_chunk(
+def test_no_pass_is_larger_than_a_chunk(
     network: Any, images: Any, name: str, parameters: dict[str, Any], chunk_size: int
 ) -> None:
     model: Any = Recorder(with_softplus(network))
@@ -336,7 +336,7 @@ def test_chunks_keep_no_graph_of_the_network(network: Any, images: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["smooth_grad", "uniform_smooth", "gradient_shap"])
-def test_seeds_decide_the_noise(network: Any, images: Any, name: str) -> None:
+def test_noise_depends_on_the_seeds_alone(network: Any, images: Any, name: str) -> None:
     x, labels = images[:2], torch.tensor([1, 1])
     function = EXPLANATIONS[name]
     first, again, other = (
@@ -367,7 +367,7 @@ def test_seeds_decide_the_noise(network: Any, images: Any, name: str) -> None:
         ("beta_smooth", {"base": "nothing"}, "base 'nothing' cannot be smoothed"),
     ],
 )
-def test_parameters_without_meaning_are_refused(
+def test_parameters_out_of_range_are_refused(
     network: Any, images: Any, name: str, parameters: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -603,7 +603,7 @@ def test_deep_lift_of_a_black_image_is_zero(network: Any) -> None:
     assert (deep_lift(network, black, torch.tensor([1])) == 0).all()
 
 
-def test_deep_lift_notices_what_its_rules_do_not_cover(images: Any) -> None:
+def test_deep_lift_refuses_steps_without_a_rule(images: Any) -> None:
     class Product(nn.Module):
         def forward(self, values: Any) -> Any:
             return values * values
@@ -721,7 +721,7 @@ def test_lrp_of_a_residual_network_agrees_with_zennit(colour_images: Any) -> Non
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
 
 
-def test_lrp_of_grey_images_that_become_three_channels(images: Any) -> None:
+def test_lrp_of_gray_images_that_are_repeated_for_three_channels(images: Any) -> None:
     pytest.importorskip("zennit")
     torch.manual_seed(9)
     layers: Any = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2704, 10)).double()
@@ -734,7 +734,7 @@ def test_lrp_of_grey_images_that_become_three_channels(images: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["alone", "shared", "product", "constant"])
-def test_lrp_refuses_what_has_no_rule(colour_images: Any, kind: str) -> None:
+def test_lrp_refuses_steps_without_a_rule(colour_images: Any, kind: str) -> None:
     pytest.importorskip("zennit")
 
     class Network(nn.Module):

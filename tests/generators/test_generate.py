@@ -1,4 +1,4 @@
-"""The command that makes pair files, on tiny data; the embedded files from their recorded commands."""
+"""The command generate on tiny data, and the embedded files from their recorded commands."""
 
 import dataclasses
 import functools
@@ -29,7 +29,7 @@ DEMO = Path(lm.__file__).parent / "data"
 
 
 @pytest.mark.parametrize("path", sorted(DEMO.glob("fashion_mnist-*.h5")), ids=lambda path: path.stem)
-def test_embedded_pairs_come_again_from_their_recorded_settings(path: Path) -> None:
+def test_embedded_pairs_are_reproduced_from_their_recorded_settings(path: Path) -> None:
     """The first sample of each file, from the stored image and the checkpoint that the command names."""
     arrays, attrs = read(path)
     request = generate.Request.parse(shlex.split(str(attrs["command"]))[3:])
@@ -138,7 +138,7 @@ def test_directed_attack_records_its_parameters(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [(), TOPK_IG])
-def test_recorded_command_gives_the_file_again_whatever_the_batch_size(
+def test_recorded_command_reproduces_the_file_with_any_batch_size(
     folder: Path, more: tuple[str, ...]
 ) -> None:
     name = f"again-{len(more)}"
@@ -171,7 +171,7 @@ def test_stored_map_is_the_map_of_the_stored_image(folder: Path) -> None:
     assert 0 < arrays["perturbation_linf"].max() <= 0.1 + 1e-6
 
 
-def test_interrupted_run_is_continued_by_the_same_command_only(
+def test_interrupted_run_is_continued_with_the_same_settings_only(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls = []
@@ -268,7 +268,7 @@ def test_attack_without_a_gradient_is_refused_before_any_work(
     assert run_generate(folder, "opaque.h5", *more[:2], "--attack", "random_walk", "--steps", "2") == 0
 
 
-def test_file_that_is_no_checkpoint_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_other_than_a_checkpoint_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = folder / "other.pt"
     for content in (b"", b"text", (folder / "fashion_mnist.npz").read_bytes()):
         other.write_bytes(content)
@@ -286,7 +286,7 @@ def test_existing_output_is_not_overwritten(folder: Path, capsys: pytest.Capture
     assert (folder / "taken.h5").read_bytes() == b"something"
 
 
-def test_too_little_memory_is_one_sentence(
+def test_lack_of_memory_gives_one_sentence(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of each kind: torch's own error on a GPU, its allocator's on a CPU, and Python's."""
@@ -325,7 +325,7 @@ def test_unknown_choice_ends_with_status_2(folder: Path, capsys: pytest.CaptureF
     assert "unrecognized arguments: --sample 3" in capsys.readouterr().err
 
 
-def test_perturbations_of_l2_topk_lie_in_the_l2_ball(folder: Path) -> None:
+def test_perturbations_of_l2_topk_are_in_the_l2_ball(folder: Path) -> None:
     more = ("--attack", "l2_topk", "--eps", "1.5", "--steps", "5", "--step-size", "0.5", "--attack-k", "50")
     assert run_generate(folder, "l2.h5", *more) == 0
     arrays, attrs = read(folder / "l2.h5")
@@ -357,7 +357,7 @@ def test_eps_may_be_a_fraction(folder: Path) -> None:
 
 
 def test_noise_inside_the_attack_is_not_that_of_the_maps(folder: Path) -> None:
-    """And the two maps of a sample share theirs, or its own noise would look like fragility."""
+    """The two maps of a sample share their noise, which would otherwise look like fragility."""
     plan = generate.Request.parse(
         [
             *("--dataset", "fashion_mnist", "--data", "x", "--model", "small_cnn", "--checkpoint", "x"),
@@ -387,7 +387,7 @@ def test_every_explanation_is_written(folder: Path, explanation: str, attack: st
     assert (read(folder / out)[0]["unperturbed"] > 0).any()
 
 
-def test_foreign_weights_get_their_accuracy_from_the_samples_looked_at(folder: Path) -> None:
+def test_accuracy_of_foreign_weights_is_measured_on_the_examined_samples(folder: Path) -> None:
     checkpoint = torch.load(folder / "natural.pt", weights_only=True)
     torch.save(checkpoint["state_dict"], folder / "weights.pth")
     more = ("--checkpoint", str(folder / "weights.pth"), "--training", "pgd")
@@ -412,7 +412,7 @@ def test_automatic_batch_size_gives_the_same_file(folder: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize(("costs", "best"), [((8, 4, 2, 1), 8), ((8, 8, 8, 8), 1), ((8, 4, 4, 4), 2)])
-def test_the_fastest_batch_size_is_taken(
+def test_the_fastest_batch_size_is_chosen(
     monkeypatch: pytest.MonkeyPatch, costs: tuple[int, ...], best: int
 ) -> None:
     """With a clock that runs `costs` per sample at sizes 1, 2, 4 and 8."""

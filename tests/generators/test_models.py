@@ -1,4 +1,4 @@
-"""Networks: own and torchvision's, separate activations, softplus copies, and weights from every source."""
+"""Networks defined here and in torchvision, separate activations, softplus copies, all kinds of weights."""
 
 import copy
 import hashlib
@@ -62,11 +62,11 @@ def test_rounding_does_not_move_the_gradient_of_pooling(noise: float) -> None:
     assert found.flatten().tolist() == [1, 0, 0, 0]
 
 
-def test_normalisation_per_channel_outside_the_state() -> None:
+def test_normalization_is_per_channel_and_not_in_the_state() -> None:
     normalize = Normalize([0.5, 0.25], [2.0, 0.5])
     image = torch.ones((1, 2, 1, 1))
     assert normalize(image).flatten().tolist() == [0.25, 1.5]
-    assert normalize(image[:, :1]).flatten().tolist() == [0.25, 1.5]  # one channel stands for all
+    assert normalize(image[:, :1]).flatten().tolist() == [0.25, 1.5]  # one channel is repeated
     assert not normalize.state_dict()
     assert normalize.double()(image.double()).dtype == torch.float64
 
@@ -99,7 +99,7 @@ def test_names_are_own_networks_and_torchvision_classifiers() -> None:
     assert "fasterrcnn_resnet50_fpn" not in names
 
 
-def test_normalisation_is_that_of_the_published_weights() -> None:
+def test_normalization_is_that_of_the_published_weights() -> None:
     normalize: Any = models.build("squeezenet1_1", 5).get_submodule("normalize")
     torch.testing.assert_close(normalize.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
     torch.testing.assert_close(normalize.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
@@ -129,11 +129,11 @@ def test_squeezenet_needs_no_torchvision(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_unknown_name_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"no model 'resnet19'; known: small_cnn, .*resnet18"):
+    with pytest.raises(ValueError, match=r"unknown model 'resnet19'; known: small_cnn, .*resnet18"):
         models.build("resnet19", 10)
 
 
-def test_missing_torchvision_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_torchvision_gives_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
     with pytest.raises(ValueError, match=r"torchvision cannot be imported .* install the release"):
         models.build("resnet18", 10)
@@ -157,7 +157,7 @@ def test_images_that_a_network_cannot_take_are_refused() -> None:
 
 
 class CountRelus(TorchFunctionMode):
-    """Counts calls of every function that is a ReLU, whoever calls it."""
+    """Counts calls of every function that is a ReLU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -195,7 +195,7 @@ def assert_separate(network: Any, images: Any, n_relus: int) -> None:
         ("mobilenet_v2", 35),
     ],
 )
-def test_prepared_networks_say_the_same(name: str, n_relus: int) -> None:
+def test_prepared_networks_have_the_same_outputs(name: str, n_relus: int) -> None:
     network, images = built(name, 10), random_images(2, 3, 64)
     with torch.no_grad():
         expected = network(images)
@@ -222,7 +222,7 @@ class Careless(nn.Module):
 
     def forward(self, values: Any) -> Any:
         a = self.linear[0](values)
-        self.relu(a)  # its result is not used: it lies in `a`
+        self.relu(a)  # its result is unused: the value is in `a`
         b = self.linear[1](a)
         c = functional.relu(b, inplace=True) + b
         d = self.linear[2](c).relu()
@@ -251,7 +251,7 @@ def test_each_way_to_write_a_relu_becomes_a_module() -> None:
     assert sum(isinstance(part, nn.Softplus | activations.SoftReLU6) for part in smooth.modules()) == 10
 
 
-def test_networks_of_separate_modules_pass_unchanged(network: Any) -> None:
+def test_networks_of_separate_modules_are_unchanged(network: Any) -> None:
     assert activations.prepare(network) is network
     resnet = built("small_resnet", 10)
     inner = resnet.get_submodule("network")
@@ -260,7 +260,7 @@ def test_networks_of_separate_modules_pass_unchanged(network: Any) -> None:
     assert_separate(prepared, random_images(2, 3, 32), 19)
 
 
-def test_network_that_looks_at_its_input_is_refused() -> None:
+def test_network_that_depends_on_its_input_is_refused() -> None:
     class Looks(nn.Module):
         def forward(self, values: Any) -> Any:
             return torch.relu(values) if values.sum() > 0 else values
@@ -334,7 +334,7 @@ def test_beta_can_be_changed_later(relu: Any) -> None:
     torch.testing.assert_close(smooth(x), activations.with_softplus(model, 2.0)(x), atol=0, rtol=0)
 
 
-def test_softplus_refuses_what_would_stay_as_it_is() -> None:
+def test_softplus_refuses_networks_that_would_not_change() -> None:
     with pytest.raises(ValueError, match="Flatten has neither"):
         activations.with_softplus(nn.Flatten())
     assert activations.with_softplus(nn.Sequential(nn.GELU()))  # has a second derivative already
@@ -350,7 +350,7 @@ def logits(network: Any, images: Any) -> Any:
 
 
 def fresh(name: str, n_classes: int) -> Any:
-    """A network of torchvision in which batch normalisation does something."""
+    """A network of torchvision with batch normalization that is not the identity."""
     torch.manual_seed(6)
     network = torchvision.models.get_model(name, weights=None, num_classes=n_classes).eval()
     for part in network.modules():
@@ -440,7 +440,7 @@ def test_names_of_old_densenet_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["model", "state_dict"])
-def test_robustness_checkpoint_brings_its_normalisation(tmp_path: Path, key: str) -> None:
+def test_robustness_checkpoint_contains_its_normalization(tmp_path: Path, key: str) -> None:
     network, images = fresh("resnet18", 10), random_images(2, 3, 32)
     mean, std = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
     state = {"module.normalizer.new_mean": torch.tensor(mean)[:, None, None]}
@@ -477,7 +477,7 @@ def test_weights_of_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
         checkpoints.load("torchvision", dataset="mnist", model="small_cnn")
 
 
-def test_weights_that_do_not_fit_are_one_sentence(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_give_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save(fresh("squeezenet1_1", 1000).state_dict(), path)
     with pytest.raises(ValueError, match="are for 1000 classes, but the dataset has 43") as first:

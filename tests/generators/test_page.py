@@ -1,4 +1,4 @@
-"""The page of the generators names everything that can be chosen, and its experiment is a valid one."""
+"""The page of the generators names every choice, and its experiment is valid."""
 
 import re
 from pathlib import Path

@@ -20,7 +20,7 @@ WITH_ATTRIBUTION = ("ig_norm", "ig_sum_norm", "art")
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    """Smooth, so that finite differences of its first derivatives mean something."""
+    """A smooth network, so that finite differences of its first derivatives are meaningful."""
     torch.manual_seed(0)
     layers = [
         nn.Conv2d(2, 4, 2),
@@ -103,7 +103,7 @@ def slow_art_terms(network: Any, x: Any, x2: Any, label: int, n_points: int) -> 
 
 
 def slow_loss(name: str, network: Any, images: Any, attacked: Any, settings: Settings) -> float:
-    """The loss of a batch, its attacked images being given."""
+    """The loss of a batch with given attacked images."""
     total = 0.0
     for x, x2, y in zip(images, attacked, LABELS.tolist(), strict=True):
         clean, perturbed = (loss_of(network, y)(image).item() for image in (x, x2))
@@ -124,7 +124,7 @@ def slow_loss(name: str, network: Any, images: Any, attacked: Any, settings: Set
 
 @pytest.fixture
 def given_attack(monkeypatch: pytest.MonkeyPatch, attacked: Any) -> None:
-    """Losses with fixed attacked images: what they are is a matter of the inner loop."""
+    """Fix the attacked images, so that the inner loop is not part of the loss."""
     monkeypatch.setattr(regimes, "ig_images", lambda *args, **more: attacked)
     monkeypatch.setattr(regimes, "pgd_images", lambda *args: attacked)
 
@@ -132,7 +132,7 @@ def given_attack(monkeypatch: pytest.MonkeyPatch, attacked: Any) -> None:
 @pytest.mark.usefixtures("given_attack")
 @pytest.mark.parametrize("chunk_size", [1, 8, 1000])  # one sample, two samples, all of them at once
 @pytest.mark.parametrize("name", REGIMES)
-def test_loss_is_that_of_the_plain_loops(
+def test_loss_equals_that_of_plain_loops(
     network: Any, images: Any, attacked: Any, name: str, chunk_size: int
 ) -> None:
     settings = dataclasses.replace(SETTINGS, chunk_size=chunk_size)
@@ -209,7 +209,7 @@ def test_no_perturbation_leaves_the_cross_entropy_alone(network: Any, images: An
     assert sum(part.item() for part in parts) == loss
 
 
-def test_contrast_is_low_where_one_pixel_speaks_for_the_true_class() -> None:
+def test_contrast_is_low_if_one_pixel_explains_the_true_class() -> None:
     """The softmax of one high pixel is further from uniform than that of one low pixel."""
     weights = torch.zeros((2, 9), dtype=torch.float64)
     weights[0, 4] = 30
@@ -221,8 +221,8 @@ def test_contrast_is_low_where_one_pixel_speaks_for_the_true_class() -> None:
     torch.testing.assert_close(one, -other)  # of two classes, one's softmax output is one less the other's
 
 
-def test_weighted_change_is_the_plain_change_where_attribution_is_taken_away(images: Any) -> None:
-    """With BaseAttr all positive, taking away weighs by 1 and adding by what was there."""
+def test_weighted_change_is_the_plain_change_where_attribution_is_removed(images: Any) -> None:
+    """With positive BaseAttr, a removal has weight 1 and an addition the attribution before."""
     network = linear(torch.stack([torch.ones(18), torch.zeros(18)]))
     labels = torch.zeros(3, dtype=torch.int64)
     darker, brighter = images * 0.9, images / 0.9  # the label's logit falls, or rises
@@ -235,7 +235,7 @@ def test_weighted_change_is_the_plain_change_where_attribution_is_taken_away(ima
 
 
 def objective_of(name: str, network: Any, settings: Settings) -> Callable[[Any, Any, int], float]:
-    """What the inner loop of a regime maximises, for one sample."""
+    """The objective of the inner loop of a regime, for one sample."""
 
     def objective(x: Any, current: Any, label: int) -> float:
         norm = slow_norm(network, x, current, label, settings.inner_n_points)
@@ -293,9 +293,7 @@ def test_each_step_goes_along_the_sign_of_the_gradient_of_the_plain_loops(
 
 
 @pytest.mark.parametrize("name", INNER)
-def test_inner_loop_raises_what_it_maximises_and_stays_in_the_ball(
-    network: Any, images: Any, name: str
-) -> None:
+def test_inner_loop_raises_its_objective_and_stays_in_the_ball(network: Any, images: Any, name: str) -> None:
     start = found_images(name, network, images, dataclasses.replace(SETTINGS, steps=0))
     found = found_images(name, network, images, dataclasses.replace(SETTINGS, steps=10))
     objective = objective_of(name, network, SETTINGS)
@@ -310,11 +308,11 @@ def test_inner_loop_raises_what_it_maximises_and_stays_in_the_ball(
 
 
 def test_start_is_uniform_in_the_ball_and_clamped(network: Any) -> None:
-    grey = torch.full((3, 2, 3, 3), 0.5).double().repeat(1, 1, 40, 40)
-    start = regimes.random_start(grey, PGD(0.1, 0, 0.1), seeded()) - grey
+    gray = torch.full((3, 2, 3, 3), 0.5).double().repeat(1, 1, 40, 40)
+    start = regimes.random_start(gray, PGD(0.1, 0, 0.1), seeded()) - gray
     assert start.mean().abs() < 0.002
     assert start.std() == pytest.approx(0.1 / math.sqrt(3), rel=0.02)
-    black = regimes.random_start(torch.zeros_like(grey), PGD(0.1, 0, 0.1), seeded())
+    black = regimes.random_start(torch.zeros_like(gray), PGD(0.1, 0, 0.1), seeded())
     assert black.min() == 0
     assert (black == 0).double().mean() == pytest.approx(0.5, abs=0.02)
 
@@ -380,7 +378,7 @@ def test_dataset_without_published_settings_is_refused() -> None:
         published.regime("imagenet", "natural")
 
 
-def test_every_regime_says_what_shapes_it() -> None:
+def test_every_regime_names_its_settings() -> None:
     assert PARAMETERS.keys() == REGIMES.keys()
     fields = {field.name for field in dataclasses.fields(Settings)} - {"chunk_size"}
     assert all(set(names) <= fields for names in PARAMETERS.values())

@@ -1,4 +1,4 @@
-"""Experiments: what they expand to, what they keep and refuse, and minute-sized versions of the studies."""
+"""The command sweep: grids, files that are kept or refused, and short versions of the studies."""
 
 import os
 import re
@@ -52,7 +52,7 @@ samples = 5
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten classes, each bright in a row of its own."""
+    """Ten classes; the images of each are bright in another row."""
     folder = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
     arrays: dict[str, Any] = {}
@@ -78,7 +78,7 @@ def folder(data: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_lists_span_a_grid_and_parameters_go_where_they_mean_something(folder: Path) -> None:
+def test_lists_span_a_grid_and_parameters_go_where_they_have_an_effect(folder: Path) -> None:
     items = sweep.read(experiment(folder))
     assert [item.command for item in items] == ["train"] * 2 + ["generate"] * 8
     assert [item.out.name for item in items[:2]] == [
@@ -298,8 +298,8 @@ def test_one_failure_does_not_stop_the_others(folder: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_interrupted_sweep_goes_on(folder: Path, jobs: int) -> None:
-    """What is in work when it is stopped keeps its .part; nothing else is begun."""
+def test_interrupted_sweep_is_continued(folder: Path, jobs: int) -> None:
+    """Files in progress keep their .part, and no other file is started."""
     path = experiment(folder, EXPERIMENT.replace("samples = 5", "samples = [5, 6, 7]"))
     arguments = [sys.executable, "-m", "generators.sweep", str(path), "--jobs", str(jobs)]
     with subprocess.Popen(arguments, cwd=STUDIES.parents[1], stderr=subprocess.DEVNULL) as run:
@@ -400,7 +400,7 @@ def test_jobs_share_the_cores_that_this_process_may_use(
 
 
 def test_minute_of_the_imagenet_study(tmp_path: Path) -> None:
-    """Random weights and images; the labels are what the network says, so that all samples are correct."""
+    """Random weights and images with the predictions as labels, so that all samples are correct."""
     folder = tmp_path / "imagenet_val"
     folder.mkdir()
     torch.manual_seed(0)

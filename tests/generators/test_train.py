@@ -1,9 +1,10 @@
-"""The train command: what a checkpoint holds, options, interruption."""
+"""The command train: contents of a checkpoint, options, interruption."""
 
 import errno
 import fcntl
 import functools
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,15 @@ def test_natural_training_learns(folder: Path, capsys: pytest.CaptureFixture[str
     network, facts = load(folder / "learns.pt")
     assert facts["natural_accuracy"] > 0.9
     assert not network.training
-    said = capsys.readouterr().out
-    assert f"natural accuracy {facts['natural_accuracy']:.4f}" in said
-    assert f"PGD accuracy {facts['pgd_accuracy']:.4f} (eps 0.1, 20 steps of 0.01) on 40 test samples" in said
+    output = capsys.readouterr().out
+    assert f"natural accuracy {facts['natural_accuracy']:.4f}" in output
+    assert (
+        f"PGD accuracy {facts['pgd_accuracy']:.4f} (eps 0.1, 20 steps of 0.01) on 40 test samples" in output
+    )
 
 
 @pytest.mark.parametrize("training", [name for name in REGIMES if name != "natural"])
-def test_checkpoint_says_how_it_was_made(folder: Path, training: str) -> None:
+def test_checkpoint_records_how_it_was_made(folder: Path, training: str) -> None:
     options = BRIEF if training != "pgd" else BRIEF[:4]
     assert run_train(folder, f"{training}.pt", "--training", training, "--samples", "60", *options) == 0
     _, facts = load(folder / f"{training}.pt")
@@ -136,7 +139,7 @@ def test_another_seed_starts_from_other_weights(folder: Path) -> None:
 
 
 def interrupt_in_epoch(monkeypatch: pytest.MonkeyPatch, regime: str, n_batches: int) -> None:
-    """Let Ctrl-C come in the batch after `n_batches`."""
+    """Raise KeyboardInterrupt in the batch after `n_batches`."""
     whole = REGIMES[regime]
     calls: list[Any] = []
 
@@ -151,7 +154,7 @@ def interrupt_in_epoch(monkeypatch: pytest.MonkeyPatch, regime: str, n_batches: 
 
 
 @pytest.mark.parametrize("training", ["natural", "ig_sum_norm"])
-def test_interrupted_training_goes_on_and_ends_as_an_uninterrupted_one(
+def test_interrupted_training_ends_like_an_uninterrupted_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch, training: str
 ) -> None:
     half, whole = f"half-{training}.pt", f"whole-{training}.pt"
@@ -179,7 +182,24 @@ def test_interrupted_training_goes_on_and_ends_as_an_uninterrupted_one(
     assert not list(folder.glob(".*"))
 
 
-def test_training_that_lacks_only_the_accuracy_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_training_is_continued_wherever_the_data_moves(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with another chunk size, and by the same path seen from another working folder."""
+    more = ("--training", "ig_norm", "--samples", "40", *BRIEF)
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(patch, "ig_norm", 2)
+        assert run_train(folder, "moved.pt", *more) == INTERRUPTED
+    shutil.copy(folder / "fashion_mnist.npz", tmp_path)
+    monkeypatch.chdir(folder)
+    moved = ("--data", str(tmp_path), "--chunk-size", "9", "--out", "moved.pt")
+    assert run_train(folder, "moved.pt", *more, *moved) == 0
+    assert load(folder / "moved.pt")[1]["epochs"] == 2
+
+
+def test_training_that_lacks_only_the_accuracy_is_continued(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*args: Any, **more: Any) -> Any:
         raise KeyboardInterrupt
 
@@ -192,7 +212,7 @@ def test_training_that_lacks_only_the_accuracy_goes_on(folder: Path, monkeypatch
     assert load(folder / "trained.pt")[1]["epochs"] == 2
 
 
-def test_dropout_and_batch_norm_go_on_as_well(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropout_and_batch_norm_are_continued(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def build(name: str, n_classes: int) -> Any:
         layers = [
             torch.nn.Flatten(),
@@ -212,7 +232,7 @@ def test_dropout_and_batch_norm_go_on_as_well(folder: Path, monkeypatch: pytest.
     assert_same_weights(folder / "dropout.pt", folder / "dropout-whole.pt")
 
 
-def test_another_command_does_not_go_on(
+def test_training_with_other_settings_is_not_continued(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
@@ -220,9 +240,9 @@ def test_another_command_does_not_go_on(
         assert run_train(folder, "begun.pt") == INTERRUPTED
     before = (folder / "begun.pt.part").read_bytes()
     assert run_train(folder, "begun.pt", "--seed", "4", "--epochs", "7") == 2
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert (
-        "made with other settings: seed is 0 in the file, 4 given; epochs is 2 in the file, 7 given" in said
+        "made with other settings: seed is 0 in the file, 4 given; epochs is 2 in the file, 7 given" in output
     )
     assert (folder / "begun.pt.part").read_bytes() == before
     (folder / "begun.pt.part").write_bytes(before[: len(before) // 2])
@@ -263,10 +283,10 @@ def test_bad_input_gets_one_sentence_before_anything_is_written(
     folder: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], sentence: str
 ) -> None:
     assert run_train(folder, "bad.pt", *more) == 2
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert sentence in output
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
     assert not list(folder.glob("*bad.pt*"))
 
 
@@ -288,7 +308,7 @@ def test_auxiliary_outputs_are_refused(
     assert "small_cnn has auxiliary outputs" in capsys.readouterr().err
 
 
-def test_loss_that_explodes_ends_the_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_infinite_loss_ends_the_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_train(folder, "explodes.pt", "--learning-rate", "1e30") == 2
     assert "in epoch 1; try a smaller --learning-rate" in capsys.readouterr().err
     assert not (folder / "explodes.pt").exists()
@@ -344,8 +364,8 @@ def test_accuracies_are_those_of_the_chosen_samples() -> None:
     with torch.no_grad():
         network[1].weight.copy_(torch.tensor([[-1.0] * 4, [1.0] * 4]))
         network[1].bias.copy_(torch.tensor([2.0, -2.0]))
-    grey = np.array([0, 100, 135, 250, 250, 0], dtype=np.uint8)  # the border lies at 127.5
-    images = np.broadcast_to(grey[:, None, None], (6, 2, 2)).copy()
+    gray = np.array([0, 100, 135, 250, 250, 0], dtype=np.uint8)  # the border is at 127.5
+    images = np.broadcast_to(gray[:, None, None], (6, 2, 2)).copy()
     split = Split(images, np.array([0, 0, 1, 1, 0, 1]), (2, 2))
     found = accuracies(
         network.eval(),
@@ -359,7 +379,7 @@ def test_accuracies_are_those_of_the_chosen_samples() -> None:
 
 
 def test_one_lock_has_one_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the first ends between the opening of its lock file by the second and the locking."""
+    """Also if the holder ends after the next process has opened the lock file and before it locks it."""
     path = tmp_path / "a.pt"
     first = checkpoints.locked(path)
     first.__enter__()
@@ -378,7 +398,7 @@ def test_one_lock_has_one_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not list(tmp_path.iterdir())
 
 
-def test_a_system_without_locks_is_said(
+def test_a_file_system_without_locks_gives_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def flock(*arguments: Any) -> None:
