@@ -12,27 +12,23 @@ Example: ``python -m generators.generate --dataset fashion_mnist --data DIR --mo
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
-
-import lensmetrics as lm
 
 from .attacks import ATTACKS
 from .commands import Parser, add_shared_options, command_line, run, use_device, versions
 from .datasets import DATASETS, read_split
-from .disk import make_folder, part_path
 from .explanations import EXPLANATIONS
-from .identity import refuse_other
 from .networks import checkpoints
 from .networks.models import check_images
 from .options import positive_integer
+from .pairfiles import open_writer, write
 from .plan import Plan, parameters, plan
 from .selection import first_correct
 from .work import Work
@@ -190,20 +186,6 @@ def recorded_command(request: Request, found: Plan) -> str:
     return command_line("generators.generate", recorded | {"no_on_logits": used.get("on_logits") is False})
 
 
-def stored_settings(path: Path) -> dict[str, Any]:
-    """Return the attributes of a pair file with the settings that show in its size."""
-    store = lm.PairStore(path)
-    return {**store.attrs, "samples": len(store), "shape": list(store.shape)}
-
-
-def stored_images(path: Path) -> str | None:
-    """Return the value of --store-images with which a pair file was made."""
-    with lm.PairStore(path).to_xarray() as variables:
-        if "image_perturbed" in variables:
-            return "all"
-        return "unperturbed" if "image" in variables else None
-
-
 def generate(request: Request) -> None:
     """Write the pair file of the request."""
     found = request.plan()
@@ -226,8 +208,10 @@ def generate(request: Request) -> None:
     work = Work(found, network, split, chosen, dtype, device, request.store_images)
 
     n_resisted = 0
+    attrs = attributes(request, facts, found)
+    compared = {name: attrs[name] for name in (*condition(request, found), "checkpoint_sha256", "versions")}
     with (
-        _writer(request, found, attributes(request, facts, found), work) as writer,
+        open_writer(request.out, chosen, split.shape, attrs, compared, found.defaults) as writer,
         tqdm(total=len(writer.missing), desc=request.out.name, unit="sample", disable=None) as progress,
     ):
         missing = writer.missing
@@ -238,22 +222,11 @@ def generate(request: Request) -> None:
         for start in range(0, len(missing), size):
             positions = missing[start : start + size]
             columns = work.columns(positions)
-            for rows in _runs(positions):
-                place = slice(int(positions[rows.start]), int(positions[rows.stop - 1]) + 1)
-                writer.write(place, **{name: values[rows] for name, values in columns.items()})
+            write(writer, positions, columns)
             n_resisted += int((columns["perturbation_linf"] == 0).sum())
             progress.update(len(positions))
     left = f", {n_resisted} left unperturbed (no image kept the label and changed the map)" * (n_resisted > 0)
     print(f"{request.out}: {len(missing)} samples{left}")
-
-
-def _runs(positions: NDArray[np.int64]) -> Iterator[slice]:
-    """Yield slices of `positions` that rise by one: each is a slice of the file."""
-    ends = [*np.flatnonzero(np.diff(positions) != 1).tolist(), len(positions) - 1]
-    start = 0
-    for end in ends:
-        yield slice(start, end + 1)
-        start = end + 1
 
 
 def _training_facts(
@@ -268,29 +241,6 @@ def _training_facts(
     # The accuracy on the samples that were examined until enough correct ones were found.
     measured = {"natural_accuracy": n_correct / n_examined, "accuracy_samples": n_examined}
     return {**facts, **measured, "training": training or "natural"}
-
-
-def _writer(request: Request, found: Plan, attrs: dict[str, Any], work: Work) -> lm.PairWriter:
-    """Return a writer of a new file, or of the unfinished one that the same settings left behind."""
-    path, n_samples, shape = request.out, len(work.chosen), work.split.shape
-    part = part_path(path)
-    if not part.exists():
-        make_folder(path)
-        return lm.PairWriter(path, n_samples=n_samples, shape=shape, attrs=attrs, dtype="float32")
-    stored = stored_settings(part)
-    wanted = {
-        **condition(request, found),
-        **{name: attrs[name] for name in ("training", "checkpoint_sha256", "versions")},
-        "samples": n_samples,
-        "shape": list(shape),
-    }
-    remedy = f"use the same settings to continue, or delete {part} to start over"
-    refuse_other(part, stored, wanted, found.defaults, remedy=remedy)
-    store = lm.PairStore(part)
-    if (store.sample[store.complete] != work.chosen[store.complete]).any():
-        raise ValueError(f"{part} has other samples than --data now gives; {remedy}")
-    # What the unfinished file says of its origin stays as it is, such as the command.
-    return lm.PairWriter.resume(path, store.attrs)
 
 
 def _batch_size(text: str) -> int | None:

@@ -15,8 +15,6 @@ def differences(
     """Return one clause for each setting whose stored value is not the wanted one."""
     clauses = []
     for name, value in wanted.items():
-        if name not in stored and name not in defaults:
-            continue
         there = stored.get(name, defaults.get(name))
         if not _is_same(there, value):
             clauses.append(f"{name} is {_shown(there)} in the file, {_shown(value)} given")

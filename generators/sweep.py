@@ -27,26 +27,21 @@ Example: ``python -m generators.sweep experiment.toml --jobs 2``
 
 import argparse
 import itertools
-import multiprocessing
-import os
 import shlex
 import sys
 import tomllib
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from . import generate, train
+from . import generate, pairfiles, train
 from .attacks import ATTACKS
 from .commands import INTERRUPTED, Parser, run
 from .datasets import image_shape
 from .explanations import EXPLANATIONS
 from .identity import refuse_other
+from .jobs import made
 from .networks import checkpoints
 from .options import flag, positive_integer
 from .plan import meaningful, parameters
@@ -90,15 +85,15 @@ class Item:
         _check_data(request, self.out)
         if not self.out.exists():
             return False
-        stored = generate.stored_settings(self.out)
+        stored = pairfiles.stored_settings(self.out)
         known = {name: v for name, v in generate.condition(request, plan).items() if v is not None}
         shape = image_shape(request.dataset, request.data, request.image_size)
         wanted = {**known, "samples": request.samples, "shape": list(shape)}
         if request.store_images is not None:
-            stored["store_images"] = generate.stored_images(self.out)
+            stored["store_images"] = pairfiles.stored_images(self.out)
             wanted["store_images"] = request.store_images
         refuse_other(self.out, stored, wanted, plan.defaults, remedy=remedy)
-        if is_file and not _has_hash(weights, stored["checkpoint_sha256"]):
+        if is_file and not _has_hash(weights, stored.get("checkpoint_sha256")):
             raise ValueError(f"{self.out} was made from other weights than {weights} holds now; {remedy}")
         return True
 
@@ -113,7 +108,7 @@ def _check_data(request: train.Request | generate.Request, out: Path) -> None:
         raise ValueError(f"{request.data}, the data folder of {out}, does not exist")
 
 
-def _has_hash(weights: Path, sha256: str) -> bool:
+def _has_hash(weights: Path, sha256: str | None) -> bool:
     return weights.is_file() and checkpoints.sha256(weights) == sha256
 
 
@@ -265,7 +260,7 @@ def sweep(options: argparse.Namespace) -> int:
     failed: list[Item] = []
     for command in _COMMANDS:  # checkpoints first: pair files need them
         stage = [item for item in missing if item.command == command]
-        for item, status in _made(stage, options.jobs):
+        for item, status in made(stage, options.jobs):
             if status == INTERRUPTED:
                 raise KeyboardInterrupt
             if status:
@@ -273,54 +268,6 @@ def sweep(options: argparse.Namespace) -> int:
     for item in failed:
         print(f"failed: {item.out}", file=sys.stderr)
     return len(failed)
-
-
-def _made(items: Sequence[Item], jobs: int) -> Iterator[tuple[Item, int]]:
-    """Yield each item with the exit status of its command, in the order in which they end."""
-    if jobs == 1 or len(items) < 2:
-        yield from ((item, item.make()) for item in items)
-        return
-    threads = max(1, available_cores() // jobs)
-    pool = ProcessPoolExecutor(
-        jobs,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin_worker,
-        initargs=(threads,),
-    )
-    try:
-        waiting = iter(items)
-        running = {pool.submit(item.make): item for item in itertools.islice(waiting, jobs)}
-        while running:  # submit no more than run at a time, so that an interrupted sweep starts nothing new
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
-                running |= {pool.submit(item.make): item for item in itertools.islice(waiting, 1)}
-    except BrokenProcessPool as error:
-        raise OSError(
-            "a worker process was killed, most likely because it ran out of memory; use fewer --jobs or a "
-            "smaller batch_size, and run the same command again to continue"
-        ) from error
-    except BaseException:
-        workers = multiprocessing.active_children()
-        for worker in workers:
-            worker.terminate()  # SIGTERM: each keeps its .part
-        for worker in workers:
-            worker.join(10)
-            worker.kill()  # it may wait for a lock that another worker held when it ended
-        pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use, which is fewer than exist on a shared machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _begin_worker(threads: int) -> None:
-    torch.set_num_threads(threads)
-    os.environ["TQDM_DISABLE"] = "1"  # progress bars of several files would overwrite one another
 
 
 def main(argv: Sequence[str] | None = None) -> int:

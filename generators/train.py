@@ -126,10 +126,12 @@ class Request:
         return {**{name: getattr(self, name) for name in names}, **self.used()}
 
     def defaults(self) -> dict[str, Any]:
-        """Return the identity of this training if no optional option had been given."""
+        """Return the values of all optional settings if none of them had been given."""
         required = ("dataset", "data", "model", "training", "out")
         words = [word for name in required for word in (flag(name), str(getattr(self, name)))]
-        return Request.parse(words).identity()
+        return {
+            name: value for name, value in Request.parse(words).identity().items() if name not in required
+        }
 
 
 def parser() -> Parser:

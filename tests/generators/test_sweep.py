@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import lensmetrics as lm
-from generators import sweep
+from generators import jobs, sweep
 from generators.datasets import inputs_of
 from generators.networks import checkpoints
 from generators.networks.activations import prepare
@@ -261,6 +261,28 @@ def test_checkpoint_of_an_early_version_is_recognized(
     assert "samples is not set in the file, 50 given" in capsys.readouterr().err
 
 
+def test_file_of_another_origin_is_refused(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pair file and a state dict that only have the names of the files of the experiment."""
+    folder = tmp_path / "foreign"
+    shutil.copytree(made, folder)
+    path = folder / "maps/natural-gradient-topk-8_255.h5"
+    path.unlink()
+    with lm.PairWriter(path, n_samples=5, shape=(28, 28), attrs={"attack": "topk"}) as writer:
+        writer.write(slice(0, 5), np.ones((5, 28, 28)), np.ones((5, 28, 28)))
+    assert sweep.main([str(experiment(folder, ONE))]) == 2
+    assert (
+        "was made with other settings: dataset is not set in the file, fashion_mnist"
+        in capsys.readouterr().err
+    )
+    path.unlink()
+    checkpoint = folder / "maps/checkpoints/fashion_mnist-small_cnn-natural.pt"
+    torch.save(torch.load(checkpoint, weights_only=True)["state_dict"], checkpoint)
+    assert sweep.main([str(experiment(folder, ONE))]) == 2
+    assert f"{checkpoint} was made with other settings: dataset is not set" in capsys.readouterr().err
+
+
 def test_files_of_other_weights_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = EXPERIMENT.replace('["integrated_gradients"]', '["gradient"]').replace(
         '"natural", "pgd"', '"natural"'
@@ -297,11 +319,11 @@ def test_one_failure_does_not_stop_the_others(folder: Path, capsys: pytest.Captu
     assert made == {f"{t}-gradient-topk-8_255-samples=5.h5" for t in ("natural", "pgd")}
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_interrupted_sweep_is_continued(folder: Path, jobs: int) -> None:
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_interrupted_sweep_is_continued(folder: Path, n_jobs: int) -> None:
     """Files in progress keep their .part, and no other file is started."""
     path = experiment(folder, EXPERIMENT.replace("samples = 5", "samples = [5, 6, 7]"))
-    arguments = [sys.executable, "-m", "generators.sweep", str(path), "--jobs", str(jobs)]
+    arguments = [sys.executable, "-m", "generators.sweep", str(path), "--jobs", str(n_jobs)]
     with subprocess.Popen(arguments, cwd=STUDIES.parents[1], stderr=subprocess.DEVNULL) as run:
         while not list((folder / "maps").glob("*.h5")):
             assert run.poll() is None, "the sweep ended before it could be stopped"
@@ -309,7 +331,7 @@ def test_interrupted_sweep_is_continued(folder: Path, jobs: int) -> None:
         run.terminate()
         n_made = len(list((folder / "maps").glob("*.h5")))
     assert run.returncode == 130
-    assert len(list((folder / "maps").glob("*.h5"))) <= n_made + jobs < 24
+    assert len(list((folder / "maps").glob("*.h5"))) <= n_made + n_jobs < 24
     assert sweep.main([str(path)]) == 0
     assert len(list((folder / "maps").glob("*.h5"))) == 24
     assert not list((folder / "maps").glob("**/*.part"))
@@ -385,18 +407,18 @@ def test_jobs_share_the_cores_that_this_process_may_use(
     class Recorded(Exception):
         pass
 
-    def pool(jobs: int, *, initargs: tuple[int], **_: object) -> None:
-        raise Recorded(jobs, *initargs)
+    def pool(n_jobs: int, *, initargs: tuple[int], **_: object) -> None:
+        raise Recorded(n_jobs, *initargs)
 
-    monkeypatch.setattr(sweep, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(jobs, "ProcessPoolExecutor", pool)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
     with pytest.raises(Recorded) as caught:
         sweep.main([str(experiment(folder)), "--jobs", "2"])
     assert caught.value.args == (2, 2)
-    assert sweep.available_cores() == 4
+    assert jobs.available_cores() == 4
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert sweep.available_cores() == 64
+    assert jobs.available_cores() == 64
 
 
 def test_minute_of_the_imagenet_study(tmp_path: Path) -> None:
