@@ -1,4 +1,4 @@
-"""What the commands share: options, the recorded command line, and errors in one sentence."""
+"""What the commands share: options, the device, the recorded command line, and errors in one sentence."""
 
 import argparse
 import contextlib
@@ -7,7 +7,6 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
@@ -18,11 +17,12 @@ import torch
 import lensmetrics
 
 from .datasets import DATASETS
-from .models import MODELS, model_names
+from .networks.models import ARCHITECTURES, MODELS, model_names
+from .options import flag, non_negative_integer, positive_integer
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes long names whole; where argparse would end the process it raises ValueError, one sentence."""
+    """A parser without abbreviations that raises ValueError where argparse would end the process."""
 
     def __init__(self, *, prog: str, description: str | None) -> None:
         super().__init__(
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def options(self) -> list[str]:
-        """Names of what an experiment may set."""
+        """The names that an experiment may set."""
         return [action.dest for action in self._actions if action.dest not in ("help", "out")]
 
     def error(self, message: str) -> NoReturn:
@@ -42,36 +42,38 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(f"{message}; see {self.prog} --help")
 
 
-INTERRUPTED = 130  # exit status after Ctrl-C or SIGTERM, as shells have it
+INTERRUPTED = 130  # exit status after Ctrl-C or SIGTERM, as in shells
 
 
 class _Models:
-    """The models as choices for argparse, which asks for all of them only in help and in error messages.
+    """The models as choices for argparse, which lists all of them only in help and error messages.
 
-    Naming torchvision's takes seconds, and is impossible where it is missing.
+    Listing torchvision's takes seconds, and fails if torchvision is missing.
     """
 
     def __contains__(self, name: object) -> bool:
-        return name in MODELS or name in model_names()
+        return name in MODELS or name in ARCHITECTURES or name in model_names()
 
     def __iter__(self) -> Iterator[str]:
         try:
             yield from model_names()
         except ValueError:
-            yield from MODELS
+            yield from (*MODELS, *ARCHITECTURES)
             yield "a classifier of torchvision, which cannot be imported here"
 
 
 def add_shared_options(parser: argparse.ArgumentParser) -> None:
-    """--dataset, --data, --download, --image-size, --model, --device and --seed."""
+    """Add --dataset, --data, --download, --image-size, --model, --device and --seed."""
     parser.add_argument("--dataset", required=True, choices=DATASETS)
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder with the dataset")
-    parser.add_argument("--download", action="store_true", help="fetch the dataset into DIR with torchvision")
+    parser.add_argument(
+        "--download", action="store_true", help="download the dataset into DIR with torchvision"
+    )
     parser.add_argument(
         "--image-size",
-        type=positive_number,
+        type=positive_integer,
         metavar="N",
-        help="pixels a side for datasets of picture files; default: that of the dataset",
+        help="height and width of images from picture files; default: that of the dataset",
     )
     parser.add_argument(
         "--model",
@@ -81,63 +83,48 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         help="one of %(choices)s",
     )
     parser.add_argument(
-        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto: cuda where it is (default)"
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+        help="auto (default): cuda if there is a GPU",
     )
-    parser.add_argument("--seed", default=0, type=whole_number, help="default: 0")
+    parser.add_argument("--seed", default=0, type=non_negative_integer, help="default: 0")
 
 
-def whole_number(text: str) -> int:
-    """An integer from 0 to the largest that files can hold, for argparse."""
-    if not text.isdecimal() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 2**63 - 1, got {text}")
-    return int(text)
+def use_device(name: str) -> torch.device:
+    """Return the device that --device names and make torch compute on it as every command needs.
 
-
-def positive_number(text: str) -> int:
-    """An integer from 1 on, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text}")
-    return int(text)
-
-
-def fraction(text: str) -> float:
-    """A number, also written as a fraction such as 8/255, for argparse."""
-    try:
-        return float(Fraction(text)) if "/" in text else float(text)
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(
-            f"must be a number or a fraction such as 8/255, got {text!r}"
-        ) from None
-
-
-def device_of(name: str) -> torch.device:
-    """The device that --device names."""
+    Raises
+    ------
+    ValueError
+        If it is cuda and there is no GPU.
+    """
+    # The fast kernels of attention have no second derivative, which directed attacks and regimes need.
+    torch.backends.cuda.enable_flash_sdp(False)
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    torch.backends.cuda.enable_cudnn_sdp(False)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: this torch sees no GPU; use --device cpu")
     if name == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError("--device cuda: torch finds no GPU; use --device cpu")
         # Convolutions would round to 10 bits of mantissa, and differ from run to run.
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
     return torch.device(name)
 
 
-def option(name: str) -> str:
-    """The option that sets the parameter `name`."""
-    return "--" + name.replace("_", "-")
-
-
 def command_line(program: str, options: dict[str, Any]) -> str:
-    """The command that gives this result again: long names, every value that matters, defaults included.
+    """Return the command that makes this result again, with every value that matters, defaults included.
 
-    Values that are None are left out and flags are written only where they are set.
+    None is left out, and flags are written only if they are set. The command is for people; files are
+    compared by their settings (see ``identity``).
     """
     words = ["python", "-m", program]
     for name, value in options.items():
         if value is None or value is False:
             continue
-        words.append(option(name))
+        words.append(flag(name))
         if isinstance(value, list | tuple):
             words.extend(map(str, value))
         elif value is not True:
@@ -146,7 +133,7 @@ def command_line(program: str, options: dict[str, Any]) -> str:
 
 
 def versions() -> str:
-    """Versions of what shapes the numbers, as one line."""
+    """Return the versions of everything that affects the numbers, as one line."""
     found = {"python": platform.python_version(), "lensmetrics": lensmetrics.__version__}
     for name in ("torch", "torchvision", "zennit", "numpy", "scipy", "pillow"):
         with contextlib.suppress(PackageNotFoundError):
@@ -156,31 +143,11 @@ def versions() -> str:
     return ", ".join(f"{name} {number}" for name, number in found.items())
 
 
-def make_folder(path: Path) -> None:
-    """The folder that `path` is to be written in.
-
-    Raises
-    ------
-    OSError
-        If it cannot be made.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise type(error)(
-            f"the folder {path.parent} cannot be made ({error.strerror}): choose another --out"
-        ) from error
-
-
-def part_path(path: Path) -> Path:
-    """Where the unfinished file of `path` is kept."""
-    return path.with_name(path.name + ".part")
-
-
 def run(work: Callable[[], None]) -> int:
-    """Exit status of `work`: 0, 2 with one sentence on stderr where the input is at fault, 130 on Ctrl-C.
+    """Run `work` and return the exit status: 0, 2 if the input is wrong, 130 on Ctrl-C.
 
-    SIGTERM, which batch systems send before they kill, ends the work as Ctrl-C does.
+    Wrong input is reported in one sentence on stderr. SIGTERM, which batch systems send shortly before
+    SIGKILL, is treated like Ctrl-C.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -193,18 +160,18 @@ def run(work: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (RuntimeError, MemoryError) as error:
-        # torch's own errors for the CPU are plain RuntimeErrors.
-        is_memory = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
-        if not is_memory and "allocate memory" not in str(error):
+        if not _is_memory(error):
             raise
-        print(
-            "error: the memory is too small for this; give a smaller --batch-size or --chunk-size",
-            file=sys.stderr,
-        )
+        print("error: out of memory: reduce --batch-size or --chunk-size", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        print("interrupted; run the same command again to continue", file=sys.stderr)
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def _is_memory(error: Exception) -> bool:
+    # On the CPU torch's allocator raises a plain RuntimeError, which only its text tells from others.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)

@@ -1,7 +1,7 @@
-"""Datasets by name: ``DATASETS`` says what each one is, ``read_split`` reads one split of it.
+"""Datasets by name: ``DATASETS`` describes each one, ``read_split`` reads one split of it.
 
-Read are, in this order: ``NAME.npz``; a folder of images with ``labels.csv``; class folders; and what
-torchvision's dataset of the name keeps on disk, which it downloads where this is asked for.
+The first of these that exists is read: ``NAME.npz``; a folder of images with ``labels.csv``; class folders;
+the files of torchvision's dataset of that name, which torchvision downloads on request.
 """
 
 import csv
@@ -19,13 +19,13 @@ from PIL import Image
 
 
 class Images(Protocol):
-    """The images of a split: an index array or a slice gives (sample, height, width[, channel]) uint8."""
+    """The images of a split: indexing returns (sample, height, width[, channel]) uint8."""
 
     def __getitem__(self, index: Any, /) -> NDArray[np.uint8]: ...
 
 
 class Split(NamedTuple):
-    """One split in dataset order; ``labels`` are class indices and ``shape`` is (height, width)."""
+    """One split in dataset order: images, class indices, and the (height, width) of an image."""
 
     images: Images
     labels: NDArray[np.int64]
@@ -34,16 +34,16 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is known of a dataset.
+    """Facts about a dataset.
 
     Attributes
     ----------
     n_classes, channels
-        Number of classes, and of colour channels.
+        Number of classes and of colour channels.
     image_size
-        Height and width that images get unless told otherwise; those in an .npz keep their size.
+        Default height and width of images; those in an .npz keep their size.
     files, folders
-        Further names beside ``NAME.npz`` and ``NAME/``.
+        Further names that are tried after ``NAME.npz`` and ``NAME/``.
     """
 
     n_classes: int
@@ -68,7 +68,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def inputs_of(images: NDArray[np.uint8], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Network inputs (sample, channel, height, width) in [0, 1] from stored images."""
+    """Return network inputs (sample, channel, height, width) in [0, 1] from stored images."""
     channels_last = images[..., None] if images.ndim == 3 else images
     tensor = torch.from_numpy(np.ascontiguousarray(channels_last.transpose(0, 3, 1, 2)))
     return tensor.to(device=device, dtype=dtype) / 255
@@ -77,7 +77,7 @@ def inputs_of(images: NDArray[np.uint8], dtype: torch.dtype, device: torch.devic
 def read_split(
     name: str, folder: Path, split: str, *, image_size: int | None = None, download: bool = False
 ) -> Split:
-    """The train or test split of dataset `name` under `folder`.
+    """Read the train or test split of dataset `name` in `folder`.
 
     Parameters
     ----------
@@ -86,26 +86,26 @@ def read_split(
     folder
         The folder with ``NAME.npz`` or ``NAME/``, or ``NAME/`` itself, or the root of torchvision's datasets.
     split
-        ``"train"`` or ``"test"``: of ``NAME.npz`` the arrays of this name, of ``labels.csv`` the rows with
-        this word (or ``val`` for the test split) in the column ``split`` or ``repo_split``, of class folders
-        those in the folder of this name (or ``val``). Where nothing says it, all is for testing.
+        ``"train"`` or ``"test"``: the arrays of this name in ``NAME.npz``; the rows of ``labels.csv`` with
+        this word (or ``val`` for the test split) in the column ``split`` or ``repo_split``; the class folders
+        in the folder of this name (or ``val``). If the splits are not marked, all images are for testing.
     image_size
         Height and width of the images: the shorter side is resized to it (bilinear, with antialiasing) and
-        the middle is cut out. By default the stored size of an .npz, and the dataset's own size otherwise.
+        the center is cropped. Default: the stored size of an .npz, else that of the dataset.
     download
-        Let torchvision download what `folder` does not hold.
+        Let torchvision download the dataset if `folder` does not have it.
 
     Raises
     ------
     FileNotFoundError
-        If nothing of the dataset is there.
+        If `folder` does not have the dataset.
     ValueError
-        If what is there cannot be read, or holds no such split.
+        If a file cannot be read, or there is no such split.
     """
     dataset = DATASETS[name]
-    for file in (f"{name}.npz", *dataset.files):
-        if (folder / file).is_file():
-            return _read_npz(folder / file, split, dataset, image_size)
+    arrays = _npz(name, folder)
+    if arrays is not None:
+        return _read_npz(arrays, split, dataset, image_size)
     size = image_size or dataset.image_size
     for parent in (*(folder / inner for inner in (name, *dataset.folders)), folder):
         read = _read_folder(parent, split, dataset, size)
@@ -116,21 +116,38 @@ def read_split(
     raise FileNotFoundError(_nothing_found(name, folder))
 
 
+def image_shape(name: str, folder: Path, image_size: int | None) -> tuple[int, int]:
+    """Return the height and width that `read_split` gives the test images, without reading their split.
+
+    Raises
+    ------
+    ValueError
+        If the file of arrays cannot be read.
+    """
+    arrays = _npz(name, folder)
+    if arrays is None or image_size is not None:
+        size = image_size or DATASETS[name].image_size
+        return size, size
+    return _read_npz(arrays, "test", DATASETS[name], None).shape
+
+
+def _npz(name: str, folder: Path) -> Path | None:
+    files = (folder / file for file in (f"{name}.npz", *DATASETS[name].files))
+    return next((file for file in files if file.is_file()), None)
+
+
 def _nothing_found(name: str, folder: Path) -> str:
     dataset = DATASETS[name]
     files = " or ".join((f"{name}.npz", *dataset.files))
     folders = " or ".join(f"{inner}/" for inner in (name, *dataset.folders))
     sentence = (
-        f"{folder} holds no {name}: looked for {files} (arrays x_train, y_train, x_test, y_test) and, in it "
-        f"and in {folders}, for images with labels.csv (columns file, class_index) or {dataset.n_classes} "
-        "class folders, in train/ and test/ (or val/) or without them"
+        f"{folder} has no {name}: expected {files} (arrays x_train, y_train, x_test, y_test) or, in this "
+        f"folder or in {folders}, images with labels.csv (columns file, class_index) or {dataset.n_classes} "
+        "class folders, with or without train/ and test/ (or val/)"
     )
     if name not in _TORCHVISION:
-        return f"{sentence}; name the right folder with --data"
-    return f"{sentence}, and for torchvision's files; name the right folder with --data or add --download"
-
-
-# --- arrays
+        return f"{sentence}; give the right folder with --data"
+    return f"{sentence}, or torchvision's files; give the right folder with --data, or add --download"
 
 
 def _read_npz(path: Path, split: str, dataset: Dataset, image_size: int | None) -> Split:
@@ -162,15 +179,12 @@ def _checked(labels: Any, dataset: Dataset, where: str) -> NDArray[np.int64]:
     if not np.issubdtype(result.dtype, np.integer) or (
         result.size and not 0 <= result.min() <= result.max() < dataset.n_classes
     ):
-        raise ValueError(f"{where} must be class indices, whole numbers from 0 to {dataset.n_classes - 1}")
+        raise ValueError(f"{where} must be class indices, integers from 0 to {dataset.n_classes - 1}")
     return result.astype(np.int64)
 
 
-# --- images decoded when they are asked for
-
-
 class _Decoded:
-    """Images that `read` gives one by one, resized and cropped when they are asked for."""
+    """Images that `read` returns one by one, resized and cropped when they are indexed."""
 
     def __init__(self, read: Callable[[int], Image.Image], n: int, mode: str, size: int) -> None:
         self._read = read
@@ -215,11 +229,8 @@ def _from_files(paths: Sequence[Path], labels: NDArray[np.int64], dataset: Datas
     return _decoded(read, labels, dataset, size)
 
 
-# --- folders
-
-
 def _read_folder(parent: Path, split: str, dataset: Dataset, size: int) -> Split | None:
-    """The split of a folder of images; None where `parent` is none."""
+    """Read the split of a folder of images; return None if `parent` is not such a folder."""
     if (parent / "labels.csv").is_file():
         return _from_csv(parent / "labels.csv", split, dataset, size)
     for place in (parent / name for name in SPLITS[split]):
@@ -235,13 +246,13 @@ def _read_folder(parent: Path, split: str, dataset: Dataset, size: int) -> Split
 
 def _only_test(path: Path) -> str:
     return (
-        f"{path} does not say which images are for training, so all of them are for testing; "
-        "use train/ and test/ folders, or a column split in labels.csv"
+        f"{path} does not mark images for training, so all are for testing; use folders train/ and test/, or "
+        "a column split in labels.csv"
     )
 
 
 def _from_csv(path: Path, split: str | None, dataset: Dataset, size: int) -> Split:
-    """The rows of `split`, by the column split (or repo_split); all rows where `split` is None."""
+    """Read the rows of `split` by the column split (or repo_split), or all rows if `split` is None."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -249,7 +260,7 @@ def _from_csv(path: Path, split: str | None, dataset: Dataset, size: int) -> Spl
         raise ValueError(f"{path} cannot be read as a table of UTF-8 text: {error}") from error
     columns = set(rows[0]) if rows else set()
     if not {"file", "class_index"} <= columns:
-        raise ValueError(f"{path} must have the columns file and class_index and at least one row")
+        raise ValueError(f"{path} must have the columns file and class_index, and at least one row")
     column = next((name for name in ("split", "repo_split") if name in columns), None)
     if split is not None and column is not None:
         rows = [row for row in rows if row[column] in SPLITS[split]]
@@ -261,18 +272,16 @@ def _from_csv(path: Path, split: str | None, dataset: Dataset, size: int) -> Spl
         labels = [int(row["class_index"]) for row in rows]
         paths = [path.parent / row["file"] for row in rows]
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: every row must have a file and a whole number as class_index: {error}"
-        ) from error
+        raise ValueError(f"{path}: every row must have a file and an integer class_index: {error}") from error
     return _from_files(paths, _checked(labels, dataset, f"{path}: class_index"), dataset, size)
 
 
 def _class_folders(parent: Path, dataset: Dataset, size: int) -> Split | None:
-    """Images in one folder per class, numbered in the order of folder names; None where this is none."""
+    """Read one folder per class, numbered in the order of names; return None if there are none."""
     if not parent.is_dir():
         return None
     folders = sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if len(folders) != dataset.n_classes:  # of fewer folders the positions would not be the class indices
+    if len(folders) != dataset.n_classes:  # with other folders the positions would not be the class indices
         return None
     paths: list[Path] = []
     labels: list[int] = []
@@ -283,9 +292,7 @@ def _class_folders(parent: Path, dataset: Dataset, size: int) -> Split | None:
     return _from_files(paths, np.array(labels, dtype=np.int64), dataset, size) if paths else None
 
 
-# --- torchvision
-
-# Name of the class there, and how it is told the split.
+# The class in torchvision.datasets, and its arguments for a split.
 _TORCHVISION: dict[str, tuple[str, Callable[[str], dict[str, Any]]]] = {
     "fashion_mnist": ("FashionMNIST", lambda split: {"train": split == "train"}),
     "mnist": ("MNIST", lambda split: {"train": split == "train"}),
@@ -304,7 +311,7 @@ def _read_torchvision(name: str, folder: Path, split: str, size: int, *, downloa
     try:
         samples = kind(folder, download=download, **arguments(split))
         labels = [samples[index][1] for index in range(len(samples))]
-    except Exception as error:  # raw bytes and pickles fail in any way
+    except Exception as error:  # damaged raw files and pickles fail in any way
         if isinstance(error, RuntimeError) and not download:
             raise FileNotFoundError(_nothing_found(name, folder)) from error
         raise ValueError(f"torchvision cannot read {name} under {folder}: {error}") from error

@@ -2,8 +2,8 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,45 +12,68 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from .attacks import ATTACKS, Attack, published
-from .commands import option
-from .explanations import EXPLANATIONS, Explanation, is_differentiable
+from .attacks import ATTACKS, Attack
+from .explanations import EXPLANATIONS, Explain, Explanation
+from .options import Option, flag
 
-# Parameters that do not come from an option: the batch or the attack gives them.
-_BOUND_LATER = ("explanation", "seeds", "differentiable", "chunk_size", "targets")
-_WITHOUT_GRADIENT = ("random_sign", "random_walk")
-# Options that give the explanation inside an attack fewer points or draws than the reported maps have.
-INSIDE = ("n_points", "n_draws")
+
+def _inside(options: Iterable[Option]) -> dict[str, str]:
+    """Return the parameters that may differ inside the attack, each with the name of its second option."""
+    return {option.name: option.inside[0] for option in options if option.inside}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """An explanation and an attack with all their parameters."""
+    """An explanation and an attack with all their parameters.
+
+    Attributes
+    ----------
+    explanation, reported, inside
+        The explanation, its parameters in the reported maps, and those inside the attack.
+    attack, settings
+        The attack and its parameters.
+    defaults
+        The values that `used` would have if no option had been given.
+    seed
+        Seeds all draws, together with the index of the sample in its dataset.
+    chunk_size
+        Largest number of images in one pass of the network, for explanations by many points.
+    """
 
     explanation: Explanation
     reported: Mapping[str, Any]
     inside: Mapping[str, Any]
     attack: Attack
     settings: Mapping[str, Any]
-
-    @property
-    def directed(self) -> bool:
-        """Whether the attack looks at maps."""
-        return takes(self.attack, "explanation")
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    chunk_size: int | None = None
 
     @property
     def used(self) -> dict[str, Any]:
-        """Every parameter in use, by the name it is recorded under."""
-        inside = {f"attack_{name}": self.inside[name] for name in INSIDE if name in self.inside}
-        return {**self.reported, **self.settings, **(inside if self.directed else {})}
+        """Every parameter in use, by the name under which it is recorded."""
+        names = _inside(self.explanation.options) if self.attack.needs_map else {}
+        return {**self.reported, **self.settings, **{names[name]: self.inside[name] for name in names}}
 
-    def explain(self, samples: NDArray[np.int64], *, seed: int, chunk_size: int | None) -> Explanation:
-        """The explanation as it is reported, bound for these samples."""
-        return self._bound(self.reported, [(seed, sample, 1) for sample in samples.tolist()], chunk_size)
+    def check_shape(self, shape: tuple[int, int]) -> None:
+        """Refuse parameters that do not fit maps of this shape (height, width).
 
-    def explain_inside(self, samples: NDArray[np.int64], *, seed: int, chunk_size: int | None) -> Explanation:
-        """The explanation as the attack sees it: its draws are not those of the reported maps."""
-        return self._bound(self.inside, [(seed, sample, 2) for sample in samples.tolist()], chunk_size)
+        Raises
+        ------
+        ValueError
+            If a region or a number of pixels exceeds the map.
+        """
+        for option in (*self.explanation.options, *self.attack.options):
+            if option.fits is not None:
+                option.fits(self.used[option.name], shape)
+
+    def explain(self, samples: NDArray[np.int64]) -> Explain:
+        """Return the explanation of the reported maps, bound to these samples."""
+        return self._bound(self.reported, [(self.seed, sample, 1) for sample in samples.tolist()])
+
+    def explain_inside(self, samples: NDArray[np.int64]) -> Explain:
+        """Return the explanation inside the attack, whose draws are not those of the reported maps."""
+        return self._bound(self.inside, [(self.seed, sample, 2) for sample in samples.tolist()])
 
     def perturb(
         self,
@@ -59,109 +82,119 @@ class Plan:
         labels: torch.Tensor,
         *,
         samples: NDArray[np.int64],
-        seed: int,
-        chunk_size: int | None = None,
         targets: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Perturbed images; a random generator for each sample makes them independent of batches."""
+        """Return perturbed images; one random generator per sample makes them independent of batches."""
         given = dict(self.settings)
-        if self.directed:
-            given["explanation"] = self.explain_inside(samples, seed=seed, chunk_size=chunk_size)
-        if targets is not None:
+        if self.attack.needs_map:
+            given["explanation"] = self.explain_inside(samples)
+        if self.attack.needs_targets:
             given["targets"] = targets
-        randoms = [np.random.default_rng([seed, sample]) for sample in samples]
+        randoms = [np.random.default_rng([self.seed, sample]) for sample in samples]
         return self.attack(model, images, labels, randoms, **given)
 
-    def _bound(
-        self, parameters: Mapping[str, Any], seeds: Sequence[Sequence[int]], chunk_size: int | None
-    ) -> Explanation:
-        later = {"seeds": seeds, "chunk_size": chunk_size}
-        return partial(
-            self.explanation,
-            **parameters,
-            **{name: value for name, value in later.items() if takes(self.explanation, name)},
-        )
+    def _bound(self, parameters: Mapping[str, Any], seeds: Sequence[Sequence[int]]) -> Explain:
+        later: dict[str, Any] = {}
+        if self.explanation.draws:
+            later["seeds"] = seeds
+        if self.explanation.chunks:
+            later["chunk_size"] = self.chunk_size
+        return partial(self.explanation, **parameters, **later)
 
 
-def takes(function: Callable[..., object], name: str) -> bool:
-    """Whether `function` has a parameter of this name."""
-    return name in inspect.signature(function).parameters
-
-
-def plan(explanation: str, attack: str, *, dataset: str, model: str, given: Mapping[str, Any]) -> Plan:
-    """Complete what is `given` (by parameter name, None where it is not) by published and default values.
+def plan(
+    explanation: str,
+    attack: str,
+    *,
+    dataset: str,
+    model: str,
+    given: Mapping[str, Any],
+    seed: int = 0,
+    chunk_size: int | None = None,
+) -> Plan:
+    """Complete the parameters in `given` (None where not given) by published and default values.
 
     Raises
     ------
     ValueError
-        If the attack needs a gradient that the explanation does not have, a parameter is missing, or
-        one is given that means nothing here.
+        If the attack needs a gradient that the explanation does not have, or a parameter is missing, out of
+        range, or has no effect here.
     """
-    explain, perturb = EXPLANATIONS[explanation], ATTACKS[attack]
-    if attack not in _WITHOUT_GRADIENT and not is_differentiable(explain):
-        with_gradient = [name for name, function in EXPLANATIONS.items() if is_differentiable(function)]
+    method, perturb = EXPLANATIONS[explanation], ATTACKS[attack]
+    if perturb.needs_gradient and not method.differentiable:
+        without = [name for name, other in ATTACKS.items() if not other.needs_gradient]
+        with_gradient = [name for name, other in EXPLANATIONS.items() if other.differentiable]
         raise ValueError(
             f"--attack {attack} needs a gradient through the explanation, and {explanation} has none; "
-            f"use random_sign or random_walk, or one of {', '.join(with_gradient)}"
+            f"use {' or '.join(without)}, or an explanation among {', '.join(with_gradient)}"
         )
     known = {name: value for name, value in given.items() if value is not None}
     idle = sorted(known.keys() - meaningful(explanation, attack))
     if idle:
         raise ValueError(
-            f"{option(idle[0])} means nothing for explanation {explanation} with attack {attack}; "
-            "leave it out"
+            f"{flag(idle[0])} has no effect with --explanation {explanation} and --attack {attack}; remove it"
         )
-    reported = _completed(explain, explanation, known, {})
-    inside = reported | {name: known[f"attack_{name}"] for name in INSIDE if f"attack_{name}" in known}
-    settings = _completed(perturb, attack, known, published(attack, dataset, model, explanation))
-    return Plan(explain, reported, inside, perturb, settings)
+    from_paper = perturb.published(dataset, model, explanation)
+    own, public = (
+        _defaults(method.function, method.options, {}),
+        _defaults(perturb.function, perturb.options, from_paper),
+    )
+    reported = _completed(explanation, method.options, known, own)
+    settings = _completed(attack, perturb.options, known, public)
+    names = _inside(method.options)
+    inside = reported | {name: known[second] for name, second in names.items() if second in known}
+    defaults = {**own, **public, **{second: reported[name] for name, second in names.items()}}
+    result = Plan(method, reported, inside, perturb, settings, defaults, seed, chunk_size)
+    _check_ranges((*method.options, *perturb.options), result.used)
+    return result
 
 
 def meaningful(explanation: str, attack: str) -> set[str]:
-    """The parameters that this explanation and this attack know, by the names of their options."""
-    explain, perturb = EXPLANATIONS[explanation], ATTACKS[attack]
-    names = {*_parameters(explain), *_parameters(perturb)}
-    if takes(perturb, "explanation"):
-        names |= {f"attack_{name}" for name in INSIDE if takes(explain, name)}
-    return names
+    """Return the parameters that this explanation and this attack take, by the names of their options."""
+    method, perturb = EXPLANATIONS[explanation], ATTACKS[attack]
+    names = {option.name for option in (*method.options, *perturb.options)}
+    return names | set(_inside(method.options).values()) if perturb.needs_map else names
 
 
-def _parameters(function: Callable[..., object]) -> dict[str, inspect.Parameter]:
-    found = inspect.signature(function).parameters
-    return {name: p for name, p in found.items() if p.kind is p.KEYWORD_ONLY and name not in _BOUND_LATER}
+def parameters() -> dict[str, Option]:
+    """Return every option of an explanation or an attack, by name, in the order of ``--help``."""
+    of_explanations = [option for method in EXPLANATIONS.values() for option in method.options]
+    of_attacks = [option for attack in ATTACKS.values() for option in attack.options]
+    second = [
+        Option(*option.inside, parse=option.parse) for option in of_explanations if option.inside is not None
+    ]
+    found: dict[str, Option] = {}
+    for option in (*of_explanations, *of_attacks, *second):
+        found.setdefault(option.name, option)
+    return found
+
+
+def _defaults(
+    function: Callable[..., object], options: Sequence[Option], published: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the published value of each option, or the default of the function, where there is one."""
+    signature = inspect.signature(function).parameters
+    found = {o.name: published.get(o.name, signature[o.name].default) for o in options}
+    return {name: value for name, value in found.items() if value is not inspect.Parameter.empty}
 
 
 def _completed(
-    function: Callable[..., object], name: str, known: Mapping[str, Any], published: Mapping[str, Any]
+    name: str, options: Sequence[Option], known: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A value for each keyword of `function`: as given, as published, or its default."""
-    values: dict[str, Any] = {}
-    for key, parameter in _parameters(function).items():
-        value = known.get(key, published.get(key, parameter.default))
-        if value is parameter.empty:
-            raise ValueError(f"{option(key)} must be given for {name}")
-        values[key] = value
-    return values
+    """Return a value for each option: as given, or its default."""
+    values = {**defaults, **{o.name: known[o.name] for o in options if o.name in known}}
+    for option in options:
+        if option.name not in values:
+            raise ValueError(f"{flag(option.name)} must be given for {name}")
+    return {option.name: values[option.name] for option in options}
 
 
-_ABOVE_ZERO = ("eps", "step_size", "beta", "beta_start", "beta_end", "learning_rate", "radius")
-_FROM_ZERO = ("sigma", "map_weight", "output_weight")
-
-
-def check_ranges(used: Mapping[str, Any], *, l2: bool) -> None:
-    """Refuse numbers that would run for hours and give nothing, or NaN.
-
-    Raises
-    ------
-    ValueError
-        If a number is not finite, or not in its range.
-    """
-    endless = used.get("beta_start") == used.get("beta_end") == math.inf  # the network itself, no softplus
-    for name in (*_ABOVE_ZERO, *_FROM_ZERO):
-        value = used.get(name, 1)
-        is_in_range = value > 0 if name in _ABOVE_ZERO else value >= 0
-        if not is_in_range or (math.isinf(value) and not (endless and name.startswith("beta_"))):
-            least = "above 0" if name in _ABOVE_ZERO else "0 or more"
-            raise ValueError(f"{option(name)} must be {least} and finite, got {value}")
-    if used.get("eps", 0) > 1 and not l2:
-        raise ValueError(f"--eps must be at most 1, inputs being in [0, 1], got {used['eps']}")
+def _check_ranges(options: Sequence[Option], used: Mapping[str, Any]) -> None:
+    for option in options:
+        option.check_range(used[option.name])
+    endless = [option.name for option in options if option.may_be_infinite]
+    infinite = [name for name in endless if math.isinf(used[name])]
+    if infinite and infinite != endless:
+        raise ValueError(
+            f"{flag(infinite[0])} must be finite unless {' and '.join(map(flag, endless))} are all infinite"
+        )

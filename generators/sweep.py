@@ -1,8 +1,8 @@
 """Command: a whole experiment from one TOML file: train what is missing, then generate what is missing.
 
-    out = "maps/study"                  # checkpoints/ and the pair files go here
+    out = "maps/study"                  # folder of the pair files and of checkpoints/
 
-    [common]                            # options of train and generate alike
+    [common]                            # options of both train and generate
     dataset = "fashion_mnist"
     data = "data"
     model = "small_cnn"
@@ -16,122 +16,126 @@
     explanation = ["gradient", "integrated_gradients"]
     attack = ["random_sign", "topk"]
     eps = 0.1
-    n_points = 50                       # used by those combinations that know it
+    n_points = 50                       # used by the combinations that take it
 
-Options are those of the two commands, with _ for -. What exists is kept if the same command made it; what
-was interrupted goes on. Paths are relative to the folder in which the command is run.
+Options are those of the two commands, with _ for -. Existing files are kept if they were made with the same
+settings; unfinished ones are continued. Paths, batch_size, chunk_size and device are not compared, so data
+and folders may move. Paths are relative to the folder in which the command is run.
 
 Example: ``python -m generators.sweep experiment.toml --jobs 2``
 """
 
 import argparse
 import itertools
-import multiprocessing
-import os
 import shlex
 import sys
 import tomllib
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import lensmetrics as lm
-from lensmetrics.processes import available_cores
-
-from . import checkpoints, generate, train
+from . import generate, pairfiles, train
 from .attacks import ATTACKS
-from .commands import INTERRUPTED, Parser, option, positive_number, run
+from .commands import INTERRUPTED, Parser, run
+from .datasets import image_shape
 from .explanations import EXPLANATIONS
-from .plan import meaningful
+from .identity import refuse_other
+from .jobs import made
+from .networks import checkpoints
+from .options import flag, positive_integer
+from .plan import meaningful, parameters
 
-# What a file is named after; other options are named only where the experiment varies them.
+# The options in a file's name; others are added only if the experiment varies them.
 _NAMED = {"train": ("dataset", "model", "training"), "generate": ("training", "explanation", "attack", "eps")}
 _COMMANDS = {"train": train, "generate": generate}
 
 
 @dataclass(frozen=True)
 class Item:
-    """One checkpoint or one pair file, and the command that makes it."""
+    """A checkpoint or a pair file, and the arguments of the command that makes it."""
 
     command: str
     arguments: tuple[str, ...]
     out: Path
 
     def check(self, trained: Container[Path]) -> bool:
-        """Check the options and tell whether the file exists, made by this very command.
+        """Check the options and return whether the file exists, made with the same settings.
 
         Raises
         ------
         ValueError
-            If an option is wrong, the file was made by another command or from other weights, or the weights
+            If an option is wrong, the file was made with other settings or from other weights, or the weights
             neither exist nor are `trained` by this experiment.
         """
+        remedy = "move it away, or choose another out"
         if self.command == "train":
-            options = train.parser().parse_args(self.arguments)
-            expected = train.recorded_command(options)
-            found = checkpoints.recorded_command(self.out) if self.out.exists() else None
-        else:
-            options = generate.parser().parse_args(self.arguments)
-            expected = generate.recorded_command(options, generate.planned(options))
-            weights = Path(options.checkpoint)
-            is_file = str(weights) != checkpoints.TORCHVISION
-            if is_file and weights not in trained and not weights.is_file():
-                raise ValueError(
-                    f"{weights}, which {self.out} needs, does not exist, and no [[train]] makes it"
-                )
-            attrs = lm.PairStore(self.out).attrs if self.out.exists() else {}
-            found = attrs.get("command")
-            if is_file and found == expected and not _holds(weights, attrs["checkpoint_sha256"]):
-                raise ValueError(
-                    f"{self.out} was made from other weights than {weights} holds now; move it away, or "
-                    "give another out"
-                )
-        if not options.data.exists() and not options.download:
-            raise ValueError(f"{options.data}, the data folder of {self.out}, does not exist")
-        if found not in (None, expected):
-            raise ValueError(
-                f"{self.out} was made by another command; move it away, or give another out\n"
-                f"  made by: {found}\n  wanted:  {expected}"
-            )
-        return found is not None
+            training = train.Request.parse(self.arguments)
+            wanted, defaults = training.identity(), training.defaults()
+            _check_data(training, self.out)
+            if self.out.exists():
+                refuse_other(self.out, checkpoints.identity(self.out), wanted, defaults, remedy=remedy)
+            return self.out.exists()
+        request = generate.Request.parse(self.arguments)
+        plan = request.plan()
+        weights = Path(request.checkpoint)
+        is_file = str(weights) != checkpoints.TORCHVISION
+        if is_file and weights not in trained and not weights.is_file():
+            raise ValueError(f"{self.out} needs {weights}, which does not exist and which no [[train]] makes")
+        _check_data(request, self.out)
+        if not self.out.exists():
+            return False
+        stored = pairfiles.stored_settings(self.out)
+        known = {name: v for name, v in generate.condition(request, plan).items() if v is not None}
+        shape = image_shape(request.dataset, request.data, request.image_size)
+        wanted = {**known, "samples": request.samples, "shape": list(shape)}
+        if request.store_images is not None:
+            stored["store_images"] = pairfiles.stored_images(self.out)
+            wanted["store_images"] = request.store_images
+        refuse_other(self.out, stored, wanted, plan.defaults, remedy=remedy)
+        if is_file and not _has_hash(weights, stored.get("checkpoint_sha256")):
+            raise ValueError(f"{self.out} was made from other weights than {weights} holds now; {remedy}")
+        return True
 
     def make(self) -> int:
-        """Run the command; its exit status."""
+        """Run the command and return its exit status."""
         command: Callable[[Sequence[str]], int] = _COMMANDS[self.command].main
         return command(self.arguments)
 
 
-def _holds(weights: Path, sha256: str) -> bool:
+def _check_data(request: train.Request | generate.Request, out: Path) -> None:
+    if not request.data.exists() and not request.download:
+        raise ValueError(f"{request.data}, the data folder of {out}, does not exist")
+
+
+def _has_hash(weights: Path, sha256: str | None) -> bool:
     return weights.is_file() and checkpoints.sha256(weights) == sha256
 
 
 def parser() -> Parser:
-    """The command's options."""
+    """Return the parser of the command's options."""
     parser = Parser(prog="python -m generators.sweep", description=__doc__)
     parser.add_argument("experiment", type=Path, metavar="FILE.toml")
-    parser.add_argument("--jobs", default=1, type=positive_number, help="files made at a time; default: 1")
-    parser.add_argument("--data", help="instead of the data folder that the file names")
-    parser.add_argument("--out", help="instead of the output folder that the file names")
-    parser.add_argument("--dry-run", action="store_true", help="print the commands and what is done already")
+    parser.add_argument(
+        "--jobs", default=1, type=positive_integer, help="number of files made at a time; default: 1"
+    )
+    parser.add_argument("--data", help="data folder, instead of the one in the file")
+    parser.add_argument("--out", help="output folder, instead of the one in the file")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands and which files exist")
     return parser
 
 
 def read(path: Path, **instead: str | None) -> list[Item]:
-    """The items of an experiment in the order in which they have to be made.
+    """Return the items of an experiment in the order in which they must be made.
 
     Raises
     ------
     ValueError
-        If the file is not as above, an option means nothing for any combination, or two combinations
-        would be written to one file.
+        If the file does not have the form above, an option has no effect in any combination, or two
+        combinations would be written to one file.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; it must be a TOML file that says what to make")
+        raise FileNotFoundError(f"{path} does not exist; give a TOML file of the form that --help shows")
     try:
         experiment = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -145,7 +149,7 @@ def read(path: Path, **instead: str | None) -> list[Item]:
             raise ValueError(f"{path}: {name!r} must look as in --help, got {value!r}")
     out = Path(instead.get("out") or experiment.get("out", ""))
     if out == Path() and "." not in (instead.get("out"), experiment.get("out")):
-        raise ValueError(f'{path} must say where the files go: out = "FOLDER"')
+        raise ValueError(f'{path} must name the output folder: out = "FOLDER"')
     common = experiment.get("common", {})
     override = {"data": instead["data"]} if instead.get("data") else {}
     items = [
@@ -155,34 +159,36 @@ def read(path: Path, **instead: str | None) -> list[Item]:
         for item in _items(command, _checked(command, {**common, **block, **override}, path), out)
     ]
     if not items:
-        raise ValueError(f"{path} has neither [[train]] nor [[generate]]: there is nothing to make")
+        raise ValueError(f"{path} has neither [[train]] nor [[generate]], so there is nothing to make")
     seen: set[Path] = set()
     for item in items:
         if item.out in seen:
-            raise ValueError(f"{path}: two combinations would both be written to {item.out}; let them differ")
+            raise ValueError(
+                f"{path}: two combinations would both be written to {item.out}; make them differ"
+            )
         seen.add(item.out)
     return items
 
 
 def _checked(command: str, block: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
-    """The block, if an experiment may set all of its entries.
+    """Return the block if an experiment may set all of its entries.
 
     Raises
     ------
     ValueError
-        If it may not.
+        If an entry is unknown or empty.
     """
     known = _COMMANDS[command].parser().options
     for name, value in block.items():
         if name not in known:
-            raise ValueError(f"{path}: {name!r} is no option of [[{command}]]; known: {', '.join(known)}")
+            raise ValueError(f"{path}: [[{command}]] has no option {name!r}; known: {', '.join(known)}")
         if value == []:
-            raise ValueError(f"{path}: {name} is an empty list in [[{command}]]: nothing would be made")
+            raise ValueError(f"{path}: {name} in [[{command}]] is an empty list, so nothing would be made")
     return block
 
 
 def _items(command: str, block: Mapping[str, Any], out: Path) -> Iterator[Item]:
-    """One item for each combination of the block's lists."""
+    """Yield one item for each combination of the block's lists."""
     values = {name: value if isinstance(value, list) else [value] for name, value in block.items()}
     if "region" in values and not isinstance(values["region"][0], list):
         values["region"] = [values["region"]]  # the four numbers of one region
@@ -206,34 +212,34 @@ def _items(command: str, block: Mapping[str, Any], out: Path) -> Iterator[Item]:
 
 
 def _without_idle(combinations: Sequence[dict[str, Any]], block: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each combination with the parameters that its explanation and attack know."""
+    """Return each combination with those parameters that its explanation and attack take."""
     for options in combinations:
         for name, allowed in (("explanation", EXPLANATIONS), ("attack", ATTACKS)):
             if options.get(name) not in allowed:
                 raise ValueError(
                     f"{name} is {options.get(name)!r} in {dict(block)}; known: {', '.join(allowed)}"
                 )
+    known_parameters = parameters()
     kept = [
         {
             name: value
             for name, value in options.items()
-            if name not in generate.PARAMETERS
-            or name in meaningful(options["explanation"], options["attack"])
+            if name not in known_parameters or name in meaningful(options["explanation"], options["attack"])
         }
         for options in combinations
     ]
     idle = [name for name in block if not any(name in options for options in kept)]
     if idle:
-        raise ValueError(f"{idle[0]} means nothing for any combination of {dict(block)}; leave it out")
+        raise ValueError(f"{idle[0]} has no effect in any combination of {dict(block)}; remove it")
     return kept
 
 
 def _arguments(options: Mapping[str, Any]) -> Iterator[str]:
     for name, value in options.items():
         if value is True:
-            yield option(name)
+            yield flag(name)
         elif value is not False:
-            yield option(name)
+            yield flag(name)
             yield from map(str, value if isinstance(value, list) else [value])
 
 
@@ -242,7 +248,7 @@ def _word(value: object) -> str:
 
 
 def sweep(options: argparse.Namespace) -> int:
-    """Make what is missing; the number of files that could not be made."""
+    """Make the missing files and return how many could not be made."""
     items = read(options.experiment, data=options.data, out=options.out)
     trained = {item.out for item in items if item.command == "train"}
     missing = [item for item in items if not item.check(trained)]
@@ -250,11 +256,11 @@ def sweep(options: argparse.Namespace) -> int:
         for item in items:
             print("missing" if item in missing else "done   ", item.command, shlex.join(item.arguments))
         return 0
-    print(f"{len(items) - len(missing)} of {len(items)} files are there", file=sys.stderr)
+    print(f"{len(items) - len(missing)} of {len(items)} files exist", file=sys.stderr)
     failed: list[Item] = []
-    for command in _COMMANDS:  # checkpoints before what needs them
+    for command in _COMMANDS:  # checkpoints first: pair files need them
         stage = [item for item in missing if item.command == command]
-        for item, status in _made(stage, options.jobs):
+        for item, status in made(stage, options.jobs):
             if status == INTERRUPTED:
                 raise KeyboardInterrupt
             if status:
@@ -264,49 +270,8 @@ def sweep(options: argparse.Namespace) -> int:
     return len(failed)
 
 
-def _made(items: Sequence[Item], jobs: int) -> Iterator[tuple[Item, int]]:
-    """Each item with the exit status of its command, as they end."""
-    if jobs == 1 or len(items) < 2:
-        yield from ((item, item.make()) for item in items)
-        return
-    threads = max(1, available_cores() // jobs)  # of a shared machine not all need be ours
-    pool = ProcessPoolExecutor(
-        jobs,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin_worker,
-        initargs=(threads,),
-    )
-    try:
-        waiting = iter(items)
-        running = {pool.submit(item.make): item for item in itertools.islice(waiting, jobs)}
-        while running:  # no more in the pool than it works on: what is stopped must not begin another
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
-                running |= {pool.submit(item.make): item for item in itertools.islice(waiting, 1)}
-    except BrokenProcessPool as error:
-        raise OSError(
-            "a worker process was killed, most likely for want of memory; give fewer --jobs or a smaller "
-            "batch_size, and run the same command again to go on"
-        ) from error
-    except BaseException:
-        workers = multiprocessing.active_children()
-        for worker in workers:
-            worker.terminate()  # SIGTERM: each keeps its .part
-        for worker in workers:
-            worker.join(10)
-            worker.kill()  # one may wait for a lock that another has taken with it
-        pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-def _begin_worker(threads: int) -> None:
-    torch.set_num_threads(threads)
-    os.environ["TQDM_DISABLE"] = "1"  # bars of several files would overwrite one another
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 1 if some file could not be made."""
+    """Run the command and return its exit status: 1 if a file could not be made."""
     n_failed = 0
 
     def work() -> None:

@@ -1,6 +1,5 @@
 """What all tests share: Hypothesis profiles, matplotlib without a display, runs without compilation."""
 
-import importlib.util
 import os
 from collections.abc import Iterator
 
@@ -8,11 +7,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-
-if importlib.util.find_spec("torch") and importlib.util.find_spec("torchvision"):
-    from tests.torchvision_ops import declare_missing
-
-    declare_missing()
 
 IS_COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 

@@ -7,7 +7,6 @@ Example: ``python -m benchmarks.studies.run benchmarks/studies/fashion_mnist.tom
 
 import argparse
 import datetime
-import importlib
 import math
 import os
 import platform
@@ -22,10 +21,6 @@ import pandas as pd
 
 import lensmetrics as lm
 from generators import sweep
-
-# Beside a CPU torch, torchvision's import may need help; worker processes come by here too.
-sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
-importlib.import_module("torchvision_ops").declare_missing()
 
 CONDITION = ("training", "explanation", "attack", "eps")
 MOVED = "top-k intersection without those that resisted"

@@ -1,4 +1,4 @@
-"""Lets torchvision's CUDA build import beside a CPU torch, for tests and studies."""
+"""Lets torchvision's CUDA build be imported with a CPU build of torch, for tests."""
 
 import importlib
 import sys
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-# What torchvision annotates when it is imported. None of them is ever called: classifiers do not use them.
+# The operators that torchvision refers to when it is imported; classifiers call none of them.
 _OPERATORS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -22,12 +22,12 @@ _OPERATORS = (
     "deform_conv2d(Tensor a) -> Tensor",
     "_deform_conv2d_backward(Tensor a) -> Tensor",
 )
-# Operators live as long as the library that declared them.
+# Operators exist as long as the library that declared them.
 _declared: list[torch.library.Library] = []
 
 
 def declare_missing() -> None:
-    """Import torchvision; where that fails for want of its compiled operators, declare them and try again."""
+    """Import torchvision; if its compiled operators are missing, declare them and try again."""
     try:
         importlib.import_module("torchvision")
     except RuntimeError as error:
@@ -41,5 +41,5 @@ def declare_missing() -> None:
     for schema in _OPERATORS:
         library.define(schema)
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-        del sys.modules[name]  # a failed import leaves its submodules behind
+        del sys.modules[name]  # a failed import leaves its submodules
     importlib.import_module("torchvision")

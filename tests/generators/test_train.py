@@ -1,24 +1,27 @@
-"""The train command: what a checkpoint holds, options, interruption."""
+"""The command train: contents of a checkpoint, options, interruption."""
 
+import errno
 import fcntl
 import functools
 import shlex
-import sys
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-torch = pytest.importorskip("torch")
-
-from generators import checkpoints, train  # noqa: E402
-from generators.commands import INTERRUPTED  # noqa: E402
-from generators.datasets import Split  # noqa: E402
-from generators.models import model_names  # noqa: E402
-from generators.regimes import PGD, PGD_SETTINGS, REGIMES  # noqa: E402
-from generators.train import accuracies, evenly_spread  # noqa: E402
+from generators import published, train
+from generators.commands import INTERRUPTED
+from generators.datasets import Split
+from generators.networks import checkpoints
+from generators.networks.models import model_names
+from generators.networks.training import accuracies
+from generators.published import PGD
+from generators.regimes import REGIMES
+from generators.train import evenly_spread
 
 BRIEF = ("--steps", "2", "--step-size", "0.05", "--n-points", "3", "--inner-n-points", "2")
 GIVEN = {"steps": 2, "step_size": 0.05, "n_points": 3, "inner_n_points": 2}
@@ -77,13 +80,15 @@ def test_natural_training_learns(folder: Path, capsys: pytest.CaptureFixture[str
     network, facts = load(folder / "learns.pt")
     assert facts["natural_accuracy"] > 0.9
     assert not network.training
-    said = capsys.readouterr().out
-    assert f"natural accuracy {facts['natural_accuracy']:.4f}" in said
-    assert f"PGD accuracy {facts['pgd_accuracy']:.4f} (eps 0.1, 20 steps of 0.01) on 40 test samples" in said
+    output = capsys.readouterr().out
+    assert f"natural accuracy {facts['natural_accuracy']:.4f}" in output
+    assert (
+        f"PGD accuracy {facts['pgd_accuracy']:.4f} (eps 0.1, 20 steps of 0.01) on 40 test samples" in output
+    )
 
 
 @pytest.mark.parametrize("training", [name for name in REGIMES if name != "natural"])
-def test_checkpoint_says_how_it_was_made(folder: Path, training: str) -> None:
+def test_checkpoint_records_how_it_was_made(folder: Path, training: str) -> None:
     options = BRIEF if training != "pgd" else BRIEF[:4]
     assert run_train(folder, f"{training}.pt", "--training", training, "--samples", "60", *options) == 0
     _, facts = load(folder / f"{training}.pt")
@@ -112,8 +117,7 @@ def test_recorded_command_gives_the_same_weights(folder: Path, training: str) ->
     _, facts = load(folder / f"first-{training}.pt")
     words = shlex.split(facts["command"])
     assert words[:3] == ["python", "-m", "generators.train"]
-    options_there = train.parser().parse_args(words[3:])
-    assert train.recorded_command(options_there) == facts["command"]
+    assert train.recorded_command(train.Request.parse(words[3:])) == facts["command"]
     second = folder / f"second-{training}.pt"
     assert train.main([*words[3:], "--out", str(second)]) == 0
     assert_same_weights(folder / f"first-{training}.pt", second)
@@ -134,11 +138,8 @@ def test_another_seed_starts_from_other_weights(folder: Path) -> None:
     assert all((one[name] - other[name]).abs().max() > 0.01 for name in one)
 
 
-# --- interruption
-
-
 def interrupt_in_epoch(monkeypatch: pytest.MonkeyPatch, regime: str, n_batches: int) -> None:
-    """Let Ctrl-C come in the batch after `n_batches`."""
+    """Raise KeyboardInterrupt in the batch after `n_batches`."""
     whole = REGIMES[regime]
     calls: list[Any] = []
 
@@ -153,7 +154,7 @@ def interrupt_in_epoch(monkeypatch: pytest.MonkeyPatch, regime: str, n_batches: 
 
 
 @pytest.mark.parametrize("training", ["natural", "ig_sum_norm"])
-def test_interrupted_training_goes_on_and_ends_as_an_uninterrupted_one(
+def test_interrupted_training_ends_like_an_uninterrupted_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch, training: str
 ) -> None:
     half, whole = f"half-{training}.pt", f"whole-{training}.pt"
@@ -181,7 +182,24 @@ def test_interrupted_training_goes_on_and_ends_as_an_uninterrupted_one(
     assert not list(folder.glob(".*"))
 
 
-def test_training_that_lacks_only_the_accuracy_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_training_is_continued_wherever_the_data_moves(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with another chunk size, and by the same path seen from another working folder."""
+    more = ("--training", "ig_norm", "--samples", "40", *BRIEF)
+    with monkeypatch.context() as patch:
+        interrupt_in_epoch(patch, "ig_norm", 2)
+        assert run_train(folder, "moved.pt", *more) == INTERRUPTED
+    shutil.copy(folder / "fashion_mnist.npz", tmp_path)
+    monkeypatch.chdir(folder)
+    moved = ("--data", str(tmp_path), "--chunk-size", "9", "--out", "moved.pt")
+    assert run_train(folder, "moved.pt", *more, *moved) == 0
+    assert load(folder / "moved.pt")[1]["epochs"] == 2
+
+
+def test_training_that_lacks_only_the_accuracy_is_continued(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*args: Any, **more: Any) -> Any:
         raise KeyboardInterrupt
 
@@ -194,7 +212,7 @@ def test_training_that_lacks_only_the_accuracy_goes_on(folder: Path, monkeypatch
     assert load(folder / "trained.pt")[1]["epochs"] == 2
 
 
-def test_dropout_and_batch_norm_go_on_as_well(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropout_and_batch_norm_are_continued(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def build(name: str, n_classes: int) -> Any:
         layers = [
             torch.nn.Flatten(),
@@ -205,7 +223,7 @@ def test_dropout_and_batch_norm_go_on_as_well(folder: Path, monkeypatch: pytest.
         return torch.nn.Sequential(*layers, torch.nn.ReLU(), torch.nn.Linear(16, n_classes))
 
     monkeypatch.setattr(train, "build", build)
-    monkeypatch.setattr("generators.models.build", build)
+    monkeypatch.setattr("generators.networks.models.build", build)
     with monkeypatch.context() as patch:
         interrupt_in_epoch(patch, "natural", 15)
         assert run_train(folder, "dropout.pt") == INTERRUPTED
@@ -214,7 +232,7 @@ def test_dropout_and_batch_norm_go_on_as_well(folder: Path, monkeypatch: pytest.
     assert_same_weights(folder / "dropout.pt", folder / "dropout-whole.pt")
 
 
-def test_another_command_does_not_go_on(
+def test_training_with_other_settings_is_not_continued(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
@@ -222,8 +240,10 @@ def test_another_command_does_not_go_on(
         assert run_train(folder, "begun.pt") == INTERRUPTED
     before = (folder / "begun.pt.part").read_bytes()
     assert run_train(folder, "begun.pt", "--seed", "4", "--epochs", "7") == 2
-    said = capsys.readouterr().err
-    assert "begun by another command: --epochs is 7, there 2; --seed is 4, there 0" in said
+    output = capsys.readouterr().err
+    assert (
+        "made with other settings: seed is 0 in the file, 4 given; epochs is 2 in the file, 7 given" in output
+    )
     assert (folder / "begun.pt.part").read_bytes() == before
     (folder / "begun.pt.part").write_bytes(before[: len(before) // 2])
     assert run_train(folder, "begun.pt") == 2
@@ -239,19 +259,16 @@ def test_finished_checkpoint_is_not_overwritten(folder: Path, capsys: pytest.Cap
     assert not (folder / "taken.pt.part").exists()
 
 
-# --- options
-
-
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (("--eps", "0.1"), "--eps means nothing for training natural; leave it out"),
-        (("--training", "pgd", "--weight", "1"), "--weight means nothing for training pgd"),
+        (("--eps", "0.1"), "--eps has no effect with --training natural; remove it"),
+        (("--training", "pgd", "--weight", "1"), "--weight has no effect with --training pgd"),
         (("--training", "pgd", "--eps", "8"), "--eps must be above 0 and at most 1, got 8.0"),
         (("--training", "pgd", "--step-size", "0"), "--step-size must be above 0 and at most 1, got 0.0"),
-        (("--training", "art", "--weight", "-1"), "--weight must be above 0, got -1.0"),
-        (("--learning-rate", "0"), "--learning-rate must be above 0, got 0.0"),
-        (("--learning-rate", "nan"), "--learning-rate must be above 0, got nan"),
+        (("--training", "art", "--weight", "-1"), "--weight must be above 0 and finite, got -1.0"),
+        (("--learning-rate", "0"), "--learning-rate must be above 0 and finite, got 0.0"),
+        (("--learning-rate", "nan"), "--learning-rate must be above 0 and finite, got nan"),
         (("--dataset", "imagenet"), "no settings for training on imagenet are published"),
         (("--samples", "201"), "--samples must be at most 200 (the samples of the split), got 201"),
         (("--accuracy-samples", "41"), "--accuracy-samples must be at most 40"),
@@ -266,10 +283,10 @@ def test_bad_input_gets_one_sentence_before_anything_is_written(
     folder: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], sentence: str
 ) -> None:
     assert run_train(folder, "bad.pt", *more) == 2
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert sentence in output
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
     assert not list(folder.glob("*bad.pt*"))
 
 
@@ -282,7 +299,7 @@ def test_auxiliary_outputs_are_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def build(name: str, n_classes: int) -> Any:
-        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, n_classes))
+        network: Any = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, n_classes))
         network.aux_logits = True
         return network
 
@@ -291,20 +308,20 @@ def test_auxiliary_outputs_are_refused(
     assert "small_cnn has auxiliary outputs" in capsys.readouterr().err
 
 
-def test_loss_that_explodes_ends_the_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_infinite_loss_ends_the_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_train(folder, "explodes.pt", "--learning-rate", "1e30") == 2
     assert "in epoch 1; try a smaller --learning-rate" in capsys.readouterr().err
     assert not (folder / "explodes.pt").exists()
 
 
 def test_settings_default_to_the_published_ones(folder: Path) -> None:
-    options = train.parser().parse_args(
+    request = train.Request.parse(
         [
             *("--dataset", "gtsrb", "--data", str(folder), "--model", "small_resnet"),
             *("--training", "ig_sum_norm", "--out", "x.pt", "--device", "cpu"),
         ]
     )
-    words = train.recorded_command(options).split()
+    words = train.recorded_command(request).split()
     for name, value in {
         "--batch-size": "64",
         "--weight": "1.0",
@@ -330,10 +347,7 @@ def test_help_lists_every_choice(capsys: pytest.CaptureFixture[str]) -> None:
         train.main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in (*REGIMES, *PGD_SETTINGS, *model_names()))
-
-
-# --- parts
+    assert all(name in text for name in (*REGIMES, *published.TRAINING, *model_names()))
 
 
 def test_samples_are_spread_over_a_sorted_split() -> None:
@@ -346,12 +360,12 @@ def test_samples_are_spread_over_a_sorted_split() -> None:
 
 def test_accuracies_are_those_of_the_chosen_samples() -> None:
     """Class 1 where the image is bright: PGD moves those within its reach over the border."""
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    network: Any = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
     with torch.no_grad():
         network[1].weight.copy_(torch.tensor([[-1.0] * 4, [1.0] * 4]))
         network[1].bias.copy_(torch.tensor([2.0, -2.0]))
-    grey = np.array([0, 100, 135, 250, 250, 0], dtype=np.uint8)  # the border lies at 127.5
-    images = np.broadcast_to(grey[:, None, None], (6, 2, 2)).copy()
+    gray = np.array([0, 100, 135, 250, 250, 0], dtype=np.uint8)  # the border is at 127.5
+    images = np.broadcast_to(gray[:, None, None], (6, 2, 2)).copy()
     split = Split(images, np.array([0, 0, 1, 1, 0, 1]), (2, 2))
     found = accuracies(
         network.eval(),
@@ -365,11 +379,11 @@ def test_accuracies_are_those_of_the_chosen_samples() -> None:
 
 
 def test_one_lock_has_one_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the first ends between the opening of its lock file by the second and the locking."""
+    """Also if the holder ends after the next process has opened the lock file and before it locks it."""
     path = tmp_path / "a.pt"
     first = checkpoints.locked(path)
     first.__enter__()
-    with pytest.raises(BlockingIOError, match=r"a.pt is being made by another process"):
+    with pytest.raises(BlockingIOError, match=r"another process is making .*a\.pt"):
         checkpoints.locked(path).__enter__()
     original, holders = fcntl.flock, [first]
 
@@ -384,10 +398,13 @@ def test_one_lock_has_one_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not list(tmp_path.iterdir())
 
 
-def test_a_system_without_locks_is_said(
+def test_a_file_system_without_locks_gives_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "fcntl", None)
+    def flock(*arguments: Any) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
     with checkpoints.locked(tmp_path / "a.pt"):
         pass
-    assert "a.pt cannot be locked here: let no second process make it meanwhile" in capsys.readouterr().err
+    assert "a.pt: its file system has no locks; make sure that no other process" in capsys.readouterr().err

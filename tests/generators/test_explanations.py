@@ -11,39 +11,36 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 from scipy.stats import kstest
+from torch import nn
 
-torch = pytest.importorskip("torch")
-
-from torch import nn  # noqa: E402
-
-import generators  # noqa: E402
-import lensmetrics as lm  # noqa: E402
-from generators.checkpoints import load  # noqa: E402
-from generators.explanations import (  # noqa: E402
+import generators
+import lensmetrics as lm
+from generators.explanations import (
+    BASES,
     EXPLANATIONS,
     abs_sum,
     beta_smooth,
+    deep_lift,
     gradient,
     guided_backprop,
     input_x_gradient,
     integrated_gradients,
-    is_differentiable,
+    lrp,
 )
-from generators.models import (  # noqa: E402
+from generators.networks.activations import prepare, replaced, with_softplus
+from generators.networks.checkpoints import load
+from generators.networks.models import (
     MaxPool2x2,
     Normalize,
     build,
     normalized,
-    prepare,
-    replaced,
     small_cnn,
     small_resnet,
-    with_softplus,
 )
-from generators.rules import deep_lift, lrp  # noqa: E402
 
-NATURAL = Path(generators.__file__).parent / "checkpoints" / "fashion_mnist-small_cnn-natural.pt"
+NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
 EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
 
 # Few points: every test compares like with like.
@@ -71,7 +68,7 @@ def network() -> Any:
 
 @pytest.fixture(scope="module")
 def resnet() -> Any:
-    """Random statistics, too: fresh batch norm hides what folding does wrong."""
+    """With random statistics, because fresh batch norm would hide errors of folding."""
     torch.manual_seed(5)
     return with_random_statistics(prepare(small_resnet()).double())
 
@@ -123,7 +120,7 @@ def explain(name: str, model: Any, images: Any, labels: Any, **parameters: Any) 
 
 
 def takes(name: str) -> Any:
-    return inspect.signature(EXPLANATIONS[name]).parameters
+    return inspect.signature(EXPLANATIONS[name].function).parameters
 
 
 def draws_of(sample: int, n_draws: int, shape: tuple[int, ...]) -> tuple[Any, Any]:
@@ -158,7 +155,7 @@ def gradient_through(function: Callable[[Any], Any], x: Any) -> tuple[Any, Calla
 
 
 class Recorder(nn.Module):
-    """Passes images on and keeps them."""
+    """Records the images that pass through it."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -174,9 +171,6 @@ def captum_attributions(explainer: Any, *args: Any, **parameters: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # captum announces what it does to its arguments
         return explainer.attribute(*args, **parameters)
-
-
-# --- what all have in common
 
 
 @pytest.mark.parametrize(("name", "parameters"), CASES)
@@ -198,11 +192,13 @@ def test_samples_do_not_influence_one_another(
 
 
 @pytest.mark.parametrize(("name", "parameters"), CASES)
-def test_label_decides_what_is_explained(
+def test_explanation_depends_on_the_label(
     network: Any, images: Any, name: str, parameters: dict[str, Any]
 ) -> None:
-    maps = [abs_sum(explain(name, network, images[:1], torch.tensor([c]), **parameters)) for c in (0, 1)]
-    assert not torch.allclose(*maps, rtol=1e-3)
+    one, other = (
+        abs_sum(explain(name, network, images[:1], torch.tensor([c]), **parameters)) for c in (0, 1)
+    )
+    assert not torch.allclose(one, other, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +228,7 @@ def test_gradient_through_explanation_of_a_residual_network(
 
 
 @pytest.mark.parametrize(("name", "parameters"), CASES)
-def test_value_has_a_graph_only_if_asked(
+def test_value_has_a_graph_only_on_request(
     network: Any, images: Any, name: str, parameters: dict[str, Any]
 ) -> None:
     x, labels = images[:2].clone().requires_grad_(True), torch.tensor([1, 2])
@@ -258,17 +254,28 @@ def test_model_is_left_as_it_was(network: Any, images: Any, name: str, parameter
         assert not module._forward_pre_hooks
 
 
-def test_differentiable_is_what_has_the_keyword() -> None:
-    assert is_differentiable(gradient)
-    assert not is_differentiable(lambda model, images, labels: images)
+@pytest.mark.parametrize("name", EXPLANATIONS)
+def test_records_list_every_keyword_of_the_function(name: str) -> None:
+    explanation = EXPLANATIONS[name]
+    shared = {"differentiable": explanation.differentiable, "seeds": explanation.draws}
+    shared["chunk_size"] = explanation.chunks
+    expected = {option.name for option in explanation.options} | {key for key, has in shared.items() if has}
+    parameters = inspect.signature(explanation.function).parameters.values()
+    assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} == expected
+
+
+def test_explanations_without_draws_or_base_can_be_smoothed() -> None:
+    can = {
+        name
+        for name, explanation in EXPLANATIONS.items()
+        if not explanation.draws and "base" not in {option.name for option in explanation.options}
+    }
+    assert set(BASES) == can
 
 
 def test_abs_sum_reduces_channels() -> None:
     attributions = torch.tensor([1.0, -2.0, 3.0, -4.0]).reshape(1, 2, 1, 2)
     assert abs_sum(attributions).tolist() == [[[4, 6]]]
-
-
-# --- points and chunks
 
 
 @pytest.mark.parametrize(("name", "parameters"), CHUNKED)
@@ -293,7 +300,7 @@ def test_chunks_change_neither_value_nor_gradient(
     [*CHUNKED, ("uniform_smooth", {"base": "integrated_gradients", "n_draws": 1})],
 )
 @pytest.mark.parametrize("chunk_size", [2, 6])
-def test_no_pass_holds_more_than_a_chunk(
+def test_no_pass_is_larger_than_a_chunk(
     network: Any, images: Any, name: str, parameters: dict[str, Any], chunk_size: int
 ) -> None:
     model: Any = Recorder(with_softplus(network))
@@ -329,7 +336,7 @@ def test_chunks_keep_no_graph_of_the_network(network: Any, images: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["smooth_grad", "uniform_smooth", "gradient_shap"])
-def test_seeds_decide_the_noise(network: Any, images: Any, name: str) -> None:
+def test_noise_depends_on_the_seeds_alone(network: Any, images: Any, name: str) -> None:
     x, labels = images[:2], torch.tensor([1, 1])
     function = EXPLANATIONS[name]
     first, again, other = (
@@ -344,30 +351,27 @@ def test_seeds_decide_the_noise(network: Any, images: Any, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
-        ("integrated_gradients", {"n_points": 0}, "0 points"),
-        ("smooth_grad", {"n_draws": 0}, "0 points"),
-        ("integrated_gradients", {"chunk_size": 0}, "chunk_size is 0"),
-        ("smooth_grad", {"seeds": [[1]]}, "2 samples need as many seeds, and 1 came"),
-        ("smooth_grad", {"sigma": -0.1}, "sigma is -0.1"),
-        ("gradient_shap", {"sigma": float("nan")}, "sigma is nan"),
-        ("uniform_smooth", {"radius": -1.0}, "radius is -1.0"),
+        ("integrated_gradients", {"n_points": 0}, "number of points must be at least 1, got 0"),
+        ("smooth_grad", {"n_draws": 0}, "number of points must be at least 1, got 0"),
+        ("integrated_gradients", {"chunk_size": 0}, "chunk_size must be at least 1, or None, got 0"),
+        ("smooth_grad", {"seeds": [[1]]}, "2 samples need as many seeds, got 1"),
+        ("smooth_grad", {"sigma": -0.1}, "sigma must be at least 0, got -0.1"),
+        ("gradient_shap", {"sigma": float("nan")}, "sigma must be at least 0, got nan"),
+        ("uniform_smooth", {"radius": -1.0}, "radius must be at least 0, got -1.0"),
         (
             "uniform_smooth",
             {"base": "smooth_grad"},
-            "base 'smooth_grad' cannot be smoothed; give one of gradient,",
+            "base 'smooth_grad' cannot be smoothed; use one of gradient,",
         ),
         ("beta_smooth", {"base": "beta_smooth"}, "base 'beta_smooth' cannot be smoothed"),
         ("beta_smooth", {"base": "nothing"}, "base 'nothing' cannot be smoothed"),
     ],
 )
-def test_parameters_without_meaning_are_refused(
+def test_parameters_out_of_range_are_refused(
     network: Any, images: Any, name: str, parameters: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         explain(name, network, images[:2], torch.tensor([1, 2]), **parameters)
-
-
-# --- gradients
 
 
 @pytest.mark.parametrize("name", ["gradient", "smooth_grad", "beta_smooth"])
@@ -418,9 +422,6 @@ def test_integrated_gradients_leave_out_the_baseline_and_include_the_image() -> 
     x, label = torch.full((1, 1, 1, 1), 3.0), torch.tensor([0])
     # gradient 2x at x = 1, 2, 3
     assert integrated_gradients(model, x, label, n_points=3).item() == pytest.approx(3 * (2 + 4 + 6) / 3)
-
-
-# --- noise
 
 
 def test_smooth_grad_is_the_mean_gradient_under_noise(network: Any, images: Any) -> None:
@@ -506,9 +507,6 @@ def test_beta_smooth_explains_the_softplus_network(network: Any, images: Any) ->
     assert not torch.allclose(found, input_x_gradient(network, x, labels))
 
 
-# --- guided backpropagation
-
-
 @pytest.mark.parametrize("of", ["small_cnn", "small_resnet"])
 def test_guided_backprop_agrees_with_captum(
     network: Any, resnet: Any, images: Any, colour_images: Any, of: str
@@ -533,11 +531,10 @@ def test_guided_backprop_of_softplus_by_hand() -> None:
 
 
 def test_guided_backprop_needs_relus(linear: Any, images: Any) -> None:
-    with pytest.raises(ValueError, match="Sequential has no ReLU, so guided_backprop would be its gradient"):
+    with pytest.raises(
+        ValueError, match="Sequential has no ReLU, so guided_backprop would equal its gradient"
+    ):
         guided_backprop(linear, images, LINEAR_LABELS)
-
-
-# --- DeepLIFT
 
 
 def test_deep_lift_agrees_with_captum_without_max_pooling(resnet: Any, colour_images: Any) -> None:
@@ -606,17 +603,14 @@ def test_deep_lift_of_a_black_image_is_zero(network: Any) -> None:
     assert (deep_lift(network, black, torch.tensor([1])) == 0).all()
 
 
-def test_deep_lift_notices_what_its_rules_do_not_cover(images: Any) -> None:
+def test_deep_lift_refuses_steps_without_a_rule(images: Any) -> None:
     class Product(nn.Module):
         def forward(self, values: Any) -> Any:
             return values * values
 
     model: Any = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), Product()).double().requires_grad_(False)
-    with pytest.raises(ValueError, match="Sequential holds a step that DeepLIFT's rules do not cover"):
+    with pytest.raises(ValueError, match="DeepLIFT has no rule for a step of Sequential"):
         deep_lift(model, images, LINEAR_LABELS)
-
-
-# --- LRP
 
 
 def test_lrp_of_a_linear_model_is_the_box_rule(images: Any, linear: Any) -> None:
@@ -727,7 +721,7 @@ def test_lrp_of_a_residual_network_agrees_with_zennit(colour_images: Any) -> Non
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
 
 
-def test_lrp_of_grey_images_that_become_three_channels(images: Any) -> None:
+def test_lrp_of_gray_images_that_are_repeated_for_three_channels(images: Any) -> None:
     pytest.importorskip("zennit")
     torch.manual_seed(9)
     layers: Any = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2704, 10)).double()
@@ -740,7 +734,7 @@ def test_lrp_of_grey_images_that_become_three_channels(images: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["alone", "shared", "product", "constant"])
-def test_lrp_refuses_what_has_no_rule(colour_images: Any, kind: str) -> None:
+def test_lrp_refuses_steps_without_a_rule(colour_images: Any, kind: str) -> None:
     pytest.importorskip("zennit")
 
     class Network(nn.Module):

@@ -1,4 +1,4 @@
-"""Attacks: what they promise, the gradients they follow, and the iterate they return."""
+"""Attacks: guarantees, gradients, and the iterate that is returned."""
 
 import inspect
 import itertools
@@ -10,39 +10,35 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
 
-torch = pytest.importorskip("torch")
-
-import generators  # noqa: E402
-import lensmetrics as lm  # noqa: E402
-from generators import losses  # noqa: E402
-from generators.acceptance import ACCEPTANCE, acceptance_metric, remains  # noqa: E402
-from generators.attacks import (  # noqa: E402
+import generators
+import lensmetrics as lm
+from generators import published
+from generators.attacks import (
     ATTACKS,
-    SETTINGS,
-    mass_center,
-    published,
-    random_sign,
-    random_walk,
+    losses,
     target_map,
 )
-from generators.balls import Ball  # noqa: E402
-from generators.checkpoints import load  # noqa: E402
-from generators.datasets import DATASETS  # noqa: E402
-from generators.explanations import abs_sum, gradient, integrated_gradients  # noqa: E402
-from generators.models import small_cnn, with_softplus  # noqa: E402
+from generators.attacks.acceptance import ACCEPTANCE, acceptance_metric, remaining
+from generators.attacks.iterate import Ball
+from generators.datasets import DATASETS
+from generators.explanations import abs_sum, gradient, integrated_gradients
+from generators.networks.activations import with_softplus
+from generators.networks.checkpoints import load
+from generators.networks.models import small_cnn
 
 EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
-NATURAL = Path(generators.__file__).parent / "checkpoints" / "fashion_mnist-small_cnn-natural.pt"
+NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
 EXPLAIN: dict[str, Any] = {
     "gradient": gradient,
     "integrated_gradients": partial(integrated_gradients, n_points=3),
 }
 REGION = (2, 3, 8, 10)
 STEPS: dict[str, Any] = {"eps": 0.1, "steps": 12, "step_size": 0.02}
-# What each attack is given besides the explanation; target_map also needs targets.
+# The parameters of each attack in addition to the explanation; target_map also needs targets.
 SETTING: dict[str, dict[str, Any]] = {
     "random_walk": STEPS,
     "topk": {**STEPS, "attack_k": 100},
@@ -98,18 +94,15 @@ def attack(
     return ATTACKS[name](network, images, labels, randoms(len(images)), explanation=explanation, **given)
 
 
-# --- losses
-
-
 def top_pixels(attributions: Any, k: int) -> NDArray[np.bool_]:
-    """Plain NumPy, one map (height, width)."""
+    """The top k of one map (height, width), in plain NumPy."""
     flat = np.zeros(attributions.size, np.bool_)
     flat[np.argsort(-attributions.ravel(), kind="stable")[:k]] = True
     return flat.reshape(attributions.shape)
 
 
 def widened(mask: NDArray[np.bool_], w: int) -> NDArray[np.bool_]:
-    """Plain NumPy, one window around each pixel."""
+    """The mask dilated by a window around each of its pixels, in plain NumPy."""
     wide = np.zeros_like(mask)
     for row, column in np.argwhere(mask):
         wide[max(row - w, 0) : row + w + 1, max(column - w, 0) : column + w + 1] = True
@@ -117,7 +110,7 @@ def widened(mask: NDArray[np.bool_], w: int) -> NDArray[np.bool_]:
 
 
 def center(attributions: Any) -> Any:
-    """Row and column of the centre of mass of one map, a pixel at a time along each axis."""
+    """Row and column of the center of mass of one map, a pixel at a time along each axis."""
     rows = sum(row * attributions[row].sum() for row in range(attributions.shape[0]))
     columns = sum(column * attributions[:, column].sum() for column in range(attributions.shape[1]))
     return torch.stack([rows, columns]) / attributions.sum()
@@ -177,7 +170,7 @@ def test_gradients_of_losses_match_finite_differences(
     assert error < 1e-4
 
 
-def test_losses_are_what_they_say(network: Any, images: Any) -> None:
+def test_losses_equal_plain_loops(network: Any, images: Any) -> None:
     """Against one map at a time, written out."""
     maps = maps_of(network, gradient, images, labels_of(network, images))
     shares = losses.shares(maps)
@@ -231,15 +224,12 @@ def test_a_region_outside_the_map_is_refused(region: tuple[int, int, int, int]) 
     assert losses.region_mask((25, 25, 3, 3), (28, 28)).nonzero().tolist()[0] == [25, 25]
 
 
-# --- balls
-
-
 def test_random_points_fill_the_ball() -> None:
     images = torch.full((400, 1, 1, 3), 0.5, dtype=torch.float64)
     generators = [np.random.default_rng([1, sample]) for sample in range(400)]
     distance = (Ball(images, 0.2, "l2").random_point(generators) - images).flatten(1).norm(dim=1)
     assert distance.max() <= 0.2 + 1e-12
-    # Half of a three-dimensional ball lies within 0.5 ** (1 / 3) of its radius.
+    # Half of a three-dimensional ball is within 0.5 ** (1 / 3) of its radius.
     assert float((distance < 0.2 * 0.5 ** (1 / 3)).double().mean()) == pytest.approx(0.5, abs=0.1)
     change = Ball(images, 0.2, "linf").random_point(generators) - images
     assert change.abs().max() <= 0.2
@@ -262,12 +252,11 @@ def test_l2_steps_have_their_length_and_stop_at_the_ball() -> None:
     assert (far - images)[0].flatten().tolist() == pytest.approx([0.15, -0.2, 0, 0])
 
 
-# --- what attacks promise
-
-
 @pytest.mark.parametrize("explanation", EXPLAIN)
 @pytest.mark.parametrize("name", SETTING)
-def test_attacks_keep_their_promises(network: Any, images: Any, name: str, explanation: str) -> None:
+def test_perturbed_images_are_in_the_ball_and_keep_their_label(
+    network: Any, images: Any, name: str, explanation: str
+) -> None:
     labels = labels_of(network, images)
     found = attack(name, network, images, labels, EXPLAIN[explanation])
     change = (found - images).flatten(1)
@@ -299,12 +288,12 @@ def test_an_image_whose_map_scores_as_before_does_not_count(network: Any, images
 
 
 @pytest.mark.parametrize("name", ["random_sign", *SETTING])
-def test_without_an_accepted_image_samples_come_back_unperturbed(
+def test_samples_without_an_accepted_image_are_returned_unperturbed(
     network: Any, images: Any, name: str
 ) -> None:
     other_labels = (labels_of(network, images) + 1) % 10
     if name == "random_sign":
-        found = random_sign(network, images, other_labels, randoms(6), eps=0.1)
+        found = ATTACKS["random_sign"](network, images, other_labels, randoms(6), eps=0.1)
     else:
         found = attack(name, network, images, other_labels)
     assert (found == images).all()
@@ -356,16 +345,13 @@ def test_directed_attacks_reach_their_target_better_than_random_ones(
         noise = torch.from_numpy(np.stack([random.standard_normal((1, 28, 28)) for random in randoms(6)]))
         random = torch.clamp(images + noise / noise.flatten(1).norm(dim=1)[:, None, None, None], 0, 1)
     else:
-        random = random_sign(network, images, labels, randoms(6), eps=0.1)
+        random = ATTACKS["random_sign"](network, images, labels, randoms(6), eps=0.1)
     margin = {"mass_center": 0.4, "target_map": 0.25, "target_region": 0.015}.get(name, 0.02)
     assert directed < min(left(random), left(images)) - margin
 
 
-# --- the iterate that is returned
-
-
 def twin_direction(name: str, network: Any, image: Any, label: Any, current: Any) -> Any:
-    """Where one sample goes from `current`, written out; signs and lengths are not yet taken."""
+    """The direction of one sample at `current`, written out, before its sign or unit vector is taken."""
     before = abs_sum(gradient(network, image, label))[0]
     at = current.clone().requires_grad_(True)
     after = abs_sum(gradient(with_softplus(network), at, label, differentiable=True))[0]
@@ -390,7 +376,7 @@ def twin_step(name: str, image: Any, current: Any, direction: Any, eps: float, s
 
 
 def twin_score(metric: str, before: Any, after: Any) -> float:
-    """By other means than the package's where there are any; lower is better for the attack."""
+    """The score computed independently of the package where possible; lower is better for the attack."""
     u, p = (maps.float().numpy()[0] for maps in (before, after))
     if metric == "kendall":
         return float(kendalltau(u, p).statistic)
@@ -453,7 +439,7 @@ def test_attacks_return_the_best_iterate_that_keeps_its_label(
 def test_target_map_returns_the_best_iterate_that_keeps_its_label(
     trained: tuple[Any, Any, Any], on_logits: bool
 ) -> None:
-    """One sample at a time by an optimiser of its own, a fresh copy with its own beta at every step."""
+    """One sample at a time, with a separate optimizer and a fresh softplus copy at every step."""
     network, images, labels = trained
     setting: dict[str, Any] = {"beta_start": 5.0, "beta_end": 50.0, "map_weight": 1e7, "output_weight": 2.0}
     wanted = maps_of(network, gradient, images, labels).roll(1, 0)
@@ -503,7 +489,7 @@ def test_acceptance_takes_the_worse_map_and_never_an_undefined_one(acceptance: s
     one = torch.from_numpy(random.random((1, 9, 9), dtype=np.float32))
     near, far = one.clone(), one.flip(1) * torch.linspace(0, 1, 9)
     near[0, 0, 0] += 0.3
-    left = remains(text)
+    left = remaining(text)
     same, some, much = (float(left(one, other)[0]) for other in (one, near, far))
     assert same == ACCEPTANCE[acceptance_metric(text).name]
     assert much < some <= same
@@ -535,20 +521,17 @@ def test_restarts_never_do_worse(network: Any, images: Any, name: str) -> None:
     assert (scores[1] < scores[0]).any()
 
 
-# --- single attacks
-
-
 def test_random_sign_moves_every_pixel_by_eps_where_it_can(network: Any, images: Any) -> None:
     labels = labels_of(network, images)
-    found = random_sign(network, images, labels, randoms(6), eps=0.01)
+    found = ATTACKS["random_sign"](network, images, labels, randoms(6), eps=0.01)
     inside = (images > 0.01) & (images < 0.99)
     torch.testing.assert_close((found - images).abs()[inside], torch.full_like(images, 0.01)[inside])
     assert 0.4 < float(((found > images)[inside]).double().mean()) < 0.6
-    again = random_sign(network, images[2:3], labels[2:3], randoms(6)[2:3], eps=0.01)
+    again = ATTACKS["random_sign"](network, images[2:3], labels[2:3], randoms(6)[2:3], eps=0.01)
     assert (again == found[2:3]).all()
 
 
-def test_mass_center_begins_at_random_where_nothing_has_moved(network: Any, images: Any) -> None:
+def test_mass_center_starts_at_random_where_nothing_has_moved(network: Any, images: Any) -> None:
     """An explanation that is smooth already leaves no shift between the network and its copy."""
     labels = labels_of(network, images)
     smooth = with_softplus(network)
@@ -557,12 +540,12 @@ def test_mass_center_begins_at_random_where_nothing_has_moved(network: Any, imag
         return gradient(smooth, *given, **more)
 
     setting: dict[str, Any] = {"explanation": explanation, "eps": 0.1, "step_size": 0.01}
-    found = mass_center(network, images, labels, randoms(6), steps=1, **setting)
+    found = ATTACKS["mass_center"](network, images, labels, randoms(6), steps=1, **setting)
     signs = torch.from_numpy(np.stack([np.sign(r.standard_normal((1, 28, 28))) for r in randoms(6)]))
     torch.testing.assert_close(found, (images + 0.01 * signs).clamp(0, 1))
     moves = []
-    for attacked in (mass_center, random_walk):
-        perturbed = attacked(
+    for name in ("mass_center", "random_walk"):
+        perturbed = ATTACKS[name](
             *(network, images, labels, randoms(6)), steps=10, acceptance="mass_center_shift", **setting
         )
         moves.append(score_of(network, images, perturbed, labels, explanation, "mass_center_shift").mean())
@@ -622,10 +605,7 @@ def test_targets_of_another_shape_are_refused(network: Any, images: Any) -> None
         attack("target_map", network, images, labels_of(network, images), targets=torch.ones((6, 14, 14)))
 
 
-# --- what commands ask
-
-
-def test_signatures_say_which_parameters_an_attack_takes() -> None:
+def test_each_attack_takes_these_parameters() -> None:
     steps = {"explanation", "eps", "steps", "step_size", "acceptance"}
     expected = {
         "random_sign": {"eps"},
@@ -637,22 +617,42 @@ def test_signatures_say_which_parameters_an_attack_takes() -> None:
         "l2_topk": {*steps, "restarts", "attack_k"},
     }
     for name, names in expected.items():
-        parameters = inspect.signature(ATTACKS[name]).parameters.values()
-        assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} == names
+        assert keywords(ATTACKS[name].function) == names - {"explanation"}
+        assert ATTACKS[name].needs_map == ("explanation" in names)
     assert set(ATTACKS) == {*expected, "target_map"}
 
 
+@pytest.mark.parametrize("name", ATTACKS)
+def test_records_list_every_parameter_of_the_function(name: str) -> None:
+    attack = ATTACKS[name]
+    options = [option.name for option in attack.options]
+    assert len(set(options)) == len(options)
+    assert keywords(attack.function) == {*options, *(["targets"] if attack.needs_targets else [])}
+    assert attack.needs_map or not attack.needs_gradient
+
+
+def keywords(function: Any) -> set[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def test_an_attack_on_maps_without_an_explanation_is_an_error(network: Any, images: Any) -> None:
+    labels = labels_of(network, images)
+    with pytest.raises(TypeError, match="needs an explanation"):
+        ATTACKS["random_walk"](network, images, labels, randoms(6), **STEPS)
+
+
 def test_published_settings() -> None:
-    assert set(SETTINGS) == set(DATASETS)
-    assert published("topk", "mnist", "rar_cnn", "gradient") == {
+    assert set(published.ATTACKS) == set(DATASETS)
+    assert ATTACKS["topk"].published("mnist", "rar_cnn", "gradient") == {
         "eps": 0.3,
         "attack_k": 200,
         "steps": 100,
         "step_size": 0.01,
     }
-    assert published("l2_topk", "gtsrb", "small_resnet", "gradient") == {"attack_k": 100, "steps": 50}
+    assert ATTACKS["l2_topk"].published("gtsrb", "small_resnet", "gradient") == {"attack_k": 100, "steps": 50}
     found = {
-        (model, explanation): published("target_map", "imagenet", model, explanation)
+        (model, explanation): ATTACKS["target_map"].published("imagenet", model, explanation)
         for model, explanation in itertools.product(
             ("vgg16", "densenet121"), ("gradient", "lrp", "smooth_grad")
         )

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
 
-torch = pytest.importorskip("torch")
-
-from torch import nn  # noqa: E402
-from torch.nn.functional import cross_entropy  # noqa: E402
-
-from generators import regimes  # noqa: E402
-from generators.regimes import PARAMETERS, PGD, REGIMES, Settings, ig_images, pgd_images, published  # noqa: E402
+from generators import paths, published, regimes
+from generators.published import PGD, Settings
+from generators.regimes import PARAMETERS, REGIMES, ig_images, pgd_images
 
 SETTINGS = Settings(eps=0.1, steps=3, step_size=0.04, n_points=4, inner_n_points=2, weight=0.7)
 WITH_ATTRIBUTION = ("ig_norm", "ig_sum_norm", "art")
@@ -21,7 +20,7 @@ WITH_ATTRIBUTION = ("ig_norm", "ig_sum_norm", "art")
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    """Smooth, so that finite differences of its first derivatives mean something."""
+    """A smooth network, so that finite differences of its first derivatives are meaningful."""
     torch.manual_seed(0)
     layers = [
         nn.Conv2d(2, 4, 2),
@@ -52,9 +51,6 @@ LABELS = torch.tensor([2, 0, 1])
 
 def seeded() -> Any:
     return torch.Generator().manual_seed(5)
-
-
-# --- twins: one sample, one point at a time
 
 
 def slow_ig(output: Callable[[Any], Any], start: Any, end: Any, n_points: int) -> Any:
@@ -107,7 +103,7 @@ def slow_art_terms(network: Any, x: Any, x2: Any, label: int, n_points: int) -> 
 
 
 def slow_loss(name: str, network: Any, images: Any, attacked: Any, settings: Settings) -> float:
-    """The loss of a batch, its attacked images being given."""
+    """The loss of a batch with given attacked images."""
     total = 0.0
     for x, x2, y in zip(images, attacked, LABELS.tolist(), strict=True):
         clean, perturbed = (loss_of(network, y)(image).item() for image in (x, x2))
@@ -128,7 +124,7 @@ def slow_loss(name: str, network: Any, images: Any, attacked: Any, settings: Set
 
 @pytest.fixture
 def given_attack(monkeypatch: pytest.MonkeyPatch, attacked: Any) -> None:
-    """Losses with fixed attacked images: what they are is a matter of the inner loop."""
+    """Fix the attacked images, so that the inner loop is not part of the loss."""
     monkeypatch.setattr(regimes, "ig_images", lambda *args, **more: attacked)
     monkeypatch.setattr(regimes, "pgd_images", lambda *args: attacked)
 
@@ -136,7 +132,7 @@ def given_attack(monkeypatch: pytest.MonkeyPatch, attacked: Any) -> None:
 @pytest.mark.usefixtures("given_attack")
 @pytest.mark.parametrize("chunk_size", [1, 8, 1000])  # one sample, two samples, all of them at once
 @pytest.mark.parametrize("name", REGIMES)
-def test_loss_is_that_of_the_plain_loops(
+def test_loss_equals_that_of_plain_loops(
     network: Any, images: Any, attacked: Any, name: str, chunk_size: int
 ) -> None:
     settings = dataclasses.replace(SETTINGS, chunk_size=chunk_size)
@@ -182,7 +178,7 @@ def test_relu_networks_have_a_gradient_too(images: Any, attacked: Any) -> None:
     torch.manual_seed(0)
     layers = [nn.Conv2d(2, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)]
     network = nn.Sequential(*layers).double()
-    norm = regimes.change_norm(network, images, attacked, LABELS, 4)
+    norm = paths.change_norm(network, images, attacked, LABELS, 4)
     torch.autograd.backward(norm.sum())
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network[0].parameters())
 
@@ -194,18 +190,15 @@ def linear(weights: Any) -> Any:
     return nn.Sequential(nn.Flatten(), layer)
 
 
-# --- laws that do not share the twins' reading of the definition
-
-
 def test_attribution_of_the_change_adds_up_to_the_change_of_the_loss(
     network: Any, images: Any, attacked: Any
 ) -> None:
-    (found,) = regimes.path_attributions(network, images, attacked, LABELS, 2000, regimes._loss)
+    (found,) = paths.path_attributions(network, images, attacked, LABELS, 2000, paths.sample_loss)
     change = cross_entropy(network(attacked), LABELS, reduction="none") - cross_entropy(
         network(images), LABELS, reduction="none"
     )
     torch.testing.assert_close(found.sum((1, 2, 3)), change, rtol=1e-3, atol=1e-5)
-    norms = regimes.change_norm(network, images, attacked, LABELS, 2000)
+    norms = paths.change_norm(network, images, attacked, LABELS, 2000)
     assert (norms > change.abs()).all()
 
 
@@ -216,36 +209,33 @@ def test_no_perturbation_leaves_the_cross_entropy_alone(network: Any, images: An
     assert sum(part.item() for part in parts) == loss
 
 
-def test_contrast_is_low_where_one_pixel_speaks_for_the_true_class() -> None:
+def test_contrast_is_low_if_one_pixel_explains_the_true_class() -> None:
     """The softmax of one high pixel is further from uniform than that of one low pixel."""
     weights = torch.zeros((2, 9), dtype=torch.float64)
     weights[0, 4] = 30
     network = linear(weights)
     image = torch.full((1, 1, 3, 3), 0.1, dtype=torch.float64)
-    one = regimes.class_contrast(network, image, torch.tensor([0]), 50)
-    other = regimes.class_contrast(network, image, torch.tensor([1]), 50)
+    one = paths.class_contrast(network, image, torch.tensor([0]), 50)
+    other = paths.class_contrast(network, image, torch.tensor([1]), 50)
     assert one.item() < 0 < other.item()
     torch.testing.assert_close(one, -other)  # of two classes, one's softmax output is one less the other's
 
 
-def test_weighted_change_is_the_plain_change_where_attribution_is_taken_away(images: Any) -> None:
-    """With BaseAttr all positive, taking away weighs by 1 and adding by what was there."""
+def test_weighted_change_is_the_plain_change_where_attribution_is_removed(images: Any) -> None:
+    """With positive BaseAttr, a removal has weight 1 and an addition the attribution before."""
     network = linear(torch.stack([torch.ones(18), torch.zeros(18)]))
     labels = torch.zeros(3, dtype=torch.int64)
     darker, brighter = images * 0.9, images / 0.9  # the label's logit falls, or rises
-    away = regimes.weighted_change(network, images, darker, labels, 20)
-    torch.testing.assert_close(away, regimes.change_norm(network, images, darker, labels, 20))
+    away = paths.weighted_change(network, images, darker, labels, 20)
+    torch.testing.assert_close(away, paths.change_norm(network, images, darker, labels, 20))
     assert (away > 0).all()
-    added = regimes.weighted_change(network, images, brighter, labels, 20)
+    added = paths.weighted_change(network, images, brighter, labels, 20)
     assert (added > 0).all()
-    assert (added < regimes.change_norm(network, images, brighter, labels, 20)).all()
-
-
-# --- the inner loop
+    assert (added < paths.change_norm(network, images, brighter, labels, 20)).all()
 
 
 def objective_of(name: str, network: Any, settings: Settings) -> Callable[[Any, Any, int], float]:
-    """What the inner loop of a regime maximises, for one sample."""
+    """The objective of the inner loop of a regime, for one sample."""
 
     def objective(x: Any, current: Any, label: int) -> float:
         norm = slow_norm(network, x, current, label, settings.inner_n_points)
@@ -303,9 +293,7 @@ def test_each_step_goes_along_the_sign_of_the_gradient_of_the_plain_loops(
 
 
 @pytest.mark.parametrize("name", INNER)
-def test_inner_loop_raises_what_it_maximises_and_stays_in_the_ball(
-    network: Any, images: Any, name: str
-) -> None:
+def test_inner_loop_raises_its_objective_and_stays_in_the_ball(network: Any, images: Any, name: str) -> None:
     start = found_images(name, network, images, dataclasses.replace(SETTINGS, steps=0))
     found = found_images(name, network, images, dataclasses.replace(SETTINGS, steps=10))
     objective = objective_of(name, network, SETTINGS)
@@ -320,11 +308,11 @@ def test_inner_loop_raises_what_it_maximises_and_stays_in_the_ball(
 
 
 def test_start_is_uniform_in_the_ball_and_clamped(network: Any) -> None:
-    grey = torch.full((3, 2, 3, 3), 0.5).double().repeat(1, 1, 40, 40)
-    start = regimes._random_start(grey, PGD(0.1, 0, 0.1), seeded()) - grey
+    gray = torch.full((3, 2, 3, 3), 0.5).double().repeat(1, 1, 40, 40)
+    start = regimes.random_start(gray, PGD(0.1, 0, 0.1), seeded()) - gray
     assert start.mean().abs() < 0.002
     assert start.std() == pytest.approx(0.1 / math.sqrt(3), rel=0.02)
-    black = regimes._random_start(torch.zeros_like(grey), PGD(0.1, 0, 0.1), seeded())
+    black = regimes.random_start(torch.zeros_like(gray), PGD(0.1, 0, 0.1), seeded())
     assert black.min() == 0
     assert (black == 0).double().mean() == pytest.approx(0.5, abs=0.02)
 
@@ -334,9 +322,6 @@ def test_attacked_images_do_not_depend_on_chunks(network: Any, images: Any, chun
     whole = found_images("ig_sum_norm", network, images, SETTINGS)
     parts = found_images("ig_sum_norm", network, images, dataclasses.replace(SETTINGS, chunk_size=chunk_size))
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-12)
-
-
-# --- modes
 
 
 class Watched(nn.Module):
@@ -374,9 +359,6 @@ def test_only_the_trained_cross_entropy_runs_in_training_mode(images: Any, name:
     assert any(p.requires_grad for p in network.parameters())
 
 
-# --- settings
-
-
 def test_published_settings() -> None:
     """RAR's tables; weights of ig_norm, ig_sum_norm, art."""
     expected = {
@@ -387,16 +369,16 @@ def test_published_settings() -> None:
     }
     for dataset, (eps, steps, step_size, inner, *weights) in expected.items():
         for name, weight in zip(WITH_ATTRIBUTION, weights, strict=True):
-            assert published(dataset, name) == Settings(eps, steps, step_size, 50, inner, weight)
-    assert published("cifar10", "pgd").eps == 8 / 255
+            assert published.regime(dataset, name) == Settings(eps, steps, step_size, 50, inner, weight)
+    assert published.regime("cifar10", "pgd").eps == 8 / 255
 
 
 def test_dataset_without_published_settings_is_refused() -> None:
     with pytest.raises(ValueError, match="no settings for training on imagenet are published"):
-        published("imagenet", "natural")
+        published.regime("imagenet", "natural")
 
 
-def test_every_regime_says_what_shapes_it() -> None:
+def test_every_regime_names_its_settings() -> None:
     assert PARAMETERS.keys() == REGIMES.keys()
     fields = {field.name for field in dataclasses.fields(Settings)} - {"chunk_size"}
     assert all(set(names) <= fields for names in PARAMETERS.values())

@@ -1,4 +1,4 @@
-"""Datasets: each layout that is read, resizing, and one sentence for what cannot be read."""
+"""Datasets: every layout, resizing, and messages for what cannot be read."""
 
 import csv
 import re
@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-torch = pytest.importorskip("torch")
+from generators.datasets import DATASETS, inputs_of, read_split
+
 torchvision = pytest.importorskip("torchvision")
-
-from torchvision.transforms.v2 import functional  # noqa: E402
-
-from generators.datasets import DATASETS, inputs_of, read_split  # noqa: E402
+functional = pytest.importorskip("torchvision.transforms.v2").functional
 
 
 def pixels(seed: int, *shape: int) -> NDArray[np.uint8]:
@@ -23,7 +22,7 @@ def pixels(seed: int, *shape: int) -> NDArray[np.uint8]:
 
 
 def write_images(folder: Path, names: list[str], size: tuple[int, int] = (8, 8)) -> list[NDArray[np.uint8]]:
-    """Lossless images of height and width `size`, and what they hold."""
+    """Write lossless images of height and width `size` and return their pixels."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = [pixels(len(name) + index, *size, 3) for index, name in enumerate(names)]
     for name, array in zip(names, arrays, strict=True):
@@ -40,9 +39,6 @@ def expected_images(arrays: list[NDArray[np.uint8]], size: int) -> NDArray[np.ui
     """Torchvision's own resizing and cropping of the same images."""
     resized = [functional.resize(Image.fromarray(array), [size]) for array in arrays]
     return np.stack([np.asarray(functional.center_crop(image, [size, size])) for image in resized])
-
-
-# --- arrays
 
 
 @pytest.mark.parametrize(
@@ -69,7 +65,7 @@ def test_arrays_keep_their_size_and_order(
         assert found.shape == shape[:2]
 
 
-def test_arrays_are_resized_where_this_is_asked_for(tmp_path: Path) -> None:
+def test_arrays_are_resized_on_request(tmp_path: Path) -> None:
     gray = pixels(0, 3, 28, 28)
     np.savez(tmp_path / "mnist.npz", allow_pickle=False, x_test=gray, y_test=np.zeros(3, int))
     found = read_split("mnist", tmp_path, "test", image_size=40)
@@ -91,7 +87,7 @@ def test_arrays_are_resized_where_this_is_asked_for(tmp_path: Path) -> None:
         ),
         ({"x_test": np.zeros((2, 28, 28), np.uint8), "y_test": np.array([0, 10])}, "from 0 to 9"),
         ({"x_test": np.zeros((2, 28, 28), np.uint8), "y_test": np.array([-1, 1])}, "from 0 to 9"),
-        ({"x_test": np.zeros((2, 28, 28), np.uint8), "y_test": np.array([0.5, 1])}, "whole numbers"),
+        ({"x_test": np.zeros((2, 28, 28), np.uint8), "y_test": np.array([0.5, 1])}, "integers"),
         (b"PK\x03\x04 cut off", "cannot be read"),
         (b"", "cannot be read"),
     ],
@@ -118,9 +114,6 @@ def test_inputs_are_channels_first_in_the_unit_interval() -> None:
     assert gray.dtype == torch.float32
 
 
-# --- folders
-
-
 @pytest.mark.parametrize("inner", ["imagenet", "imagenet_val", "."])
 def test_folder_with_labels_is_for_testing(tmp_path: Path, inner: str) -> None:
     arrays = write_images(tmp_path / inner, ["b.png", "a.png"])
@@ -131,12 +124,12 @@ def test_folder_with_labels_is_for_testing(tmp_path: Path, inner: str) -> None:
     np.testing.assert_array_equal(found.images[:], np.stack(arrays))
     np.testing.assert_array_equal(found.images[np.array([1])], arrays[1][None])
     assert found.images[2:].shape == (0, 8, 8, 3)
-    with pytest.raises(ValueError, match="does not say which images are for training"):
+    with pytest.raises(ValueError, match="does not mark images for training"):
         read_split("imagenet", tmp_path, "train")
 
 
 @pytest.mark.parametrize("column", ["split", "repo_split"])
-def test_column_says_the_split(tmp_path: Path, column: str) -> None:
+def test_column_marks_the_split(tmp_path: Path, column: str) -> None:
     arrays = write_images(tmp_path / "flower17", ["1.png", "2.png", "3.png"])
     write_csv(
         tmp_path / "flower17", f"file,class_index,{column}", "1.png,4,test", "2.png,5,train", "3.png,6,test"
@@ -161,7 +154,7 @@ def test_class_folders_count_from_zero_in_the_order_of_names(tmp_path: Path) -> 
     found = read_split("cifar10", tmp_path, "test", image_size=8)
     assert found.labels.tolist() == [0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9]
     np.testing.assert_array_equal(found.images[:], np.stack([*images[:4], more, *images[4:]]))
-    with pytest.raises(ValueError, match="does not say which images are for training"):
+    with pytest.raises(ValueError, match="does not mark images for training"):
         read_split("cifar10", tmp_path, "train")
 
 
@@ -190,7 +183,7 @@ def test_resizing_is_that_of_torchvision(tmp_path: Path, shape: tuple[int, int])
     np.testing.assert_array_equal(found.images[:], expected_images(arrays, 15))
 
 
-def test_gray_and_transparent_images_become_what_the_dataset_holds(tmp_path: Path) -> None:
+def test_gray_and_transparent_images_get_the_channels_of_the_dataset(tmp_path: Path) -> None:
     gray = pixels(0, 8, 8)
     Image.fromarray(gray).save(tmp_path / "gray.png")
     Image.fromarray(np.dstack([gray] * 4)).save(tmp_path / "clear.png")
@@ -212,7 +205,7 @@ def test_sizes_of_the_papers() -> None:
     }
 
 
-def test_damaged_image_is_named_when_it_is_asked_for(tmp_path: Path) -> None:
+def test_damaged_image_is_named_when_it_is_read(tmp_path: Path) -> None:
     write_images(tmp_path, ["good.png", "cut.png"], (64, 64))
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:3000])
     (tmp_path / "text.png").write_text("no image")
@@ -239,9 +232,6 @@ def test_bad_table_is_refused(tmp_path: Path, content: bytes, sentence: str) -> 
     (tmp_path / "labels.csv").write_bytes(content)
     with pytest.raises(ValueError, match=sentence):
         read_split("imagenet", tmp_path, "test")
-
-
-# --- torchvision
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
@@ -282,7 +272,7 @@ def test_gtsrb_of_torchvision(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.images[:], expected_images(train, 16))
 
 
-def test_download_is_done_only_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datasets_are_downloaded_only_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = pixels(0, 4, 32, 32, 3)
 
     class CIFAR10:
@@ -298,7 +288,7 @@ def test_download_is_done_only_when_it_is_asked_for(tmp_path: Path, monkeypatch:
             return Image.fromarray(self.rows[index]), index
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", CIFAR10)
-    with pytest.raises(FileNotFoundError, match=r"looked for cifar10\.npz .* or add --download"):
+    with pytest.raises(FileNotFoundError, match=r"expected cifar10\.npz .* or add --download"):
         read_split("cifar10", tmp_path, "test")
     found = read_split("cifar10", tmp_path, "train", download=True)
     np.testing.assert_array_equal(found.images[:], images[:3])
@@ -307,9 +297,9 @@ def test_download_is_done_only_when_it_is_asked_for(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("name", list(DATASETS))
-def test_nothing_there_is_one_sentence(tmp_path: Path, name: str) -> None:
-    with pytest.raises(FileNotFoundError, match=f"holds no {name}: looked for {name}.npz") as error:
+def test_missing_dataset_gives_one_sentence(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f"has no {name}: expected {name}.npz") as error:
         read_split(name, tmp_path, "test")
     assert ("--download" in str(error.value)) == (name not in ("imagenet", "flower17"))
-    with pytest.raises(FileNotFoundError, match="holds no"):
+    with pytest.raises(FileNotFoundError, match="has no"):
         read_split(name, tmp_path / "none", "test")

@@ -1,7 +1,7 @@
-"""Means over many points of the input, a chunk at a time: what smoothed and path methods have in common.
+"""Means over many points of the input, computed in chunks, for path and smoothing methods.
 
-A point is ``scale * (image + offset)``. At most `chunk_size` points are in one pass of the network, and each
-is used once, so neither the number of samples nor that of points decides how much memory a mean takes.
+A point is ``scale * (image + offset)``. One pass of the network takes at most `chunk_size` points, and each
+point is used once, so memory depends neither on the number of samples nor on that of points.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,13 +22,13 @@ def random_draws(
     n_draws: int,
     place: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
 ) -> Draws:
-    """Draws that are each sample's own, whatever shares its pass, and the same each time.
+    """Return draws that depend on the seed of each sample alone, not on the samples in the same pass.
 
     `place` turns numbers uniform in [0, 1) (point, sample, 1, 1, 1) and normal noise (point, sample, channel,
     height, width) into scale and offset.
     """
     if len(seeds) != len(images):
-        raise ValueError(f"{len(images)} samples need as many seeds, and {len(seeds)} came")
+        raise ValueError(f"{len(images)} samples need as many seeds, got {len(seeds)}")
 
     def draws(rows: slice, per_pass: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         randoms = [np.random.default_rng(seed) for seed in seeds[rows]]
@@ -54,17 +54,17 @@ def mean_over_points(
     chunk_size: int | None,
     differentiable: bool,
 ) -> torch.Tensor:
-    """The mean of `term` over the points of each sample.
+    """Return the mean of `term` over the points of each sample.
 
-    With a `chunk_size`, a differentiable mean of several chunks keeps no graph of them: its value is computed
-    chunk by chunk, and each chunk once more when the gradient is taken. That gradient has no graph of its
-    own, and there is none for parameters. Without, a pass takes one point of every sample, and the graph of
-    all points is kept: a good third faster, where the memory lasts.
+    With a `chunk_size`, a differentiable mean of several chunks keeps no graph: its value is computed chunk
+    by chunk, and each chunk is computed again for the gradient. That gradient has no graph, and parameters
+    get no gradient. Without `chunk_size`, a pass takes one point of every sample and the graph of all points
+    is kept, which is more than a third faster if memory suffices.
     """
     if n_points < 1:
-        raise ValueError(f"a mean over {n_points} points has no value: 1 or more are needed")
+        raise ValueError(f"the number of points must be at least 1, got {n_points}")
     if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"chunk_size is {chunk_size}: give 1 or more images per pass, or None")
+        raise ValueError(f"chunk_size must be at least 1, or None, got {chunk_size}")
     size = max(1, len(images)) if chunk_size is None else chunk_size
     is_one_graph = chunk_size is None or n_points * len(images) <= chunk_size
     if is_one_graph or not differentiable:
@@ -88,7 +88,7 @@ def _sum(
 
 
 def _rows(n_samples: int, size: int) -> Iterator[tuple[slice, int]]:
-    """Samples that share a pass, and how many points of each it takes."""
+    """Yield the samples that share a pass, and the number of points that it takes of each."""
     for start in range(0, max(1, n_samples), size):
         rows = slice(start, min(start + size, n_samples))
         yield rows, size // max(1, rows.stop - start)
@@ -101,7 +101,7 @@ def _chunk(
     labels: torch.Tensor,
     differentiable: bool,
 ) -> torch.Tensor:
-    """The sum of `term` over the points of one chunk, per sample."""
+    """Return the sum of `term` over the points of one chunk, per sample."""
     scale, offset = chunk
     shifted = images + offset
     points = scale * shifted

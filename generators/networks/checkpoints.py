@@ -1,25 +1,28 @@
-"""Checkpoints: one dictionary per trained network, and weights from elsewhere, read without running code."""
+"""Checkpoints of trained networks, and weights from elsewhere, read without running code in them."""
 
+import contextlib
+import errno
 import hashlib
 import os
 import re
+import shlex
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from filelock import lock_descriptor
 from torch import nn
 
-from lensmetrics.disk import open_locked
-
+from ..datasets import DATASETS
+from ..disk import make_folder, part_path
 from . import models
-from .commands import make_folder, part_path
-from .datasets import DATASETS
+from .activations import prepare
 
 KEYS = (
     "dataset",
@@ -32,14 +35,18 @@ KEYS = (
     "command",
     "versions",
 )
-# Instead of a file: the best weights that torchvision has for the model, downloaded where they are missing.
+# The settings that tell one checkpoint from another; checkpoints of early versions do not have them.
+IDENTITY = "identity"
+# Stands for the best weights that torchvision has for the model, which it downloads if they are missing.
 TORCHVISION = "torchvision"
+# Errors of file systems without locks, such as Lustre mounted without flock.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 State = dict[str, torch.Tensor]
 
 
-def reserve(path: Path) -> None:
-    """Make the folder: a place that cannot be written shows before hours of work.
+def check_target(path: Path) -> None:
+    """Make the folder of `path` and check that it can be written to, before hours of work.
 
     Raises
     ------
@@ -50,7 +57,7 @@ def reserve(path: Path) -> None:
         raise IsADirectoryError(f"{path} is a folder; give the name of a file in it")
     make_folder(path)
     if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"{path.parent} may not be written: choose another --out")
+        raise PermissionError(f"{path.parent} cannot be written to: choose another --out")
 
 
 @contextmanager
@@ -60,26 +67,52 @@ def locked(path: Path) -> Iterator[None]:
     Raises
     ------
     BlockingIOError
-        If another process has it.
+        If another process holds the lock.
     """
     lock = path.with_name(f".{path.name}.lock")
-    try:
-        file, is_locked = open_locked(lock)
-    except BlockingIOError as error:
-        raise BlockingIOError(f"{path} is being made by another process") from error
-    if not is_locked:
-        print(f"{path} cannot be locked here: let no second process make it meanwhile", file=sys.stderr)
-    with file:
+    with _open_locked(lock, path):
         try:
             yield
         finally:
-            lock.unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # Windows does not remove open files
+                lock.unlink(missing_ok=True)
+
+
+def _open_locked(lock: Path, path: Path) -> BinaryIO:
+    """Return the open and locked file `lock`, which unlocks when it is closed."""
+    while True:
+        file = lock.open("a+b", buffering=0)
+        try:
+            if not _lock(file, path):
+                raise BlockingIOError(f"another process is making {path}")
+            # The process that held the lock may have removed the file that was opened here; others would
+            # then lock a new file of that name.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                    return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _lock(file: BinaryIO, path: Path) -> bool:
+    try:
+        return lock_descriptor(file.fileno(), blocking=False)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    print(
+        f"{path}: its file system has no locks; make sure that no other process makes this file",
+        file=sys.stderr,
+    )
+    return True
 
 
 def save(path: Path, network: nn.Module, facts: dict[str, Any]) -> None:
-    """Write `network` (as ``models.build`` made it) and `facts`, whole or not at all.
+    """Write `network` (as ``models.build`` returned it) and `facts`, completely or not at all.
 
-    `facts` holds one value for each of ``KEYS``, and may hold more.
+    `facts` has a value for each of ``KEYS`` and may have more.
     """
     state = {name: value.cpu() for name, value in network.state_dict().items()}
     write(path, {**{key: facts[key] for key in KEYS}, **facts, "state_dict": state})
@@ -87,51 +120,63 @@ def save(path: Path, network: nn.Module, facts: dict[str, Any]) -> None:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Put `content` in place of what is at `path`, whole or not at all."""
+    """Replace the file at `path` by `content`, completely or not at all."""
     new = path.with_name(f".{path.name}.tmp")
     torch.save(content, new)
     new.replace(path)
 
 
 def sha256(path: Path) -> str:
-    """The sum of a file's bytes, which tells weights apart."""
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def recorded_command(path: Path) -> str | None:
-    """The command that trained a checkpoint, None for weights from elsewhere."""
-    return _content(path).get("command")
+def identity(path: Path) -> Mapping[str, Any]:
+    """Return the settings of a checkpoint that tell it from others, as far as it names them."""
+    content = _content(path)
+    if IDENTITY in content:
+        found: Mapping[str, Any] = content[IDENTITY]
+        return found
+    names = ("dataset", "model", "training", "seed", "epochs", "batch_size", "learning_rate")
+    stored: dict[str, Any] = {name: content[name] for name in names if name in content}
+    stored |= content.get("settings", {})
+    # Early versions say only in their command whether a number of samples was given, and the image size.
+    words = shlex.split(content.get("command", ""))
+    for name in ("samples", "accuracy_samples", "image_size"):
+        option = "--" + name.replace("_", "-")
+        stored[name] = int(words[words.index(option) + 1]) if option in words else None
+    return stored
 
 
 def load(source: Path | str, *, dataset: str, model: str) -> tuple[nn.Module, dict[str, Any]]:
-    """The network, as ``models.prepare`` makes it, and what is known of its training.
+    """Return the network, prepared by ``activations.prepare``, and what is known of its training.
 
     Parameters
     ----------
     source
-        A checkpoint of ``generators.train``; a state dict (.pt, .pth); the same as arrays (.npz); a
-        checkpoint of MadryLab/robustness, which brings its own normalisation; or the word ``torchvision``
-        for the best weights it has. Weights from elsewhere are those of the torchvision model itself.
+        A checkpoint of ``generators.train``; a state dict (.pt, .pth), also as arrays (.npz); a checkpoint of
+        MadryLab/robustness, which contains its own normalization; or the word ``torchvision`` for its best
+        weights. Weights from elsewhere name the layers as torchvision's model does.
     dataset, model
-        The dataset gives the number of classes; the model is a name for ``models.build``.
+        The dataset determines the number of classes; the model is a name for ``models.build``.
 
     Returns
     -------
     network, facts
-        A checkpoint's facts, with the file's ``sha256``; of weights from elsewhere ``training`` is None and
-        nothing else is known. For ``torchvision`` the sum is over the weights' bytes in the order of names.
+        The facts of a checkpoint with the ``sha256`` of the file. For weights from elsewhere ``training`` is
+        None and nothing else is known; for ``torchvision`` the hash covers the weights in the order of names.
 
     Raises
     ------
     ValueError
-        If the file holds no weights, or those of another model or dataset.
+        If the file has no weights, or those of another model or dataset.
     """
     if str(source) == TORCHVISION:
         return _load_torchvision(dataset, model)
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} does not exist; make it with generators.train, or give a file of weights or the word "
+            f"{path} does not exist; make it with generators.train, or give a file of weights, or the word "
             f"{TORCHVISION}"
         )
     content = _content(path)
@@ -139,15 +184,15 @@ def load(source: Path | str, *, dataset: str, model: str) -> tuple[nn.Module, di
     facts: dict[str, Any] = {"training": None}
     if all(key in content for key in (*KEYS, "state_dict")):
         asked = {"dataset": dataset, "model": model}
-        differs = [f"{k} {content[k]} and not {asked[k]}" for k in asked if content[k] != asked[k]]
+        differs = [f"{k} {content[k]}, not {asked[k]}" for k in asked if content[k] != asked[k]]
         if differs:
-            raise ValueError(f"{path} was trained with {', '.join(differs)}")
+            raise ValueError(f"{path} was trained with {' and '.join(differs)}")
         facts = {key: value for key, value in content.items() if key != "state_dict"}
         _fill(network, content["state_dict"], path, model)
     else:
         network = _with_weights(network, content, path, model)
     facts["sha256"] = sha256(path)
-    return models.prepare(network), facts
+    return prepare(network), facts
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -165,35 +210,33 @@ def _read_npz(path: Path) -> dict[str, Any]:
 def _read_torch(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # on bytes that are no checkpoint the unpickler fails in any way
+    except Exception as error:  # on other bytes the unpickler fails in any way
         raise ValueError(
-            f"{path} is not a checkpoint written by generators.train, nor one that can be read without "
-            "running code in it; if you trust it, load it yourself and save its state dict with torch.save"
+            f"{path} is not a checkpoint of generators.train, nor can it be read without running code in it; "
+            "if you trust it, load it yourself and save its state dict with torch.save"
         ) from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__} and no dictionary of weights")
+        raise ValueError(f"{path} contains a {type(content).__name__}, not a dictionary of weights")
     return content
 
 
 def _with_weights(network: nn.Module, content: dict[str, Any], path: Path, model: str) -> nn.Module:
-    """`network` with weights from elsewhere: plain, under a key, or of MadryLab/robustness."""
+    """Return `network` with weights from elsewhere: plain, under a key, or of MadryLab/robustness."""
     wrapped = next((content[key] for key in ("state_dict", "model") if key in content), content)
     if not isinstance(wrapped, dict) or not wrapped:
-        raise ValueError(f"{path} holds no weights")
+        raise ValueError(f"{path} contains no weights")
     state = {str(name).removeprefix("module."): value for name, value in wrapped.items()}
     if not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(
-            f"{path} is not a checkpoint written by generators.train, nor a dictionary of weights"
-        )
+        raise ValueError(f"{path} is neither a checkpoint of generators.train nor a dictionary of weights")
     is_own = model in models.MODELS
     inner = network if is_own else network.get_submodule("network")
-    if model.startswith("densenet"):  # files of the first torchvision releases name layers norm.1, conv.2
+    if model.startswith("densenet"):  # early torchvision releases name layers norm.1, conv.2
         state = {re.sub(r"\.(norm|conv)\.([12])\.", r".\1\2.", name): value for name, value in state.items()}
     mean, std = (state.get(f"normalizer.new_{name}") for name in ("mean", "std"))
     if mean is None or std is None:
         _fill(inner, state, path, model)
         return network
-    # The attacker beside the model holds all of it a second time.
+    # The attacker in the file contains the model a second time.
     state = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
     _fill(inner, state, path, model)
     normalize = models.Normalize(mean.flatten().tolist(), std.flatten().tolist())
@@ -201,9 +244,9 @@ def _with_weights(network: nn.Module, content: dict[str, Any], path: Path, model
 
 
 def _fill(network: nn.Module, state: State, path: Path, model: str) -> None:
-    """Load `state`, all of it and nothing else, or say in one sentence what does not fit."""
+    """Load `state` if it has every weight and no other, or say in one sentence what does not fit."""
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    # BatchNorm's count of batches is no weight, and older files have none.
+    # BatchNorm's count of batches is not a weight, and older files do not have it.
     lacking = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
     unknown = [name for name in state if name not in expected]
     differing = [name for name in state if name in expected and tuple(state[name].shape) != expected[name]]
@@ -213,13 +256,13 @@ def _fill(network: nn.Module, state: State, path: Path, model: str) -> None:
         if len(classes) == 1 and all(found[1:] == wanted[1:] for found, wanted in pairs):
             ((found, wanted),) = classes
             raise ValueError(
-                f"{path}: its weights are for {found[0]} classes and the dataset has {wanted[0]}; "
-                "use weights that were trained on this dataset"
+                f"{path}: its weights are for {found[0]} classes, but the dataset has {wanted[0]}; use "
+                "weights trained on this dataset"
             )
-    kinds = {"lacks": lacking, "has besides": unknown, "has in another shape": differing}
-    faults = [f"{kind} {_some(names)}" for kind, names in kinds.items() if names]
+    kinds = {"missing": lacking, "unexpected": unknown, "shape mismatch": differing}
+    faults = [f"{kind}: {_some(names)}" for kind, names in kinds.items() if names]
     if faults:
-        raise ValueError(f"{path}: its weights do not fit {model}: it {', '.join(faults)}")
+        raise ValueError(f"{path}: its weights do not fit {model} ({'; '.join(faults)})")
     network.load_state_dict(state)
 
 
@@ -235,7 +278,7 @@ def _load_torchvision(dataset: str, model: str) -> tuple[nn.Module, dict[str, An
     n_classes = len(weights.meta["categories"])
     if n_classes != DATASETS[dataset].n_classes:
         raise ValueError(
-            f"torchvision's weights of {model} are for {n_classes} classes and {dataset} has "
+            f"torchvision's weights of {model} are for {n_classes} classes, but {dataset} has "
             f"{DATASETS[dataset].n_classes}; use them with imagenet"
         )
     network = library.get_model(model, weights=weights)
@@ -244,4 +287,4 @@ def _load_torchvision(dataset: str, model: str) -> tuple[nn.Module, dict[str, An
     for _, value in sorted(network.state_dict().items()):
         digest.update(value.cpu().numpy().tobytes())
     network = models.normalized(models.Normalize(preset.mean, preset.std), network)
-    return models.prepare(network), {"training": None, "sha256": digest.hexdigest()}
+    return prepare(network), {"training": None, "sha256": digest.hexdigest()}

@@ -1,4 +1,4 @@
-"""Experiments: what they expand to, what they keep and refuse, and minute-sized versions of the studies."""
+"""The command sweep: grids, files that are kept or refused, and short versions of the studies."""
 
 import os
 import re
@@ -9,18 +9,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("torchvision")
-
-import lensmetrics as lm  # noqa: E402
-from generators import sweep  # noqa: E402
-from generators.datasets import inputs_of  # noqa: E402
-from generators.models import build, prepare  # noqa: E402
+import lensmetrics as lm
+from generators import jobs, sweep
+from generators.datasets import inputs_of
+from generators.networks import checkpoints
+from generators.networks.activations import prepare
+from generators.networks.models import build
 
 STUDIES = Path(sweep.__file__).parents[1] / "benchmarks" / "studies"
 EXPERIMENT = """
@@ -51,7 +52,7 @@ samples = 5
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten classes, each bright in a row of its own."""
+    """Ten classes; the images of each are bright in another row."""
     folder = tmp_path_factory.mktemp("data")
     random = np.random.default_rng(0)
     arrays: dict[str, Any] = {}
@@ -77,7 +78,7 @@ def folder(data: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_lists_span_a_grid_and_parameters_go_where_they_mean_something(folder: Path) -> None:
+def test_lists_span_a_grid_and_parameters_go_where_they_have_an_effect(folder: Path) -> None:
     items = sweep.read(experiment(folder))
     assert [item.command for item in items] == ["train"] * 2 + ["generate"] * 8
     assert [item.out.name for item in items[:2]] == [
@@ -113,14 +114,14 @@ def test_a_sweep_makes_what_is_missing_and_only_that(
     assert capsys.readouterr().out.count("missing") == 1
     assert not lost.exists()
     assert sweep.main([str(path)]) == 0
-    assert "9 of 10 files are there" in capsys.readouterr().err
+    assert "9 of 10 files exist" in capsys.readouterr().err
     after = {file: file.stat().st_mtime_ns for file in files}
     assert {file for file in files if after[file] != before[file]} == {lost}
     scores = lm.evaluate(sorted((folder / "maps").glob("*.h5")), ["kendall"])
     assert scores.groupby(["training", "explanation", "attack"], observed=True).size().tolist() == [5] * 8
 
 
-def test_files_of_another_command_are_refused_before_any_work(
+def test_files_made_with_other_settings_are_refused_before_any_work(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = EXPERIMENT.replace('"integrated_gradients"', '"input_x_gradient"').replace("n_points = 3\n", "")
@@ -130,10 +131,156 @@ def test_files_of_another_command_are_refused_before_any_work(
     capsys.readouterr()
     assert sweep.main([str(experiment(folder, changed))]) == 2
     error = capsys.readouterr().err
-    assert "natural-gradient-topk-8_255.h5 was made by another command" in error
-    assert "--steps 3" in error
-    assert "--steps 4" in error
+    assert (
+        "natural-gradient-topk-8_255.h5 was made with other settings: steps is 3 in the file, 4 given"
+        in error
+    )
     assert not (folder / "maps/natural-gradient-random_sign-8_255.h5").exists()
+
+
+SMALL = EXPERIMENT.replace('["gradient", "integrated_gradients"]', '"gradient"').replace("n_points = 3\n", "")
+
+
+def test_files_are_kept_wherever_data_and_folders_move(
+    data: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another data folder, another working folder with relative paths, another device option, batch size."""
+    assert sweep.main([str(experiment(folder, SMALL))]) == 0
+    trained = {item.out for item in sweep.read(experiment(folder, SMALL)) if item.command == "train"}
+    moved = SMALL.replace('data = "{folder}"', f'data = "{data}"').replace(
+        "samples = 5", "samples = 5\nbatch_size = 2"
+    )
+    assert all(item.check(trained) for item in sweep.read(experiment(folder, moved)))
+    monkeypatch.chdir(folder)
+    relative = SMALL.replace("{folder}/maps", "maps").replace('data = "{folder}"', 'data = "."')
+    relative = relative.replace('device = "cpu"\n', "")
+    items = sweep.read(experiment(folder, relative))
+    assert all(item.check({item.out for item in items}) for item in items)
+
+
+def test_option_that_a_file_does_not_mention_had_its_default(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As if the option had been added after the file was made, for pair files and for checkpoints."""
+    text = SMALL.replace('"topk"]', '"topk_lens"]').replace('["natural", "pgd"]', '"pgd"')
+    assert sweep.main([str(experiment(folder, text))]) == 0
+    path = folder / "maps/pgd-gradient-topk_lens-8_255.h5"
+    checkpoint = folder / "maps/checkpoints/fashion_mnist-small_cnn-pgd.pt"
+    content = torch.load(checkpoint, weights_only=True)
+    del content["identity"]["learning_rate"], content["identity"]["steps"]
+    content["identity"]["command_of_the_future"] = 1
+    torch.save(content, checkpoint)
+    for file in (folder / "maps").glob("*.h5"):
+        with h5py.File(file, "r+") as pairs:
+            pairs.attrs["checkpoint_sha256"] = checkpoints.sha256(checkpoint)
+            pairs.attrs.pop("attack_w", None)
+    plain = text.replace("learning_rate = 0.005\n", "")
+    assert sweep.main([str(experiment(folder, plain)), "--dry-run"]) == 0
+    assert "missing" not in capsys.readouterr().out
+    for changed, sentence in (
+        (
+            text,
+            f"{checkpoint} was made with other settings: learning_rate is 0.0001 in the file, 0.005 given",
+        ),
+        (
+            plain.replace("epochs = 1", "epochs = 1\nsteps = 3"),
+            f"{checkpoint} was made with other settings: steps is 20 in the file, 3 given",
+        ),
+        (
+            plain.replace("samples = 5", "samples = 5\nattack_w = 2"),
+            f"{path} was made with other settings: attack_w is 1 in the file, 2 given",
+        ),
+    ):
+        assert sweep.main([str(experiment(folder, changed))]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("epochs = 1", "epochs = 2", "epochs is 1 in the file, 2 given"),
+        ("batch_size = 10", "batch_size = 20", "batch_size is 10 in the file, 20 given"),
+        ("epochs = 1", "epochs = 1\nsamples = 100", "samples is not set in the file, 100 given"),
+        ("epochs = 1", "epochs = 1\nseed = 3", "seed is 0 in the file, 3 given"),
+        ("samples = 5", "samples = 4", "samples is 5 in the file, 4 given"),
+        ("samples = 5", "samples = 5\nseed = 3", "seed is 0 in the file, 3 given"),
+        ("samples = 5", "samples = 5\nimage_size = 14", "shape is [28, 28] in the file, [14, 14] given"),
+        ("samples = 5", "samples = 5\nstep_size = 0.02", "step_size is 0.01 in the file, 0.02 given"),
+        ("samples = 5", "samples = 5\nrestarts = 2", "restarts is 1 in the file, 2 given"),
+        (
+            "samples = 5",
+            'samples = 5\nstore_images = "all"',
+            "store_images is not set in the file, all given",
+        ),
+        ("samples = 5", "samples = 5\nattack_k = 9", "attack_k is 100 in the file, 9 given"),
+        (
+            "samples = 5",
+            'samples = 5\nacceptance = "spearman"',
+            "acceptance is kendall in the file, s",
+        ),
+        ("samples = 5", 'samples = 5\ndtype = "float64"', "dtype is float32 in the file, float64 given"),
+    ],
+)
+def test_changed_setting_is_named_with_both_values(
+    made: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, sentence: str
+) -> None:
+    assert old in ONE
+    assert sweep.main([str(experiment(made, ONE.replace(old, new)))]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+ONE = SMALL.replace('["natural", "pgd"]', '"natural"').replace('["random_sign", "topk"]', '"topk"')
+
+
+@pytest.fixture(scope="module")
+def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files of the experiment ONE."""
+    folder = tmp_path_factory.mktemp("made")
+    shutil.copy(data / "fashion_mnist.npz", folder)
+    assert sweep.main([str(experiment(folder, ONE))]) == 0
+    return folder
+
+
+def test_checkpoint_of_an_early_version_is_recognized(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no identity, only the settings and the command that made it."""
+    folder = tmp_path / "early"
+    shutil.copytree(made, folder)
+    checkpoint = folder / "maps/checkpoints/fashion_mnist-small_cnn-natural.pt"
+    content = torch.load(checkpoint, weights_only=True)
+    del content["identity"]
+    torch.save(content, checkpoint)
+    with h5py.File(folder / "maps/natural-gradient-topk-8_255.h5", "r+") as pairs:
+        pairs.attrs["checkpoint_sha256"] = checkpoints.sha256(checkpoint)
+        pairs.attrs["command"] = "python -m generators.generate --of an --earlier version"
+    assert sweep.main([str(experiment(folder, ONE)), "--dry-run"]) == 0
+    assert "missing" not in capsys.readouterr().out
+    changed = ONE.replace("epochs = 1", "epochs = 1\nsamples = 50")
+    assert sweep.main([str(experiment(folder, changed))]) == 2
+    assert "samples is not set in the file, 50 given" in capsys.readouterr().err
+
+
+def test_file_of_another_origin_is_refused(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pair file and a state dict that only have the names of the files of the experiment."""
+    folder = tmp_path / "foreign"
+    shutil.copytree(made, folder)
+    path = folder / "maps/natural-gradient-topk-8_255.h5"
+    path.unlink()
+    with lm.PairWriter(path, n_samples=5, shape=(28, 28), attrs={"attack": "topk"}) as writer:
+        writer.write(slice(0, 5), np.ones((5, 28, 28)), np.ones((5, 28, 28)))
+    assert sweep.main([str(experiment(folder, ONE))]) == 2
+    assert (
+        "was made with other settings: dataset is not set in the file, fashion_mnist"
+        in capsys.readouterr().err
+    )
+    path.unlink()
+    checkpoint = folder / "maps/checkpoints/fashion_mnist-small_cnn-natural.pt"
+    torch.save(torch.load(checkpoint, weights_only=True)["state_dict"], checkpoint)
+    assert sweep.main([str(experiment(folder, ONE))]) == 2
+    assert f"{checkpoint} was made with other settings: dataset is not set" in capsys.readouterr().err
 
 
 def test_files_of_other_weights_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,11 +319,11 @@ def test_one_failure_does_not_stop_the_others(folder: Path, capsys: pytest.Captu
     assert made == {f"{t}-gradient-topk-8_255-samples=5.h5" for t in ("natural", "pgd")}
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_interrupted_sweep_goes_on(folder: Path, jobs: int) -> None:
-    """What is in work when it is stopped keeps its .part; nothing else is begun."""
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_interrupted_sweep_is_continued(folder: Path, n_jobs: int) -> None:
+    """Files in progress keep their .part, and no other file is started."""
     path = experiment(folder, EXPERIMENT.replace("samples = 5", "samples = [5, 6, 7]"))
-    arguments = [sys.executable, "-m", "generators.sweep", str(path), "--jobs", str(jobs)]
+    arguments = [sys.executable, "-m", "generators.sweep", str(path), "--jobs", str(n_jobs)]
     with subprocess.Popen(arguments, cwd=STUDIES.parents[1], stderr=subprocess.DEVNULL) as run:
         while not list((folder / "maps").glob("*.h5")):
             assert run.poll() is None, "the sweep ended before it could be stopped"
@@ -184,7 +331,7 @@ def test_interrupted_sweep_goes_on(folder: Path, jobs: int) -> None:
         run.terminate()
         n_made = len(list((folder / "maps").glob("*.h5")))
     assert run.returncode == 130
-    assert len(list((folder / "maps").glob("*.h5"))) <= n_made + jobs < 24
+    assert len(list((folder / "maps").glob("*.h5"))) <= n_made + n_jobs < 24
     assert sweep.main([str(path)]) == 0
     assert len(list((folder / "maps").glob("*.h5"))) == 24
     assert not list((folder / "maps").glob("**/*.part"))
@@ -195,20 +342,20 @@ def test_interrupted_sweep_goes_on(folder: Path, jobs: int) -> None:
     [
         ("[common]", "[common", "is not TOML"),
         ("[common]", "[all]", "unknown entry 'all'"),
-        ('out = "{folder}/maps"', "", "must say where the files go"),
-        ("[[generate]]", "[[generate]]\nsigma = 0.1", "sigma means nothing for any combination"),
+        ('out = "{folder}/maps"', "", "must name the output folder"),
+        ("[[generate]]", "[[generate]]\nsigma = 0.1", "sigma has no effect in any combination"),
         ('"topk"', '"topq"', "attack is 'topq'"),
         ("[[train]]", "[train]", "'train' must look as in --help"),
         ("[common]", "[[common]]", "'common' must look as in --help"),
-        ("samples = 5", "sample = 5", "'sample' is no option of [[generate]]"),
-        ("samples = 5", "out = 5", "'out' is no option of [[generate]]"),
-        ("samples = 5", "samples = []", "samples is an empty list"),
-        ("samples = 5", 'samples = "five"', "argument --samples: must be a whole number from 1 on, got five"),
+        ("samples = 5", "sample = 5", "[[generate]] has no option 'sample'"),
+        ("samples = 5", "out = 5", "[[generate]] has no option 'out'"),
+        ("samples = 5", "samples = []", "samples in [[generate]] is an empty list"),
+        ("samples = 5", 'samples = "five"', "argument --samples: must be an integer >= 1, got five"),
         ('data = "{folder}"', 'data = "nowhere"', "nowhere, the data folder of"),
         (
             'training = ["natural", "pgd"]\nexplanation',
             'training = "art"\nexplanation',
-            "no [[train]] makes it",
+            "which no [[train]] makes",
         ),
         ("steps = 3", "step_size = -1", "--step-size must be above 0"),
         ('explanation = ["gradient"', 'explanation = ["gradient", "gradient"', "would both be written to"),
@@ -221,9 +368,6 @@ def test_bad_experiments_are_refused_before_any_work(
     assert sweep.main([str(experiment(folder, EXPERIMENT.replace(old, new)))]) == 2
     assert sentence in capsys.readouterr().err
     assert not (folder / "maps").exists()
-
-
-# --- the studies, minute-sized
 
 
 def smaller(study: str, **values: int) -> str:
@@ -257,24 +401,28 @@ def test_minute_of_the_fashion_mnist_study(data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "minute.md").read_text(encoding="utf-8").count("\n| ") == 1 + 32
 
 
-def test_jobs_share_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_share_the_cores_that_this_process_may_use(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Recorded(Exception):
         pass
 
-    def pool(jobs: int, *, initargs: tuple[int], **_: object) -> None:
-        raise Recorded(jobs, *initargs)
+    def pool(n_jobs: int, *, initargs: tuple[int], **_: object) -> None:
+        raise Recorded(n_jobs, *initargs)
 
-    monkeypatch.setattr(sweep, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(jobs, "ProcessPoolExecutor", pool)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
-    items = [sweep.Item("train", (), Path(name)) for name in "ab"]
     with pytest.raises(Recorded) as caught:
-        list(sweep._made(items, 2))
+        sweep.main([str(experiment(folder)), "--jobs", "2"])
     assert caught.value.args == (2, 2)
+    assert jobs.available_cores() == 4
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert jobs.available_cores() == 64
 
 
 def test_minute_of_the_imagenet_study(tmp_path: Path) -> None:
-    """Random weights and images; the labels are what the network says, so that all samples are correct."""
+    """Random weights and images with the predictions as labels, so that all samples are correct."""
     folder = tmp_path / "imagenet_val"
     folder.mkdir()
     torch.manual_seed(0)

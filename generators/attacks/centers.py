@@ -1,0 +1,50 @@
+"""The attack that moves the center of mass of a map."""
+
+import torch
+
+from ..networks.activations import with_softplus
+from .acceptance import remaining
+from .iterate import Ball, Batch, Best, best_iterate, normal
+from .losses import centers, shares, smooth_maps, squared_shift, value_and_gradient
+from .record import RESTARTS, WALK, Attack
+
+# A center of mass that has moved by less than this, in pixels, counts as unmoved.
+_UNMOVED = 1e-3
+
+
+def mass_center(
+    batch: Batch,
+    *,
+    eps: float,
+    steps: int,
+    step_size: float,
+    acceptance: str = "kendall",
+    restarts: int = 1,
+) -> torch.Tensor:
+    """Move the map's center of mass away from where it is in the unperturbed map.
+
+    At the image itself, the center of the softplus copy differs from that of the model, which sets the first
+    direction. Where the two agree to a thousandth of a pixel, the gradient is zero or rounding: such a sample
+    takes a step of random sign instead, drawn from its own generator.
+
+    References
+    ----------
+    Ghorbani, Abid, Zou, "Interpretation of Neural Networks Is Fragile", AAAI 2019, algorithm 1.
+    """
+    best = Best(batch, remaining(acceptance))
+    origin = centers(shares(best.unperturbed.to(batch.images)))
+    smooth = with_softplus(batch.model)
+
+    def loss(inputs: torch.Tensor) -> torch.Tensor:
+        return squared_shift(smooth_maps(smooth, batch.explain, inputs, batch.labels), origin)
+
+    def direction(current: torch.Tensor) -> torch.Tensor:
+        squared, uphill = value_and_gradient(loss, current)
+        for sample in torch.nonzero(squared < _UNMOVED**2).flatten().tolist():
+            uphill[sample] = normal(batch.randoms[sample : sample + 1], current)[0]
+        return uphill
+
+    return best_iterate(batch, best, Ball(batch.images, eps, "linf"), direction, steps, step_size, restarts)
+
+
+MASS_CENTER = Attack(mass_center, (*WALK, RESTARTS))

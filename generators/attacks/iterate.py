@@ -1,0 +1,169 @@
+"""How attacks search: the batch they work on, the ball they stay in, and the best image found so far."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..explanations import Explain, abs_sum
+from ..networks.activations import with_softplus
+from .acceptance import Remaining
+from .losses import smooth_maps, value_and_gradient
+
+Randoms = Sequence[np.random.Generator]
+# From the current images to the direction in which each of them should move.
+Direction = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images under attack and what belongs to them.
+
+    Attributes
+    ----------
+    model, images, labels
+        Images (sample, channel, height, width) in [0, 1] that the model classifies as `labels`.
+    randoms
+        One random generator per sample, so that results do not depend on how samples are batched.
+    explanation
+        The explanation under attack; None for attacks that do not look at maps.
+    """
+
+    model: nn.Module
+    images: torch.Tensor
+    labels: torch.Tensor
+    randoms: Randoms
+    explanation: Explain | None = None
+
+    @property
+    def explain(self) -> Explain:
+        """The explanation under attack.
+
+        Raises
+        ------
+        TypeError
+            If there is none.
+        """
+        if self.explanation is None:
+            raise TypeError("this attack needs an explanation")
+        return self.explanation
+
+    def maps(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the maps of `images` on the model itself, as float32."""
+        return abs_sum(self.explain(self.model, images, self.labels)).detach().float()
+
+    def keeps_label(self, images: torch.Tensor) -> torch.Tensor:
+        """Return whether the model classifies each image as its label."""
+        with torch.no_grad():
+            predictions: torch.Tensor = self.model(images).argmax(1)
+        return predictions == self.labels
+
+
+class Best:
+    """The best image of each sample among those offered: what an attack returns.
+
+    An image counts if the model still gives its label and less remains of its map than of the unperturbed
+    one; NaN is never less. Maps are compared as float32, the type in which they are stored: with more digits,
+    rounding would order pixels that tie in the file.
+    """
+
+    def __init__(self, batch: Batch, remaining: Remaining) -> None:
+        self._batch = batch
+        self._remaining = remaining
+        self.images = batch.images
+        self.unperturbed = batch.maps(batch.images)
+        self._least = remaining(self.unperturbed, self.unperturbed)
+
+    def offer(self, images: torch.Tensor) -> None:
+        """Keep those of `images` that count and of which less remains than of all images before."""
+        left = self._remaining(self.unperturbed, self._batch.maps(images))
+        keeps = self._batch.keeps_label(images)
+        better = keeps.cpu().numpy() & (left < self._least)
+        self._least = np.where(better, left, self._least)
+        self.images = select(torch.from_numpy(better).to(images.device), images, self.images)
+
+
+@dataclass(frozen=True)
+class Ball:
+    """The images in [0, 1] whose distance from `images` is at most `eps` in the norm "linf" or "l2"."""
+
+    images: torch.Tensor
+    eps: float
+    norm: str
+
+    def step(self, current: torch.Tensor, direction: torch.Tensor, size: float) -> torch.Tensor:
+        """Return a step of `size` by the sign (linf) or unit vector (l2) of `direction`, inside the ball."""
+        if self.norm == "linf":
+            return self._inside(current + size * direction.sign())
+        length = _lengths(direction)
+        return self._inside(current + size * direction / torch.where(length > 0, length, 1))
+
+    def random_point(self, randoms: Randoms) -> torch.Tensor:
+        """Return a point for each sample, uniform in its ball, then clamped to [0, 1]."""
+        return self._inside(self.images + torch.stack([self._offset(random) for random in randoms]))
+
+    def _offset(self, random: np.random.Generator) -> torch.Tensor:
+        shape = self.images.shape[1:]
+        if self.norm == "linf":
+            offset = random.uniform(-self.eps, self.eps, shape)
+        else:
+            normal = random.standard_normal(shape)
+            radius = self.eps * random.uniform() ** (1 / normal.size)
+            offset = radius * normal / np.linalg.norm(normal)
+        return torch.from_numpy(offset).to(self.images)
+
+    def _inside(self, points: torch.Tensor) -> torch.Tensor:
+        if self.norm == "linf":
+            lower, upper = (self.images - self.eps).clamp_min(0), (self.images + self.eps).clamp_max(1)
+            return torch.clamp(points, lower, upper)
+        change = points - self.images
+        # The images are in [0, 1], so clamping afterwards moves no point away from them.
+        factor = self.eps / _lengths(change).clamp_min(self.eps)
+        return torch.clamp(self.images + factor * change, 0, 1)
+
+
+def downhill(batch: Batch, loss: Callable[[torch.Tensor], torch.Tensor]) -> Direction:
+    """Return the direction against the gradient of a loss of maps, on the softplus copy of the model."""
+    smooth = with_softplus(batch.model)
+
+    def of_images(inputs: torch.Tensor) -> torch.Tensor:
+        return loss(smooth_maps(smooth, batch.explain, inputs, batch.labels))
+
+    return lambda current: -value_and_gradient(of_images, current)[1]
+
+
+def best_iterate(
+    batch: Batch,
+    best: Best,
+    ball: Ball,
+    direction: Direction,
+    steps: int,
+    step_size: float,
+    restarts: int = 1,
+) -> torch.Tensor:
+    """Offer every iterate of every run to `best` and return the best; later runs start at random points."""
+    for run in range(restarts):
+        current = ball.images if run == 0 else ball.random_point(batch.randoms)
+        for _ in range(steps):
+            current = ball.step(current, direction(current), step_size)
+            best.offer(current)
+    return best.images
+
+
+def normal(randoms: Randoms, like: torch.Tensor) -> torch.Tensor:
+    """Return normal noise of the shape of `like`, each sample's from its own generator."""
+    noise = np.stack([random.standard_normal(like.shape[1:]) for random in randoms])
+    return torch.from_numpy(noise).to(like)
+
+
+def select(accepted: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
+    """Return the samples of `new` where `accepted`, of `old` elsewhere."""
+    return torch.where(accepted[:, None, None, None], new, old)
+
+
+def _lengths(values: torch.Tensor) -> torch.Tensor:
+    """Return the l2 norm of each sample, shaped to multiply or divide the samples."""
+    lengths: torch.Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1)
+    return lengths[:, None, None, None]

@@ -1,0 +1,124 @@
+"""Attacks that move attribution out of a set of pixels, or into one."""
+
+import torch
+
+from .. import published
+from ..options import Option, non_negative_integer
+from .acceptance import remaining
+from .iterate import Ball, Batch, Best, best_iterate, downhill
+from .losses import dilated, inside, region_mask, top_mask
+from .record import ACCEPTANCE_METRIC, ATTACK_K, RESTARTS, STEP_SIZE, STEPS, WALK, Attack
+
+
+def topk(
+    batch: Batch,
+    *,
+    eps: float,
+    steps: int,
+    step_size: float,
+    attack_k: int,
+    acceptance: str = "kendall",
+    restarts: int = 1,
+) -> torch.Tensor:
+    """Remove attribution from the top `attack_k` pixels of the unperturbed map.
+
+    References
+    ----------
+    Ghorbani, Abid, Zou, "Interpretation of Neural Networks Is Fragile", AAAI 2019, algorithm 1; step size,
+    softplus and acceptance by Kendall as in Chen et al., "Robust Attribution Regularization", NeurIPS 2019.
+    """
+    best = Best(batch, remaining(acceptance))
+    target = top_mask(best.unperturbed, attack_k)
+    direction = downhill(batch, lambda maps: inside(maps, target))
+    return best_iterate(batch, best, Ball(batch.images, eps, "linf"), direction, steps, step_size, restarts)
+
+
+def topk_lens(
+    batch: Batch,
+    *,
+    eps: float,
+    steps: int,
+    step_size: float,
+    attack_k: int,
+    attack_w: int = 1,
+    acceptance: str = "kendall",
+    restarts: int = 1,
+) -> torch.Tensor:
+    """Remove attribution from all pixels within Chebyshev distance `attack_w` of the top `attack_k`.
+
+    References
+    ----------
+    Kamath et al., "Rethinking Robustness of Model Attributions", AAAI 2024.
+    """
+    best = Best(batch, remaining(acceptance))
+    target = dilated(top_mask(best.unperturbed, attack_k), attack_w)
+    direction = downhill(batch, lambda maps: inside(maps, target))
+    return best_iterate(batch, best, Ball(batch.images, eps, "linf"), direction, steps, step_size, restarts)
+
+
+def l2_topk(
+    batch: Batch,
+    *,
+    eps: float,
+    steps: int,
+    step_size: float,
+    attack_k: int,
+    acceptance: str = "kendall",
+    restarts: int = 1,
+) -> torch.Tensor:
+    """Do as topk in the l2 ball of radius `eps`; a step has the l2 length `step_size`.
+
+    Certificates of attributions (Wang, Kong, "Certified l2 Attribution Robustness via Uniformly Smoothed
+    Attributions", 2024) hold in l2 balls; this attack tries to break them.
+    """
+    best = Best(batch, remaining(acceptance))
+    target = top_mask(best.unperturbed, attack_k)
+    direction = downhill(batch, lambda maps: inside(maps, target))
+    return best_iterate(batch, best, Ball(batch.images, eps, "l2"), direction, steps, step_size, restarts)
+
+
+def target_region(
+    batch: Batch,
+    *,
+    eps: float,
+    steps: int,
+    step_size: float,
+    region: tuple[int, int, int, int],
+    acceptance: str = "kendall",
+    restarts: int = 1,
+) -> torch.Tensor:
+    """Move attribution into the rectangle `region`: top, left, height, width in pixels.
+
+    References
+    ----------
+    Ghorbani, Abid, Zou, "Interpretation of Neural Networks Is Fragile", AAAI 2019, algorithm 1.
+    """
+    images = batch.images
+    target = region_mask(region, (images.shape[2], images.shape[3])).to(images.device)
+    best = Best(batch, remaining(acceptance))
+    direction = downhill(batch, lambda maps: -inside(maps, target))
+    return best_iterate(batch, best, Ball(images, eps, "linf"), direction, steps, step_size, restarts)
+
+
+_ATTACK_W = Option(
+    "attack_w", "half-width of the window that topk_lens adds; default: 1", non_negative_integer
+)
+_REGION = Option(
+    "region",
+    "pixels that target_region moves attribution to",
+    int,
+    fits=region_mask,
+    arguments=(("nargs", 4), ("metavar", ("TOP", "LEFT", "HEIGHT", "WIDTH"))),
+)
+# Distances between images in the l2 norm may exceed 1. The help is that of the first option of this name.
+_L2_EPS = Option("eps", "radius of the l2 ball", above=0)
+
+TOPK = Attack(topk, (*WALK, ATTACK_K, RESTARTS))
+TOPK_LENS = Attack(topk_lens, (*WALK, ATTACK_K, _ATTACK_W, RESTARTS))
+TARGET_REGION = Attack(target_region, (*WALK, _REGION, RESTARTS))
+L2_TOPK = Attack(
+    l2_topk,
+    (_L2_EPS, STEPS, STEP_SIZE, ACCEPTANCE_METRIC, ATTACK_K, RESTARTS),
+    published=published.l2_attack,
+    norm="l2",
+)

@@ -1,0 +1,38 @@
+"""Attacks by random noise, which need no gradient."""
+
+import torch
+
+from .acceptance import remaining
+from .iterate import Ball, Batch, Best, best_iterate, normal, select
+from .record import EPS, WALK, Attack
+
+
+def random_sign(batch: Batch, *, eps: float) -> torch.Tensor:
+    """Add eps times the sign of normal noise, one draw per sample; it counts if the label stays.
+
+    References
+    ----------
+    Kamath et al., "Rethinking Robustness of Model Attributions", AAAI 2024.
+    """
+    images = batch.images
+    perturbed = torch.clamp(images + eps * normal(batch.randoms, images).sign(), 0, 1)
+    return select(batch.keeps_label(perturbed), perturbed, images)
+
+
+def random_walk(
+    batch: Batch, *, eps: float, steps: int, step_size: float, acceptance: str = "kendall"
+) -> torch.Tensor:
+    """Step by the sign of normal noise: the best of `steps` random images, stronger than random_sign.
+
+    References
+    ----------
+    The attack called random in the code of Ghorbani, Abid, Zou, "Interpretation of Neural Networks Is
+    Fragile", AAAI 2019.
+    """
+    best = Best(batch, remaining(acceptance))
+    ball = Ball(batch.images, eps, "linf")
+    return best_iterate(batch, best, ball, lambda current: normal(batch.randoms, current), steps, step_size)
+
+
+RANDOM_SIGN = Attack(random_sign, (EPS,), needs_map=False, needs_gradient=False)
+RANDOM_WALK = Attack(random_walk, WALK, needs_gradient=False)

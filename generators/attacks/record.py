@@ -1,0 +1,95 @@
+"""An attack with its options, its published values and what it needs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import published
+from ..explanations import Explain
+from ..options import Option, positive_integer
+from .acceptance import ACCEPTANCE, acceptance_metric
+from .iterate import Batch, Randoms
+
+# (dataset, model, explanation) -> published parameters by name
+Published = Callable[[str, str, str], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack and what it needs; called, it perturbs images.
+
+    Attributes
+    ----------
+    function
+        Takes a ``Batch`` and its options by keyword, and returns perturbed images.
+    options
+        Its parameters, one for each keyword of the function other than ``targets``.
+    published
+        Returns published values of its parameters; names that are not parameters are ignored.
+    norm
+        The norm of its ball.
+    needs_map
+        It looks at maps, so it needs the explanation.
+    needs_gradient
+        It needs the gradient of the maps.
+    needs_targets
+        It takes ``targets``, a map to aim at for each sample (sample, height, width).
+    """
+
+    function: Callable[..., torch.Tensor]
+    options: tuple[Option, ...]
+    published: Published = published.linf_attack
+    norm: str = "linf"
+    needs_map: bool = True
+    needs_gradient: bool = True
+    needs_targets: bool = False
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        randoms: Randoms,
+        *,
+        explanation: Explain | None = None,
+        **parameters: Any,
+    ) -> torch.Tensor:
+        """Return perturbed images in [0, 1]."""
+        return self.function(Batch(model, images, labels, randoms, explanation), **parameters)
+
+
+_DEFAULT = "default: as published for attack and dataset"
+EPS = Option(
+    "eps", f"radius of the ball around images in [0, 1]; 8/255 may be written; {_DEFAULT}", above=0, most=1
+)
+STEPS = Option("steps", f"number of steps; {_DEFAULT}", positive_integer)
+STEP_SIZE = Option("step_size", f"length of a step; {_DEFAULT}", above=0)
+
+
+def _fits(attack_k: int, shape: tuple[int, int]) -> None:
+    n_pixels = shape[0] * shape[1]
+    if attack_k > n_pixels:
+        raise ValueError(f"--attack-k must be at most {n_pixels} (the number of pixels), got {attack_k}")
+
+
+ATTACK_K = Option(
+    "attack_k",
+    f"number of pixels that topk, topk_lens and l2_topk attack; {_DEFAULT}",
+    positive_integer,
+    fits=_fits,
+)
+ACCEPTANCE_METRIC = Option(
+    "acceptance",
+    f"metric that chooses the best iterate: {', '.join(ACCEPTANCE)}, with parameters; default: kendall",
+    str,
+    check=acceptance_metric,
+)
+RESTARTS = Option(
+    "restarts",
+    "number of runs: the first starts at the image, others at random points; default: 1",
+    positive_integer,
+)
+WALK = (EPS, STEPS, STEP_SIZE, ACCEPTANCE_METRIC)

@@ -1,0 +1,51 @@
+"""Explanations: ``EXPLANATIONS`` maps a name to a method that attributes a class logit to the input.
+
+Every explanation takes ``(model, images, labels)`` and returns signed attributions of the shape of `images`
+(sample, channel, height, width). The baseline, where there is one, is black. Samples do not influence one
+another. Keywords that several explanations share:
+
+differentiable
+    The result keeps a graph back to `images`, so that attacks can take its gradient. Only on a network with
+    smooth activations (``networks.activations.with_softplus``) does that gradient contain second derivatives.
+seeds
+    One seed per sample for ``numpy.random.default_rng``: the same seeds draw the same noise at every call.
+chunk_size
+    Largest number of images in one pass of the network, also in the pass back through a differentiable
+    result. By default each pass takes one point of every sample, and a differentiable result keeps the graph
+    of all points.
+
+To add an explanation, write its function and its ``Explanation`` record in a module, and list it here.
+"""
+
+from .averages import GRADIENT_SHAP, INTEGRATED_GRADIENTS, SMOOTH_GRAD
+from .averages import gradient_shap as gradient_shap
+from .averages import integrated_gradients as integrated_gradients
+from .averages import smooth_grad as smooth_grad
+from .gradients import GRADIENT, INPUT_X_GRADIENT
+from .gradients import abs_sum as abs_sum
+from .gradients import gradient as gradient
+from .gradients import input_x_gradient as input_x_gradient
+from .record import Explain as Explain
+from .record import Explanation as Explanation
+from .relevance import LRP
+from .relevance import lrp as lrp
+from .rules import DEEP_LIFT, GUIDED_BACKPROP
+from .rules import deep_lift as deep_lift
+from .rules import guided_backprop as guided_backprop
+from .smoothing import BASES as BASES
+from .smoothing import BETA_SMOOTH, UNIFORM_SMOOTH
+from .smoothing import beta_smooth as beta_smooth
+from .smoothing import uniform_smooth as uniform_smooth
+
+EXPLANATIONS: dict[str, Explanation] = {
+    "gradient": GRADIENT,
+    "input_x_gradient": INPUT_X_GRADIENT,
+    "integrated_gradients": INTEGRATED_GRADIENTS,
+    "smooth_grad": SMOOTH_GRAD,
+    "uniform_smooth": UNIFORM_SMOOTH,
+    "beta_smooth": BETA_SMOOTH,
+    "gradient_shap": GRADIENT_SHAP,
+    "deep_lift": DEEP_LIFT,
+    "lrp": LRP,
+    "guided_backprop": GUIDED_BACKPROP,
+}

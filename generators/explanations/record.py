@@ -1,0 +1,44 @@
+"""An explanation with its options and the keywords that its function takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..options import Option
+
+# (model, images, labels, *, parameters by keyword) -> signed attributions
+Explain = Callable[..., torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An explanation and what it needs; called, it calls its function.
+
+    Attributes
+    ----------
+    function
+        Takes ``(model, images, labels)`` and the keywords named here.
+    options
+        Its parameters, one for each further keyword of the function.
+    differentiable
+        The function takes the keyword ``differentiable``: attacks can take its gradient.
+    draws
+        The function takes the keyword ``seeds``: it is an average over random points.
+    chunks
+        The function takes the keyword ``chunk_size``.
+    """
+
+    function: Explain
+    options: tuple[Option, ...] = ()
+    differentiable: bool = True
+    draws: bool = False
+    chunks: bool = False
+
+    def __call__(
+        self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor, **parameters: Any
+    ) -> torch.Tensor:
+        """Return signed attributions of the shape of `images`."""
+        return self.function(model, images, labels, **parameters)

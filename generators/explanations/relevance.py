@@ -1,0 +1,155 @@
+"""Layer-wise relevance propagation with zennit's rules."""
+
+import importlib
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from ..networks.activations import SoftReLU6
+from ..networks.models import MaxPool2x2, Normalize
+from .gradients import leaf
+from .record import Explanation
+from .rules import MAX_POOLS, RELUS
+
+
+def lrp(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, *, differentiable: bool = False
+) -> torch.Tensor:
+    """Return the relevance that LRP assigns: z^B, z+ in convolutions, epsilon in linear layers.
+
+    The label's logit is propagated. z^B uses the range of images in [0, 1] after normalization; relevance
+    passes through the normalization unchanged. Batch norm is first folded into the layer before it. Biases
+    absorb their share of relevance.
+
+    Raises
+    ------
+    ValueError
+        If the network has a step without a rule, or zennit cannot be imported.
+
+    References
+    ----------
+    Bach et al., PLoS ONE 10(7), 2015; Montavon et al., "Explaining nonlinear classification decisions with
+    deep Taylor decomposition", Pattern Recognition 65, 2017; the composite EpsilonPlus is zennit's
+    (Anders et al., arXiv:2106.13200).
+    """
+    zennit = _zennit()
+    network, first, normalize = _for_lrp(model, zennit)
+    ends = [normalize(torch.full_like(images[:1], value)) for value in (0, 1)]
+
+    def rule_of(context: dict[str, Any], name: str, module: nn.Module) -> Any:
+        if module in first:
+            is_flat = isinstance(module, nn.Linear)
+            return zennit.rules.ZBox(*(end.flatten(1) if is_flat else end for end in ends))
+        return next((make() for types, make in rules if isinstance(module, types)), None)
+
+    rules: list[tuple[Any, Callable[[], Any]]] = [
+        (nn.Conv2d, zennit.rules.ZPlus),
+        (nn.Linear, zennit.rules.Epsilon),
+        ((nn.AvgPool2d, nn.AdaptiveAvgPool2d, zennit.layer.Sum), zennit.rules.Norm),
+        (RELUS, zennit.rules.Pass),
+    ]
+    with torch.enable_grad(), zennit.core.Composite(rule_of).context(network):
+        inputs = normalize(leaf(images, differentiable))
+        logits: torch.Tensor = network(inputs)
+        start = torch.zeros_like(logits).scatter(1, labels[:, None], logits.gather(1, labels[:, None]))
+        start = start if differentiable else start.detach()
+        (result,) = torch.autograd.grad(logits, inputs, start, create_graph=differentiable)
+    relevance: torch.Tensor = result
+    return relevance.sum_to_size(images.shape)  # a gray image gets relevance in three channels
+
+
+def _zennit() -> Any:
+    try:
+        for part in ("core", "layer", "rules"):
+            importlib.import_module(f"zennit.{part}")
+    except ImportError as error:
+        raise ValueError("lrp needs zennit: pip install 'lensmetrics[generators]'") from error
+    except RuntimeError as error:  # it imports torchvision
+        raise ValueError(
+            f"lrp needs zennit, which cannot be imported ({error}); install the torchvision that belongs to "
+            f"torch {torch.__version__}"
+        ) from error
+    return importlib.import_module("zennit")
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, Normalize | SoftReLU6 | MaxPool2x2) or super().is_leaf_module(module, name)
+
+
+_RESHAPING_CALLS = (torch.flatten, "flatten", "view", "reshape")
+_RESHAPING = (nn.Flatten, nn.Dropout, nn.Identity)
+_WITH_RULES = (nn.Conv2d, nn.Linear, nn.AvgPool2d, nn.AdaptiveAvgPool2d, *RELUS, *MAX_POOLS, *_RESHAPING)
+
+
+def _for_lrp(model: nn.Module, zennit: Any) -> tuple[nn.Module, list[nn.Module], nn.Module]:
+    """Return a network of modules that have rules, its first layers, and the module of its normalization.
+
+    The modules are shared with `model`, except that batch norm is folded into new ones and additions become
+    modules.
+    """
+    network = fx.GraphModule(model, _Tracer().trace(model))
+    graph = network.graph
+    normalize: nn.Module = nn.Identity()
+    for node in list(graph.nodes):
+        module = network.get_submodule(node.target) if node.op == "call_module" else None
+        if isinstance(module, Normalize) and node.args[0].op == "placeholder":
+            normalize = module
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+        elif node.target in (operator.add, torch.add) and len(node.all_input_nodes) == 2 and not node.kwargs:
+            with graph.inserting_before(node):
+                stacked = graph.call_function(torch.stack, (node.args, -1))
+            network.add_submodule(f"{node.name}_sum", zennit.layer.Sum())
+            node.op, node.target, node.args = "call_module", f"{node.name}_sum", (stacked,)
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and _fold(network, node, module):
+            continue
+        elif not (
+            node.op in ("placeholder", "output")
+            or isinstance(module, _WITH_RULES)
+            or node.target in (torch.cat, *_RESHAPING_CALLS)
+        ):
+            raise ValueError(
+                f"lrp has no rule for {node.name} of {type(model).__name__}: it knows convolutions, linear "
+                "layers, batch norm directly after one, ReLU and softplus, pooling modules, additions of two "
+                "branches and concatenations; use another explanation or network"
+            )
+    network.recompile()
+    return network, _first_layers(network), normalize
+
+
+def _first_layers(network: fx.GraphModule) -> list[nn.Module]:
+    """Return the layers that read the input, possibly reshaped."""
+    unchanged = set()
+    layers: list[nn.Module] = []
+    for node in network.graph.nodes:
+        module = network.get_submodule(node.target) if node.op == "call_module" else None
+        is_first = node.op != "placeholder" and node.all_input_nodes[0] in unchanged
+        if is_first and isinstance(module, nn.Conv2d | nn.Linear):
+            layers.append(module)
+        keeps = isinstance(module, _RESHAPING) or node.target in _RESHAPING_CALLS
+        if node.op == "placeholder" or (is_first and keeps):
+            unchanged.add(node)
+    return layers
+
+
+def _fold(network: fx.GraphModule, node: fx.Node, batch_norm: Any) -> bool:
+    """Fold batch norm into the layer before it; return False if that is not linear or has other readers."""
+    (before,) = node.all_input_nodes
+    layer = network.get_submodule(str(before.target)) if before.op == "call_module" else None
+    if not isinstance(layer, nn.Conv2d | nn.Linear) or len(before.users) > 1:
+        return False
+    fuse: Any = fuse_conv_bn_eval if isinstance(layer, nn.Conv2d) else fuse_linear_bn_eval
+    name = f"{before.name}_folded"
+    network.add_submodule(name, fuse(layer, batch_norm))
+    before.target = name
+    node.replace_all_uses_with(before)
+    network.graph.erase_node(node)
+    return True
+
+
+LRP = Explanation(lrp)

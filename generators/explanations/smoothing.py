@@ -1,0 +1,117 @@
+"""Explanations that smooth another explanation: over a ball around the input, or by softplus."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import nn
+
+from ..networks.activations import with_softplus
+from ..options import Option
+from .averages import INTEGRATED_GRADIENTS, N_DRAWS, check_not_negative
+from .gradients import GRADIENT, INPUT_X_GRADIENT, abs_sum
+from .points import mean_over_points, random_draws
+from .record import Explain, Explanation
+from .relevance import LRP
+from .rules import DEEP_LIFT, GUIDED_BACKPROP
+
+
+def uniform_smooth(
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    seeds: Sequence[Sequence[int]],
+    base: str = "gradient",
+    n_draws: int = 64,
+    radius: float = 1.0,
+    chunk_size: int | None = None,
+    differentiable: bool = False,
+) -> torch.Tensor:
+    """Return the mean of `base` over points uniform in the l2 ball around the input.
+
+    Points are not clamped to [0, 1]. The map of each draw is reduced by `abs_sum` and scaled to unit l2 norm
+    before averaging, as the certificates require, so the result is non-negative and has one channel (sample,
+    1, height, width). A map of zeros stays zero. `base` is one of ``BASES``, with its defaults.
+
+    References
+    ----------
+    Wang and Kong, "Certified l2 Attribution Robustness via Uniformly Smoothed Attributions", 2024,
+    arXiv:2405.06361, section 3. Its bound needs each draw to be reduced and scaled.
+    """
+    check_not_negative("radius", radius)
+    explain = _base(base, chunk_size)
+
+    def place(uniform: torch.Tensor, normal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        length = torch.linalg.vector_norm(normal, dim=(2, 3, 4), keepdim=True)
+        return torch.ones_like(uniform), radius * uniform ** (
+            1 / math.prod(images.shape[1:])
+        ) * normal / length
+
+    def term(
+        moved: torch.Tensor, points: torch.Tensor, labels: torch.Tensor, differentiable: bool
+    ) -> torch.Tensor:
+        maps = abs_sum(explain(model, points, labels, differentiable=differentiable))[:, None]
+        length: torch.Tensor = torch.linalg.vector_norm(maps, dim=(1, 2, 3), keepdim=True)
+        return maps / length.masked_fill(length == 0, 1)
+
+    return mean_over_points(
+        term,
+        random_draws(images, seeds, n_draws, place),
+        images,
+        labels,
+        n_points=n_draws,
+        chunk_size=chunk_size,
+        differentiable=differentiable,
+    )
+
+
+def beta_smooth(
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    base: str = "gradient",
+    beta: float = 1.0,
+    chunk_size: int | None = None,
+    differentiable: bool = False,
+) -> torch.Tensor:
+    """Return `base` of the network whose ReLUs are softplus(x) = ln(1 + exp(beta x)) / beta.
+
+    `base` is one of ``BASES``, with its defaults.
+
+    References
+    ----------
+    Dombrowski et al., "Explanations Can Be Manipulated and Geometry Is to Blame", NeurIPS 2019, section 4;
+    they take beta between 0.8 and 1.
+    """
+    explain = _base(base, chunk_size)
+    return explain(with_softplus(model, beta), images, labels, differentiable=differentiable)
+
+
+# Explanations that can be smoothed: those that neither draw points nor smooth another one.
+BASES = {
+    "gradient": GRADIENT,
+    "input_x_gradient": INPUT_X_GRADIENT,
+    "integrated_gradients": INTEGRATED_GRADIENTS,
+    "deep_lift": DEEP_LIFT,
+    "lrp": LRP,
+    "guided_backprop": GUIDED_BACKPROP,
+}
+
+
+def _base(name: str, chunk_size: int | None) -> Explain:
+    """Return the explanation to be smoothed, with the chunk size of the one that smooths it."""
+    if name not in BASES:
+        raise ValueError(f"base {name!r} cannot be smoothed; use one of {', '.join(BASES)}")
+    base = BASES[name]
+    return partial(base, chunk_size=chunk_size) if base.chunks else base
+
+
+BASE = Option("base", "explanation that uniform_smooth and beta_smooth smooth; default: gradient", str)
+RADIUS = Option("radius", "radius of the l2 ball of uniform_smooth; default: 1", above=0)
+BETA = Option("beta", "beta of the softplus of beta_smooth; default: 1", above=0)
+
+UNIFORM_SMOOTH = Explanation(uniform_smooth, (BASE, N_DRAWS, RADIUS), draws=True, chunks=True)
+BETA_SMOOTH = Explanation(beta_smooth, (BASE, BETA), chunks=True)

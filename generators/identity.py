@@ -1,0 +1,60 @@
+"""Decide by its settings, not by the command that made it, whether a file is the wanted one.
+
+A file matches if every setting that changes its content is the same. Paths, batch sizes, chunk sizes and the
+device are not compared. A setting that an older file does not mention counts as having its default.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def differences(
+    stored: Mapping[str, Any], wanted: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> list[str]:
+    """Return one clause for each setting whose stored value is not the wanted one."""
+    clauses = []
+    for name, value in wanted.items():
+        there = stored.get(name, defaults.get(name))
+        if not _is_same(there, value):
+            clauses.append(f"{name} is {_shown(there)} in the file, {_shown(value)} given")
+    return clauses
+
+
+def refuse_other(
+    path: object,
+    stored: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    *,
+    remedy: str,
+) -> None:
+    """Refuse a file that was made with other settings.
+
+    Raises
+    ------
+    ValueError
+        If a setting differs; it names each of them with both values.
+    """
+    clauses = differences(stored, wanted, defaults)
+    if clauses:
+        raise ValueError(f"{path} was made with other settings: {'; '.join(clauses)}; {remedy}")
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    one, other = _plain(one), _plain(other)
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other):
+        return True
+    # States of unfinished trainings hold every setting as text.
+    return bool(one == other) or (isinstance(one, str) != isinstance(other, str) and str(one) == str(other))
+
+
+def _plain(value: Any) -> Any:
+    """Return the value as a pair file stores it: lists for tuples, integers for booleans."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, bool) else value
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else str(value)

@@ -1,0 +1,1 @@
+"""Networks: their architectures, the modules that explanations need, checkpoints."""

@@ -1,0 +1,119 @@
+"""The contents of a pair file: maps before and after the attack, predictions, norms, images."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from .batches import Memory, fitting_batch_size
+from .datasets import Split, inputs_of
+from .explanations import Explain, abs_sum
+from .plan import Plan
+from .selection import predictions
+
+# Number of input values in one pass of the network by default, if a batch has fewer. For small images the
+# graph is cheap, and recomputing it for small chunks would take longer.
+CHUNK = 2**18
+
+
+@dataclass(frozen=True)
+class Work:
+    """Computes the contents of a pair file.
+
+    Attributes
+    ----------
+    plan, network, split
+        The explanation and the attack, the network, and the split of the dataset.
+    chosen
+        The index in the split of each position in the file.
+    dtype, device
+        The type and the device of all computation.
+    store_images
+        None, "unperturbed", or "all".
+    """
+
+    plan: Plan
+    network: nn.Module
+    split: Split
+    chosen: NDArray[np.int64]
+    dtype: torch.dtype
+    device: torch.device
+    store_images: str | None
+
+    def columns(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Explain and attack the samples at `positions`."""
+        samples = self.chosen[positions]
+        images, labels = self._inputs(samples)
+        chunk_size = self.plan.chunk_size or max(len(samples), CHUNK // images[0].numel())
+        plan = replace(self.plan, chunk_size=chunk_size)
+        targets = self._targets(positions, plan) if plan.attack.needs_targets else None
+        perturbed = plan.perturb(self.network, images, labels, samples=samples, targets=targets)
+        columns = {
+            "sample": samples,
+            **pairs(self.network, plan.explain(samples), images, perturbed, labels),
+        }
+        if self.store_images:
+            columns["image"] = _channels_first(self.split.images[samples])
+        if self.store_images == "all":
+            stored = _numpy(perturbed)
+            columns["image_perturbed"] = stored[:, 0] if stored.shape[1] == 1 else stored
+        return columns
+
+    def fitting_batch_size(self) -> int:
+        """Return the batch size for `auto`, tried with attacks of one step."""
+        one_step = {"steps": 1} if "steps" in self.plan.settings else {}
+        brief = replace(self, plan=replace(self.plan, settings={**self.plan.settings, **one_step}))
+        return fitting_batch_size(
+            lambda n: brief.columns(np.arange(n)), len(self.chosen), Memory(self.device)
+        )
+
+    def _inputs(self, samples: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = torch.from_numpy(self.split.labels[samples]).to(self.device)
+        return inputs_of(self.split.images[samples], self.dtype, self.device), labels
+
+    def _targets(self, positions: NDArray[np.int64], plan: Plan) -> torch.Tensor:
+        """Return, for each position, the map of the next position (cyclically) that has another label."""
+        labels = self.split.labels[self.chosen]
+        samples = self.chosen[[_next_other(labels, position) for position in positions]]
+        return abs_sum(plan.explain_inside(samples)(self.network, *self._inputs(samples))).detach()
+
+
+def pairs(
+    network: nn.Module,
+    explain: Explain,
+    images: torch.Tensor,
+    perturbed: torch.Tensor,
+    labels: torch.Tensor,
+) -> dict[str, NDArray[Any]]:
+    """Return the maps of both images of each pair, the predictions, and the norms of the perturbation."""
+    change = (perturbed - images).flatten(1)
+    return {
+        "unperturbed": _numpy(abs_sum(explain(network, images, labels))),
+        "perturbed": _numpy(abs_sum(explain(network, perturbed, labels))),
+        "label": labels.cpu().numpy(),
+        "prediction": predictions(network, images),
+        "prediction_perturbed": predictions(network, perturbed),
+        "perturbation_linf": _numpy(torch.linalg.vector_norm(change, ord=torch.inf, dim=1)),
+        "perturbation_l2": _numpy(torch.linalg.vector_norm(change, dim=1)),
+    }
+
+
+def _next_other(labels: NDArray[np.int64], position: int) -> int:
+    """Return the next position, cyclically, that has another label."""
+    others = np.flatnonzero(labels != labels[position])
+    if not len(others):
+        raise ValueError("target_map needs samples of two classes: ask for more --samples")
+    after = others[others > position]
+    return int(after[0] if len(after) else others[0])
+
+
+def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return images if images.ndim == 3 else np.moveaxis(images, -1, 1)
+
+
+def _numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
+    result: NDArray[np.float32] = tensor.detach().cpu().numpy().astype(np.float32)
+    return result
