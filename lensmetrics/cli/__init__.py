@@ -642,7 +642,7 @@ def _report_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None
 
 def _summarize(arguments: argparse.Namespace) -> int:
     from ..disk import check_writable, replacing
-    from ..tables.files import write_csv
+    from ..tables.csv_files import write_csv
     from ..tables.outputs import check_summary
     from ..tables.summary import summarize
 
