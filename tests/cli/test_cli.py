@@ -251,7 +251,7 @@ def test_nothing_is_written_where_all_files_fail(run: Run) -> None:
             "cannot exclude 'saturated': it is a status of a metric",
         ),
         (["-m", "kendall", "--exclude", "not_atacked"], 2, "cannot exclude 'not_atacked'.*not_attacked"),
-        (["-m", "kendall", "-o", "text.csv"], 2, "text.csv exists and is no table of scores"),
+        (["-m", "kendall", "-o", "text.csv"], 2, "text.csv exists and is not a table of scores"),
         (["-m", "kendall", "--resume"], 2, "--resume goes on with a table: say which with -o"),
         (["-m", "kendall", "-o", "s.txt"], 2, r"s\.txt: .*\.parquet, \.csv or \.csv\.gz"),
         (["-m", "kendall", "-o", "no/s.csv"], 2, r"no/s\.csv cannot be written: there is no directory no"),
@@ -397,7 +397,11 @@ def test_summarize_by_and_into_a_file(run: Run) -> None:
         (["a.h5"], 1, "a.h5 cannot be read as a table of scores"),
         (["text.csv"], 1, "text.csv has no column of scores"),
         (["s.csv", "--by", "nope"], 2, "cannot summarize by 'nope': the table has .*training"),
-        (["s.csv", "--exclude", "nope"], 2, "cannot exclude 'nope': it is no status of a sample; allowed: "),
+        (
+            ["s.csv", "--exclude", "nope"],
+            2,
+            "'nope': it is not a status of a sample; allowed: ",
+        ),
         (["s.csv", "-o", "no/t.csv"], 2, "no/t.csv cannot be written"),
     ],
 )
@@ -681,7 +685,7 @@ def test_demo_replaces_nothing_but_its_own(run: Run, monkeypatch: pytest.MonkeyP
     Path("out/report.html").write_text("mine")
     status, _, err = run("demo", "-o", "out")
     assert status == 2
-    assert "out/report.html exists and is no page of lensmetrics" in err
+    assert "out/report.html exists and is not a page of lensmetrics" in err
     assert Path("out/report.html").read_text() == "mine"
     Path("out/report.html").write_bytes(page)
     lm.write_scores(scores.assign(file="mine.h5"), "out/scores.parquet")
