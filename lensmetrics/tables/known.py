@@ -109,7 +109,7 @@ BUILT_IN = {
     "lens_recall_published": MetricFacts((0, 1), None, "LENS recall as the released scripts compute it."),
     "lens_spearman": MetricFacts((-1, 1), 1, "Spearman's rank correlation of the w-smoothed maps."),
     "mass_center_shift": MetricFacts(
-        (0, inf), 0, "Euclidean distance between the centres of mass of the absolute values of the two maps."
+        (0, inf), 0, "Euclidean distance between the centers of mass of the absolute values of the two maps."
     ),
     "mse": MetricFacts((0, inf), 0, "Mean squared difference of the two maps over all pixels."),
     "n_diverse": MetricFacts(
