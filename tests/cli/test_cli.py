@@ -22,7 +22,7 @@ from lensmetrics import cli, demo
 from lensmetrics.cli import main
 from lensmetrics.pairfile.verification import verify_files
 from lensmetrics.processes import Isolated
-from lensmetrics.scoring import files as runner
+from lensmetrics.scoring import runs
 from lensmetrics.scoring import worker as scoring
 from tests.conftest import IS_COMPILED
 from tests.pairfile.hostile_openers import (
@@ -267,7 +267,7 @@ def test_mistakes_of_score(
 
     Path("folder.csv").mkdir()
     Path("text.csv").write_text("my notes")
-    monkeypatch.setattr(runner, "score_slice", too_late)
+    monkeypatch.setattr(runs, "score_slice", too_late)
     found, out, err = run("score", "a.h5", *words)
     assert (found, out) == (status, "")
     assert re.match(f"lensmetrics: .*{message}", err)

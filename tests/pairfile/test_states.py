@@ -25,7 +25,7 @@ import lensmetrics as lm
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import verify
 from lensmetrics.pairfile.writer import PairWriter
-from lensmetrics.scoring import files as runner
+from lensmetrics.scoring import runs
 from lensmetrics.scoring.journal import Journal, _read_line, may_be_journal
 from lensmetrics.scoring.worker import SliceScores
 from lensmetrics.tables.files import UNREADABLE
@@ -551,7 +551,7 @@ class ResumedRun(RuleBasedStateMachine):
         self.metrics = METRICS[0]
         self.kept: int | None = 0  # slices that the next run need not score, where that is known
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(runner, "_TASK_PIXELS", 2 * 12)  # two samples in a slice
+        self.patch.setattr(runs, "_TASK_PIXELS", 2 * 12)  # two samples in a slice
 
     def teardown(self) -> None:
         self.patch.undo()

@@ -26,7 +26,8 @@ from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.pairs.mappair import MapPair
 from lensmetrics.report.page import write_report
-from lensmetrics.scoring.files import evaluate, score
+from lensmetrics.scoring.arrays import score
+from lensmetrics.scoring.files import evaluate
 from lensmetrics.statuses import METRIC_STATUSES, SAMPLE_STATUSES, STATUS
 from lensmetrics.tables.columns import distinguishing
 from lensmetrics.tables.labels import condition_text, metric_title, number_text

@@ -14,8 +14,9 @@ import pytest
 
 import lensmetrics as lm
 from lensmetrics.cli import main
-from lensmetrics.scoring import files as runner
+from lensmetrics.scoring import runs
 from lensmetrics.scoring import worker as scoring
+from lensmetrics.scoring.files import score_files
 from tests.scoring.test_runner import study, write_file
 
 __all__ = ["study"]  # a fixture
@@ -41,20 +42,20 @@ def client(cluster: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_TASK_PIXELS", 42)
+    monkeypatch.setattr(runs, "_TASK_PIXELS", 42)
 
 
 def after(n: int, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     """Act when n results have come back."""
     left = iter(range(n))
-    original = runner._Run._note
+    original = runs.Run._note
 
     def note(self: Any, *arguments: Any) -> None:
         if next(left, None) == n - 1:
             act()
         original(self, *arguments)
 
-    monkeypatch.setattr(runner._Run, "_note", note)
+    monkeypatch.setattr(runs.Run, "_note", note)
 
 
 @pytest.mark.usefixtures("small_tasks")
@@ -148,7 +149,7 @@ def test_paths_that_workers_do_not_see(tmp_path: Path, monkeypatch: pytest.Monke
         write_file(path, 3)
     hidden = tmp_path / "hidden.h5"
     executor = Elsewhere(monkeypatch, lambda: paths[0].rename(hidden) if paths[0].exists() else None)
-    scores, ((path, error),) = runner.score_files(paths, "kendall", executor=executor)
+    scores, ((path, error),) = score_files(paths, "kendall", executor=executor)
     assert path == paths[0]
     assert str(error) == (
         f"{path} is on laptop, but the worker on node7 does not see it: put the files where all workers find "
@@ -158,7 +159,7 @@ def test_paths_that_workers_do_not_see(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(scores) == 3
     hidden.rename(paths[0])
     executor = Elsewhere(monkeypatch, lambda: write_other(paths[0]))
-    _, ((path, error),) = runner.score_files(paths, "kendall", executor=executor)
+    _, ((path, error),) = score_files(paths, "kendall", executor=executor)
     assert re.match(rf"on the worker on node7: {re.escape(str(path))} was changed or replaced", str(error))
 
 

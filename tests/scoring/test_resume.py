@@ -25,8 +25,9 @@ import pytest
 
 import lensmetrics as lm
 from lensmetrics.disk import lock
-from lensmetrics.scoring import files as runner
+from lensmetrics.scoring import files, runs
 from lensmetrics.scoring import worker as scoring
+from lensmetrics.scoring.files import score_files
 from lensmetrics.scoring.journal import Journal, slice_key
 from lensmetrics.scoring.worker import SliceScores
 from tests.scoring.test_runner import flip_byte, study, user_metric, write_file
@@ -39,7 +40,7 @@ N_TASKS = 10  # of the study, with two samples of its smallest map in a task
 
 @pytest.fixture(autouse=True)
 def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_TASK_PIXELS", 2 * 42)
+    monkeypatch.setattr(runs, "_TASK_PIXELS", 2 * 42)
 
 
 @pytest.fixture
@@ -232,7 +233,7 @@ def test_other_metrics_and_other_versions_score_all_again(
         found = lm.evaluate(study, metrics, output=output, resume=True)
         assert len(scored) == N_TASKS
         assert_same(found, lm.evaluate(study, metrics))
-    for module in (runner, scoring):
+    for module in (files, runs, scoring):
         monkeypatch.setattr(module, "__version__", "0.0.0")
     scored.clear()
     lm.evaluate(study, metrics, output=output, resume=True)
@@ -307,7 +308,7 @@ def test_an_error_keeps_what_is_scored(tmp_path: Path, output: Path, user_metric
 def test_on_bad_does_not_show_in_what_is_kept(study: list[Path], output: Path, scored: list[Any]) -> None:
     interrupted(study, output, N_TASKS - 1)
     scored.clear()
-    found, failures = runner.score_files(study, METRICS, output=output, resume=True, on_bad="stop")
+    found, failures = score_files(study, METRICS, output=output, resume=True, on_bad="stop")
     assert [failure.path for failure in failures] == [study[0], study[2], study[3]]
     assert scored == []
     assert found is not None
@@ -469,7 +470,7 @@ def test_signals_lose_the_slices_in_work(
         n = part.read_bytes().count(b"\n")
     assert sorted(path.name for path in tmp_path.iterdir()) == [*long_files, "s.parquet.part"]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runner, "_TASK_PIXELS", 2**23)  # as in the other processes
+    monkeypatch.setattr(runs, "_TASK_PIXELS", 2**23)  # as in the other processes
     found = lm.evaluate(long_files, LONG_METRICS, output="s.parquet", resume=True)
     assert len(scored) == len(long_files) - n
     assert_same(found, lm.evaluate(long_files, LONG_METRICS))

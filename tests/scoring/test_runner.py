@@ -21,8 +21,9 @@ import xarray as xr
 
 import lensmetrics as lm
 from lensmetrics.metrics import registry
-from lensmetrics.scoring import files as runner
+from lensmetrics.scoring import runs
 from lensmetrics.scoring import worker as scoring
+from lensmetrics.scoring.files import score_files
 from tests.pairfiles import fails_on_negative, flip_byte, study, user_metric, write_file
 
 __all__ = ["fails_on_negative", "flip_byte", "study", "user_metric", "write_file"]
@@ -505,10 +506,10 @@ def test_the_first_bad_sample_is_named_whichever_task_comes_first(
     for position in (1, 4):
         flip_byte(tmp_path / "a.h5", "perturbed", position * 42 * 4)
     paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
-    monkeypatch.setattr(runner, "_TASK_PIXELS", 1)
+    monkeypatch.setattr(runs, "_TASK_PIXELS", 1)
     with ThreadPoolExecutor(4) as threads:
         for executor in (None, threads, ReverseExecutor(8)):
-            scores, failures = runner.score_files(paths, "kendall", executor=executor, on_bad="stop")
+            scores, failures = score_files(paths, "kendall", executor=executor, on_bad="stop")
             assert [(failure.path, str(failure.error)) for failure in failures] == [
                 (paths[0], "sample 12 at position 1 does not match its checksum")
             ]
@@ -540,11 +541,11 @@ def test_a_file_that_changes_meanwhile_fails_alone(
             change(paths[0])
         return original(*arguments)
 
-    monkeypatch.setattr(runner, "_TASK_PIXELS", 42)
+    monkeypatch.setattr(runs, "_TASK_PIXELS", 42)
     monkeypatch.setattr(scoring, "_score_blocks", score_slice)
     with ThreadPoolExecutor(1) as threads:
         executor = None if where == "here" else threads
-        scores, failures = runner.score_files(paths, "kendall", executor=executor)
+        scores, failures = score_files(paths, "kendall", executor=executor)
     (failure,) = failures
     assert failure.path == paths[0]
     assert re.search(words, str(failure.error))
@@ -565,7 +566,7 @@ def fails_on_trial_maps(pair: lm.MapPair) -> float:
 def test_a_metric_is_judged_by_maps_of_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    monkeypatch.setattr(runner, "_TASK_PIXELS", 42)
+    monkeypatch.setattr(runs, "_TASK_PIXELS", 42)
     lm.register(bounds=(0, 1), best=None)(fails_on_trial_maps)
     write_file(tmp_path / "a.h5", 3, missing=[0])
     write_file(tmp_path / "b.h5", 2)
@@ -590,7 +591,7 @@ def test_slices_do_not_show(
     study: list[Path], monkeypatch: pytest.MonkeyPatch, task: int, block: int
 ) -> None:
     expected = lm.evaluate(study, METRICS)
-    monkeypatch.setattr(runner, "_TASK_PIXELS", task)
+    monkeypatch.setattr(runs, "_TASK_PIXELS", task)
     monkeypatch.setattr(scoring, "_BLOCK_PIXELS", block)
     pd.testing.assert_frame_equal(lm.evaluate(study, METRICS), expected, check_exact=True)
 
@@ -599,7 +600,7 @@ def test_executors_do_not_show(
     study: list[Path], monkeypatch: pytest.MonkeyPatch, process_pool: Executor
 ) -> None:
     expected = lm.evaluate(study, METRICS)
-    monkeypatch.setattr(runner, "_TASK_PIXELS", 2 * 42)
+    monkeypatch.setattr(runs, "_TASK_PIXELS", 2 * 42)
     n_tasks = 4 + 2 + 3 + 1
     reverse = ReverseExecutor(n_tasks)
     with ThreadPoolExecutor(4) as threads:
@@ -616,7 +617,7 @@ def test_threads_share_no_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         write_file(path, 40, (28, 28), seed=i)
     metrics = lm.lens_suite(k=60, windows=(1, 2, 3))
     expected = lm.evaluate(paths, metrics)
-    monkeypatch.setattr(runner, "_TASK_PIXELS", 28 * 28)
+    monkeypatch.setattr(runs, "_TASK_PIXELS", 28 * 28)
     made: list[tuple[lm.MapPair, int]] = []  # kept, so that no two have one address
     used: set[tuple[int, int]] = set()
     original_init, original = lm.MapPair.__init__, lm.MapPair.overlap
@@ -671,7 +672,7 @@ def test_error_cancels_what_has_not_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user_metric: str
 ) -> None:
     write_file(tmp_path / "a.h5", 6)
-    monkeypatch.setattr(runner, "_TASK_PIXELS", 1)
+    monkeypatch.setattr(runs, "_TASK_PIXELS", 1)
     executor = UntilItFails()
     with pytest.raises(RuntimeError, match="the user's own metric failed"):
         lm.evaluate(tmp_path / "a.h5", f"{user_metric}(level=0)", executor=executor)
@@ -734,7 +735,7 @@ class BreaksDown(Executor):
 
 def test_a_broken_pool_ends_its_futures_itself(study: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Cancelled ones end the thread of a process pool that would stop the other workers: it hangs then."""
-    monkeypatch.setattr(runner, "_TASK_PIXELS", 42)
+    monkeypatch.setattr(runs, "_TASK_PIXELS", 42)
     executor = BreaksDown()
     with pytest.raises(BrokenExecutor, match="a worker died"):
         lm.evaluate(study, "kendall", executor=executor)
@@ -749,7 +750,7 @@ def test_a_name_that_no_table_holds_fails_before_scoring(tmp_path: Path) -> None
         bad.write_bytes(good.read_bytes())
     except OSError:
         pytest.skip("the file system takes UTF-8 names only")
-    scores, (failure,) = runner.score_files([good, bad], "kendall")
+    scores, (failure,) = score_files([good, bad], "kendall")
     assert re.search(r"bad\\udcff\.h5' has a name that is not UTF-8.*: rename it", str(failure.error))
     assert scores is not None
     assert len(scores) == 3

@@ -22,7 +22,7 @@ from hypothesis import example, given
 
 import lensmetrics as lm
 from lensmetrics.metrics import registry
-from lensmetrics.scoring.files import _sample_columns
+from lensmetrics.scoring.assembly import sample_columns
 from lensmetrics.statuses import METRIC_STATUSES, SAMPLE_STATUSES
 from lensmetrics.tables.columns import (
     PROVENANCE,
@@ -956,10 +956,10 @@ def test_names_stand_beside_the_samples(tmp_path: Path) -> None:
     named, other = lm.PairStore(tmp_path / "a.h5"), lm.PairStore(tmp_path / "b.h5")
     vars(other)["name"] = None
     vars(named)["name"] = np.array(["x.png", "", "y.png"], dtype=object)
-    columns = _sample_columns([named, other])
+    columns = sample_columns([named, other])
     assert list(columns) == ["sample", "name"]
     assert columns["name"] == ["x.png", None, "y.png", None, None]
-    assert list(_sample_columns([other])) == ["sample"]
+    assert list(sample_columns([other])) == ["sample"]
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv"])
