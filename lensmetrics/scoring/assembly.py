@@ -1,4 +1,4 @@
-"""The table of scores, put together from files and what was found for them."""
+"""The table of scores, assembled from files and the scores of their slices."""
 
 import itertools
 import warnings
@@ -12,11 +12,36 @@ import pandas as pd
 
 from ..metrics.registry import Metric
 from ..pairfile.store import PairStore
-from ..tables.columns import CONDITIONS, PROVENANCE, one_kind, skipped_attributes
+from ..tables.columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
+from .worker import SliceScores
 
 
-def with_sample_statuses(statuses: Sequence[str], stores: Sequence[PairStore]) -> list[str]:
-    """Join what the files say of their samples to the statuses of the scores."""
+def scores_table(
+    stores: Sequence[PairStore], results: Sequence[SliceScores], metrics: Sequence[Metric]
+) -> pd.DataFrame:
+    """Return the table of files that are scored in these slices."""
+    statuses = [status for result in results for status in result.status]
+    scores = pd.DataFrame(
+        {
+            **_file_columns(stores),
+            **sample_columns(stores),
+            "status": _with_sample_statuses(statuses, stores),
+            **metric_columns(np.concatenate([result.values for result in results]), metrics),
+        }
+    )
+    scores.attrs[METRICS] = list(map(str, metrics))
+    return scores
+
+
+def metric_columns(
+    values: npt.NDArray[np.float64], metrics: Sequence[Metric]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return a column for each metric of values (sample, metric)."""
+    return {str(metric): values[:, j] for j, metric in enumerate(metrics)}
+
+
+def _with_sample_statuses(statuses: Sequence[str], stores: Sequence[PairStore]) -> list[str]:
+    """Add what the files record about their samples to the statuses of the scores."""
     joined = list(statuses)
     for token in ("not_attacked", "label_changed"):
         flags = np.concatenate([getattr(store, token) for store in stores])
@@ -26,8 +51,8 @@ def with_sample_statuses(statuses: Sequence[str], stores: Sequence[PairStore]) -
     return joined
 
 
-def file_columns(stores: Sequence[PairStore]) -> dict[str, pd.Categorical]:
-    """File and condition attributes, a value per sample."""
+def _file_columns(stores: Sequence[PairStore]) -> dict[str, pd.Categorical]:
+    """Return file and condition attributes, a value per sample."""
     rows = np.repeat(np.arange(len(stores)), [len(store) for store in stores])
     columns = {"file": _categorical([str(store.path) for store in stores], rows)}
     for name in _conditions(stores):
@@ -38,7 +63,7 @@ def file_columns(stores: Sequence[PairStore]) -> dict[str, pd.Categorical]:
 
 
 def _conditions(stores: Sequence[PairStore]) -> list[str]:
-    """Return the attributes that become columns: all but provenance and names that tables use."""
+    """Return the attributes that become columns: all except provenance and names that tables use."""
     skipped: dict[str, list[Path]] = {}
     for store in stores:
         for name in skipped_attributes(store.attrs):
@@ -46,8 +71,8 @@ def _conditions(stores: Sequence[PairStore]) -> list[str]:
     for name, paths in skipped.items():
         more = f" and {len(paths) - 1} more files" if len(paths) > 1 else ""
         warnings.warn(
-            f"{paths[0]}{more}: the attribute {name!r} is left out of the table, which uses that name for a "
-            "column of its own; give it another name",
+            f"{paths[0]}{more}: the attribute {name!r} is left out of the table, which has its own column of "
+            "that name; rename the attribute",
             stacklevel=2,
         )
     found = dict.fromkeys([*CONDITIONS, *(name for store in stores for name in store.attrs)])
@@ -55,7 +80,7 @@ def _conditions(stores: Sequence[PairStore]) -> list[str]:
 
 
 def _categorical(values: Sequence[Any], rows: npt.NDArray[np.intp]) -> pd.Categorical:
-    """Return the values of the files that the rows name; None is a missing value."""
+    """Return the value of the file of each row; None is a missing value."""
     plain = one_kind(values)
     categories = sorted({value for value in plain if not pd.isna(value)})
     code = {value: i for i, value in enumerate(categories)}
@@ -65,7 +90,7 @@ def _categorical(values: Sequence[Any], rows: npt.NDArray[np.intp]) -> pd.Catego
 
 
 def sample_columns(stores: Sequence[PairStore]) -> dict[str, Any]:
-    """Sample number and, where a file stores them, name, label and predictions (missing: NA)."""
+    """Return sample numbers and, where a file stores them, names, labels and predictions (missing: NA)."""
     columns: dict[str, Any] = {"sample": np.concatenate([store.sample for store in stores])}
     names = [_names(store) for store in stores]
     if any(found is not None for found in names):
@@ -87,14 +112,8 @@ def sample_columns(stores: Sequence[PairStore]) -> dict[str, Any]:
 
 
 def _names(store: PairStore) -> list[str | None] | None:
-    """Return the names of the samples, None for one that was never finished, or for a file without names."""
+    """Return the names of the samples (None: incomplete), or None for a file without names."""
     names: npt.NDArray[Any] | None = store.name
     if names is None:
         return None
     return [str(name) if known else None for name, known in zip(names, store.complete, strict=True)]
-
-
-def metric_columns(
-    values: npt.NDArray[np.float64], metrics: Sequence[Metric]
-) -> dict[str, npt.NDArray[np.float64]]:
-    return {str(metric): values[:, j] for j, metric in enumerate(metrics)}

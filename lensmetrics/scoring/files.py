@@ -6,22 +6,21 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from .. import __version__
 from ..errors import FormatError
-from ..metrics.registry import Metrics, as_metrics
+from ..metrics.registry import Metric, Metrics, as_metrics
 from ..pairfile.attributes import is_text
 from ..pairfile.store import PairStore
-from ..tables.columns import METRICS
+from ..tables.files import check_output
 from ..tables.outputs import check_scores
-from .assembly import file_columns, metric_columns, sample_columns, with_sample_statuses
+from .assembly import scores_table
 from .journal import Journal
-from .runs import Failure, Run, Source
-from .worker import Origin
+from .progress import Progress
+from .runs import TASK_PIXELS, Failure, Run, Source
+from .worker import BLOCK_PIXELS, Origin
 
 
 def evaluate(
@@ -47,16 +46,16 @@ def evaluate(
         ``client.get_executor()``, whose workers must see the same paths. None scores in this
         process. The table does not depend on it.
     progress
-        Say on stderr how fast it went and what top-k means where maps hold negative values, and
-        show a bar meanwhile where that is a terminal.
+        Show a progress bar on stderr if that is a terminal, then the speed, and say what top-k sets
+        mean if maps have negative values.
     output
-        Also write the table here, as :func:`write_scores` does. What is scored so far is kept
-        beside it meanwhile, in ``NAME.part``: a run that is interrupted in whatever way loses the
-        slices in work. A table of the same metrics and files is replaced.
+        Also write the table here, as :func:`write_scores` does. Until the table is complete, what has
+        been scored is kept beside it in ``NAME.part``: a run that is interrupted or killed loses only
+        the slices in progress. A table of the same metrics and files is replaced.
     resume
-        Take over the slices that an earlier run with the same `output` scored by the same metrics
-        (their texts and the version of this package count, not the code of a metric of your own) in
-        files that nobody has touched since. The table is the one that scoring everything gives.
+        Reuse the slices that an earlier run with the same `output` scored with the same metrics
+        (their texts and the version of this package count, not the code of your own metrics) in
+        files that have not changed since. The table is the same as without interruption.
     overwrite
         Also replace a finished table of other metrics or files.
 
@@ -64,38 +63,54 @@ def evaluate(
     -------
     DataFrame
         A row per sample, in the order of the files and of the samples in them: ``file``, the
-        attributes that the files have (dataset, model, training, explanation, attack, eps, eps_norm,
-        attack_k, attack_w, then all others but those that say how a file came about, such as
-        command and versions) as categorical columns, ``sample``, name, label and predictions where
-        stored, ``status``, and a column per metric. An attribute with the name of another column is
-        left out, with a warning. Samples that are not complete and samples
-        that fail their checksum are rows of NaN with the status ``incomplete`` or ``checksum``;
-        the number of a sample that was never written is -1, and what a damaged one says of itself
-        may be damaged too.
+        attributes of the files as categorical columns (dataset, model, training, explanation, attack,
+        eps, eps_norm, attack_k, attack_w, then all others except those that record how a file was
+        made, such as command and versions), ``sample``, name, label and predictions where stored,
+        ``status``, and a column per metric. An attribute with the name of another column is left
+        out, with a warning. Samples that are incomplete or fail their checksum are rows of NaN with
+        the status ``incomplete`` or ``checksum``; the number of a sample that was never written is
+        -1, and the label and number of a damaged sample may be damaged too.
 
     Raises
     ------
     FormatError
-        If a file cannot be read, or changes meanwhile. All files are opened, and all metrics tried
-        on every size of map, before the first sample is scored.
+        If a file cannot be read, or changes while it is scored. All files are opened, and all metrics
+        tried on every size of map, before the first sample is scored.
     ValueError
         If a metric does not fit the maps of a file, a file is given twice, or `output` is one of
         the files.
     BlockingIOError
         If another process is writing `output`.
     FileExistsError
-        If `output` is no table of scores, or one of other metrics or files and neither `resume`
-        nor `overwrite` is set; or an unfinished run has left what it scored and `resume` is not set.
+        If `output` is not a table of scores, or is a table of other metrics or files and neither
+        `resume` nor `overwrite` is set; or if an unfinished run has left scores and `resume` is not
+        set.
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> from lensmetrics.demo import DATA
+    >>> files = sorted(DATA.glob("*-gradient-topk.h5"))  # two files of 64 pairs
+    >>> scores = lm.evaluate(files, ["topk_intersection(k=100)", "kendall"])
+    >>> scores.loc[[0, 1, 64, 65], ["training", "sample", "status", "topk_intersection(k=100)"]]
+       training  sample status  topk_intersection(k=100)
+    0   natural       0     ok                      0.61
+    1   natural       1     ok                      0.50
+    64      pgd       0     ok                      0.28
+    65      pgd       1     ok                      0.63
     """
+    chosen, files = as_metrics(metrics), as_paths(paths)
+    if output is not None:
+        check_target(output, files, chosen, replacing=resume or overwrite)
     scores, _ = score_files(
-        paths,
-        metrics,
+        files,
+        chosen,
         executor=executor,
-        progress=progress,
+        progress=Progress(shown=progress),
         output=output,
         resume=resume,
-        overwrite=overwrite,
-        on_bad="raise",
+        stop_at_bad_samples=False,
+        raise_failures=True,
     )
     assert scores is not None
     return scores
@@ -106,46 +121,59 @@ def score_files(
     metrics: Metrics,
     *,
     executor: Executor | None = None,
-    progress: bool = False,
+    progress: Progress | None = None,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
-    overwrite: bool = False,
-    on_bad: Literal["skip", "stop", "raise"] = "stop",
+    stop_at_bad_samples: bool = True,
+    raise_failures: bool = False,
     open_store: Callable[[Path], PairStore] = PairStore,
+    task_pixels: int = TASK_PIXELS,
+    block_pixels: int = BLOCK_PIXELS,
 ) -> tuple[pd.DataFrame | None, list[Failure]]:
-    """Score what can be scored: :func:`evaluate`, which does not end with the first bad file.
+    """Score what can be scored: :func:`evaluate` without giving up at the first bad file.
 
     Parameters
     ----------
-    on_bad
-        A file that cannot be read, or changes meanwhile, is left out as a whole, and the others
-        are scored; with ``raise`` it is an error. A bad sample (status ``incomplete`` or
-        ``checksum``) is a row of NaN with ``skip`` and ``raise``; with ``stop`` it ends the work on
-        its file, which is left out as a whole.
+    output
+        The table to write, which :func:`check_target` allows.
+    progress
+        Told what happens; by default nobody is.
+    stop_at_bad_samples
+        Whether a bad sample (status ``incomplete`` or ``checksum``) ends the work on its file, which is
+        then left out as a whole, as is a file that cannot be read or that changes. Otherwise it is a
+        row of NaN.
+    raise_failures
+        Raise an error that names the files that fail, instead of returning them.
     open_store
         Opens each file.
+    task_pixels, block_pixels
+        About how many pixels of each of the two maps a task has, and a worker reads at once.
 
     Returns
     -------
     scores
-        The table of the files that did not fail, None (and nothing is written) where all did.
+        The table of the files that did not fail; None, and nothing is written, if all failed.
     failures
-        The files that did, each with what was wrong, the first bad sample with ``stop``.
+        The files that failed, each with its error, which names the first bad sample.
     """
     chosen = as_metrics(metrics)
-    files = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    files = as_paths(paths)
     with contextlib.ExitStack() as stack:
-        journal = None
-        if output is not None:
-            check_scores(output, files, chosen, replacing=resume or overwrite)
-            journal = stack.enter_context(Journal(output, resume=resume))
+        journal = None if output is None else stack.enter_context(Journal(output, resume=resume))
         sources, failures = _open_all(files, open_store)
-        if on_bad == "raise":
+        if raise_failures:
             _raise(failures)
-        run = Run(sources, chosen, stop_at_bad_samples=on_bad == "stop", journal=journal)
-        run.score(executor, progress=progress)
+        run = Run(
+            sources,
+            chosen,
+            stop_at_bad_samples=stop_at_bad_samples,
+            journal=journal,
+            task_pixels=task_pixels,
+            block_pixels=block_pixels,
+        )
+        run.score(executor, progress or Progress(shown=False))
         failures += run.failures()
-        if on_bad == "raise":
+        if raise_failures:
             _raise(failures)
         sound = [source.store for i, source in enumerate(sources) if i not in run.failed]
         if not sound:
@@ -153,20 +181,24 @@ def score_files(
                 journal.discard()
             return None, failures
         tasks = [i for i, task in enumerate(run.tasks) if task.file not in run.failed]
-        done = [run.done[i] for i in tasks]
-        scores = pd.DataFrame(
-            {
-                **file_columns(sound),
-                **sample_columns(sound),
-                "status": with_sample_statuses([s for result in done for s in result.status], sound),
-                **metric_columns(np.concatenate([result.values for result in done]), chosen),
-            }
-        )
-        scores.attrs[METRICS] = list(map(str, chosen))
+        scores = scores_table(sound, [run.done[i] for i in tasks], chosen)
         if journal is not None:
             slices = [(run.keys[i], len(run.done[i].status), run.done[i].signed) for i in tasks]
             journal.finish(scores, slices, files)
     return scores, failures
+
+
+def as_paths(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Return one path or several as a list."""
+    return [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+
+
+def check_target(
+    output: str | os.PathLike[str], files: Sequence[Path], metrics: Sequence[Metric], *, replacing: bool
+) -> None:
+    """Refuse an output that cannot be written, or that would replace what it should not."""
+    check_output(output)
+    check_scores(output, files, metrics, replacing=replacing)
 
 
 def _open_all(
@@ -180,27 +212,25 @@ def _open_all(
     for path in paths:
         try:
             if not is_text(str(path)):
-                msg = f"{str(path)!a} has a name that is not UTF-8, which no table can hold: rename it"
-                raise FormatError(msg)
-            found = path.stat() if path.exists() else None  # before it is read: it may be replaced meanwhile
+                raise FormatError(
+                    f"{str(path)!a} has a name that is not UTF-8, which no table can hold: rename it"
+                )
+            found = path.stat() if path.exists() else None  # before it is read: it may be replaced afterwards
             store = open_store(path)
             found = found or path.stat()
         except (FormatError, OSError) as error:
             failures.append(Failure(path, error))
             continue
         if (found.st_dev, found.st_ino) in seen:
-            failures.append(
-                Failure(path, ValueError(f"{path} is given twice, and taken once; give every file once"))
-            )
+            failures.append(Failure(path, ValueError(f"{path} was given more than once; it is scored once")))
             continue
         seen.add((found.st_dev, found.st_ino))
         origin = Origin(found.st_size, found.st_mtime_ns, host, __version__)
-        # A file that was written to since, even with its old time put back, has another change time.
+        # A file that was written to since has another change time, even with its old time restored.
         identity = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
         sources.append(Source(store, origin, identity))
     if not sources and not failures:
-        msg = "no pair files given: name at least one"
-        raise ValueError(msg)
+        raise ValueError("no pair files given: name at least one")
     return sources, failures
 
 

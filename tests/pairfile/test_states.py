@@ -26,7 +26,7 @@ from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import verify
 from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.scoring import runs
-from lensmetrics.scoring.journal import Journal, _read_line, may_be_journal
+from lensmetrics.scoring.journal import Journal, may_be_journal, read_line
 from lensmetrics.scoring.worker import SliceScores
 from lensmetrics.tables.files import UNREADABLE
 from tests.scoring.test_runner import write_file
@@ -621,7 +621,7 @@ class ResumedRun(RuleBasedStateMachine):
             with pytest.raises(FileExistsError, match="exists and is no table of scores"):
                 self.run(None)
             self.output.unlink()
-        known = table or any(map(_read_line, bytes(content).splitlines())) or may_be_journal(bytes(content))
+        known = table or any(map(read_line, bytes(content).splitlines())) or may_be_journal(bytes(content))
         if not known:
             with pytest.raises(FileExistsError, match="is where a run keeps what it has scored"):
                 self.run(None)
