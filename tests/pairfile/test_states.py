@@ -29,7 +29,7 @@ from lensmetrics.scoring import runs
 from lensmetrics.scoring.journal import Journal, may_be_journal, read_line
 from lensmetrics.scoring.worker import SliceScores
 from lensmetrics.tables.files import UNREADABLE
-from tests.scoring.test_runner import write_file
+from tests.pairfiles import write_file
 
 N_EXAMPLES = settings().max_examples // 8  # one takes a second
 

@@ -36,7 +36,7 @@ from lensmetrics.tables.columns import (
 )
 from lensmetrics.tables.files import check_output
 from lensmetrics.tables.summary import undefined_reason
-from tests.scoring.test_runner import flip_byte, write_file
+from tests.pairfiles import flip_byte, write_file
 
 METRICS = [
     *lm.lens_suite(k=5, windows=(1, 2)),
