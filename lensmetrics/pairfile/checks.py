@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ..disk import kind_words, part_path
+from ..disk import file_kind, part_path
 from ..errors import FormatError
 from .format import IMAGES, OUTPUTS
 
@@ -36,7 +36,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise FileNotFoundError(f"{path} does not exist{hint}")
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise FormatError(f"{path} is {kind_words(status.st_mode)}; give a pair file")
+        raise FormatError(f"{path} is {file_kind(status.st_mode)}; give a pair file")
     if status.st_size == 0:
         raise FormatError(f"{path} is empty (0 bytes); a pair file is an HDF5 file: make or copy it again")
     try:

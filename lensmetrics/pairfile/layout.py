@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..disk import kind_words, part_path
+from ..disk import file_kind, part_path
 
 # Checksummed metadata, and files that open after their writer was killed; "latest" files do not.
 LIBVER = ("v108", "v108")
@@ -45,7 +45,7 @@ def refuse_odd(path: Path) -> None:
         mode = path.lstat().st_mode
         if not stat.S_ISREG(mode):
             raise FileExistsError(
-                f"{path} is {kind_words(mode)}, but a pair file is a plain file: remove it, or choose "
+                f"{path} is {file_kind(mode)}, but a pair file is a plain file: remove it, or choose "
                 "another name"
             )
 

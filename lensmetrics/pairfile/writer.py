@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..disk import check_space, give_name, lock, part_path, reserve
+from ..disk import allocate, check_space, lock, part_path, rename_new
 from ..errors import FormatError
 from ..pairs.arrays import aligned, as_numpy, is_data_array
 from .attributes import (
@@ -236,7 +236,7 @@ class PairWriter:
         try:
             writer._take_over(store, dtype)
             if current == target:
-                give_name(target, part)
+                rename_new(target, part)
             writer._count_missing(store, damaged)
         except BaseException:
             writer._file.close()
@@ -461,8 +461,8 @@ class PairWriter:
         """Give the closed file its final name, unless another process has resumed it in this moment."""
         try:
             with self._current.open("rb") as file:
-                lock(file, shared=True)
-                give_name(self._current, self.path)
+                lock(file)
+                rename_new(self._current, self.path)
         except (BlockingIOError, FileNotFoundError) as error:
             raise type(error)(f"another process goes on with {self._current}: it will finish it") from error
 
@@ -479,7 +479,7 @@ class PairWriter:
             # HDF5 may write what lies around the rows with them.
             first = max(rows.start * row_bytes - _SIEVE_BYTES, 0)
             last = min((rows[-1] + 1) * row_bytes + _SIEVE_BYTES, self.n_samples * row_bytes)
-            reserve(descriptor, self._variables[name].id.get_offset() + first, last - first)
+            allocate(descriptor, self._variables[name].id.get_offset() + first, last - first)
 
     def _rows(self, index: int | slice) -> range:
         """Positions that an index means, all inside the file and none of them written."""
@@ -644,7 +644,7 @@ class PairWriter:
         self._image_shape = next((shapes[key] for key in IMAGES if key in shapes), self._image_shape)
         self._n_classes = next((shapes[key][0] for key in OUTPUTS if key in shapes), None)
         self._dtype = dtype
-        give_name(self._current, part)
+        rename_new(self._current, part)
         self._current, self._optional = part, set(optional)
         if self.path.exists():
             part.unlink()
