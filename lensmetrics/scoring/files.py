@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -22,6 +23,7 @@ from ..errors import BadSample, FormatError
 from ..messages import say
 from ..metrics.registry import Metric, Metrics, as_metrics
 from ..pairfile.attributes import is_text
+from ..pairfile.slices import Slice
 from ..pairfile.store import PairStore
 from ..pairs.arrays import Maps, aligned, as_numpy, is_data_array
 from ..processes import available_cores
@@ -349,11 +351,11 @@ class _Run:
         if number not in self.failed or at < self.failed[number][0]:
             self.failed[number] = at, error
 
-    def _slice(self, i: int) -> tuple[PairStore, Origin]:
+    def _slice(self, i: int) -> tuple[Slice, Origin]:
         """Return the samples of a task, and the file as it must be found."""
         file, start, stop = self.tasks[i]
         store, origin, _ = self.sources[file]
-        return store.part(start, stop), origin
+        return store.slice(start, stop), origin
 
     def _run_here(self, left: Sequence[int]) -> Iterator[tuple[int, SliceScores | Exception]]:
         """Yield number and result of every task that is wanted."""
@@ -367,7 +369,7 @@ class _Run:
 
     def _submit(self, executor: Executor, i: int) -> "Future[SliceScores | Exception]":
         part, origin = self._slice(i)
-        part.path = part.path.absolute()  # as workers may run in another folder
+        part = replace(part, path=part.path.absolute())  # as workers may run in another folder
         return executor.submit(score_slice, part, origin, self.metrics)
 
     def _run_on(

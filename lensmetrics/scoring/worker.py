@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .. import __version__
 from ..errors import FormatError
 from ..metrics.registry import Metric
-from ..pairfile.store import PairStore
+from ..pairfile.slices import Slice
 from ..pairs.mappair import MapPair
 
 # A block is read at once; it should still be in the cache when its last pair is scored.
@@ -92,7 +92,7 @@ def score_block(
 
 
 def score_slice(
-    part: PairStore, origin: Origin, metrics: Sequence[Metric], *, ahead: bool = False
+    part: Slice, origin: Origin, metrics: Sequence[Metric], *, ahead: bool = False
 ) -> SliceScores | Exception:
     """Score one slice of one file, in whichever process this is; return what kept it from being read.
 
@@ -121,7 +121,7 @@ def score_slice(
 
 
 def _score_blocks(
-    part: PairStore, origin: Origin, metrics: Sequence[Metric], blocks: Iterator[_Block]
+    part: Slice, origin: Origin, metrics: Sequence[Metric], blocks: Iterator[_Block]
 ) -> SliceScores:
     values = np.empty((len(part), len(metrics)))
     status: list[str] = []
@@ -138,7 +138,7 @@ def _score_blocks(
     return SliceScores(values, status, signed)
 
 
-def _check_unchanged(origin: Origin, part: PairStore) -> None:
+def _check_unchanged(origin: Origin, part: Slice) -> None:
     """Refuse a file that is not the one that was opened at the beginning: slices of two would be mixed."""
     try:
         found = part.path.stat()
@@ -149,12 +149,12 @@ def _check_unchanged(origin: Origin, part: PairStore) -> None:
         raise _Unreadable(FormatError(msg))
 
 
-def _block_length(part: PairStore) -> int:
+def _block_length(part: Slice) -> int:
     height, width = part.shape
     return min(max(1, _BLOCK_PIXELS // (height * width)), len(part))
 
 
-def _blocks(part: PairStore) -> Iterator[_Block]:
+def _blocks(part: Slice) -> Iterator[_Block]:
     """Yield the blocks of a slice; each lives until the one after the next is asked for."""
     length = _block_length(part)
     buffers = itertools.cycle([part.buffer(length), part.buffer(length)])

@@ -760,7 +760,7 @@ def test_a_resume_that_another_one_overtakes(
                 raise KeyError
         return found
 
-    monkeypatch.setattr("lensmetrics.pairfile.writer.verify", overtaken)
+    monkeypatch.setattr("lensmetrics.pairfile.resuming.verify", overtaken)
     with pytest.raises(BlockingIOError, match=r"a\.h5\.part is being written by another process"):
         lm.PairWriter.resume(path, {})
     with lm.PairWriter.resume(path, {}) as writer:
@@ -781,7 +781,7 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     (tmp_path / "a.h5.part").rename(tmp_path / "other")
     first = lm.PairWriter(path, n_samples=1, shape=SHAPE, attrs={})
     (tmp_path / "other").rename(path)
-    with pytest.raises(FileExistsError, match=r"another process has written .*a\.h5 in the meantime"), first:
+    with pytest.raises(FileExistsError, match=r"another process created .*a\.h5 in the meantime"), first:
         first.write(0, *maps)
     assert [file.name for file in tmp_path.iterdir()] == ["a.h5"]
     assert verify(path) == []

@@ -29,7 +29,7 @@ from lensmetrics.scoring import files as runner
 from lensmetrics.scoring.journal import Journal, _read_line, may_be_journal
 from lensmetrics.scoring.worker import SliceScores
 from lensmetrics.tables.files import UNREADABLE
-from tests.scoring.test_runner import write_file
+from tests.pairfiles import close_all, write_file
 
 N_EXAMPLES = settings().max_examples // 8  # one takes a second
 
@@ -140,7 +140,7 @@ class PairFile(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if self.writer is not None:
-            self.writer._file.close()
+            close_all(self.path.parent)
         shutil.rmtree(self.folder)
 
     # What is there
@@ -346,9 +346,10 @@ class PairFile(RuleBasedStateMachine):
         if how == "error":
             writer.__exit__(KeyError, KeyError("stopped"), None)
         else:
-            image = writer._current.read_bytes()
-            writer._file.close()
-            writer._current.write_bytes(image)
+            images = {path: path.read_bytes() for path in self.path.parent.iterdir()}
+            close_all(self.path.parent)
+            for path, image in images.items():
+                path.write_bytes(image)
             self.left_over += int(model.optional is None)
         if model.optional is None:
             self.model = None
@@ -368,7 +369,7 @@ class PairFile(RuleBasedStateMachine):
             self.resume(attrs)
             return
         before = self.bytes_now()
-        with pytest.raises(ValueError, match="was begun with other attributes"):
+        with pytest.raises(ValueError, match="attributes differ from those of"):
             PairWriter.resume(self.path, attrs)
         assert self.bytes_now() == before
 
@@ -467,15 +468,15 @@ class PairFile(RuleBasedStateMachine):
                 continue
             row = model.rows[i]
             np.testing.assert_array_equal(found, self.reduced(row.maps), strict=True)
-            assert (int(store.sample[i]), int(store._checksum[i])) == (row.sample, row.checksum)
+            assert (int(store.sample[i]), int(store.header.columns.checksum[i])) == (row.sample, row.checksum)
             for name in ("label", "prediction", "n_accepted", "name"):
                 column = getattr(store, name)
                 assert (None if column is None else column[i]) == row.values.get(name)
             assert store.not_attacked[i] == (row.values.get("n_accepted") == 0)
             if i in model.damaged:
                 continue
-            if store._image_checksum is not None:
-                assert int(store._image_checksum[i]) == row.image_checksum
+            if store.header.columns.image_checksum is not None:
+                assert int(store.header.columns.image_checksum[i]) == row.image_checksum
             for name, image in zip(("image", "image_perturbed"), store.read_image(i), strict=True):
                 assert (image is None) == (name not in row.values)
                 if image is not None:

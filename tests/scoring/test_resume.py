@@ -54,7 +54,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     original = scoring._score_blocks
 
     def score_slice(part: Any, *others: Any) -> SliceScores:
-        slices.append((part.path.name, part._first))
+        slices.append((part.path.name, part.start))
         return original(part, *others)
 
     monkeypatch.setattr(scoring, "_score_blocks", score_slice)
