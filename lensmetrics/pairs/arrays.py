@@ -14,8 +14,8 @@ Maps: TypeAlias = "npt.ArrayLike | xr.DataArray"
 
 # The names of dimensions, in the order that maps have here.
 _DIMENSIONS = ("sample", "channel", "y", "x")
-# Integers of float64 are exact up to here.
-_LARGEST_EXACT = 2**53
+# float64 holds every integer up to here exactly.
+LARGEST_EXACT = 2**53
 
 
 def is_data_array(values: object) -> "TypeGuard[xr.DataArray]":
@@ -143,7 +143,7 @@ def _unmasked(values: "np.ma.MaskedArray[Any, Any]", name: str) -> npt.NDArray[A
         if (
             data.dtype.itemsize == 8
             and kept.size
-            and max(abs(int(kept.min())), int(kept.max())) > _LARGEST_EXACT
+            and max(abs(int(kept.min())), int(kept.max())) > LARGEST_EXACT
         ):
             msg = f"the {name} holds integers too large for float64 to tell apart; convert it yourself"
             raise TypeError(msg)

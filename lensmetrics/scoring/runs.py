@@ -5,6 +5,7 @@ A *task* scores one *slice*, some consecutive samples of one file; a worker read
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..errors import BadSample
 from ..metrics.registry import Metric
+from ..pairfile.slices import Slice
 from ..pairfile.store import PairStore
 from ..processes import available_cores
 from .dryrun import dry_run
@@ -158,11 +160,11 @@ class Run:
         problem = {"incomplete": "is incomplete", "checksum": "does not match its checksum"}[status]
         return BadSample(f"{named} {problem}")
 
-    def _slice(self, i: int) -> tuple[PairStore, Origin]:
+    def _slice(self, i: int) -> tuple[Slice, Origin]:
         """Return the samples of a task, and the state in which a worker must find their file."""
         file, start, stop = self.tasks[i]
         store, origin, _ = self.sources[file]
-        return store.part(start, stop), origin
+        return store.slice(start, stop), origin
 
     def _here(self, left: Sequence[int]) -> Iterator[tuple[int, SliceScores | Exception]]:
         """Do tasks in this process; yield the number and result of each that still matters."""
@@ -179,7 +181,7 @@ class Run:
         try:
             for i in left:
                 part, origin = self._slice(i)
-                part.path = part.path.absolute()  # workers may run in another folder
+                part = replace(part, path=part.path.absolute())  # workers may run in another folder
                 pending[workers.submit(score_slice, part, origin, self.metrics, self.block_pixels)] = i
             while pending:
                 for future, result in workers.results(pending):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from .. import __version__
 from ..errors import FormatError
 from ..metrics.registry import Metric
-from ..pairfile.store import PairStore
+from ..pairfile.slices import Slice
 from ..pairs.mappair import MapPair
 
 # A block is read at once; it should still be in the cache when its last pair is scored.
@@ -90,7 +90,7 @@ def score_block(
 
 
 def score_slice(
-    part: PairStore,
+    part: Slice,
     origin: Origin,
     metrics: Sequence[Metric],
     block_pixels: int = BLOCK_PIXELS,
@@ -124,7 +124,7 @@ def score_slice(
     return SliceScores(values, status, signed)
 
 
-def _name(part: PairStore, start: int, i: int) -> str:
+def _name(part: Slice, start: int, i: int) -> str:
     return f"sample {part.sample[start + i]} of {part.path}"
 
 
@@ -152,7 +152,7 @@ def _check_unchanged(origin: Origin, path: Path) -> None:
         )
 
 
-def _blocks(part: PairStore, n_pixels: int, *, prefetch: bool) -> Iterator[_Block]:
+def _blocks(part: Slice, n_pixels: int, *, prefetch: bool) -> Iterator[_Block]:
     """Yield the blocks of a slice; each is valid until the one after the next is asked for."""
     height, width = part.shape
     length = min(max(1, n_pixels // (height * width)), len(part))
@@ -160,7 +160,7 @@ def _blocks(part: PairStore, n_pixels: int, *, prefetch: bool) -> Iterator[_Bloc
     return _prefetched(blocks) if prefetch and len(part) > length else blocks
 
 
-def _read(part: PairStore, length: int) -> Iterator[_Block]:
+def _read(part: Slice, length: int) -> Iterator[_Block]:
     buffers = itertools.cycle([part.buffer(length), part.buffer(length)])
     for start in range(0, len(part), length):
         stop = min(start + length, len(part))

@@ -124,15 +124,11 @@ def test_a_slice_that_kills_its_workers_is_reported(tmp_path: Path) -> None:
 def test_workers_without_lensmetrics_are_refused(study: list[Path], tmp_path: Path) -> None:
     preload = tmp_path / "preload.py"
     preload.write_text(WITHOUT_LENSMETRICS)
-    with (
-        local_cluster(1, preload=[str(preload)]) as cluster,
-        cluster.get_client() as client,
-        pytest.raises(
-            RuntimeError, match=rf"the worker at tcp.* does not have lensmetrics .*{lm.__version__}"
-        ),
-    ):
+    with local_cluster(1, preload=[str(preload)]) as cluster, cluster.get_client() as client:
         client.wait_for_workers(1, timeout=60)
-        lm.evaluate(study, METRICS, executor=client.get_executor())
+        message = rf"the worker at tcp.* does not have lensmetrics .*{lm.__version__}"
+        with pytest.raises(RuntimeError, match=message):
+            lm.evaluate(study, METRICS, executor=client.get_executor())
 
 
 @pytest.fixture
