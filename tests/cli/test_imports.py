@@ -51,7 +51,7 @@ def test_import_then_score(run: Run, layout: str) -> None:
     ("words", "expected", "message"),
     [
         (["u.npy", "p.npy", "-o", "no/x.h5"], 2, "no/x.h5 cannot be written: there is no directory no"),
-        (["u.npy", "p.npy", "-o", "there.h5"], 2, "there.h5 exists already"),
+        (["u.npy", "p.npy", "-o", "there.h5"], 2, "there.h5 already exists"),
         (["u.npy", ".", "-o", "x.h5"], 2, r"\. is a directory; give a \.npy, \.npz or HDF5 file"),
         (["u.npy", "none.npy", "-o", "x.h5"], 2, "none.npy does not exist"),
         (["a.npy", "b.npy:x", "-o", "x.h5", "--samples", "c.npy", "--labels", "a.npy"], 2,

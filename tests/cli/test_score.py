@@ -186,7 +186,7 @@ def test_metric_that_does_not_fit_is_reported_with_its_place(run: Run) -> None:
 
 @pytest.mark.usefixtures("files")
 def test_interrupt(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> Any:
+    def interrupted(*_: object, **__: object) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lensmetrics.scoring.runs.score_slice", interrupted)

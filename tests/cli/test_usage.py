@@ -20,6 +20,7 @@ def test_help_of_every_command(run: Run) -> None:
     status, out, err = run("--help")
     assert (status, err) == (0, "")
     assert all(re.search(rf"^ +{command}( |$)", out, re.MULTILINE) for command in COMMANDS)
+    assert "LENSMETRICS_TRACEBACK=1" in out
     for command in COMMANDS:
         status, out, err = run(command, "--help")
         assert (status, err) == (0, "")
@@ -39,19 +40,33 @@ def test_wrong_usage(run: Run, words: list[str]) -> None:
     assert err.startswith("usage: lensmetrics")
 
 
-def test_help_imports_no_library() -> None:
-    code = """
+def modules_of(*words: str) -> set[str]:
+    """Return the modules that a process has imported after it ran the command."""
+    code = f"""
 import sys
 from lensmetrics.cli import main
 try:
-    main(["score", "--help"])
+    status = main({words})
 finally:
-    print(*sys.modules)
+    print("\\n", *sys.modules)
+assert status == 0
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.splitlines()[-1].split())
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["score", "--help"]])
+def test_help_imports_no_library(words: list[str]) -> None:
+    loaded = modules_of(*words)
     assert "lensmetrics.cli" in loaded
-    assert not loaded & {"numpy", "pandas", "numba", "h5py", "xarray", "matplotlib"}
+    assert not loaded & {"numpy", "pandas", "numba", "h5py", "xarray", "matplotlib", "distributed"}
+
+
+@pytest.mark.usefixtures("files")
+def test_reading_a_table_loads_no_compiler(run: Run) -> None:
+    lm.write_scores(lm.evaluate(["a.h5", "b.h5"], "kendall"), "s.parquet")
+    assert not modules_of("summarize", "s.parquet") & {"numba", "h5py", "matplotlib"}
+    assert not modules_of("report", "s.parquet") & {"numba", "h5py"}
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify", "score", "summarize", "report"])
