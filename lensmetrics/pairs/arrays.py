@@ -14,8 +14,8 @@ Maps: TypeAlias = "npt.ArrayLike | xr.DataArray"
 
 # The dimension names that are recognized, in the order of the axes of maps.
 _DIMENSIONS = ("sample", "channel", "y", "x")
-# Up to here float64 holds every integer.
-_LARGEST_EXACT = 2**53
+# float64 represents every integer up to this one.
+LARGEST_EXACT = 2**53
 
 
 def is_data_array(values: object) -> "TypeGuard[xr.DataArray]":
@@ -146,7 +146,7 @@ def _unmasked(values: "np.ma.MaskedArray[Any, Any]", name: str) -> npt.NDArray[A
         if (
             data.dtype.itemsize == 8
             and kept.size
-            and max(abs(int(kept.min())), int(kept.max())) > _LARGEST_EXACT
+            and max(abs(int(kept.min())), int(kept.max())) > LARGEST_EXACT
         ):
             raise TypeError(
                 f"the {name} holds integers too large for float64 to tell apart; convert it yourself"

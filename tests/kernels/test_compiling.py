@@ -11,7 +11,7 @@ import pytest
 import lensmetrics as lm
 from lensmetrics import kernels
 from tests.conftest import IS_COMPILED
-from tests.scoring.test_runner import write_file
+from tests.pairfiles import write_file
 
 pytestmark = pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
 

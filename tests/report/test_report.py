@@ -13,7 +13,8 @@ from lensmetrics.metrics.suites import lens_suite
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.report.page import write_report
-from lensmetrics.scoring.files import evaluate, score
+from lensmetrics.scoring.arrays import score
+from lensmetrics.scoring.files import evaluate
 from lensmetrics.statuses import STATUSES
 from lensmetrics.tables.summary import summarize
 from tests.pages import Page

@@ -9,7 +9,8 @@ import pytest
 
 import lensmetrics as lm
 from lensmetrics.scoring.journal import Journal
-from tests.cli.test_cli import Run, files, run
+from tests.cli.command import Run
+from tests.cli.conftest import files, run
 from tests.pairfiles import write_file
 
 __all__ = ["files", "run"]  # fixtures
