@@ -117,8 +117,8 @@ def test_reserved_attributes_are_skipped_with_a_warning(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="is left out of the table") as caught:
         table = lm.evaluate(path, "spearman")
     assert [str(warning.message) for warning in caught] == [
-        f"{path}: the attribute {name!r} is left out of the table, which uses that name for a column of its "
-        "own; give it another name"
+        f"{path}: the attribute {name!r} is left out of the table, which has its own column of that name; "
+        "rename the attribute"
         for name in ("k", "kendall")
     ]
     assert table.columns.tolist() == ["file", "attack", "sample", "status", "spearman"]
