@@ -184,7 +184,7 @@ def test_other_files_with_the_name_of_a_journal_are_kept(run: Run, kind: str) ->
     before = contents()
     status, out, err = score(run, "b.h5", "-m", "kendall", "-o", "s.csv", "--resume")
     assert (status, out) == (2, "")
-    assert err.startswith("lensmetrics: s.csv.part is where a run keeps what it has scored, and is something")
+    assert err.startswith("lensmetrics: s.csv.part is not the journal of a run")
     assert contents() == before
     assert os.path.lexists(part)
     with pytest.raises(FileExistsError):
