@@ -230,7 +230,10 @@ def splitting(columns: Sequence[npt.NDArray[np.int64]]) -> list[int]:
     kept: list[int] = []
     n_groups, group = 1, np.zeros(len(columns[0]) if columns else 0, dtype=np.int64)
     for i, codes in enumerate(columns):
-        joined = np.unique(group * (codes.max(initial=0) + 1) + codes, return_inverse=True)
+        largest = codes.max(initial=0)
+        if largest == 0:
+            continue  # one value everywhere; sorting a million of them takes 20 ms
+        joined = np.unique(group * (largest + 1) + codes, return_inverse=True)
         if len(joined[0]) > n_groups:
             kept.append(i)
             n_groups, group = len(joined[0]), joined[1]

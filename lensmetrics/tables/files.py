@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,22 @@ UNREADABLE = (pa.ArrowException, ArithmeticError, EOFError, LookupError, OSError
 # Keys of the Parquet metadata: the columns of scores, and the facts of metrics that readers may not know.
 _LISTED = b"lensmetrics_metrics"
 _FACTS = b"lensmetrics_metric_facts"
+# With nullable types, integers remain integers if some are missing.
+_NULLABLE = {
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.uint8(): pd.UInt8Dtype(),
+    pa.uint16(): pd.UInt16Dtype(),
+    pa.uint32(): pd.UInt32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+    pa.float32(): pd.Float32Dtype(),
+    pa.float64(): pd.Float64Dtype(),
+    pa.string(): pd.StringDtype(),
+    pa.large_string(): pd.StringDtype(),
+}
 
 
 def check_output(path: str | os.PathLike[str]) -> Path:
@@ -194,15 +211,19 @@ def _is_hdf5(path: Path) -> bool:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    scores = pd.read_parquet(path, dtype_backend="numpy_nullable", page_checksum_verification=True)
-    metadata = pa.parquet.read_schema(path).metadata or {}
+    # `pandas.read_parquet` and `read_table` also load the reader of partitioned datasets, which takes 20 ms.
+    with pa.parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        metadata = file.schema_arrow.metadata or {}
+        table = file.read(use_pandas_metadata=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="make_block is deprecated")
+        scores: pd.DataFrame = table.to_pandas(types_mapper=_NULLABLE.get)
+    scores.attrs.pop(FACTS, None)
     if _LISTED in metadata:
         scores.attrs[METRICS] = [str(name) for name in json.loads(metadata[_LISTED])]
-    described = json.loads(metadata.get(_FACTS, b"{}"))
+    described = dict(json.loads(metadata.get(_FACTS, b"{}")))
     if described:
-        scores.attrs[FACTS] = {
-            str(name): read_facts(value).plain() for name, value in dict(described).items()
-        }
+        scores.attrs[FACTS] = {str(name): read_facts(facts).plain() for name, facts in described.items()}
     return scores
 
 
