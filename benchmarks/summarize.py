@@ -2,8 +2,8 @@
 
     python -m benchmarks.summarize --out benchmarks/summarize.json
 
-The tables have one condition, 18 metrics and 100,000 or 1,000,000 rows. The older commit is timed on the small
-table only, because the large one takes it minutes. Run this on a quiet machine.
+The tables have one condition, 18 metrics and 100,000 or 1,000,000 rows. The older commit is timed only on
+the small table, because the large one takes it minutes. Run this on a quiet machine.
 """
 
 import argparse

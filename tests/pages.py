@@ -1,4 +1,4 @@
-"""Reading HTML pages in tests."""
+"""Read HTML pages in tests."""
 
 from html.parser import HTMLParser
 
@@ -6,7 +6,7 @@ VOID = {"meta", "br", "img", "link", "path", "use", "image"}
 
 
 class Page(HTMLParser):
-    """The tags of a page with their attributes, and its text by the tag it stands in."""
+    """The tags of a page with their attributes, and its texts with the tags around them."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

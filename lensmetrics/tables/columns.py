@@ -1,4 +1,4 @@
-"""The columns of a table of scores: which hold scores, which hold conditions, and which names are taken."""
+"""The columns of a table of scores: which are scores, which are conditions, and which names are taken."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -207,7 +207,7 @@ def _most_precise(value: Any) -> tuple[bool, float]:
 
 
 def distinguishing(scores: "pd.DataFrame") -> list[str]:
-    """Return the condition columns that tell the conditions in the table apart.
+    """Return the columns that distinguish the conditions in the table.
 
     These are the columns of `CONDITIONS` that differ, then every other attribute of the files
     without which two of them would share a group. A column that the columns before it determine is

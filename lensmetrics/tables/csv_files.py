@@ -1,4 +1,4 @@
-"""Tables as CSV: text and missing values are kept apart, and no cell is a formula."""
+"""Tables as CSV: missing values differ from empty texts, and no cell is a formula."""
 
 import contextlib
 import gzip

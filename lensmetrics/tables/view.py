@@ -26,7 +26,7 @@ class View:
 
     scores: pd.DataFrame  # equal floats of a condition are one value
     columns: list[Column]
-    conditions: list[str]  # the columns that tell the conditions apart, as `distinguishing` orders them
+    conditions: list[str]  # the columns that distinguish the conditions, as `distinguishing` orders them
     summary: Summary  # groups are sorted by `by`
 
     @classmethod

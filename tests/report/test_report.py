@@ -237,8 +237,8 @@ def test_statuses_can_be_excluded(attacked: pd.DataFrame, stores: list[PairStore
     assert cells[2:7] == ["1", "1", "1", "1", "1"]  # statuses of all pairs
     assert "left out" in page.text("th")
     assert not any("without not_attacked" in text for text in page.text("small"))
-    said = "Left out everywhere on this page: pairs with the status not_attacked or constant_map."
-    assert said in page.text("p")
+    sentence = "Left out everywhere on this page: pairs with the status not_attacked or constant_map."
+    assert sentence in page.text("p")
     examples = page.text("figcaption")[1:]
     assert examples
     assert not any("sample 10 " in text for text in examples if "natural" in text)

@@ -10,7 +10,7 @@ from tests.scores import CONDITIONS, METRICS
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """A table with all there can be: missing conditions and labels, damaged and incomplete samples."""
+    """Return a table with missing conditions and labels, and damaged and incomplete samples."""
     folder = tmp_path_factory.mktemp("study")
     paths = [folder / name for name in ("z.h5", "a.h5", "m.h5")]
     write_file(paths[0], 6, seed=1, attrs=CONDITIONS, labels=True)

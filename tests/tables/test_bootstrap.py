@@ -92,7 +92,7 @@ def test_interval_is_seeded_and_independent_of_the_order_of_rows(scores: pd.Data
     pd.testing.assert_frame_equal(lm.summarize(table.sample(frac=1, random_state=3)), first)
     shifted = lm.summarize(make_scores(values + 5)).iloc[0]
     np.testing.assert_allclose(shifted["ci_low"] - 5, first["ci_low"][0], rtol=1e-12)
-    # One metric's interval does not depend on which others stand beside it.
+    # The interval of a metric does not depend on the other metrics.
     alone = lm.summarize(scores.drop(columns=[str(metric) for metric in METRICS if metric.name != "kendall"]))
     beside = lm.summarize(scores)
     beside = beside[beside["metric"] == "kendall"].reset_index(drop=True)

@@ -60,7 +60,7 @@ def test_metric_of_another_process_is_recognised(tmp_path: Path) -> None:
         assert lm.summarize(found)["mean"].tolist() == [0.5]
         assert lm.tidy(found)["metric"].tolist() == ["sharpness"] * len(table)
         assert lm.to_xarray(found)["sharpness"].values.tolist() == [0.5] * len(table)
-        # The list says nothing of columns that never hold scores.
+        # The list is ignored for columns that never contain scores.
         found.attrs["metrics"] = ["sharpness", "sample", "eps"]
         assert metric_columns(found.assign(eps=0.1)) == ["sharpness"]
 

@@ -126,7 +126,7 @@ def test_cube_needs_each_sample_once() -> None:
 
 
 def test_cube_of_an_unfinished_file(tmp_path: Path) -> None:
-    """Samples that were never written have no number of their own, and must not get in each other's way."""
+    """Samples that were never written all have the number -1, and must not conflict."""
     write_file(tmp_path / "a.h5", 6, missing=[1, 2, 5])
     write_file(tmp_path / "b.h5", 6, missing=[0, 1])
     scores = lm.evaluate([tmp_path / "a.h5", tmp_path / "b.h5"], "kendall")
