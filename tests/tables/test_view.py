@@ -1,5 +1,7 @@
 """A view is the summary of its table, and its parts are the views of parts of the table."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -16,13 +18,13 @@ def test_view_is_the_summary_of_its_table() -> None:
     assert [column.text for column in view.columns] == view.summary.metrics
     pd.testing.assert_frame_equal(view.summary.frame(), lm.summarize(table, by=view.by))
     row = view.summary.row(1, "lens_recall(k=2,w=1)")
-    expected = lm.summarize(table, by=view.by).set_index(["attack", "training", "metric"])
+    expected: Any = lm.summarize(table, by=view.by).set_index(["attack", "training", "metric"])
     found = expected.loc["mass", "pgd", "lens_recall(k=2,w=1)"]
     assert {name: row[name] for name in found.index} == found.to_dict()
 
 
 def test_parts_are_views_of_parts_of_the_table() -> None:
-    table = curve_table().assign(model=["a", "b"] * 20, attack_k=[7, None] * 20)
+    table = curve_table().assign(model=["a", "b"] * 20, attack_k=[7.0, np.nan] * 20)
     view = View.of(table)
     parts = view.parts(["model"])
     assert [key for key, _ in parts] == [["a"], ["b"]]
