@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,8 +33,10 @@ def test_study_table_is_the_summary_in_the_order_of_the_files(files: list[Path])
     assert table["eps"].tolist() == [8 / 255, 4 / 255, 8 / 255]
     assert table[["n", "resisted", "steps", "accuracy"]].to_numpy().tolist() == [[8, 1, 3, 0.5]] * 3
     for i, file in enumerate(files):
-        found = lm.summarize(lm.evaluate(file, ["topk_intersection(k=5)", "kendall"])).set_index("metric")
-        row = table.iloc[i]
+        found: Any = lm.summarize(lm.evaluate(file, ["topk_intersection(k=5)", "kendall"])).set_index(
+            "metric"
+        )
+        row: Any = table.iloc[i]
         assert row[MOVED] == found.loc["topk_intersection(k=5)", "mean_attacked"]
         np.testing.assert_allclose(row["kendall"], found.loc["kendall", "mean"], rtol=1e-12)
         half = (found.loc["kendall", "ci_high"] - found.loc["kendall", "ci_low"]) / 2
@@ -45,7 +48,7 @@ def test_study_page_shows_the_table(files: list[Path], tmp_path: Path) -> None:
     text = write_page(STUDY, table, tmp_path / "small")
     assert text == (tmp_path / "small.md").read_text(encoding="utf-8")
     assert "today; python 3. k = 5;" in text
-    row = table.iloc[0]
+    row: Any = table.iloc[0]
     cells = [f"{row[m]:.3f} ± {row[f'{m} half']:.3f}" for m in ("topk_intersection(k=5)", "kendall")]
     (line,) = [line for line in text.splitlines() if line.startswith("| natural | gradient | topk | 8/255 |")]
     assert all(cell in line for cell in cells)

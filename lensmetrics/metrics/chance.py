@@ -18,13 +18,15 @@ def lens_recall_chance(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: c = |N_w(S)| / (H W)
 
+    S is the top-k set of the unperturbed map; N_w adds all pixels within Chebyshev distance w.
+
     Parameters
     ----------
     pair
         The two maps, of height H and width W.
     k, w
-        Size of the top sets, 1 to H W pixels, and half-width of the window, at least 0 pixels; ties at
-        the cut go by index, windows are clipped at the border. For symbols and rules see
+        Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
+        the cut go by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns
@@ -50,13 +52,15 @@ def lens_precision_chance(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: c = |N_w(T)| / (H W)
 
+    T is the top-k set of the perturbed map; N_w adds all pixels within Chebyshev distance w.
+
     Parameters
     ----------
     pair
         The two maps, of height H and width W.
     k, w
-        Size of the top sets, 1 to H W pixels, and half-width of the window, at least 0 pixels; ties at
-        the cut go by index, windows are clipped at the border. For symbols and rules see
+        Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
+        the cut go by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns
@@ -89,8 +93,8 @@ def lens_recall_adjusted(pair: MapPair, *, k: int, w: int = 1) -> float:
     pair
         The two maps.
     k, w
-        Size of the top sets, 1 to H W pixels, and half-width of the window, at least 0 pixels; ties at
-        the cut go by index, windows are clipped at the border. For symbols and rules see
+        Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
+        the cut go by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns
@@ -128,8 +132,8 @@ def lens_precision_adjusted(pair: MapPair, *, k: int, w: int = 1) -> float:
     pair
         The two maps.
     k, w
-        Size of the top sets, 1 to H W pixels, and half-width of the window, at least 0 pixels; ties at
-        the cut go by index, windows are clipped at the border. For symbols and rules see
+        Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
+        the cut go by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns

@@ -15,6 +15,11 @@ Undefined: NaN where a map is constant (``constant_map``) or not finite (``nan_m
 
 Errors: ValueError where w is not an integer of at least 0, TypeError where arrays are given in place of a
 pair.
+
+The reference of the smoothed forms is [Kamath2024]_.
+
+.. [Kamath2024] S. Kamath, S. Mittal, A. Deshpande, V. N. Balasubramanian, "Rethinking Robustness of Model
+   Attributions", AAAI 2024, doi:10.1609/aaai.v38i3.28047, arXiv:2312.10534.
 """
 
 import math
@@ -33,11 +38,6 @@ def spearman(pair: MapPair) -> float:
 
     The Pearson correlation of the ranks, where equal values share the average of their ranks; computes
     what ``scipy.stats.spearmanr`` does.
-
-    Parameters
-    ----------
-    pair
-        The two maps.
 
     Returns
     -------
@@ -70,11 +70,6 @@ def kendall(pair: MapPair) -> float:
     C and D count the pairs of pixels that both maps order alike and oppositely, n_0 all pairs,
     n_u and n_p those tied in the unperturbed and in the perturbed map; computes what
     ``scipy.stats.kendalltau`` does. All counts are exact.
-
-    Parameters
-    ----------
-    pair
-        The two maps.
 
     Returns
     -------
@@ -110,8 +105,8 @@ def lens_spearman(pair: MapPair, *, w: int = 1) -> float:
     pair
         The two maps.
     w
-        Half-width of the window, at least 0 pixels; 0 is :func:`spearman`. How maps are smoothed, also at
-        the border, is described in :mod:`lensmetrics.metrics.correlation`.
+        Half-width of the window, at least 0 pixels; 0 is :func:`spearman`. Windows are clipped at the
+        border and divided by (2w+1)^2 also there: see :mod:`lensmetrics.metrics.correlation`.
 
     Returns
     -------
@@ -121,12 +116,7 @@ def lens_spearman(pair: MapPair, *, w: int = 1) -> float:
 
     Notes
     -----
-    Not in the released code [1]_.
-
-    References
-    ----------
-    .. [1] S. Kamath et al., "Rethinking Robustness of Model Attributions", AAAI 2024,
-       arXiv:2312.10534.
+    Not in the released code. Reference: :mod:`lensmetrics.metrics.correlation`.
 
     Examples
     --------
@@ -147,8 +137,8 @@ def lens_kendall(pair: MapPair, *, w: int = 1) -> float:
     pair
         The two maps.
     w
-        Half-width of the window, at least 0 pixels; 0 is :func:`kendall`. How maps are smoothed, also at
-        the border, is described in :mod:`lensmetrics.metrics.correlation`.
+        Half-width of the window, at least 0 pixels; 0 is :func:`kendall`. Windows are clipped at the
+        border and divided by (2w+1)^2 also there: see :mod:`lensmetrics.metrics.correlation`.
 
     Returns
     -------
@@ -158,12 +148,7 @@ def lens_kendall(pair: MapPair, *, w: int = 1) -> float:
 
     Notes
     -----
-    Not in the released code [1]_.
-
-    References
-    ----------
-    .. [1] S. Kamath et al., "Rethinking Robustness of Model Attributions", AAAI 2024,
-       arXiv:2312.10534.
+    Not in the released code. Reference: :mod:`lensmetrics.metrics.correlation`.
 
     Examples
     --------
@@ -178,11 +163,6 @@ def lens_kendall(pair: MapPair, *, w: int = 1) -> float:
 @built_in
 def pearson(pair: MapPair) -> float:
     """Pearson's linear correlation over all pixels.
-
-    Parameters
-    ----------
-    pair
-        The two maps.
 
     Returns
     -------

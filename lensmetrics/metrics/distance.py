@@ -25,11 +25,6 @@ def cosine(pair: MapPair) -> float:
 
     .. math:: \sum u p \, / \sqrt{\sum u^2 \sum p^2}
 
-    Parameters
-    ----------
-    pair
-        The two maps.
-
     Returns
     -------
     float
@@ -64,11 +59,6 @@ def mse(pair: MapPair) -> float:
     r"""Mean squared difference of the two maps over all pixels.
 
     .. math:: \sum (u - p)^2 / (H W)
-
-    Parameters
-    ----------
-    pair
-        The two maps.
 
     Returns
     -------
@@ -112,11 +102,6 @@ def ssim(pair: MapPair) -> float:
     Computes what ``skimage.metrics.structural_similarity`` does with its defaults: uniform windows of
     7x7 pixels, all inside the map, sample covariances, K1 = 0.01 and K2 = 0.03. The data range is the
     joint range of both maps.
-
-    Parameters
-    ----------
-    pair
-        The two maps.
 
     Returns
     -------
@@ -179,11 +164,6 @@ def ssim(pair: MapPair) -> float:
 @built_in
 def mass_center_shift(pair: MapPair) -> float:
     """Euclidean distance between the centers of mass of the absolute values of the two maps.
-
-    Parameters
-    ----------
-    pair
-        The two maps.
 
     Returns
     -------

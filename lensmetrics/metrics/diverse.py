@@ -15,7 +15,9 @@ below 1 there.
 Ties: as in the other top-k sets, by index; ``tied_cut`` where the k-th and the (k+1)-th value of a map are
 equal.
 
-Undefined: NaN where a map is constant (``constant_map``) or not finite (``nan_map``).
+Undefined: NaN where a map is constant (``constant_map``) or not finite (``nan_map``). The windows of a set
+that ran out of pixels cover the whole map: LENS recall and precision would be 1 for any two maps and
+measure nothing, so they are NaN (``saturated``).
 
 Errors: ValueError where k or w is not an integer in its range, TypeError where arrays are given in place
 of a pair.
@@ -39,13 +41,16 @@ def topk_div_intersection(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: |D_S \cap D_T| / \max(|D_S|, |D_T|)
 
+    D_S and D_T are the diverse top-k sets of the unperturbed and of the perturbed map: each pixel is the best
+    outside the windows of those picked before.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
         Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion, at least 0
-        pixels, clipped at the border; ties go by index. For symbols and rules see
+        pixels, clipped at the border; ties go by index. Rules and reference:
         :mod:`lensmetrics.metrics.diverse`.
 
     Returns
@@ -75,13 +80,16 @@ def lens_recall_div(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: |N_w(D_S) \cap D_T| / |D_T|
 
+    D_S and D_T are the diverse top-k sets of the unperturbed and of the perturbed map: each pixel is the best
+    outside the windows of those picked before. N_w adds all pixels within Chebyshev distance w.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
-        Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion and of
-        nearness, at least 0 pixels, clipped at the border; ties go by index. For symbols and rules see
+        Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion and of nearness,
+        at least 0 pixels, clipped at the border; ties go by index. Rules and reference:
         :mod:`lensmetrics.metrics.diverse`.
 
     Returns
@@ -92,9 +100,7 @@ def lens_recall_div(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     Notes
     -----
-    The windows of a diverse set that ran out of pixels cover the whole map: the value would be 1 for any
-    two maps, so nothing would be measured. May fall as w grows. The divisor is what was found
-    (``few_diverse``); that of the released code is k.
+    May fall as w grows. The divisor is what was found (``few_diverse``); that of the released code is k.
 
     Examples
     --------
@@ -113,13 +119,16 @@ def lens_precision_div(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: |D_S \cap N_w(D_T)| / |D_S|
 
+    D_S and D_T are the diverse top-k sets of the unperturbed and of the perturbed map: each pixel is the best
+    outside the windows of those picked before. N_w adds all pixels within Chebyshev distance w.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
-        Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion and of
-        nearness, at least 0 pixels, clipped at the border; ties go by index. For symbols and rules see
+        Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion and of nearness,
+        at least 0 pixels, clipped at the border; ties go by index. Rules and reference:
         :mod:`lensmetrics.metrics.diverse`.
 
     Returns
@@ -130,9 +139,7 @@ def lens_precision_div(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     Notes
     -----
-    The windows of a diverse set that ran out of pixels cover the whole map: the value would be 1 for any
-    two maps, so nothing would be measured. May fall as w grows. The divisor is what was found
-    (``few_diverse``); that of the released code is k.
+    May fall as w grows. The divisor is what was found (``few_diverse``); that of the released code is k.
 
     Examples
     --------
@@ -151,13 +158,16 @@ def n_diverse(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: \min(|D_S|, |D_T|)
 
+    D_S and D_T are the diverse top-k sets of the unperturbed and of the perturbed map: each pixel is the best
+    outside the windows of those picked before.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
         Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion, at least 0
-        pixels, clipped at the border; ties go by index. For symbols and rules see
+        pixels, clipped at the border; ties go by index. Rules and reference:
         :mod:`lensmetrics.metrics.diverse`.
 
     Returns

@@ -40,13 +40,15 @@ def topk_intersection(pair: MapPair, *, k: int) -> float:
 
     .. math:: |S \cap T| / k
 
+    S and T are the top-k sets of the unperturbed and of the perturbed map.
+
     Parameters
     ----------
     pair
         The two maps.
     k
-        Size of the top sets, 1 to H W pixels; ties at the cut go by index (``tied_cut``). For symbols
-        and rules see :mod:`lensmetrics.metrics.overlap`.
+        Size of the top sets, 1 to H W pixels; ties at the cut go by index (``tied_cut``). Rules and
+        reference: :mod:`lensmetrics.metrics.overlap`.
 
     Returns
     -------
@@ -73,13 +75,16 @@ def lens_recall(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: |N_w(S) \cap T| / k
 
+    S and T are the top-k sets of the unperturbed and of the perturbed map; N_w adds all pixels within
+    Chebyshev distance w.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
-        Size of the top sets, 1 to H W pixels, and half-width of the window, at least 0 pixels; ties at
-        the cut go by index, windows are clipped at the border. For symbols and rules see
+        Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
+        the cut go by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns
@@ -117,13 +122,16 @@ def lens_precision(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: |S \cap N_w(T)| / k
 
+    S and T are the top-k sets of the unperturbed and of the perturbed map; N_w adds all pixels within
+    Chebyshev distance w.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
-        Size of the top sets, 1 to H W pixels, and half-width of the window, at least 0 pixels; ties at
-        the cut go by index, windows are clipped at the border. For symbols and rules see
+        Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
+        the cut go by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns
@@ -158,13 +166,16 @@ def lens_distance(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: (|S \setminus N_w(T)| + |T \setminus N_w(S)|) / k
 
+    S and T are the top-k sets of the unperturbed and of the perturbed map; N_w adds all pixels within
+    Chebyshev distance w.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
-        Size of the top sets, 1 to H W pixels, and half-width of the window, at least 0 pixels; ties at
-        the cut go by index, windows are clipped at the border. For symbols and rules see
+        Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
+        the cut go by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns

@@ -56,13 +56,16 @@ def lens_recall_published(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: |P_w(S) \cap T| / k
 
+    S and T are the top-k sets of the unperturbed and of the perturbed map; P_w adds the scripts' windows of
+    flat indices.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
-        Size of the top sets, 1 to H W pixels, and half-width of the window, at least 0 pixels. For symbols,
-        ties and deviations see :mod:`lensmetrics.metrics.published`.
+        Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0. Rules,
+        deviations and reference: :mod:`lensmetrics.metrics.published`.
 
     Returns
     -------
@@ -90,13 +93,16 @@ def lens_precision_published(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: |S \cap P_w(T)| / k
 
+    S and T are the top-k sets of the unperturbed and of the perturbed map; P_w adds the scripts' windows of
+    flat indices.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
-        Size of the top sets, 1 to H W pixels, and half-width of the window, at least 0 pixels. For symbols,
-        ties and deviations see :mod:`lensmetrics.metrics.published`.
+        Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0. Rules,
+        deviations and reference: :mod:`lensmetrics.metrics.published`.
 
     Returns
     -------
@@ -124,13 +130,15 @@ def topk_div_intersection_published(pair: MapPair, *, k: int, w: int = 1, pool: 
 
     .. math:: |D_S \cap D_T| / k
 
+    D_S and D_T are the scripts' diverse top-k sets of the unperturbed and of the perturbed map.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
         Nominal size of the sets, 1 to H W pixels, and half-width of the windows of exclusion, at least 0
-        pixels. For symbols, ties and deviations see :mod:`lensmetrics.metrics.published`.
+        pixels. Rules, deviations and reference: :mod:`lensmetrics.metrics.published`.
     pool
         Number of the largest values that are candidates, 1 to H W; the scripts' own by default for maps
         of 28x28, 128x128 (w = 1) and 227x227 (w = 1, 2, 3), otherwise required.
@@ -167,14 +175,16 @@ def lens_recall_div_published(pair: MapPair, *, k: int, w: int = 1, pool: int | 
 
     .. math:: |P_w(D_S) \cap D_T| / k
 
+    D_S and D_T are the scripts' diverse top-k sets of the unperturbed and of the perturbed map; P_w adds the
+    scripts' windows of flat indices.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
-        Nominal size of the sets, 1 to H W pixels, and half-width of the windows of exclusion and of
-        nearness, at least 0 pixels. For symbols, ties and deviations see
-        :mod:`lensmetrics.metrics.published`.
+        Nominal size of the sets, 1 to H W pixels, and half-width of the windows of exclusion and of nearness,
+        at least 0 pixels. Rules, deviations and reference: :mod:`lensmetrics.metrics.published`.
     pool
         Number of candidates, as in :func:`topk_div_intersection_published`.
 
@@ -209,14 +219,16 @@ def lens_precision_div_published(pair: MapPair, *, k: int, w: int = 1, pool: int
 
     .. math:: |D_S \cap P_w(D_T)| / k
 
+    D_S and D_T are the scripts' diverse top-k sets of the unperturbed and of the perturbed map; P_w adds the
+    scripts' windows of flat indices.
+
     Parameters
     ----------
     pair
         The two maps.
     k, w
-        Nominal size of the sets, 1 to H W pixels, and half-width of the windows of exclusion and of
-        nearness, at least 0 pixels. For symbols, ties and deviations see
-        :mod:`lensmetrics.metrics.published`.
+        Nominal size of the sets, 1 to H W pixels, and half-width of the windows of exclusion and of nearness,
+        at least 0 pixels. Rules, deviations and reference: :mod:`lensmetrics.metrics.published`.
     pool
         Number of candidates, as in :func:`topk_div_intersection_published`.
 

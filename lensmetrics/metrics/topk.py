@@ -25,13 +25,15 @@ def topk_iou(pair: MapPair, *, k: int) -> float:
 
     .. math:: |S \cap T| / |S \cup T|
 
+    S and T are the top-k sets of the unperturbed and of the perturbed map.
+
     Parameters
     ----------
     pair
         The two maps.
     k
-        Size of the top sets, 1 to H W pixels; ties at the cut go by index (``tied_cut``). For symbols
-        and rules see :mod:`lensmetrics.metrics.overlap`.
+        Size of the top sets, 1 to H W pixels; ties at the cut go by index (``tied_cut``). Rules and
+        reference: :mod:`lensmetrics.metrics.overlap`.
 
     Returns
     -------
@@ -64,13 +66,15 @@ def topk_distance(pair: MapPair, *, k: int) -> float:
         \frac{1}{2} \Big( \frac{1}{k} \sum_{t \in T} \min_{s \in S} |s - t|
         + \frac{1}{k} \sum_{s \in S} \min_{t \in T} |s - t| \Big)
 
+    S and T are the top-k sets of the unperturbed and of the perturbed map.
+
     Parameters
     ----------
     pair
         The two maps.
     k
-        Size of the top sets, 1 to H W pixels; ties at the cut go by index (``tied_cut``). For symbols
-        and rules see :mod:`lensmetrics.metrics.overlap`.
+        Size of the top sets, 1 to H W pixels; ties at the cut go by index (``tied_cut``). Rules and
+        reference: :mod:`lensmetrics.metrics.overlap`.
 
     Returns
     -------
@@ -111,15 +115,16 @@ def fss(pair: MapPair, *, k: int, w: int = 1) -> float:
 
     .. math:: 1 - \frac{\sum (P - Q)^2}{\sum (P^2 + Q^2)}
 
-    P and Q are, for each pixel, the share of the (2w+1)x(2w+1) window around it that is in S and in T.
+    P and Q are, for each pixel, the share of the (2w+1)x(2w+1) window around it that is in S and in T, the
+    top-k sets of the unperturbed and of the perturbed map.
 
     Parameters
     ----------
     pair
         The two maps.
     k, w
-        Size of the top sets, 1 to H W pixels, and half-width of the window, at least 0 pixels; ties at
-        the cut go by index. For symbols and rules see :mod:`lensmetrics.metrics.overlap`.
+        Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
+        the cut go by index. Rules and reference: :mod:`lensmetrics.metrics.overlap`.
 
     Returns
     -------

@@ -14,7 +14,7 @@ Maps: TypeAlias = "npt.ArrayLike | xr.DataArray"
 
 # The dimension names that are recognized, in the order of the axes of maps.
 _DIMENSIONS = ("sample", "channel", "y", "x")
-# float64 represents every integer up to this one.
+# float64 holds every integer up to here exactly.
 LARGEST_EXACT = 2**53
 
 
