@@ -41,7 +41,7 @@ from .tables.shapes import tidy as tidy
 from .tables.shapes import to_xarray as to_xarray
 from .tables.files import write_scores as write_scores
 from .scoring.files import evaluate as evaluate
-from .scoring.files import score as score
+from .scoring.arrays import score as score
 from .errors import FormatError as FormatError
 from .pairfile.store import PairStore as PairStore
 from .pairfile.writer import PairWriter as PairWriter

@@ -1,4 +1,4 @@
-"""Files that appear whole, under one name, with room on the disk and a lock."""
+"""Files that appear whole, under one name, with enough disk space and a lock."""
 
 import contextlib
 import errno
@@ -13,41 +13,39 @@ from typing import BinaryIO
 def check_writable(path: Path) -> None:
     """Raise an OSError that says why, if no file can be written at the path."""
     if path.is_dir():
-        msg = f"{path} is a directory; give the name of a file in it"
-        raise IsADirectoryError(msg)
+        raise IsADirectoryError(f"{path} is a directory; give the name of a file in it")
     if not path.parent.is_dir():
-        msg = f"{path} cannot be written: there is no directory {path.parent}; create it"
-        raise FileNotFoundError(msg)
-    if not os.access(path.parent, os.W_OK):  # also an existing file is replaced, not written into
-        msg = f"{path} cannot be written: permission denied; choose another place"
-        raise PermissionError(msg)
+        raise FileNotFoundError(f"{path} cannot be written: there is no directory {path.parent}; create it")
+    if not os.access(path.parent, os.W_OK):  # an existing file is replaced, not written into
+        raise PermissionError(f"{path} cannot be written: permission denied; choose another place")
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; without an error that file then takes its place."""
+    """Yield a path beside `path` to write to; if no error occurs, that file then replaces `path`."""
     part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield part
         with part.open("rb") as file:
-            os.fsync(file.fileno())  # else a power cut could leave the new name with nothing behind it
+            os.fsync(file.fileno())  # otherwise a power cut could leave an empty file under the new name
         part.replace(path)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        msg = f"{path} cannot be written ({os.strerror(error.errno)}): make room, or write elsewhere"
-        raise OSError(msg) from error
+        raise OSError(
+            f"{path} cannot be written ({os.strerror(error.errno)}): free some space, or write elsewhere"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
 
 def part_path(path: Path) -> Path:
-    """Name of a file while it is unfinished."""
+    """Return the name of a file while it is unfinished."""
     return path.with_name(path.name + ".part")
 
 
-def kind_words(mode: int) -> str:
-    """Say what something in a folder is that is not a plain file."""
+def file_kind(mode: int) -> str:
+    """Describe a directory entry that is not a regular file."""
     kinds = {
         stat.S_IFDIR: "a directory",
         stat.S_IFLNK: "a link",
@@ -57,9 +55,9 @@ def kind_words(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
-def give_name(path: Path, name: Path) -> None:
-    """Rename a file, but never over another one: two writers may come here at the same time."""
-    taken = f"{name} cannot be made: another process has made it meanwhile; what was written is in {path}"
+def rename_new(path: Path, name: Path) -> None:
+    """Rename a file, but never over another one, even if two processes try at the same time."""
+    taken = f"another process created {name} in the meantime; your data is in {path}"
     try:
         os.link(path, name)
     except FileExistsError as error:
@@ -73,17 +71,19 @@ def give_name(path: Path, name: Path) -> None:
 
 
 def check_space(folder: Path, n_bytes: int, what: str) -> None:
+    """Raise an OSError if the disk has fewer bytes free than `what` needs."""
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
         raise OSError(
-            f"{what} needs {n_bytes} bytes in {folder}, {free} are free: make room, or write elsewhere"
+            f"{what} needs {n_bytes} bytes in {folder}, {free} are free: free some space, or write elsewhere"
         )
 
 
-def reserve(descriptor: int, start: int, n_bytes: int) -> None:
-    """Take room on the disk for bytes of a file, or raise an OSError that says why there is none.
+def allocate(descriptor: int, start: int, n_bytes: int) -> None:
+    """Allocate disk space for a range of a file, or raise an OSError that says why there is none.
 
-    HDF5 must not meet a full disk: it loses what it has not written yet, and can crash the process.
+    HDF5 must never meet a full disk: it loses buffered data, and can crash the process. Where the file
+    system cannot allocate in advance, the next flush reports what went wrong.
     """
     if not hasattr(os, "posix_fallocate"):
         return
@@ -100,55 +100,54 @@ def check_inputs(paths: Iterable[str | os.PathLike[str]]) -> None:
     if missing:
         *others, last = missing
         words = f"{', '.join(others)} and {last} do" if others else f"{last} does"
-        msg = f"{words} not exist"
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError(f"{words} not exist")
 
 
-# What file systems answer that have no locks, such as Lustre mounted without flock.
+# What the system reports where files cannot be locked: by file systems such as Lustre mounted without
+# flock, and by filelock (ENOSYS) where Python has no locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
-def lock(file: BinaryIO, *, shared: bool = False) -> bool:
-    """Lock an open file until it is closed; return False where the system or its file system has no locks.
+def lock(file: BinaryIO) -> bool:
+    """Lock an open file until it is closed; return False where the system or file system has no locks.
 
-    A lock that is shared keeps only writers out.
+    The operating system releases the lock when the process exits or is killed. No lock file is needed:
+    the file itself is locked (with flock on POSIX, LockFileEx on Windows).
 
     Raises
     ------
     BlockingIOError
-        If the file is locked already, be it in this process.
+        If the file is locked already, even by this process.
     """
+    import filelock  # takes 50 ms, and few runs lock anything
+
     try:
-        import fcntl
-    except ImportError:  # not a POSIX system
-        return False
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
+        if filelock.lock_descriptor(file.fileno(), blocking=False):
+            return True
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
         return False
-    return True
+    raise BlockingIOError(errno.EAGAIN, "the file is locked", file.name)
 
 
 def open_locked(path: Path) -> tuple[BinaryIO, bool]:
-    """Open a file, made where there is none, and lock it until it is closed; say also whether it is locked.
+    """Open a file, creating it if there is none, and lock it until it is closed.
 
-    The file may be removed by whoever holds the lock, and only before closing it.
+    Return the file, and whether it could be locked. Only the holder of the lock may remove the file,
+    and only before closing it.
 
     Raises
     ------
     BlockingIOError
-        If the file is locked already, be it in this process.
+        If the file is locked already, even by this process.
     """
     while True:
         file = path.open("a+b", buffering=0)
         try:
             is_locked = lock(file)
-            # The process that held the lock may have removed what was opened here: another would lock
-            # the new file of that name.
+            # The previous holder may have removed the file between our opening and our locking; another
+            # process would then lock the new file of that name.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                     return file, is_locked

@@ -70,11 +70,6 @@ def _watch() -> None:
         os._exit(1)
 
 
-def prepare() -> None:
-    """Import what scoring needs, which takes a second that is free while files are still opened."""
-    from .scoring import worker as scoring  # noqa: F401
-
-
 class Isolated(Generic[T]):
     """A function of files, called in a process of its own: HDF5 can hang or crash on damaged metadata.
 

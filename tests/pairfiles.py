@@ -100,6 +100,13 @@ def break_chunk(path: Path, name: str, number: int) -> None:
         file.write(b"\xff" * chunk.size)
 
 
+def close_all(folder: Path) -> None:
+    """Close every HDF5 file in a folder that this process has open, as the end of the process would."""
+    for handle in h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE):
+        if Path(h5py.h5f.get_name(handle).decode()).parent == folder:
+            h5py.File(handle).close()
+
+
 def names_in(folder: Path) -> list[str]:
     """Return the names of all files in a folder, hidden ones too."""
     return sorted(path.name for path in folder.iterdir())

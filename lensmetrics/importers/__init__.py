@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..disk import check_inputs, check_space, kind_words, part_path
+from ..disk import check_inputs, check_space, file_kind, part_path
 from ..errors import FormatError
 from ..pairfile.format import MAPS, REDUCTIONS
 from ..pairfile.layout import check_target
@@ -181,7 +181,7 @@ def _check_file(path: Path) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(what_folder_it_is(path))
     if not stat.S_ISREG(mode):  # reading a pipe can wait for ever, reading a device can fill the memory
-        raise ValueError(f"{path} is {kind_words(mode)}; give a regular file")
+        raise ValueError(f"{path} is {file_kind(mode)}; give a regular file")
 
 
 def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:

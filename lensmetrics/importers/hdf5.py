@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..pairfile.checks import check_stored, filter_codes, load_filters, raised_by_h5py
+from ..pairfile.checks import check_stored
 from ..pairfile.format import FORMAT
+from ..pairfile.opening import filter_codes, load_filters, open_hdf5, reading
 from .columns import check_column, integers
 from .netcdf import Decode, decoded_type, decoder
 from .scales import Axis, named_axes, reading_order
@@ -37,15 +38,9 @@ class Source:
 
 
 def open_file(path: Path, stack: contextlib.ExitStack) -> h5py.File:
-    try:
-        # The cache keeps a chunk that holds many samples while they are read one by one.
-        return stack.enter_context(h5py.File(path, "r", locking="best-effort", rdcc_nbytes=2**26))
-    except PermissionError as error:
-        raise PermissionError(f"{path} may not be read: allow it with chmod, or read a copy") from error
-    except BlockingIOError as error:
-        raise BlockingIOError(f"{path} is being written by another process; wait until it ends") from error
-    except OSError as error:
-        raise _damaged(path, error) from error
+    """Open an HDF5 file until the stack ends."""
+    # The cache keeps a chunk that holds many samples while they are read one by one.
+    return stack.enter_context(open_hdf5(path, rdcc_nbytes=2**26))
 
 
 def open_rows(path: Path, file: h5py.File, name: str, what: str = "maps", kinds: str = "iuf") -> Source:
@@ -274,18 +269,3 @@ def _dataset_names(file: h5py.File, limit: int = 13) -> list[str]:
 def _listed(file: h5py.File) -> str:
     names = _dataset_names(file)
     return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "") if names else "nothing"
-
-
-@contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Call damage of a file what h5py raises, of whatever type; what others raise is theirs."""
-    try:
-        yield
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        if not raised_by_h5py(error):
-            raise
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> FormatError:
-    return FormatError(f"{path} is truncated or damaged ({error}): make or copy it again")

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..pairfile.opening import reading
 from .columns import check_samples
-from .hdf5 import Source, open_rows, read_integers, reading, refuse_other_keys
+from .hdf5 import Source, open_rows, read_integers, refuse_other_keys
 
 ATTRIBUTION = "attribution"
 _COLUMN_BYTES = 2**22

@@ -1,7 +1,5 @@
 """Attributes of a pair file: read as plain values, checked before they are written, compared."""
 
-from __future__ import annotations
-
 import json
 import zlib
 from collections.abc import Mapping
@@ -14,13 +12,14 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..tables.columns import is_reserved
-from .format import FORMAT, REDUCTIONS, VERSION
+from .format import DEFAULT_REDUCTION, FORMAT, REDUCTIONS, VERSION
 
-# The CRC-32 of what no other checksum covers, and what it says of a file that is not finished: an
-# attribute that is made or deleted later could tear the file if its writer is killed in that moment.
+# The attribute with the CRC-32 of what no other checksum covers, and its value in an unfinished file. It
+# exists from the beginning: creating or deleting an attribute later could tear the file if its writer is
+# killed at that moment.
 CHECKSUM = "checksum_metadata"
 UNFINISHED = -1
-# Columns that CHECKSUM covers, in its order, and as which numbers; texts end with NUL.
+# The columns that CHECKSUM covers, in its order, and their types; texts end with NUL.
 COVERED: dict[str, str | None] = {
     "best_step": "<i4",
     "n_accepted": "<i4",
@@ -33,7 +32,7 @@ COVERED: dict[str, str | None] = {
 
 
 def metadata_checksum(attrs: Mapping[str, Any], columns: Mapping[str, NDArray[Any]]) -> int:
-    """CRC-32 of all other attributes, then of the columns that no other checksum covers."""
+    """Return the CRC-32 of all other attributes, then of the columns that no other checksum covers."""
     others = {name: _exact(value) for name, value in attrs.items() if name != CHECKSUM and name[:1] != "_"}
     text = json.dumps(others, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     value = zlib.crc32(text.encode("utf-8", "surrogatepass"))
@@ -50,20 +49,23 @@ def metadata_checksum(attrs: Mapping[str, Any], columns: Mapping[str, NDArray[An
 
 
 def _exact(value: Any) -> Any:
-    """Write floats so that every bit counts, and not as JSON's writers differ."""
+    """Spell floats so that every bit counts; JSON writers differ in how they print them."""
     if isinstance(value, list):
         return [_exact(item) for item in value]
     return value.hex() if isinstance(value, float) else value
 
 
 def read_attrs(path: Path, file: h5py.File) -> dict[str, Any]:
-    needs = f"a pair file says format = '{FORMAT}' and format_version = {VERSION}"
+    """Return the root attributes as plain values; refuse a file of another format or version."""
+    needs = f"a pair file has format = '{FORMAT}' and format_version = {VERSION}"
     attrs = file.attrs
     names = list(attrs)
     for name in names:
-        if not isinstance(name, str):  # h5py gives bytes where they are not UTF-8
-            raise FormatError(f"{path} is damaged: it has an attribute named {name!r}: make or copy it again")
-    # Names with an underscore in front belong to the netCDF library.
+        if not isinstance(name, str):  # h5py returns bytes that are not UTF-8
+            raise FormatError(
+                f"{path} is damaged: it has an attribute named {name!r}; regenerate or copy it again"
+            )
+    # Names that begin with an underscore belong to the netCDF library.
     names = [name for name in names if not name.startswith("_")]
     if "format" not in names:
         raise FormatError(f"{path} has no attribute 'format'; {needs}")
@@ -74,7 +76,7 @@ def read_attrs(path: Path, file: h5py.File) -> dict[str, Any]:
         raise FormatError(f"{path} has no attribute 'format_version'; {needs}")
     version = _plain(path, "format_version", attrs["format_version"])
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise FormatError(f"{path} has format_version {version!r}; it must be an integer from 1 on")
+        raise FormatError(f"{path} has format_version {version!r}; it must be an integer >= 1")
     if version > VERSION:
         raise FormatError(
             f"{path} has format version {version}; this lensmetrics reads version {VERSION}: "
@@ -85,8 +87,8 @@ def read_attrs(path: Path, file: h5py.File) -> dict[str, Any]:
 
 
 def _plain(path: Path, name: str, value: Any) -> Any:
-    """One attribute as str, int, float, bool, or a list of them."""
-    if isinstance(value, h5py.Empty):  # how the netCDF library writes an empty text
+    """Return one attribute as str, int, float, bool, or a list of them."""
+    if isinstance(value, h5py.Empty):  # the netCDF library stores an empty text this way
         return ""
     values = np.asarray(value).reshape(-1).tolist()
     plain = [item.decode(errors="surrogateescape") if isinstance(item, bytes) else item for item in values]
@@ -96,7 +98,7 @@ def _plain(path: Path, name: str, value: Any) -> Any:
 
 
 def is_text(item: str) -> bool:
-    """Tell texts from bytes that are no UTF-8, which come as lone surrogates: no table holds them."""
+    """Return whether a text can be encoded: bytes that are not UTF-8 become lone surrogates, which cannot."""
     try:
         item.encode()
     except UnicodeEncodeError:
@@ -106,12 +108,12 @@ def is_text(item: str) -> bool:
 
 def checked_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes as the plain values that a reader will get back."""
-    # A checksum that was read from another file is that file's.
+    # A checksum that was copied from another file does not apply to this one.
     checked = {name: _attr(name, value) for name, value in attrs.items() if name != CHECKSUM}
     for name, value in (("format", FORMAT), ("format_version", VERSION)):
         if checked.pop(name, value) != value:
-            raise ValueError(f"attribute '{name}' is written by PairWriter itself: {value!r}")
-    if checked.get("reduction", "abs_sum") not in REDUCTIONS:
+            raise ValueError(f"attribute '{name}' is set by PairWriter itself, to {value!r}: leave it out")
+    if checked.get("reduction", DEFAULT_REDUCTION) not in REDUCTIONS:
         raise ValueError(f"unknown reduction {checked['reduction']!r}; allowed: {', '.join(REDUCTIONS)}")
     return checked
 
@@ -119,11 +121,11 @@ def checked_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
 def _attr(name: str, value: Any) -> Any:
     if not isinstance(name, str) or not name or name[:1] == "_" or {*"/\0"} & {*name} or not is_text(name):
         raise ValueError(
-            f"attribute name {name!r} must be a word without '/' and NUL that does not begin with '_'"
+            f"attribute name {name!r} must be a word without '/' or NUL that does not begin with '_'"
         )
     if is_reserved(name):
         raise ValueError(
-            f"attribute name '{name}' is reserved: tables of scores have something else of that name; "
+            f"attribute name '{name}' is reserved: tables of scores use it for something else; "
             "choose another one"
         )
     if isinstance(value, np.ndarray) and value.ndim == 0:
@@ -135,7 +137,7 @@ def _attr(name: str, value: Any) -> Any:
     if not plain or plain[0] is None or len({type(item) for item in plain}) > 1:
         raise TypeError(
             f"attribute '{name}' is {value!r}; it must be text without NUL, an int64, a float or a "
-            "sequence of one of these (no bool, None or float16: netCDF-4 has no such attributes)"
+            "sequence of one of these (netCDF-4 has no bool, None or float16 attributes)"
         )
     return plain[0] if len(plain) == 1 else plain
 
@@ -152,13 +154,13 @@ def _netcdf_value(item: object) -> str | int | float | None:
 
 
 def refuse_other_attrs(path: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Refuse to mix two conditions in one file. NaN equals NaN: it says that there is no eps."""
+    """Refuse to mix two conditions in one file. NaN equals NaN: it means that there is no eps."""
     of_the_file = ("format", "format_version", CHECKSUM)
     old = {name: value for name, value in stored.items() if name not in of_the_file}
     differences = []
     for name in sorted({*old, *given}):
         here, there = (repr(side[name]) if name in side else "absent" for side in (old, given))
         if here != there and not (name in old and name in given and old[name] == given[name]):
-            differences.append(f"{name} is {here} in the file and {there} here")
+            differences.append(f"{name} is {here} in the file, {there} given")
     if differences:
-        raise ValueError(f"{path} was begun with other attributes: {'; '.join(differences)}")
+        raise ValueError(f"attributes differ from those of {path}: {'; '.join(differences)}")

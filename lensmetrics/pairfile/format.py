@@ -1,10 +1,8 @@
-"""The pair file, format 1: its names, and the checks that every reader makes.
+"""The names and checksums of the pair file, format 1.
 
-A pair file is a netCDF-4 file with the maps of one condition before and after an attack. What may
-be wrong with one is found here, once, and said in one sentence; the code behind it trusts the file.
+A pair file is a netCDF-4 file with the maps of one condition before and after an attack. The page
+README.md beside this module specifies it.
 """
-
-from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -21,17 +19,18 @@ NORMS = ("perturbation_linf", "perturbation_l2")
 IMAGES = ("image", "image_perturbed")
 COUNTS = ("n_accepted", "best_step")
 OUTPUTS = ("output", "output_perturbed")
-# What `image_checksum` covers, in the order in which it does.
+# What `image_checksum` covers, in the order in which it is computed.
 BESIDE_MAPS = (*IMAGES, "target", *OUTPUTS)
-# What a file may hold besides; `image_checksum` follows from the others.
+# The optional variables; `image_checksum` exists where one of BESIDE_MAPS does.
 OPTIONAL = ("name", *INTEGERS, *COUNTS, *NORMS, *BESIDE_MAPS)
 
-# How channels become one value per pixel; the maps come as (sample, channel, y, x).
+# How channels become one value per pixel, for maps (sample, channel, y, x).
 REDUCTIONS: dict[str, Callable[[NDArray[np.floating]], NDArray[np.floating]]] = {
     "abs_sum": lambda maps: np.abs(maps).sum(axis=1),
     "sum": lambda maps: maps.sum(axis=1),
     "abs_max": lambda maps: np.abs(maps).max(axis=1),
 }
+DEFAULT_REDUCTION = "abs_sum"
 
 
 def checksums(
@@ -40,19 +39,19 @@ def checksums(
     sample: NDArray[np.int64],
     label: NDArray[np.int64] | None,
 ) -> list[int]:
-    """CRC-32 of every sample: its two maps, then its number and, where there is one, its label.
+    """Return the CRC-32 of every sample: its two maps, then its number and, if there is one, its label.
 
-    The maps are C-contiguous, little-endian, one sample along the first axis.
+    The maps are C-contiguous and little-endian, with samples along the first axis.
     """
     columns = [sample] if label is None else [sample, label]
     return row_checksums([unperturbed, perturbed, np.stack(columns, axis=1).astype("<i8")])
 
 
 def row_checksums(arrays: Sequence[NDArray[Any]]) -> list[int]:
-    """CRC-32 of every row, one array after the other; they are C-contiguous and little-endian."""
+    """Return the CRC-32 of every row of C-contiguous, little-endian arrays, one array after the other."""
     views = []
     for array in arrays:
-        # Slices of one flat view hand rows to zlib without copies and without an array object each.
+        # Slices of one flat view pass rows to zlib without copies and without an array object each.
         views.append((array.reshape(-1).view(np.uint8).data, array.nbytes // max(len(array), 1)))
     result = []
     for row in range(len(arrays[0])):

@@ -1,6 +1,4 @@
-"""How a pair file lies on disk, so that a kill cannot tear it and netCDF-4 readers open it."""
-
-from __future__ import annotations
+"""On-disk layout: survives a killed writer, and any netCDF-4 reader can open it."""
 
 import stat
 from collections.abc import Mapping
@@ -11,50 +9,45 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..disk import kind_words, part_path
+from ..disk import check_writable, file_kind, part_path
 
-# Checksummed metadata, and files that open after their writer was killed; "latest" files do not.
+# Metadata with checksums, in files that open after their writer was killed; with "latest" they do not.
 LIBVER = ("v108", "v108")
-# What the netCDF library calls a dimension without coordinates; it looks for exactly these words.
+# The netCDF library recognizes a dimension without coordinates by exactly these words.
 _BARE_DIMENSION = "This is a netCDF dimension but not a netCDF variable.%10d"
 
 
 def check_target(path: Path) -> None:
-    """Refuse an output path at which something is already, or nothing can be."""
+    """Refuse an output path where there is a file already, or where none can be written."""
     part = part_path(path)
     if path.name.endswith(".part"):
         raise ValueError(f"{path}: give the name of the finished file, without .part")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a directory; give the name of a file in it")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: there is no directory {path.parent}; create it")
-    refuse_odd(part)
-    refuse_odd(path)
+    check_writable(path)
+    check_regular(part)
+    check_regular(path)
     if path.exists():
-        raise FileExistsError(f"{path} exists already: delete it, or choose another name")
+        raise FileExistsError(f"{path} already exists: delete it, or choose another name")
     if part.exists():
         raise FileExistsError(
-            f"{part} is an unfinished {path.name}: go on with PairWriter.resume({str(path)!r}, attrs=...), "
-            "or delete it"
+            f"{part} is an unfinished {path.name}: continue it with PairWriter.resume({str(path)!r}, "
+            "attrs=...), or delete it"
         )
 
 
-def refuse_odd(path: Path) -> None:
-    """Refuse what is not a plain file where a pair file is to be: a link would lead the writer elsewhere."""
+def check_regular(path: Path) -> None:
+    """Refuse anything but a regular file where a pair file belongs: a link would lead elsewhere."""
     with suppress(FileNotFoundError, NotADirectoryError):
         mode = path.lstat().st_mode
         if not stat.S_ISREG(mode):
             raise FileExistsError(
-                f"{path} is {kind_words(mode)}, but a pair file is a plain file: remove it, or choose "
+                f"{path} is {file_kind(mode)}, but a pair file is a regular file: remove it, or choose "
                 "another name"
             )
 
 
 def column_bytes(n_samples: int) -> int:
-    """Room that columns take on the disk, texts aside, and the description of all variables."""
+    """Return the disk space that columns other than names, and the description of all variables, take."""
     return 2**17 + 13 * 8 * n_samples
-
-    # Not every file system can; the next flush says then what went wrong.
 
 
 def create_variable(
@@ -64,20 +57,20 @@ def create_variable(
     dtype: np.dtype[Any],
     compression: Mapping[str, Any],
 ) -> h5py.Dataset:
-    """Create a variable with these dimensions, of which the first is `sample`."""
+    """Create a variable with these dimensions, the first of which is `sample`."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     options: dict[str, Any] = {}
     column = len(dims) == 1
     if compression and not column:
         options = {"chunks": (1, *list(dims.values())[1:]), "shuffle": True, **compression}
     else:
-        # No metadata changes while values are written: a killed writer leaves a file that opens.
+        # Writing values then changes no metadata, so that a killed writer leaves a file that opens.
         properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     dataset = file.create_dataset(name, shape=tuple(dims.values()), dtype=dtype, dcpl=properties, **options)
-    if column:  # maps and images stay holes in the file until they are written
+    if column:  # maps and images remain holes in the file until they are written
         dataset[...] = {"i": -1, "u": 0, "f": np.nan, "S": b""}[dtype.kind]
     if dtype.kind == "S":
-        dataset.attrs["_Encoding"] = "utf-8"  # else xarray gives bytes
+        dataset.attrs["_Encoding"] = "utf-8"  # otherwise xarray returns bytes
     if name in dims:
         dataset.make_scale(name)
         return dataset
@@ -95,7 +88,7 @@ def map_dims(shape: tuple[int, ...]) -> dict[str, int]:
 
 
 def image_dims(file: h5py.File, shape: tuple[int, ...]) -> dict[str, int]:
-    """Name the axes of images as those of the maps where the lengths agree."""
+    """Name the axes of images like those of the maps if their lengths agree."""
     return {
         dim if dim not in file or len(file[dim]) == size else f"image_{dim}": size
         for dim, size in map_dims(shape).items()
@@ -103,6 +96,7 @@ def image_dims(file: h5py.File, shape: tuple[int, ...]) -> dict[str, int]:
 
 
 def compression_options(name: str | None) -> Mapping[str, Any]:
+    """Return the options with which h5py creates a compressed dataset."""
     if name is None:
         return {}
     if name == "gzip":

@@ -1,14 +1,16 @@
-"""Which float type keeps maps as they are, and what is lost where they are rounded to another one."""
+"""Which float type holds maps exactly, and what rounding them to another type loses."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..pairs.arrays import LARGEST_EXACT
+
 FLOAT32: np.dtype[Any] = np.dtype("<f4")
 FLOAT64: np.dtype[Any] = np.dtype("<f8")
-# Integers up to here are exact in float32 and in float64.
-_EXACT = {FLOAT32: 2**24, FLOAT64: 2**53}
+# Each type holds every integer up to here exactly.
+_EXACT = {FLOAT32: 2**24, FLOAT64: LARGEST_EXACT}
 
 
 def exact_dtype(maps: npt.NDArray[Any], name: str) -> np.dtype[Any]:
@@ -19,47 +21,47 @@ def exact_dtype(maps: npt.NDArray[Any], name: str) -> np.dtype[Any]:
     TypeError
         If the maps are not real numbers of at most 64 bits.
     ValueError
-        If they hold integers that not even float64 can tell apart.
+        If they hold integers that even float64 cannot represent exactly.
     """
     _check_kind(maps, name)
     for dtype in (FLOAT32, FLOAT64):
         if _is_exact(maps, dtype):
             return dtype
     raise ValueError(
-        f"'{name}' holds integers beyond 2^53, which float64 cannot tell apart: subtract an offset, or give "
-        "dtype='float64' to round them"
+        f"'{name}' holds integers beyond 2^53, which float64 cannot hold exactly: subtract an offset, or "
+        "give dtype='float64' to round them"
     )
 
 
 def rounded(
     maps: npt.NDArray[Any], dtype: npt.DTypeLike, name: str = "maps"
 ) -> tuple[npt.NDArray[np.floating], int]:
-    """Round maps on purpose, and count the ties that this makes.
+    """Round maps on request, and count the ties that this creates.
 
     Parameters
     ----------
     maps
-        (..., height, width), real numbers; NaN and inf stay what they are.
+        (..., height, width), real numbers; NaN and inf are kept.
     dtype
         float32 or float64.
     name
-        What messages call the maps.
+        Name of the maps in messages.
 
     Returns
     -------
     array
         The maps in that type, C-contiguous and little-endian.
     n_new_ties
-        How many values the maps have lost: the number of different values in each map before, less
-        that after, summed over the maps. 0 where the type holds them exactly.
+        How many distinct values the maps have lost: the number of distinct values in each map before
+        rounding minus the number after, summed over the maps. 0 if the type holds them exactly.
 
     Raises
     ------
     TypeError
         If the maps are not real numbers of at most 64 bits.
     ValueError
-        If a value is beyond the type, one that is not 0 becomes 0, or a map that is not constant
-        becomes constant: such maps would be others, not coarser ones.
+        If a value is beyond the range of the type, one that is not 0 becomes 0, or a map that is not
+        constant becomes constant: the result would be a different map, not a coarser one.
     """
     _check_kind(maps, name)
     target = np.dtype(dtype).newbyteorder("<")
@@ -87,7 +89,7 @@ def _check_kind(maps: npt.NDArray[Any], name: str) -> None:
 
 
 def _is_exact(maps: npt.NDArray[Any], dtype: np.dtype[Any]) -> bool:
-    """Tell whether the type holds every value of the maps."""
+    """Return whether the type holds every value of the maps."""
     if maps.dtype.kind == "f":
         return maps.dtype.itemsize <= dtype.itemsize
     if maps.dtype.itemsize <= 2 or not maps.size:
@@ -96,7 +98,7 @@ def _is_exact(maps: npt.NDArray[Any], dtype: np.dtype[Any]) -> bool:
 
 
 def _refuse_lost(maps: npt.NDArray[Any], array: npt.NDArray[np.floating], name: str) -> None:
-    """Refuse values that are beyond the type of the array, at either end."""
+    """Refuse values that overflow the type of the array, or underflow to 0."""
     if maps.dtype.kind == "f":
         beyond = np.isinf(array) & np.isfinite(maps)
         if beyond.any():
@@ -108,12 +110,12 @@ def _refuse_lost(maps: npt.NDArray[Any], array: npt.NDArray[np.floating], name: 
     if vanished.any():
         raise ValueError(
             f"'{name}' holds {maps[vanished][0]:.4g}, which {array.dtype.name} makes 0: scale the maps, or "
-            "keep their own type"
+            "keep their type"
         )
 
 
 def _distinct(maps: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    """Count the different values in each map; every NaN counts as one of its own."""
+    """Count the distinct values in each map; every NaN counts as a separate value."""
     values = np.sort(maps.reshape(-1, maps.shape[-2] * maps.shape[-1]), axis=1)
     changes: npt.NDArray[np.intp] = np.count_nonzero(values[:, 1:] != values[:, :-1], axis=1)
     return changes + 1

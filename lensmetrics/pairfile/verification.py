@@ -1,27 +1,36 @@
-"""What is wrong with files: found in a process of its own, and said in lines."""
+"""Verify files in a subprocess and format the problems found."""
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError
 from ..processes import SECONDS, Isolated
+from . import slices
 from .attributes import CHECKSUM
+from .format import BESIDE_MAPS, row_checksums
+from .opening import load_filters, opened
 from .store import PairStore
 
 Problem = tuple[int, int, str]
-# What each kind of damage means, where its name alone would not tell.
-_WORDS = {
+# What each kind of damage means, where its name alone does not tell.
+_EXPLANATIONS = {
     "image_checksum": "image_checksum: an image, the target or an output is damaged",
-    "checksum_metadata": "checksum_metadata: attributes, names, predictions or norms are not those that the "
-    "file was finished with",
+    "checksum_metadata": "checksum_metadata: attributes, names, predictions or norms have changed since the "
+    "file was finished",
 }
-# Verifies one file; calls the function with every block that it has read.
+# Verifies one file, and calls the function after every block that it has read.
 Verifier = Callable[[Path, Callable[[], None]], list[Problem]]
 
 
 class Verdict(NamedTuple):
-    """What is wrong with a file: samples of it, as `verify` returns them, or the file as a whole."""
+    """What is wrong with a file: bad samples, as `verify` returns them, or the error that it raised."""
 
     path: Path
     problems: list[Problem]
@@ -31,30 +40,30 @@ class Verdict(NamedTuple):
 def verify(
     path: str | os.PathLike[str], progress: Callable[[], object] | None = None
 ) -> list[tuple[int, int, str]]:
-    """Read a whole pair file and say which samples are missing or damaged.
+    """Read a whole pair file and list the samples that are missing or damaged.
 
     Calls `progress` after every block of some megabytes.
 
     Returns
     -------
     list
-        (position in the file, sample, problem) for every sample that is not sound, in the order of
-        the file. The problem is "incomplete", "checksum" where a map, the number or the label is
-        damaged, or "image_checksum" where an image, the target or an output is. Before them
-        (-1, -1, "checksum_metadata") where attributes, or columns that no checksum of a sample
-        covers, are. Empty for a sound file.
+        (position in the file, sample, problem) for every bad sample, in the order of the file. The
+        problem is "incomplete", "checksum" if a map, the number or the label is damaged, or
+        "image_checksum" if an image, the target or an output is. Before them
+        (-1, -1, "checksum_metadata") if attributes, or columns that no checksum of a sample covers,
+        are damaged. Empty for a sound file.
 
     Raises
     ------
     FormatError
-        As `PairStore` does, where the file as a whole cannot be read.
+        As `PairStore` does, if the file as a whole cannot be read.
     """
     store = PairStore(path)
     samples = store.sample.tolist()
     problems = [(-1, -1, CHECKSUM)] if store.metadata_damaged else []
-    for start, stop in store._blocks():
+    for start, stop in store.blocks():
         status = store.read_block(start, stop)[2]
-        beside = store._images_sound(start, stop)
+        beside = _images_sound(store, start, stop)
         for position in range(start, stop):
             problem = status[position - start]
             if problem:
@@ -66,20 +75,48 @@ def verify(
     return problems
 
 
+def _images_sound(store: PairStore, start: int, stop: int) -> list[bool]:
+    """Compare images, targets and outputs with their checksum, if the file has one."""
+    expected = store.header.columns.image_checksum
+    if expected is None:
+        return [True] * (stop - start)
+    load_filters(store.path, store.header.layout.filters)
+    sound: list[bool] = []
+    with opened(store.path) as file:
+        datasets = [file[name] for name in BESIDE_MAPS if name in file]
+        row_bytes = sum(math.prod(dataset.shape[1:]) * dataset.dtype.itemsize for dataset in datasets)
+        length = max(1, slices.BLOCK_BYTES // max(row_bytes, 1))
+        for first in range(start, stop, length) if datasets else ():
+            last = min(first + length, stop)
+            sound += _rows_sound(datasets, first, expected[first:last])
+    return sound or [True] * (stop - start)
+
+
+def _rows_sound(datasets: list[h5py.Dataset], start: int, expected: NDArray[np.uint32]) -> list[bool]:
+    unreadable: set[int] = set()
+    blocks = []
+    for dataset in datasets:
+        block = np.empty((len(expected), *dataset.shape[1:]), dataset.dtype.newbyteorder("<"))
+        unreadable |= slices.read_rows(dataset, start, block)
+        blocks.append(block)
+    pairs = zip(row_checksums(blocks), expected.tolist(), strict=True)
+    return [found == stored and row not in unreadable for row, (found, stored) in enumerate(pairs)]
+
+
 def verify_files(
     paths: Iterable[Path], *, seconds: float = SECONDS, verifier: Verifier = verify
 ) -> Iterator[Verdict]:
-    """Verify files one after the other; one that gives no sign of life for so many seconds has failed."""
+    """Verify files one by one; a file whose verification makes no progress for `seconds` has failed."""
     with Isolated(verifier, seconds=seconds) as isolated:
         for path in paths:
             try:
                 yield Verdict(path, isolated(path))
-            except (ValueError, OSError) as error:
+            except (FormatError, OSError) as error:
                 yield Verdict(path, [], str(error))
 
 
 def problem_lines(problems: Iterable[Problem]) -> Iterator[str]:
-    """Say which samples are bad, a line for each row of neighbours with the same problem."""
+    """Describe bad samples, with one line for each run of neighbors that have the same problem."""
 
     def kind(problem: Problem) -> tuple[str, int | None]:
         position, sample, status = problem
@@ -94,7 +131,7 @@ def problem_lines(problems: Iterable[Problem]) -> Iterator[str]:
             runs.append([problem])
     for run in runs:
         (first, sample, status), (last, last_sample, _) = run[0], run[-1]
-        status = _WORDS.get(status, status)
+        status = _EXPLANATIONS.get(status, status)
         if first < 0:  # of the whole file
             yield status
         elif first == last:

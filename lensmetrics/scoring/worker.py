@@ -1,12 +1,13 @@
-"""What a worker runs: scoring a block of pairs, and a slice of a file. Keep its imports minimal."""
+"""What a worker runs; keep its imports minimal."""
 
 import itertools
 import math
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,18 +16,18 @@ import numpy.typing as npt
 from .. import __version__
 from ..errors import FormatError
 from ..metrics.registry import Metric
-from ..pairfile.store import PairStore
+from ..pairfile.slices import Slice
 from ..pairs.mappair import MapPair
 
 # A block is read at once; it should still be in the cache when its last pair is scored.
-_BLOCK_PIXELS = 2**18
+BLOCK_PIXELS = 2**18
 
 # Position of the first sample, unperturbed and perturbed maps, and what keeps each from being scored.
 _Block = tuple[int, npt.NDArray[Any], npt.NDArray[Any], list[str]]
 
 
 class Origin(NamedTuple):
-    """A file as the process saw it that hands out its slices: each worker must see the same."""
+    """A file as seen by the process that hands out its slices: each worker must see the same."""
 
     n_bytes: int
     modified_ns: int
@@ -36,10 +37,7 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SliceScores:
-    """What was found for a slice of a file: the values (sample, metric) and the statuses.
-
-    Not a tuple, because Dask takes a tuple that it lost apart as if it were an error: see `runner._is_lost`.
-    """
+    """The scores of a slice of a file: values (sample, metric) and statuses."""
 
     values: npt.NDArray[np.float64]
     status: list[str]
@@ -47,7 +45,7 @@ class SliceScores:
 
 
 class _Unreadable(Exception):
-    """Holds what went wrong in reading: that costs one file, where an error in a metric ends the run."""
+    """Holds an error in reading, which costs one file; an error in a metric ends the run."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -57,14 +55,14 @@ def score_block(
     unperturbed: npt.NDArray[Any],
     perturbed: npt.NDArray[Any],
     metrics: Sequence[Metric],
-    sample: Sequence[int] | npt.NDArray[Any],
-    where: str,
     values: npt.NDArray[np.float64],
+    name: Callable[[int], str],
     unreadable: Sequence[str] | None = None,
 ) -> tuple[list[str], bool]:
     """Write the scores of all pairs into `values` (sample, metric).
 
-    Return the statuses, and whether some map has a negative pixel.
+    `name` returns what errors call a pair. Return the statuses, and whether some map has a negative
+    pixel.
     """
     statuses = []
     signed = False
@@ -83,7 +81,7 @@ def score_block(
                 scores.append(float(call(pair)))
         except Exception as error:
             what = "" if scores is None else f" {metrics[len(scores)]}"
-            error.add_note(f"while scoring{what} on sample {sample[i]}{where}")
+            error.add_note(f"while scoring{what} on {name(i)}")
             raise
         values[i] = scores
         statuses.append(pair.status)
@@ -92,71 +90,77 @@ def score_block(
 
 
 def score_slice(
-    part: PairStore, origin: Origin, metrics: Sequence[Metric], *, ahead: bool = False
+    part: Slice,
+    origin: Origin,
+    metrics: Sequence[Metric],
+    block_pixels: int = BLOCK_PIXELS,
+    *,
+    prefetch: bool = False,
 ) -> SliceScores | Exception:
-    """Score one slice of one file, in whichever process this is; return what kept it from being read.
+    """Score one slice of a file; return the exception if the slice cannot be read.
 
-    `ahead`: a thread reads and verifies the next block meanwhile.
+    With `prefetch`, a thread reads and verifies the next block while this one is scored.
     """
     host = socket.gethostname()
     if origin.version != __version__:
-        msg = (
+        raise RuntimeError(
             f"the worker on {host} has lensmetrics {__version__}, {origin.host} has "
             f"{origin.version}: install the same version on both"
         )
-        raise RuntimeError(msg)
-    blocks = _ahead(_blocks(part)) if ahead and len(part) > _block_length(part) else _blocks(part)
-    try:
-        return _score_blocks(part, origin, metrics, blocks)
-    except _Unreadable as error:
-        if host == origin.host:
-            return error.error
-        if isinstance(error.error, FileNotFoundError):
-            msg = (
-                f"{part.path} is on {origin.host}, but the worker on {host} does not see it: put "
-                "the files where all workers find them under the same path"
-            )
-            return FileNotFoundError(msg)
-        return FormatError(f"on the worker on {host}: {error.error}")
-
-
-def _score_blocks(
-    part: PairStore, origin: Origin, metrics: Sequence[Metric], blocks: Iterator[_Block]
-) -> SliceScores:
     values = np.empty((len(part), len(metrics)))
     status: list[str] = []
     signed = False
-    _check_unchanged(origin, part)
-    for start, unperturbed, perturbed, unreadable in blocks:
-        stop = start + len(unperturbed)
-        sample = part.sample[start:stop]
-        rows = values[start:stop]
-        found = score_block(unperturbed, perturbed, metrics, sample, f" of {part.path}", rows, unreadable)
-        status += found[0]
-        signed = signed or found[1]
-    _check_unchanged(origin, part)
+    try:
+        _check_unchanged(origin, part.path)
+        for start, unperturbed, perturbed, unreadable in _blocks(part, block_pixels, prefetch=prefetch):
+            stop = start + len(unperturbed)
+            name = partial(_name, part, start)
+            found = score_block(unperturbed, perturbed, metrics, values[start:stop], name, unreadable)
+            status += found[0]
+            signed = signed or found[1]
+        _check_unchanged(origin, part.path)
+    except _Unreadable as error:
+        return _located(error.error, part.path, origin, host)
     return SliceScores(values, status, signed)
 
 
-def _check_unchanged(origin: Origin, part: PairStore) -> None:
-    """Refuse a file that is not the one that was opened at the beginning: slices of two would be mixed."""
+def _name(part: Slice, start: int, i: int) -> str:
+    return f"sample {part.sample[start + i]} of {part.path}"
+
+
+def _located(error: Exception, path: Path, origin: Origin, host: str) -> Exception:
+    """Return an error in reading that says where the file could not be read, if that is elsewhere."""
+    if host == origin.host:
+        return error
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(
+            f"{path} is on {origin.host}, but the worker on {host} does not see it: put the files where all "
+            "workers find them under the same path"
+        )
+    return FormatError(f"on the worker on {host}: {error}")
+
+
+def _check_unchanged(origin: Origin, path: Path) -> None:
+    """Refuse a file that is not the one opened at the start: slices of two files would be mixed."""
     try:
-        found = part.path.stat()
+        found = path.stat()
     except OSError as error:
-        raise _Unreadable(type(error)(f"{part.path} was removed while it was being scored")) from error
+        raise _Unreadable(type(error)(f"{path} was removed while it was being scored")) from error
     if (found.st_size, found.st_mtime_ns) != (origin.n_bytes, origin.modified_ns):
-        msg = f"{part.path} was changed or replaced while it was being scored: score it again"
-        raise _Unreadable(FormatError(msg))
+        raise _Unreadable(
+            FormatError(f"{path} was changed or replaced while it was being scored: score it again")
+        )
 
 
-def _block_length(part: PairStore) -> int:
+def _blocks(part: Slice, n_pixels: int, *, prefetch: bool) -> Iterator[_Block]:
+    """Yield the blocks of a slice; each is valid until the one after the next is asked for."""
     height, width = part.shape
-    return min(max(1, _BLOCK_PIXELS // (height * width)), len(part))
+    length = min(max(1, n_pixels // (height * width)), len(part))
+    blocks = _read(part, length)
+    return _prefetched(blocks) if prefetch and len(part) > length else blocks
 
 
-def _blocks(part: PairStore) -> Iterator[_Block]:
-    """Yield the blocks of a slice; each lives until the one after the next is asked for."""
-    length = _block_length(part)
+def _read(part: Slice, length: int) -> Iterator[_Block]:
     buffers = itertools.cycle([part.buffer(length), part.buffer(length)])
     for start in range(0, len(part), length):
         stop = min(start + length, len(part))
@@ -167,7 +171,7 @@ def _blocks(part: PairStore) -> Iterator[_Block]:
         yield start, *block
 
 
-def _ahead(blocks: Iterator[_Block]) -> Iterator[_Block]:
+def _prefetched(blocks: Iterator[_Block]) -> Iterator[_Block]:
     """Yield the same blocks, while a thread already reads and verifies the next."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, blocks, None)

@@ -622,7 +622,7 @@ def test_too_little_room_is_said_before_any_work(tmp_path: Path, monkeypatch: py
     np.savez(tmp_path / "b.npz", np.concatenate([MAPS, MAPS]))
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=959))
-    refused(tmp_path, a, a, r"out\.h5 needs 960 bytes in .*, 959 are free: make room", OSError)
+    refused(tmp_path, a, a, r"out\.h5 needs 960 bytes in .*, 959 are free: free some space", OSError)
     message = r"'arr_0\.npy' of .*b\.npz, unpacked, needs \d+ bytes"
     refused(tmp_path, tmp_path / "b.npz", a, message, OSError)
 

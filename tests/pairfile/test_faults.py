@@ -29,12 +29,13 @@ import numpy as np
 import pytest
 
 import lensmetrics as lm
-from lensmetrics.cli import _open_store, main
+from lensmetrics.cli import main
+from lensmetrics.cli.opening import open_store as open_file
 from lensmetrics.errors import FormatError
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import verify, verify_files
 from lensmetrics.processes import Isolated
-from lensmetrics.scoring.files import score_files
+from tests.scoring.runs import evaluate
 
 SEED = 20240
 SHAPE = (8, 9)
@@ -299,8 +300,7 @@ def test_a_kill_while_the_file_gets_its_name(tmp_path: Path) -> None:
 
 def _scored(store: PairStore) -> list[tuple[Any, ...]]:
     """All that a table says of a file but its name, NaN as text."""
-    scores, _ = score_files(store.path, METRICS, on_bad="raise", open_store=lambda _: store)
-    assert scores is not None
+    scores = evaluate(store.path, METRICS, open_store=lambda _: store)
     scores = scores.drop(columns="file")
     rows = [tuple(map(repr, row)) for row in scores.itertuples(index=False)]
     return [(*scores.columns,), (repr(sorted(store.attrs.items())),), *rows]
@@ -379,7 +379,7 @@ def test_damaged_files(tmp_path: Path, helper: Helper, compression: str | None) 
     assert answer[0] == "value", answer
     expected = answer[1]
     paths, outcomes, places = [], [], []
-    with Isolated(_open_store, seconds=2) as open_store:  # as the command opens files
+    with Isolated(open_file, seconds=2) as open_store:  # as the command opens files
         for i, (kind, place, data) in enumerate(damages(whole, 60, 600, 60)):
             path = tmp_path / f"damaged{i}.h5"
             path.write_bytes(data)
@@ -760,7 +760,7 @@ def test_a_resume_that_another_one_overtakes(
                 raise KeyError
         return found
 
-    monkeypatch.setattr("lensmetrics.pairfile.writer.verify", overtaken)
+    monkeypatch.setattr("lensmetrics.pairfile.resuming.verify", overtaken)
     with pytest.raises(BlockingIOError, match=r"a\.h5\.part is being written by another process"):
         lm.PairWriter.resume(path, {})
     with lm.PairWriter.resume(path, {}) as writer:
@@ -773,7 +773,12 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     writer = lm.PairWriter(path, n_samples=1, shape=SHAPE, attrs={})
     writer.write(0, *maps)
     path.write_text("mine")
-    with pytest.raises(FileExistsError, match=r"a\.h5 cannot be made: another process has made it"), writer:
+    with (
+        pytest.raises(
+            FileExistsError, match=r"another process created .*a\.h5 in the meantime; your data is in"
+        ),
+        writer,
+    ):
         pass
     assert path.read_text() == "mine"
     assert verify(tmp_path / "a.h5.part") == []
@@ -781,7 +786,7 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     (tmp_path / "a.h5.part").rename(tmp_path / "other")
     first = lm.PairWriter(path, n_samples=1, shape=SHAPE, attrs={})
     (tmp_path / "other").rename(path)
-    with pytest.raises(FileExistsError, match=r"another process has written .*a\.h5 in the meantime"), first:
+    with pytest.raises(FileExistsError, match=r"another process created .*a\.h5 in the meantime"), first:
         first.write(0, *maps)
     assert [file.name for file in tmp_path.iterdir()] == ["a.h5"]
     assert verify(path) == []

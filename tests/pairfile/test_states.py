@@ -25,11 +25,10 @@ import lensmetrics as lm
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import verify
 from lensmetrics.pairfile.writer import PairWriter
-from lensmetrics.scoring import files as runner
-from lensmetrics.scoring.journal import Journal, _read_line, may_be_journal
-from lensmetrics.scoring.worker import SliceScores
+from lensmetrics.scoring.journal import may_be_journal, read_line
 from lensmetrics.tables.files import UNREADABLE
-from tests.scoring.test_runner import write_file
+from tests.pairfiles import close_all, write_file
+from tests.scoring.runs import Watcher, evaluate
 
 N_EXAMPLES = settings().max_examples // 8  # one takes a second
 
@@ -140,7 +139,7 @@ class PairFile(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if self.writer is not None:
-            self.writer._file.close()
+            close_all(self.path.parent)
         shutil.rmtree(self.folder)
 
     # What is there
@@ -346,9 +345,10 @@ class PairFile(RuleBasedStateMachine):
         if how == "error":
             writer.__exit__(KeyError, KeyError("stopped"), None)
         else:
-            image = writer._current.read_bytes()
-            writer._file.close()
-            writer._current.write_bytes(image)
+            images = {path: path.read_bytes() for path in self.path.parent.iterdir()}
+            close_all(self.path.parent)
+            for path, image in images.items():
+                path.write_bytes(image)
             self.left_over += int(model.optional is None)
         if model.optional is None:
             self.model = None
@@ -368,7 +368,7 @@ class PairFile(RuleBasedStateMachine):
             self.resume(attrs)
             return
         before = self.bytes_now()
-        with pytest.raises(ValueError, match="was begun with other attributes"):
+        with pytest.raises(ValueError, match="attributes differ from those of"):
             PairWriter.resume(self.path, attrs)
         assert self.bytes_now() == before
 
@@ -467,15 +467,15 @@ class PairFile(RuleBasedStateMachine):
                 continue
             row = model.rows[i]
             np.testing.assert_array_equal(found, self.reduced(row.maps), strict=True)
-            assert (int(store.sample[i]), int(store._checksum[i])) == (row.sample, row.checksum)
+            assert (int(store.sample[i]), int(store.header.columns.checksum[i])) == (row.sample, row.checksum)
             for name in ("label", "prediction", "n_accepted", "name"):
                 column = getattr(store, name)
                 assert (None if column is None else column[i]) == row.values.get(name)
             assert store.not_attacked[i] == (row.values.get("n_accepted") == 0)
             if i in model.damaged:
                 continue
-            if store._image_checksum is not None:
-                assert int(store._image_checksum[i]) == row.image_checksum
+            if store.header.columns.image_checksum is not None:
+                assert int(store.header.columns.image_checksum[i]) == row.image_checksum
             for name, image in zip(("image", "image_perturbed"), store.read_image(i), strict=True):
                 assert (image is None) == (name not in row.values)
                 if image is not None:
@@ -550,11 +550,8 @@ class ResumedRun(RuleBasedStateMachine):
         self.files: list[Path] = []
         self.metrics = METRICS[0]
         self.kept: int | None = 0  # slices that the next run need not score, where that is known
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(runner, "_TASK_PIXELS", 2 * 12)  # two samples in a slice
 
     def teardown(self) -> None:
-        self.patch.undo()
         shutil.rmtree(self.folder)
 
     @property
@@ -618,12 +615,12 @@ class ResumedRun(RuleBasedStateMachine):
         path.write_bytes(content)
         self.kept = None
         if table and content and not content.startswith(b"PAR1") and not _has_schema(path):
-            with pytest.raises(FileExistsError, match="exists and is no table of scores"):
+            with pytest.raises(FileExistsError, match="exists and is not a table of scores"):
                 self.run(None)
             self.output.unlink()
-        known = table or any(map(_read_line, bytes(content).splitlines())) or may_be_journal(bytes(content))
+        known = table or any(map(read_line, bytes(content).splitlines())) or may_be_journal(bytes(content))
         if not known:
-            with pytest.raises(FileExistsError, match="is where a run keeps what it has scored"):
+            with pytest.raises(FileExistsError, match="is not the journal of a run"):
                 self.run(None)
             self.part.unlink()
         if data.draw(st.booleans()):
@@ -632,21 +629,21 @@ class ResumedRun(RuleBasedStateMachine):
     def run(self, n: int | None) -> tuple[pd.DataFrame | None, int]:
         """Score until n more slices are kept; return the table, if there is one, and what was scored."""
         scored = 0
-        add = Journal.add
 
-        def counting(journal: Journal, key: str, scores: SliceScores) -> None:
+        def count(n_scored: int) -> None:
             nonlocal scored
+            scored = n_scored
             if scored == n:
                 raise KeyboardInterrupt
-            add(journal, key, scores)
-            scored += 1
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Journal, "add", counting)
-            try:
-                found = lm.evaluate(self.files, self.metrics, output=self.output, resume=True)
-            except KeyboardInterrupt:
-                return None, scored
+        options: dict[str, Any] = {
+            "progress": Watcher(count),
+            "task_pixels": 2 * 12,
+        }  # two samples in a slice
+        try:
+            found = evaluate(self.files, self.metrics, output=self.output, resume=True, **options)
+        except KeyboardInterrupt:
+            return None, scored
         return found, scored
 
     @rule(n=st.integers(0, 3))
@@ -675,7 +672,7 @@ class ResumedRun(RuleBasedStateMachine):
     @precondition(lambda self: self.kept == self.n_slices and not self.part.exists())
     @rule()
     def finish_again(self) -> None:
-        found, scored = self.run(0)
+        found, scored = self.run(None)
         assert found is not None
         assert scored == 0
 

@@ -1,0 +1,149 @@
+"""``lensmetrics import``."""
+
+import argparse
+import math
+import re
+from pathlib import Path
+
+from ..messages import say
+from .arguments import INTEGER, as_usage, check_suffix, integer
+from .printing import description
+
+HELP = "make a pair file from two arrays in .npy, .npz or HDF5 files"
+
+# A decimal number as it is usually written: no blanks, underscores, plus signs, leading zeros or words.
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*|(?=\.))(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare options and arguments."""
+    parser.add_argument(
+        "unperturbed",
+        help="(N, H*W), (N, H, W) or (N, C, H, W) in a .npy, .npz or HDF5 file; FILE:NAME is one array "
+        "of it; attribution files of ViRelAy need no name",
+    )
+    parser.add_argument("perturbed", help="the same after the attack")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="the pair file to write"
+    )
+    parser.add_argument(
+        "--shape",
+        type=integer,
+        nargs=2,
+        metavar=("H", "W"),
+        help="size of the maps; needed for (N, H*W), and for (N, H, W) with W up to 4; 1 F for N rows of F "
+        "values that do not form a picture",
+    )
+    parser.add_argument(
+        "--names", nargs=2, metavar=("U", "P"), help="names of the two arrays in files that hold several"
+    )
+    parser.add_argument(
+        "--method",
+        type=integer,
+        metavar="I",
+        help="which explanation of LATEC's (N, explanation, C, H, W), counted from 0",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "float64"),
+        help="round the values to this type (default: keep the type of the files); refused if a value "
+        "overflows, a nonzero value becomes 0, or a map becomes constant",
+    )
+    parser.add_argument(
+        "--samples",
+        metavar="FILE",
+        help="indices of the samples in their dataset: N integers in a .npy, .npz or HDF5 file, or "
+        "FILE:NAME (default: coordinates that both files share, else 0, 1, ...)",
+    )
+    parser.add_argument("--labels", metavar="FILE", help="true classes of the samples, in the same form")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=attribute,
+        metavar="NAME=VALUE",
+        help="attributes, such as dataset=imagenet attack=topk eps=8/255; a value written as 3, -0.5, 1e-3 "
+        "or N/255 is a number; everything else is text, such as 018, 1_0, nan or 2026/11; eps is always a "
+        "number and may be any fraction",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the pair file."""
+    from ..disk import check_writable
+    from ..importers import import_arrays
+    from ..pairfile.attributes import checked_attrs
+    from ..pairfile.store import PairStore
+
+    check_suffix(arguments.output, ".h5")
+    with as_usage():
+        check_writable(arguments.output)
+    names = [name for name, _ in arguments.set]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--set gives {name} twice; give every attribute once")
+    attrs = dict(arguments.set)
+    try:
+        checked_attrs(attrs)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    try:
+        messages = import_arrays(
+            arguments.unperturbed,
+            arguments.perturbed,
+            arguments.output,
+            shape=None if arguments.shape is None else tuple(arguments.shape),
+            attrs=attrs,
+            names=(None, None) if arguments.names is None else tuple(arguments.names),
+            samples=arguments.samples,
+            labels=arguments.labels,
+            method=arguments.method,
+            dtype=arguments.dtype,
+        )
+    except (FileNotFoundError, FileExistsError, IsADirectoryError) as error:
+        raise ValueError(str(error)) from error  # these concern what was typed, not what files contain
+    say(f"wrote {arguments.output}: {description(PairStore(arguments.output))}")
+    for message in messages:
+        say(f"lensmetrics: {message}")
+    return 0
+
+
+def attribute(text: str) -> tuple[str, str | int | float]:
+    """Read NAME=VALUE; a value written as numbers are is a number, everything else is text.
+
+    N/M is a number where M is 255, the range of images, and for eps, which must be a number.
+    """
+    name, _, value = text.partition("=")
+    if not name or not value:
+        hint = "; a value may not be empty" if name and text == f"{name}=" else ""
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}{hint}")
+    if name == "eps" and value == "nan":  # of an attack without a bound
+        return name, math.nan
+    number = _value(value, any_fraction=name == "eps")
+    if number is None and name == "eps":
+        raise argparse.ArgumentTypeError(f"eps must be a number, such as 0.1 or 8/255, got {text!r}")
+    if number is not None and not -math.inf < number < math.inf:
+        raise argparse.ArgumentTypeError(f"the value of {text!r} is not finite")
+    return name, value if number is None else number
+
+
+def _value(text: str, *, any_fraction: bool) -> int | float | None:
+    """Read a number or a fraction; return None for other texts."""
+    first, slash, second = text.partition("/")
+    above, below = _number(first), _number(second)
+    if not slash or above is None:
+        return above
+    if below is None or (below != 255 and not any_fraction):
+        return None
+    try:
+        return above / below
+    except (ZeroDivisionError, OverflowError):
+        return math.nan
+
+
+def _number(text: str) -> int | float | None:
+    """Read an integer or a decimal number, with or without an exponent; return None for other texts."""
+    if INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _DECIMAL.fullmatch(text) else None

@@ -1,0 +1,43 @@
+"""``lensmetrics metrics``."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..metrics.registry import Entry
+
+HELP = "list all metrics with their parameters and ranges, or explain one"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare options and arguments."""
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="the metric to explain, such as lens_recall (default: list all)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print a line or two about every metric, or the documentation of one."""
+    from inspect import getdoc
+
+    from ..metrics.registry import entries, get_metric
+
+    known = entries()
+    if arguments.name is None:
+        for entry in known.values():
+            print(f"{entry.signature}\n    {entry.summary} {_range(entry)}")
+        return 0
+    if arguments.name not in known:
+        get_metric(arguments.name)  # raises the error that names similar metrics
+    entry = known[arguments.name]
+    print(f"{entry.signature}\n    {_range(entry)}\n\n{getdoc(entry.function) or ''}")
+    return 0
+
+
+def _range(entry: "Entry") -> str:
+    low, high = entry.bounds
+    best = "" if entry.best is None else f", best {entry.best:g}"
+    return f"[{low:g}, {high:g}]{best}"

@@ -1,0 +1,85 @@
+"""Messages about a table of scores that a reader of its summary should know."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..messages import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..pairfile.store import PairStore
+
+# How many pairs are read again where their scores do not tell what chance reaches.
+_N_READ_AGAIN = 20
+
+
+def note_what_else_differs(scores: "pd.DataFrame", shown: Sequence[str]) -> None:
+    """Name the conditions that differ and that a summary by the columns `shown` leaves out."""
+    from ..tables.columns import CONDITIONS, unified
+
+    scores = unified(scores)
+    others = [c for c in CONDITIONS if c in scores and c not in shown and scores[c].nunique(dropna=False) > 1]
+    if others:
+        say(f"lensmetrics: {', '.join(others)} differ with {', '.join(shown)}: --by shows them too")
+
+
+def note_pooling(scores: "pd.DataFrame") -> None:
+    """Say so where files with the same conditions share a row of the summary."""
+    from ..tables.columns import condition_columns
+
+    columns = condition_columns(scores)
+    files = scores[["file", *columns]].drop_duplicates()
+    n_conditions = len(files[columns].drop_duplicates()) if columns else 1
+    if len(files) > n_conditions:
+        say(
+            f"lensmetrics: {len(files)} files have {n_conditions} different sets of attributes; files with "
+            "the same attributes are averaged together: tell them apart with import --set, or use summarize "
+            "--by file"
+        )
+
+
+def note_chance(
+    scores: "pd.DataFrame", k: int, windows: Sequence[int], stores: "Mapping[str, PairStore]"
+) -> None:
+    """Say for every map size and window where random pixels reach a recall above one half.
+
+    `stores` are the files of the table by their names in it.
+    """
+    shape_of = scores["file"].astype(str).map({file: store.shape for file, store in stores.items()})
+    for shape in dict.fromkeys(shape_of):
+        height, width = shape
+        rows = scores[shape_of == shape]
+        for w in dict.fromkeys(windows):
+            level = _chance_level(rows, k, w, stores)
+            if level > 0.5:
+                say(
+                    f"lensmetrics: k={k} is {100 * k / (height * width):.0f} % of {height}x{width}: at w={w} "
+                    f"random pixels reach a recall of {f'{level:.2f}'.removeprefix('0')} here"
+                )
+
+
+def _chance_level(scores: "pd.DataFrame", k: int, w: int, stores: "Mapping[str, PairStore]") -> float:
+    """Return the mean recall of random pixels; NaN where no pair has scores.
+
+    It follows from raw and adjusted recall, except for pairs whose recall is 1: some of these are
+    read again.
+    """
+    import numpy as np
+
+    from ..metrics.chance import lens_recall_chance
+
+    raw, adjusted = (scores[f"{name}(k={k},w={w})"] for name in ("lens_recall", "lens_recall_adjusted"))
+    scored = raw.notna()
+    # A saturated pair has no adjusted value: chance is 1 there.
+    level = np.where(adjusted.isna(), 1.0, (raw - adjusted) / (1 - adjusted).where(adjusted < 1))[scored]
+    perfect = scores[scored & (adjusted == 1)]
+    if len(perfect):
+        positions = scores.groupby("file", observed=True).cumcount()[perfect.index]
+        some = np.linspace(0, len(perfect) - 1, min(len(perfect), _N_READ_AGAIN)).astype(int)
+        found = [
+            lens_recall_chance(stores[str(perfect["file"].iloc[i])][int(positions.iloc[i])], k=k, w=w)
+            for i in some.tolist()
+        ]
+        level[np.isnan(level)] = np.mean(found)
+    return float(level.mean()) if len(level) else float("nan")

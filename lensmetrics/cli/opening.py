@@ -1,0 +1,53 @@
+"""Opening what was named on the command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import FormatError
+from ..messages import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..pairfile.store import PairStore
+    from ..processes import Isolated
+
+
+def open_store(path: Path, _: object) -> "PairStore":
+    """Open a pair file; damaged files can crash HDF5, so commands call this in a process of its own."""
+    from ..pairfile.store import PairStore
+
+    return PairStore(path)
+
+
+def isolated() -> "Isolated[PairStore]":
+    """Return a process that opens pair files, to be used in a ``with``."""
+    from ..processes import Isolated
+
+    return Isolated(open_store)
+
+
+def open_maps(paths: Sequence[Path]) -> "list[PairStore]":
+    """Open pair files and those in folders; damaged files of a folder are left out with a message."""
+    stores = []
+    with isolated() as open_one:
+        for path in paths:
+            for file in sorted(path.glob("*.h5")) if path.is_dir() else [path]:
+                try:
+                    stores.append(open_one(file))
+                except (FormatError, OSError) as error:
+                    if not path.is_dir():
+                        raise
+                    say(f"lensmetrics: left out: {error}")
+    return stores
+
+
+def open_scores(path: Path) -> "pd.DataFrame":
+    """Read a table of scores; what is wrong with it is wrong in the file."""
+    from ..tables.files import read_scores
+
+    try:
+        return read_scores(path)
+    except ValueError as error:
+        raise FormatError(str(error)) from error

@@ -1,0 +1,47 @@
+"""A dry run: mistakes in metrics show before hours of work, not after."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+import numpy as np
+
+from ..errors import FormatError
+from ..metrics.registry import Metric
+from ..pairfile.store import PairStore
+from .worker import score_block
+
+
+def dry_run(stores: Iterable[PairStore], metrics: Sequence[Metric], *, compiling: bool) -> None:
+    """Try every metric once on a trial map of every size.
+
+    Trial maps of NaN cost next to nothing. With `compiling`, trial maps are ramps, on which all
+    kernels are compiled, so that workers find them in the cache instead of all compiling at once. A
+    metric that fails on a trial map may be right to do so: what counts is a pair of the files.
+    """
+    by_shape: dict[tuple[int, int], list[PairStore]] = {}
+    for store in stores:
+        by_shape.setdefault(store.shape, []).append(store)
+    for shape, alike in by_shape.items():
+        trial = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(1, *shape)
+        if not compiling:
+            trial[:] = np.nan
+        try:
+            score_block(
+                trial, trial[:, ::-1, ::-1], metrics, np.empty((1, len(metrics))), lambda _: "a trial map"
+            )
+        except Exception:
+            _score_first(alike, metrics)
+
+
+def _score_first(stores: Iterable[PairStore], metrics: Sequence[Metric]) -> None:
+    """Score the first pair of the files that can be read."""
+    for store in stores:
+        for at in np.flatnonzero(store.complete)[:1].tolist():
+            try:
+                unperturbed, perturbed, unreadable = store.read_block(at, at + 1)
+            except (FormatError, OSError):  # reported when the file is scored
+                continue
+            if not unreadable[0]:
+                name = partial("sample {} of {}".format, store.sample[at], store.path)
+                score_block(unperturbed, perturbed, metrics, np.empty((1, len(metrics))), name)
+                return
