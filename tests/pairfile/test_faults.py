@@ -773,7 +773,12 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     writer = lm.PairWriter(path, n_samples=1, shape=SHAPE, attrs={})
     writer.write(0, *maps)
     path.write_text("mine")
-    with pytest.raises(FileExistsError, match=r"another process created .*a\.h5 in the meantime; your data is in"), writer:
+    with (
+        pytest.raises(
+            FileExistsError, match=r"another process created .*a\.h5 in the meantime; your data is in"
+        ),
+        writer,
+    ):
         pass
     assert path.read_text() == "mine"
     assert verify(tmp_path / "a.h5.part") == []

@@ -495,7 +495,7 @@ def test_targets_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         PairWriter(path, n_samples=1, shape=(1, 1), attrs={})
 
     write_pairs(tmp_path / "a.h5")
-    with pytest.raises(FileExistsError, match=r"a\.h5 already exists: delete it, or choose another"):
+    with pytest.raises(FileExistsError, match=r"a\.h5 exists already: delete it, or choose another"):
         begin(tmp_path / "a.h5")
     (tmp_path / "b.h5.part").touch()
     with pytest.raises(
@@ -537,7 +537,10 @@ def test_targets_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"attrs": {"a": "x\0"}}, "attribute 'a' is"),
         ({"attrs": {"a": {"b": 1}}}, "attribute 'a' is"),
         ({"attrs": {"_a": 1}}, "attribute name '_a' must be a word without '/'"),
-        ({"attrs": {"format_version": 2}}, "attribute 'format_version' is set by PairWriter itself, to 1: leave it out"),
+        (
+            {"attrs": {"format_version": 2}},
+            "attribute 'format_version' is set by PairWriter itself, to 1: leave it out",
+        ),
         ({"attrs": {"reduction": "mean"}}, "unknown reduction 'mean'; allowed: abs_sum, sum, abs_max"),
     ],
 )
@@ -1030,7 +1033,9 @@ def test_masked_integers_are_refused(tmp_path: Path, name: str, kind: str) -> No
     maps = np.zeros((2, 3, 4))
     with (
         PairWriter(tmp_path / "a.h5", n_samples=2, shape=(3, 4), attrs={}) as writer,
-        pytest.raises(ValueError, match=f"'{name}' has masked elements, but no integer can stand for a missing value"),
+        pytest.raises(
+            ValueError, match=f"'{name}' has masked elements, but no integer can stand for a missing value"
+        ),
     ):
         writer.write(slice(0, 2), maps, maps, **{name: values})
 
@@ -1318,8 +1323,7 @@ def test_a_flip_in_the_text_of_an_attribute_is_found(tmp_path: Path, name: str) 
     assert store.metadata_damaged.startswith(f"{path}: checksum_metadata does not match: attributes, names")
     assert store.read_block(0, 3)[2] == ["", "", ""]
     assert list(problem_lines(verify(path))) == [
-        "checksum_metadata: attributes, names, predictions or norms have changed since the file was "
-        "finished"
+        "checksum_metadata: attributes, names, predictions or norms have changed since the file was finished"
     ]
 
 
@@ -1545,7 +1549,9 @@ def test_names_that_are_not_utf8(run: Path) -> None:
     ):
         PairStore(run)
     edit(run, lambda file: h5py.h5a.create(file.id, b"\xff", kind, space))
-    with pytest.raises(FormatError, match=r"run\.h5 is damaged: it has an attribute named b'\\xff'; regenerate or"):
+    with pytest.raises(
+        FormatError, match=r"run\.h5 is damaged: it has an attribute named b'\\xff'; regenerate or"
+    ):
         PairStore(run)
 
 
