@@ -497,8 +497,8 @@ def test_verify_never_hangs() -> None:
     assert first == (paths[0], [(0, 0, "checksum")], "")
     assert last == (paths[3], [(0, 0, "checksum")], "")
     assert [verdict.error for verdict in others] == [
-        "hang gives no answer in 2 seconds: it is damaged, or its disk stalls",
-        "die crashes the process that reads it: it is damaged; make or copy it again",
+        "hang: no response within 2 s; the file may be damaged or its disk unresponsive",
+        "die: HDF5 crashed while reading it, so the file is damaged; regenerate or copy it again",
     ]
 
 
@@ -548,7 +548,7 @@ def test_inspect_ends_where_its_output_does() -> None:
 def test_a_file_that_crashes_hdf5_fails_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "_open_store", open_or_die)
     shutil.copy("a.h5", "die.h5")
-    problem = "die.h5 crashes the process that reads it: it is damaged; make or copy it again\n"
+    problem = "die.h5: HDF5 crashed while reading it, so the file is damaged; regenerate or copy it again\n"
     status, _, err = run("score", "die.h5", "a.h5", "-m", "kendall", "-o", "s.parquet")
     assert status == 1
     assert err.endswith(f"not scored:\n  die.h5  all samples  {problem}")
@@ -765,7 +765,7 @@ def test_a_bug_is_no_mistake_of_the_user(run: Run, monkeypatch: pytest.MonkeyPat
     with pytest.raises(TypeError, match="a bug of ours") as caught:
         main(["inspect", "a.h5"])
     (note,) = caught.value.__notes__
-    assert note.startswith("in the process that reads files:\nTraceback")
+    assert note.startswith("in the child process:\nTraceback")
     assert "in fail_as_a_bug" in note
 
 
