@@ -38,6 +38,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks.fuzz.mutations import Sealed, Span, mutate, sealed_structures
 from lensmetrics.errors import FormatError
 from lensmetrics.metrics import registry
 from lensmetrics.metrics.registry import Metric, get_metric, parse_metric
@@ -50,8 +51,6 @@ from lensmetrics.scoring.journal import Journal
 from lensmetrics.scoring.worker import SliceScores
 from lensmetrics.tables.files import read_scores, write_scores
 from lensmetrics.tables.texts import read_number, split_metric
-
-from .mutations import Sealed, Span, mutate, sealed_structures
 
 # Longer than every message that lists what is known, shorter than a screen.
 LONGEST_MESSAGE = 1000
