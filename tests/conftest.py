@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis profiles, a display-free matplotlib, and runs without compilation."""
+"""What all tests share: Hypothesis profiles, matplotlib without a display, runs without compilation."""
 
 import importlib.util
 import os
@@ -39,7 +39,7 @@ def own_metrics() -> Iterator[None]:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "large: maps of many thousand pixels; skipped without compilation")
     if not IS_COMPILED:
-        # Unsigned integers wrap around in compiled kernels, where it is meant; NumPy's scalars warn of it.
+        # Unsigned integers wrap around in kernels on purpose; only NumPy's scalars warn about it.
         config.addinivalue_line("filterwarnings", "ignore:overflow encountered in scalar:RuntimeWarning")
 
 
