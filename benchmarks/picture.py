@@ -1,4 +1,4 @@
-"""Draw the README's picture: one embedded pair with its sets.
+"""Draw the picture of the README: one embedded pair with its sets.
 
 python -m benchmarks.picture
 """

@@ -1,9 +1,9 @@
-"""Time ``summarize`` against an older commit, interleaved, and how its time grows with the table.
+"""Time ``summarize`` against an older commit, interleaved, and measure how its time grows with the table.
 
     python -m benchmarks.summarize --out benchmarks/summarize.json
 
-Tables of one condition, 18 metrics and 100,000 or 1,000,000 rows; the older commit, which takes minutes for
-the large one, gets the small one alone. Run it on a quiet machine.
+The tables have one condition, 18 metrics and 100,000 or 1,000,000 rows. The older commit is timed on the small
+table only, because the large one takes it minutes. Run this on a quiet machine.
 """
 
 import argparse
@@ -27,7 +27,7 @@ SMALL, LARGE = 100_000, 1_000_000
 
 
 def table(n: int, metrics: list[str]) -> pd.DataFrame:
-    """A table of scores of one condition, as ``evaluate`` makes it, of random numbers."""
+    """Return a table of random scores of one condition, in the form that ``evaluate`` returns."""
     rng = np.random.default_rng(n)
     columns = {"file": pd.Categorical(["a.h5"] * n), "dataset": pd.Categorical(["toy"] * n)}
     scores = pd.DataFrame(columns)
@@ -39,26 +39,32 @@ def table(n: int, metrics: list[str]) -> pd.DataFrame:
 
 
 def measure(n: int) -> float:
-    """Return how long ``summarize`` of the package on the path takes."""
+    """Return the time that ``summarize`` takes, in the package that is on the path."""
     import lensmetrics as lm
 
     scores = table(n, list(map(str, lm.lens_suite(k=100, windows=(1, 2, 3)))))
-    lm.summarize(scores.head(100))  # imports what it needs
+    lm.summarize(scores.head(100))  # imports
     start = time.perf_counter()
     lm.summarize(scores)
     return time.perf_counter() - start
 
 
 def in_process(package: Path, n: int) -> float:
-    """Measure with the package in a folder, in a process of its own."""
-    code = f"import sys; sys.path[:0] = [{str(package)!r}, {str(Path(__file__).parents[1])!r}]\n"
-    code += f"from benchmarks.summarize import measure; print(measure({n}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    """Measure the package in a folder, in a new process."""
+    code = f"from benchmarks.summarize import measure; print(measure({n}))"
+    path = os.pathsep.join([str(package), str(Path(__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return float(done.stdout)
 
 
 def main() -> None:
-    """Measure in turn, keep the best time of each, and print and write them."""
+    """Measure in turn, then print and write the best time of each case."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)

@@ -1,4 +1,4 @@
-"""Write the generated tables of the pages: speed from JSON, metrics from the registry.
+"""Write the generated tables of the pages: speed from JSON, metrics and statuses from the code.
 
 python -m benchmarks.table
 """
@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lensmetrics.metrics.registry import entries
+from lensmetrics.statuses import STATUSES
 
 ROOT = Path(__file__).parents[1]
 SPEED_PAGE = Path(__file__).parent / "README.md"
 METRICS_PAGE = ROOT / "lensmetrics/metrics/README.md"
+STATUS_PAGE = ROOT / "lensmetrics/tables/README.md"
 RESULTS = Path(__file__).parent / "results.json"
 SCALE = Path(__file__).parent / "scale.json"
 
@@ -101,6 +103,14 @@ def metric_table() -> str:
     return "\n".join(lines)
 
 
+def status_table() -> str:
+    """Return the table of all statuses in Markdown."""
+    lines = ["| status | set by | meaning |", "|---|---|---|"]
+    for token, status in STATUSES.items():
+        lines.append(f"| `{token}` | {'sample' if status.of_sample else 'metric'} | {status.meaning} |")
+    return "\n".join(lines)
+
+
 def replaced(text: str, name: str, content: str) -> str:
     """Return the text with what stands between the markers of that name replaced."""
     start, end = f"<!-- {name}: generated -->\n", f"<!-- /{name} -->"
@@ -125,6 +135,8 @@ def main() -> None:
     SPEED_PAGE.write_text(text, encoding="utf-8")
     text = METRICS_PAGE.read_text(encoding="utf-8")
     METRICS_PAGE.write_text(replaced(text, "metrics", metric_table()), encoding="utf-8")
+    text = STATUS_PAGE.read_text(encoding="utf-8")
+    STATUS_PAGE.write_text(replaced(text, "statuses", status_table()), encoding="utf-8")
 
 
 if __name__ == "__main__":

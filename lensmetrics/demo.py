@@ -1,4 +1,4 @@
-"""The demo: eight embedded pair files of real maps, scored and reported."""
+"""The demo: score eight embedded pair files of real maps and write a report."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from .tables.summary import summarize
 SCORES = "scores.parquet"
 REPORT = "report.html"
 DATA = Path(__file__).parent / "data"
-# What the printed table shows; the files hold all of it.
+# Metrics of the printed table; the files contain all of them.
 _SHOWN = (
     "topk_intersection(k=100)",
     "lens_recall(k=100,w=1)",
@@ -28,7 +28,7 @@ _SHOWN = (
 
 
 def metrics() -> list[Metric]:
-    """Return what the demo scores: the LENS suite for k = 100, and recall against chance."""
+    """Return the metrics of the demo: the LENS suite for k = 100, and recall and precision by chance."""
     windows = (1, 2, 3)
     return [
         *lens_suite(k=100, windows=windows),
@@ -39,12 +39,12 @@ def metrics() -> list[Metric]:
 
 
 def run(folder: Path) -> pd.DataFrame:
-    """Score the embedded files, write the scores and the report into the folder, return the summary shown.
+    """Score the embedded files, write scores and report into the folder, and return the summary to print.
 
     Raises
     ------
     FileExistsError
-        If the folder has files of those names that are not from an earlier demo.
+        If the folder contains files of these names that an earlier demo did not write.
     """
     files = sorted(DATA.glob("*.h5"))
     check_folder(folder)
@@ -56,7 +56,7 @@ def run(folder: Path) -> pd.DataFrame:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse to replace anything but an earlier demo's output."""
+    """Refuse to replace anything but the output of an earlier demo."""
     check_output(folder / SCORES)
     check_writable(folder / REPORT)
     check_page(folder / REPORT, [])
@@ -66,5 +66,6 @@ def check_folder(folder: Path) -> None:
     files = set(map(str, DATA.glob("*.h5")))
     if SCORES in present and set(read_scores(folder / SCORES).get("file", [])) == files:
         return
-    msg = f"{folder / present[0]} exists and is not the demo's: run in another folder, or give one with -o"
-    raise FileExistsError(msg)
+    raise FileExistsError(
+        f"{folder / present[0]} exists and is not the demo's: run in another folder, or name one with -o"
+    )

@@ -1,36 +1,72 @@
-"""Every status of a sample: its token and what it means for the scores."""
+"""Every status of a sample: its token, its meaning, and what follows from it."""
 
-# What can be said of a sample, whichever metrics were asked.
-SAMPLE_STATUSES = (
-    "checksum",
-    "constant_map",
-    "identical",
-    "incomplete",
-    "label_changed",
-    "nan_map",
-    "not_attacked",
-)
-# What a metric met.
-METRIC_STATUSES = ("few_diverse", "pool_exhausted", "saturated", "tied_cut", "too_small", "unsigned")
+from typing import NamedTuple
 
-# What each status means for the scores, in one sentence.
-STATUS = {
-    "nan_map": "A map has pixels that are NaN or infinite, so all scores of the pair are undefined.",
-    "constant_map": "A map has one value everywhere and ranks no pixel above another, so all metrics that "
-    "rank pixels are undefined, those of top-k sets too; published ones keep what the released scripts give.",
-    "identical": "Both maps are equal in every pixel: the explanation did not change at all.",
-    "not_attacked": "The attack accepted no image, so the perturbed map is that of the unperturbed one: the "
-    "score says that the attack failed, not that the explanation is robust.",
-    "label_changed": "The network predicts another class for the perturbed input than for the unperturbed "
-    "one, so its explanation has a reason to change.",
-    "tied_cut": "The k-th and the (k+1)-th value of a map are equal, so its top-k set holds some of the tied "
-    "pixels by their index, and such scores can be too high or too low.",
-    "few_diverse": "A map has fewer than k mutually diverse pixels; diverse scores divide by their number.",
-    "saturated": "The neighbourhood covers the whole map, or k is its number of pixels: plain scores keep a "
-    "value that any two maps would have, adjusted and diverse LENS scores are undefined.",
-    "unsigned": "Neither map has a negative pixel, so the agreement of signs only counts the overlap.",
-    "pool_exhausted": "The published procedure ran out of candidate pixels, so its score is undefined.",
-    "too_small": "The map is smaller than the window of a metric, whose score is undefined.",
-    "incomplete": "The sample was never finished in its file, so all its scores are undefined.",
-    "checksum": "The maps do not match their checksum: the file is damaged, and their scores are undefined.",
+
+class Status(NamedTuple):
+    """What one status says about a sample."""
+
+    meaning: str  # one sentence, which README and report print
+    # Whether it holds whichever metrics were scored; the others are set by a metric.
+    of_sample: bool = True
+    # Whether the sample could not be read, so that it has no scores at all.
+    unreadable: bool = False
+
+
+STATUSES = {
+    "nan_map": Status("A map has pixels that are NaN or infinite, so every score of the pair is undefined."),
+    "constant_map": Status(
+        "A map has the same value everywhere and so no order of its pixels: metrics that rank pixels are "
+        "undefined, except the published ones, which return what the released scripts return."
+    ),
+    "identical": Status("Both maps are equal in every pixel: the explanation did not change at all."),
+    "not_attacked": Status(
+        "The attack accepted no perturbed image, so the unperturbed map is stored twice: a failed "
+        "measurement, not evidence of robustness."
+    ),
+    "label_changed": Status(
+        "The stored predictions differ: the network assigns the perturbed input to another class, so its "
+        "explanation has a reason to change."
+    ),
+    "tied_cut": Status(
+        "The k-th and the (k+1)-th value of a map are equal, so its top-k set was completed by pixel index; "
+        "these scores may be biased in either direction.",
+        of_sample=False,
+    ),
+    "few_diverse": Status(
+        "A map has fewer than k mutually diverse pixels; diverse scores divide by the number found.",
+        of_sample=False,
+    ),
+    "saturated": Status(
+        "A neighbourhood covers the whole map, as that of a diverse set that ran out of pixels always does, "
+        "or k is the number of pixels: plain scores keep a value that any two maps would have, adjusted "
+        "scores and LENS recall and precision of diverse sets are undefined.",
+        of_sample=False,
+    ),
+    "unsigned": Status(
+        "Neither map has a negative pixel, so sign_agreement only measures the overlap.", of_sample=False
+    ),
+    "too_small": Status(
+        "The map is smaller than the window of a metric (SSIM needs 7 pixels a side), so that score is "
+        "undefined.",
+        of_sample=False,
+    ),
+    "pool_exhausted": Status(
+        "A published procedure for diverse sets ran out of candidate pixels, where the released script stops "
+        "with an error, so its score is undefined.",
+        of_sample=False,
+    ),
+    "incomplete": Status("The sample was never finished in its file, so it was not scored.", unreadable=True),
+    "checksum": Status(
+        "The stored bytes do not match their checksum, so the file is damaged and the sample was not scored.",
+        unreadable=True,
+    ),
 }
+
+# Statuses of samples that could not be read.
+UNREADABLE_STATUSES = tuple(token for token, status in STATUSES.items() if status.unreadable)
+# Statuses that can be left out of a summary. What a metric sets depends on which metrics were scored, but a
+# tie at the cut is a property of the maps and k.
+EXCLUDABLE_STATUSES = tuple(
+    sorted(token for token, status in STATUSES.items() if status.of_sample or token == "tied_cut")
+)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BadSample
 from ..messages import printable, say
+from ..statuses import UNREADABLE_STATUSES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from ..pairfile.store import PairStore
     from ..scoring.runs import Failure
 
-# Statuses of samples that cannot be scored at all.
-_NOT_SCORED = ("incomplete", "checksum")
 _N_NAMED = 10
 
 
@@ -78,7 +77,7 @@ def print_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None")
     """List the files and samples that are not scored; return whether there are any."""
     rows = [(printable(failure.path), "all samples", str(failure.error)) for failure in failures]
     if scores is not None:
-        failed = scores[scores["status"].isin(_NOT_SCORED)]
+        failed = scores[scores["status"].isin(UNREADABLE_STATUSES)]
         for (file, status), group in failed.groupby(["file", "status"], observed=True):
             # Samples that were never written have no number.
             known = [str(sample) for sample in group["sample"] if sample >= 0]

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the summary of a table of scores."""
     from ..disk import check_writable, replacing
     from ..tables.columns import distinguishing
-    from ..tables.files import write_csv
+    from ..tables.csv_files import write_csv
     from ..tables.outputs import check_summary
     from ..tables.summary import summarize
     from .notes import note_what_else_differs

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ..tables.columns import distinguishing, metric_columns, parse_column, unified
+from ..tables.columns import Column
 from ..tables.labels import labelled, metric_title
-from ..tables.summary import summarize
+from ..tables.summary import Summary
+from ..tables.view import View
 from .style import INK, LEGEND_ROW, PALETTE, RULE, STYLE, cut_label
 
 _MARKERS = "os^Dv<>Ph*"
@@ -21,102 +22,86 @@ _MAX_COLUMNS = 4
 
 
 class Curve(NamedTuple):
-    """The columns of one score along w: half-width -> column, and of its chance level."""
+    """The columns of a LENS score along w (half-width -> column), and those of its chance level."""
 
+    metric: str
+    k: int
     score: dict[int, str]
     chance: dict[int, str]
 
 
-def curve(scores: pd.DataFrame, metric: str, k: int) -> Curve:
-    """Find the columns of a LENS metric along w; w = 0 is the top-k intersection."""
-    found = {
-        (c.name, int(c.params.get("w", 0))): c.text
-        for c in map(parse_column, metric_columns(scores))
-        if c.params.get("k") == k and set(c.params) <= {"k", "w"}
-    }
-    along = {w: column for (name, w), column in sorted(found.items()) if name == metric}
-    if along and ("topk_intersection", 0) in found:
-        along = {0: found["topk_intersection", 0]} | along
-    chance = {w: column for (name, w), column in sorted(found.items()) if name == f"{metric}_chance"}
-    return Curve(dict(sorted(along.items())), chance)
-
-
-def lens_curves(scores: pd.DataFrame, *, k: int, metric: str = "lens_recall") -> Figure:
-    """Draw a LENS score against the half-width of its window.
-
-    Parameters
-    ----------
-    scores
-        A table of scores with columns ``metric(k=...,w=...)`` for one w or several. Its top-k
-        intersection is the point at w = 0, and ``metric_chance`` a dashed line in the colour of the
-        score it belongs to, where these columns are there.
-    k
-        Size of the top sets in pixels.
-    metric
-        ``lens_recall`` or ``lens_precision``, or another metric that has k and w.
-
-    Returns
-    -------
-    Figure
-        A line with its 95 % interval for each training regime (of the last attribute that differs,
-        where the regime does not), and a panel for each condition otherwise.
+def find_curve(columns: Sequence[Column], metric: str, k: int) -> Curve:
+    """Return the columns of a LENS metric along w; the top-k intersection is the point at w = 0.
 
     Raises
     ------
     ValueError
-        If the table has no such column.
+        If there is no such column.
     """
-    columns = curve(scores, metric, k)
-    if not columns.score:
-        msg = f"the table has no column {metric}(k={k},w=...); score that metric first"
-        raise ValueError(msg)
-    used = dict.fromkeys([*columns.score.values(), *columns.chance.values()])
-    panels, lines = panels_and_lines(scores)
-    others = {c for c in metric_columns(scores) if c not in used}
-    scores = unified(scores[[c for c in scores if c not in others]])
-    summary = summarize(scores, by=[*panels, *lines])
-    levels = _levels(scores[lines[0]]) if lines else [None]
-    grouped: list[tuple[Any, pd.DataFrame]] = [((), summary)]
-    if panels:
-        grouped = list(summary.groupby(panels, sort=False, observed=True, dropna=False))
+    found = {
+        (c.name, int(c.params.get("w", 0))): c.text
+        for c in columns
+        if c.params.get("k") == k and set(c.params) <= {"k", "w"}
+    }
+    along = {w: text for (name, w), text in sorted(found.items()) if name == metric}
+    if not along:
+        raise ValueError(f"the table has no column {metric}(k={k},w=...); score that metric first")
+    if ("topk_intersection", 0) in found:
+        along = {0: found["topk_intersection", 0]} | along
+    chance = {w: text for (name, w), text in sorted(found.items()) if name == f"{metric}_chance"}
+    return Curve(metric, k, dict(sorted(along.items())), chance)
+
+
+def lens_curves(view: View, curve: Curve) -> Figure:
+    """Draw a LENS score against the half-width of its window.
+
+    Parameters
+    ----------
+    view
+        The table of scores.
+    curve
+        The columns to draw. The chance level is a dashed line in the colour of the score.
+
+    Returns
+    -------
+    Figure
+        A line with its 95 % interval for each training regime (or for each value of the last
+        condition, if all regimes are equal), and a panel for each combination of the others.
+    """
+    panels, line = view.by[:-1], view.by[-1] if view.by else None
+    levels = _levels(view.kept[line]) if line is not None else [None]
+    parts = view.parts(panels)
     with mpl.rc_context(STYLE):
-        figure, grid = _grid(len(grouped))
-        for axes, (key, group) in zip(grid, grouped, strict=True):
+        figure, grid = _grid(len(parts))
+        for axes, (key, part) in zip(grid, parts, strict=True):
             axes.set_title(_panel_title(panels, key), loc="left")
-            for i, level in enumerate(levels):
-                rows = group if level is None else group[_is(group[lines[0]], level)]
-                if len(rows):
-                    _draw_line(axes, rows.set_index("metric"), columns, i)
-            axes.set_xticks(sorted({*columns.score, *columns.chance}))
+            of_group = [0] if line is None else [_place(levels, v) for v in part.summary.groups[line]]
+            for group in sorted(range(len(of_group)), key=of_group.__getitem__):
+                _draw_line(axes, part.summary, group, curve, of_group[group])
+            axes.set_xticks(sorted({*curve.score, *curve.chance}))
             axes.set_ylim(min(0, axes.get_ylim()[0]), max(1.02, axes.get_ylim()[1]))
-        figure.supylabel(f"{metric_title(metric)}, k = {k}", fontsize=9)
+        figure.supylabel(f"{metric_title(curve.metric)}, k = {curve.k}", fontsize=9)
         figure.supxlabel("half-width w of the window in pixels", fontsize=9)
-        names = ["mean"] if not lines else [cut_label(labelled(lines[0], level)) for level in levels]
-        _curve_legend(figure, names, chance=bool(columns.chance))
+        names = ["mean"] if line is None else [cut_label(labelled(line, level)) for level in levels]
+        _curve_legend(figure, names, chance=bool(curve.chance))
     return figure
 
 
-def panels_and_lines(scores: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Return the conditions that tell panels of a figure apart, and the one that tells lines apart."""
-    found = sorted(distinguishing(scores), key="training".__eq__)
-    return found[:-1], found[-1:]
-
-
 def _levels(values: "pd.Series[Any]") -> list[Any]:
-    """All values a column can have, missing last: a line keeps its colour when rows are left out."""
+    """Return all values that a column can have, missing last: a line keeps its colour in every part."""
     named = list(values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values.unique())
     named = [value for value in named if not pd.isna(value)]
     return [*named, math.nan] if values.isna().any() else named
 
 
-def _is(values: "pd.Series[Any]", level: Any) -> "pd.Series[bool]":
-    return values.isna() if pd.isna(level) else values == level
+def _place(levels: Sequence[Any], value: Any) -> int:
+    return len(levels) - 1 if pd.isna(value) else levels.index(value)
 
 
 def _panel_title(names: Sequence[str], key: Sequence[Any]) -> str:
     lines: list[str] = []
     for text in (cut_label(labelled(name, value)) for name, value in zip(names, key, strict=True)):
-        # break before a title runs into its neighbour
+        # Start a new line before the title reaches the next panel.
         if lines and len(lines[-1]) + len(text) < 26:
             lines[-1] += f" · {text}"
         else:
@@ -138,18 +123,18 @@ def _grid(n_panels: int) -> tuple[Figure, list[Axes]]:
     return figure, grid[:n_panels]
 
 
-def _draw_line(axes: Axes, rows: pd.DataFrame, columns: Curve, i: int) -> None:
-    """Draw mean, interval and chance level of one condition (rows of its summary, by metric)."""
-    colour, w = PALETTE[i % len(PALETTE)], list(columns.score)
-    line = rows.loc[list(columns.score.values())]
-    axes.fill_between(w, line["ci_low"], line["ci_high"], color=colour, alpha=0.22, linewidth=0)
+def _draw_line(axes: Axes, summary: Summary, group: int, curve: Curve, i: int) -> None:
+    """Draw mean, interval and chance level of one group."""
+    colour, w = PALETTE[i % len(PALETTE)], list(curve.score)
+    rows = [summary.row(group, text) for text in curve.score.values()]
+    low, high = ([row[name] for row in rows] for name in ("ci_low", "ci_high"))
+    axes.fill_between(w, low, high, color=colour, alpha=0.22, linewidth=0)
     marker = _MARKERS[i % len(_MARKERS)]
-    axes.plot(w, line["mean"], color=colour, marker=marker, markersize=4.5, linewidth=1.6, gid=f"line-{i}")
-    if columns.chance:
-        chance = rows.loc[list(columns.chance.values()), "mean"]
-        axes.plot(
-            list(columns.chance), chance, color=colour, linestyle="--", linewidth=1.1, gid=f"chance-{i}"
-        )
+    mean = [row["mean"] for row in rows]
+    axes.plot(w, mean, color=colour, marker=marker, markersize=4.5, linewidth=1.6, gid=f"line-{i}")
+    if curve.chance:
+        chance = [summary.row(group, text)["mean"] for text in curve.chance.values()]
+        axes.plot(list(curve.chance), chance, color=colour, linestyle="--", linewidth=1.1, gid=f"chance-{i}")
 
 
 def _curve_legend(figure: Figure, names: Sequence[str], *, chance: bool) -> None:
@@ -163,7 +148,7 @@ def _curve_legend(figure: Figure, names: Sequence[str], *, chance: bool) -> None
         handles.append(Line2D([], [], color=INK, linewidth=1.1, linestyle="--"))
         labels.append("chance level (same colour)" if len(names) > 1 else "chance level")
     n_columns = int(figure.get_figwidth() / 2)
-    # Two rows have room beside the title; a figure must grow by more, or they lie on its axes.
+    # Two rows fit beside the title; every further row needs a taller figure, or it would cover the axes.
     more = max(0, math.ceil(len(handles) / n_columns) - 2)
     figure.set_figheight(figure.get_figheight() + LEGEND_ROW * more)
     figure.legend(handles, labels, loc="outside upper left", ncols=n_columns, borderaxespad=0.2)

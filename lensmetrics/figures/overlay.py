@@ -16,16 +16,16 @@ from matplotlib.patches import Patch
 from ..pairs.mappair import MapPair, Which
 from .style import STYLE
 
-# The marks of S and T lie on maps, which stay light on a dark page: these two colours do not change with it.
+# S and T are drawn over maps, which remain light on a dark page, so these colours do not follow the page.
 _BLUE = "#0068A8"
 _RED = "#C85200"
 _NEAR = "#C9E2F4"
 _TOP = "#F0A067"
 _PAPER = "#FFFFFF"
 _NOT_FINITE = "#F0E442"
-# From white to a grey that still lets the outlines stand out.
+# From white to a grey on which the outlines remain visible.
 _GREYS = LinearSegmentedColormap.from_list("greys", ["#FFFFFF", "#4A4A4A"]).with_extremes(bad=_NOT_FINITE)
-# Above this many pixels the marks of a map are drawn as pixels: as paths they would weigh megabytes.
+# Above this many pixels the marks of a map are rasterised: as paths they would take megabytes.
 _VECTOR_PIXELS = 64 * 64
 _MAP_INCHES = 2.35
 
@@ -42,17 +42,22 @@ def pair_overlay(pair: MapPair, *, k: int, w: int, image: npt.NDArray[Any] | Non
     w
         Half-width of the windows in pixels, at least 0.
     image
-        What the maps explain, (height, width) or (channel, height, width), uint8 or float; a
-        panel of its own in front. One or three channels are shown as grey or RGB, of others the mean.
+        What the maps explain, (height, width) or (channel, height, width), uint8 or float, drawn
+        as the first panel. One channel is shown as grey, three as RGB, other numbers by their mean.
 
     Returns
     -------
     Figure
         The unperturbed map with its top-k set S outlined and its diverse top-k pixels as rings, the
-        perturbed map with T and its rings, and the sets alone: N_w(S) as light area, S outlined, T
-        filled, with a cross where it lies outside N_w(S). Each map has its own grey scale, white to
-        dark from its smallest value to its 99.5 % quantile; pixels that are not finite are yellow,
-        and a pair that has some is drawn without sets.
+        perturbed map likewise with T, and the sets alone: N_w(S) as a light area, S outlined, T
+        filled, with a cross on pixels outside N_w(S). The grey scale of each map goes from white at
+        its smallest value to dark at its 99.5 % quantile. Pixels that are not finite are yellow; if
+        there are any, no sets are drawn.
+
+    Raises
+    ------
+    ValueError
+        If k or w is out of range.
     """
     with mpl.rc_context(STYLE):
         n_panels = 3 if image is None else 4
@@ -67,7 +72,7 @@ def pair_overlay(pair: MapPair, *, k: int, w: int, image: npt.NDArray[Any] | Non
             axes.set_title("image")
             axes.imshow(_as_picture(image), cmap="gray", interpolation="none")
             _frame(axes)
-        pixel = 72 * _MAP_INCHES / max(height, width)  # points; an upper bound is enough for line widths
+        pixel = 72 * _MAP_INCHES / max(height, width)  # in points; an upper bound suffices for line widths
         sides: tuple[tuple[Which, str, npt.NDArray[Any]], ...] = (
             ("unperturbed", _BLUE, pair.unperturbed),
             ("perturbed", _RED, pair.perturbed),
@@ -90,13 +95,13 @@ def pair_overlay(pair: MapPair, *, k: int, w: int, image: npt.NDArray[Any] | Non
 
 
 def _as_picture(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return an image as imshow takes it: (height, width) or (height, width, 3), in [0, 1]."""
+    """Return an image in the form that imshow accepts: (height, width) or (height, width, 3), in [0, 1]."""
     picture = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
     if picture.ndim == 3:
         picture = np.moveaxis(picture, 0, -1) if len(picture) == 3 else picture.mean(axis=0)
     if image.dtype == np.uint8:
         picture /= 255
-    elif picture.min() < 0 or picture.max() > 1:  # normalised, as networks take it
+    elif picture.min() < 0 or picture.max() > 1:  # normalised for a network
         spread = np.ptp(picture)
         picture = (picture - picture.min()) / (spread or 1)
     return picture
@@ -104,7 +109,7 @@ def _as_picture(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _show_map(axes: Axes, values: npt.NDArray[Any]) -> None:
     finite = np.isfinite(values)
-    # Divided by the largest first, because the range of a map can exceed its own type.
+    # Divide by the largest value first, because the range of a map can exceed its type.
     values = values.astype(np.float64) / (np.abs(values[finite]).max(initial=0) or 1)
     low, high = (values[finite].min(), np.quantile(values[finite], 0.995)) if finite.any() else (0, 1)
     scaled = np.clip((values - low) / ((high - low) or 1), 0, 1)
@@ -148,9 +153,9 @@ def _show_none(axes: Axes, shape: tuple[int, int]) -> None:
 def _outline(axes: Axes, mask: npt.NDArray[np.bool_], colour: str, pixel: float) -> None:
     """Draw the border of a set of pixels along the edges of its pixels, as one path."""
     padded = np.pad(mask, 1)
-    y, x = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])  # an edge above the pixel (y, x)
+    y, x = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])  # edge above the pixel (y, x)
     across = np.stack([np.stack([x - 0.5, y - 0.5]), np.stack([x + 0.5, y - 0.5])])
-    y, x = np.nonzero(padded[1:-1, 1:] != padded[1:-1, :-1])  # an edge left of it
+    y, x = np.nonzero(padded[1:-1, 1:] != padded[1:-1, :-1])  # edge left of it
     down = np.stack([np.stack([x - 0.5, y - 0.5]), np.stack([x - 0.5, y + 0.5])])
     edges = np.concatenate([across, down], axis=2)  # (end, xy, edge)
     broken = np.concatenate([edges, np.full_like(edges[:1], np.nan)])
@@ -199,7 +204,7 @@ def _overlay_legend(figure: Figure, k: int, w: int, *, finite: bool) -> None:
         Line2D([], [], linestyle="none", marker="o", markersize=5, markerfacecolor="white", markeredgecolor=c)
         for c in (_BLUE, _RED)
     )
-    # The two marks of `missed` lie upon each other, those of the other tuples side by side.
+    # The two marks of `missed` are drawn on top of each other, those of the other tuples side by side.
     missed = (Patch(color=_TOP), Line2D([], [], color="black", linestyle="none", marker="x", markersize=5))
     marks: list[tuple[Any, str]] = [
         (Line2D([], [], color=_BLUE, linewidth=1.5), f"S: top {k} of the unperturbed map"),

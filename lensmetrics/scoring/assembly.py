@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..metrics.registry import Metric
 from ..pairfile.store import PairStore
+from ..statuses import UNREADABLE_STATUSES
 from ..tables.columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
 from .worker import SliceScores
 
@@ -46,7 +47,7 @@ def _with_sample_statuses(statuses: Sequence[str], stores: Sequence[PairStore]) 
     for token in ("not_attacked", "label_changed"):
         flags = np.concatenate([getattr(store, token) for store in stores])
         for i in np.flatnonzero(flags).tolist():
-            if joined[i] not in ("incomplete", "checksum"):
+            if joined[i] not in UNREADABLE_STATUSES:
                 joined[i] = ";".join(sorted({*joined[i].split(";"), token} - {"ok"}))
     return joined
 

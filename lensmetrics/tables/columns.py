@@ -1,35 +1,42 @@
-"""The columns of a table of scores: which are scores, which are conditions, which names are taken."""
+"""The columns of a table of scores: which hold scores, which hold conditions, and which names are taken."""
 
 import math
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from ..statuses import METRIC_STATUSES, SAMPLE_STATUSES
-from .known import BUILT_IN
+from ..statuses import STATUSES
+from .known import BUILT_IN, registered
 from .texts import split_metric
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Attributes that tell the conditions of a study apart, in the order in which tables and figures take them.
-CONDITIONS = (
-    "dataset",
-    "model",
-    "training",
-    "explanation",
-    "attack",
-    "eps",
-    "eps_norm",
-    "attack_k",
-    "attack_w",
-)
-# What a row says of its own sample, and where it is.
+
+class Condition(NamedTuple):
+    """How people read a condition attribute."""
+
+    speaks_for_itself: bool = False  # the value needs no name beside it: "gradient"
+    of_some_methods: bool = False  # a parameter; where it is missing, the method has none
+
+
+# The attributes that define the conditions of a study, in the order in which tables and figures use them.
+CONDITIONS = {
+    "dataset": Condition(speaks_for_itself=True),
+    "model": Condition(speaks_for_itself=True),
+    "training": Condition(speaks_for_itself=True),
+    "explanation": Condition(speaks_for_itself=True),
+    "attack": Condition(speaks_for_itself=True),
+    "eps": Condition(),
+    "eps_norm": Condition(),
+    "attack_k": Condition(of_some_methods=True),
+    "attack_w": Condition(of_some_methods=True),
+}
+# What identifies and describes the sample of a row.
 IDENTITY = ("file", "sample", "name", "label", "prediction", "prediction_perturbed", "status")
-# Attributes that say how a file came about and not what it is about; every other one is a condition.
+# Attributes that record how a file was made, not what it contains; every other attribute is a condition.
 PROVENANCE = (
     "format",
     "format_version",
@@ -55,20 +62,41 @@ METRIC_NAMES = tuple(BUILT_IN)
 _LONG = ("metric", "value", "k", "w", "pool")
 SUMMARY = ("mean", "sd", "n", "n_undefined", "n_excluded", "ci_low", "ci_high", "mean_attacked")
 
-# A metric can have none of these names, its parameters none of those but the last three.
+# Names that no metric can have. No parameter of a metric can have them either, apart from k, w and pool.
 NO_METRIC = (*IDENTITY, *CONDITIONS, *_LONG)
 NO_PARAMETER = NO_METRIC[:-3]
-
-
-# Under this name `scores.attrs` lists the columns of scores.
+# The key of `scores.attrs` under which the columns of scores are listed.
 METRICS = "metrics"
+# float32 represents every integer up to this one.
+_LARGEST_SHARED = 2**24
+
+
+class Column(NamedTuple):
+    """A column of scores: its text, and the metric and parameters in it."""
+
+    text: str
+    name: str
+    params: dict[str, int | float]
+
+    @property
+    def family(self) -> tuple[str, tuple[tuple[str, int | float], ...]]:
+        """The name and all parameters except w: the columns that a table shows side by side."""
+        return self.name, tuple((key, value) for key, value in self.params.items() if key != "w")
+
+
+def parse_column(text: str) -> Column:
+    """Split the name of a column of scores; a name that is not a metric's text has no parameters."""
+    try:
+        return Column(text, *split_metric(text))
+    except ValueError:
+        return Column(text, text, {})
 
 
 def metric_columns(scores: "pd.DataFrame") -> list[str]:
-    """Return the columns that hold scores, in their order.
+    """Return the columns that hold scores, in the order of the table.
 
-    These have the name of a metric that is known here, or parameters in brackets, or stand in the
-    list that ``scores.attrs`` holds, for metrics that are not registered here.
+    A column holds scores if its name is that of a known metric, if it has parameters in brackets, or
+    if ``scores.attrs`` lists it, as it does for metrics that are not registered in this process.
     """
     listed = scores.attrs.get(METRICS)
     known = set(listed) if isinstance(listed, list | tuple) else set()
@@ -76,11 +104,10 @@ def metric_columns(scores: "pd.DataFrame") -> list[str]:
 
 
 def is_metric(column: object) -> bool:
-    """Whether a column of this name holds scores: a known metric, or one with parameters in brackets."""
+    """Return whether a column of this name holds scores: a known metric, or one with parameters."""
     if not isinstance(column, str):
         return False
-    registry = sys.modules.get("lensmetrics.metrics.registry")  # who has registered a metric has imported it
-    if column in METRIC_NAMES or (registry is not None and column in registry.entries()):
+    if column in BUILT_IN or column in registered():
         return True
     try:
         return bool(split_metric(column)[1])
@@ -89,31 +116,33 @@ def is_metric(column: object) -> bool:
 
 
 def condition_columns(scores: "pd.DataFrame") -> list[str]:
-    """Return the columns of conditions: the fixed ones first, then all others in their order."""
+    """Return the columns that hold conditions: those of `CONDITIONS` first, then the others in order."""
     others = {*CONDITIONS, *IDENTITY, *PROVENANCE, *_LONG, *metric_columns(scores)}
     return [c for c in CONDITIONS if c in scores] + [c for c in scores.columns if c not in others]
 
 
+def identity_columns(scores: "pd.DataFrame") -> list[str]:
+    """Return the columns that do not hold scores."""
+    scored = set(metric_columns(scores))
+    return [column for column in scores.columns if column not in scored]
+
+
 def is_reserved(name: str) -> bool:
-    """Whether no attribute may have this name, because the tables have columns of it."""
+    """Return whether tables use this name for a column, so that no attribute can have it."""
     token = name.removeprefix("n_")
-    return (
-        name in (*IDENTITY, *_LONG, *SUMMARY)
-        or (name != token and token in (*SAMPLE_STATUSES, *METRIC_STATUSES))
-        or is_metric(name)
-    )
+    return name in (*IDENTITY, *_LONG, *SUMMARY) or (name != token and token in STATUSES) or is_metric(name)
 
 
 def skipped_attributes(attrs: Iterable[str]) -> list[str]:
-    """Return the names of attributes that make no column, because a table uses them for something else."""
+    """Return the attributes that cannot become columns because tables use their names."""
     return [name for name in attrs if name not in CONDITIONS and is_reserved(name)]
 
 
 def one_kind(values: Iterable[Any]) -> list[Any]:
-    """Return values of an attribute as a column can hold them: all numbers, or all texts; None stays.
+    """Return the values of an attribute in a form that one column can hold: all numbers or all texts.
 
-    Lists become texts such as ``4,4,8,8``, and so do truth values, and integers that stand among
-    floats and are too large to be told apart there.
+    None stays None. Lists become texts such as ``4,4,8,8``. Booleans become texts, as do integers
+    that occur among floats and exceed what float32 represents exactly.
     """
     plain = [",".join(map(str, value)) if isinstance(value, list) else value for value in values]
     known = [value for value in plain if value is not None]
@@ -123,19 +152,15 @@ def one_kind(values: Iterable[Any]) -> list[Any]:
     return [None if value is None else str(value) for value in plain]
 
 
-# Up to here float32 has every integer.
-_LARGEST_SHARED = 2**24
-
-
 def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def equal_number(value: Any) -> Any:
-    """Return what stands for a value where conditions are compared.
+    """Return the number that represents a value when conditions are compared.
 
-    Floats count as equal where their float32 values are finite, normal and equal: 8/255 is one eps,
-    in whichever precision a file holds it. Integers and texts are equal to themselves alone.
+    Floats are equal if their float32 values are finite, normal and equal: 8/255 is one eps, whether
+    a file stores it in single or double precision. Integers and texts are only equal to themselves.
     """
     if isinstance(value, float | np.floating):
         with np.errstate(over="ignore", under="ignore"):
@@ -147,9 +172,9 @@ def equal_number(value: Any) -> Any:
 
 
 def unified(scores: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the table with one value for all floats of a condition that count as equal.
+    """Return the table with equal floats of a condition replaced by one of them.
 
-    What stands for them is a value of the table: the smallest of those that float32 does not hold.
+    The replacement is the smallest of the values that float32 cannot represent, if there is one.
     """
     changed: dict[str, pd.Series[Any]] = {}
     for column in condition_columns(scores):
@@ -166,7 +191,7 @@ def unified(scores: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _different(values: "pd.Series[Any]") -> list[Any]:
-    """Return the values of a condition, each once, the missing ones left out."""
+    """Return the distinct values of a condition, without missing ones."""
     import pandas as pd
 
     if isinstance(values.dtype, pd.CategoricalDtype):
@@ -181,84 +206,60 @@ def _most_precise(value: Any) -> tuple[bool, float]:
         return float(np.float32(value)) == value, value
 
 
-def identity_columns(scores: "pd.DataFrame") -> list[str]:
-    scored = set(metric_columns(scores))
-    return [column for column in scores.columns if column not in scored]
-
-
 def distinguishing(scores: "pd.DataFrame") -> list[str]:
     """Return the condition columns that tell the conditions in the table apart.
 
-    The fixed ones that differ, then any other attribute of files without which two of them would
-    fall into one group; from the last to the first, a column is left out that the ones before it
-    decide. A column that differs within a file is none of its attributes.
+    These are the columns of `CONDITIONS` that differ, then every other attribute of the files
+    without which two of them would share a group. A column that the columns before it determine is
+    left out. A column that differs within a file is not an attribute of the file.
     """
     scores = unified(scores)
     conditions = condition_columns(scores)
     codes = {column: numbered(scores[column]) for column in conditions}
-    found = [c for c in CONDITIONS if c in codes and codes[c].max(initial=0) > 0]
+    found = [c for c in CONDITIONS if c in codes]
     if "file" in scores:
         file = numbered(scores["file"])
         _, first, of_row = np.unique(file, return_index=True, return_inverse=True)
         others = [c for c in conditions if c not in CONDITIONS]
         found += [c for c in others if np.array_equal(codes[c], codes[c][first][of_row])]
-    kept: list[str] = []
-    n_groups, group = 1, np.zeros(len(scores), dtype=np.int64)
-    # A column that those before it decide splits no group of theirs: kept or not, the rest goes on as before.
-    for column in found:
-        joined = np.unique(group * (codes[column].max(initial=0) + 1) + codes[column], return_inverse=True)
+    return [found[i] for i in splitting([codes[column] for column in found])]
+
+
+def splitting(columns: Sequence[npt.NDArray[np.int64]]) -> list[int]:
+    """Return the positions of the columns of codes that split a group of the columns before them."""
+    kept: list[int] = []
+    n_groups, group = 1, np.zeros(len(columns[0]) if columns else 0, dtype=np.int64)
+    for i, codes in enumerate(columns):
+        joined = np.unique(group * (codes.max(initial=0) + 1) + codes, return_inverse=True)
         if len(joined[0]) > n_groups:
-            kept.append(column)
+            kept.append(i)
             n_groups, group = len(joined[0]), joined[1]
     return kept
 
 
-def check_table(scores: "pd.DataFrame", what: str) -> None:
-    check_names(scores, what)
-    if not metric_columns(scores):
-        msg = f"{what} has no column of scores; is it one that score or evaluate made?"
-        raise ValueError(msg)
-
-
-def check_names(scores: "pd.DataFrame", what: str) -> None:
-    """Refuse a table whose labels would be lost, or say two things."""
-    names = [name for name in scores.index.names if name is not None]
-    if names:
-        msg = f"{what} has {', '.join(map(str, names))} in its index: write scores.reset_index()"
-        raise ValueError(msg)
-    wrong = [column for column in scores.columns if not isinstance(column, str)]
-    if wrong:
-        msg = f"{what} has the column {wrong[0]!r}; names of columns must be texts"
-        raise ValueError(msg)
-    if not scores.columns.is_unique:
-        msg = f"the column {scores.columns[scores.columns.duplicated()][0]!r} occurs twice in {what}"
-        raise ValueError(msg)
-
-
-class Column(NamedTuple):
-    """A column of scores, taken apart."""
-
-    text: str
-    name: str
-    params: dict[str, int | float]
-
-    @property
-    def family(self) -> tuple[str, tuple[tuple[str, int | float], ...]]:
-        """The name and all parameters but w: what a table shows side by side."""
-        return self.name, tuple((key, value) for key, value in self.params.items() if key != "w")
-
-
-def parse_column(text: str) -> Column:
-    """Take the name of a column of scores apart; one that is no text of a metric has no parameters."""
-    try:
-        return Column(text, *split_metric(text))
-    except ValueError:
-        return Column(text, text, {})
-
-
 def numbered(values: "pd.Series[Any]") -> npt.NDArray[np.int64]:
-    """Number the different values of a column, a missing one too."""
+    """Return an integer code for each value of a column, with a code for missing values too."""
     import pandas as pd
 
     codes = pd.factorize(values, use_na_sentinel=False)[0]
     return np.asarray(codes, dtype=np.int64)
+
+
+def check_table(scores: "pd.DataFrame", what: str) -> None:
+    """Refuse a table that holds no scores, or whose labels would be lost."""
+    check_names(scores, what)
+    if not metric_columns(scores):
+        raise ValueError(f"{what} has no column of scores; pass a table that score or evaluate returned")
+
+
+def check_names(scores: "pd.DataFrame", what: str) -> None:
+    """Refuse a table whose labels would be lost or are ambiguous."""
+    names = [name for name in scores.index.names if name is not None]
+    if names:
+        raise ValueError(f"{what} has {', '.join(map(str, names))} in its index: use scores.reset_index()")
+    wrong = [column for column in scores.columns if not isinstance(column, str)]
+    if wrong:
+        raise ValueError(f"{what} has the column {wrong[0]!r}; column names must be texts")
+    if not scores.columns.is_unique:
+        repeated = scores.columns[scores.columns.duplicated()][0]
+        raise ValueError(f"column {repeated!r} occurs more than once in {what}")

@@ -1,19 +1,13 @@
 """The table of scores on disk."""
 
-import contextlib
-import gzip
 import json
-import math
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
 from ..disk import check_writable, replacing
@@ -26,33 +20,24 @@ from .columns import (
     condition_columns,
     metric_columns,
     one_kind,
+    parse_column,
 )
+from .csv_files import LABELS, read_csv, write_csv
+from .known import BUILT_IN, FACTS, known_metrics, read_facts
 
 _CSV = (".csv", ".csv.gz")
-# Arrow and pandas report damage as any of these, depending on what the damaged bytes were.
+# What Arrow and pandas raise for a damaged file, depending on which bytes are damaged.
 UNREADABLE = (pa.ArrowException, ArithmeticError, EOFError, LookupError, OSError, TypeError, ValueError)
-# Nullable types keep whole numbers whole where some are missing.
-_NULLABLE = {
-    pa.int64(): pd.Int64Dtype(),
-    pa.float64(): pd.Float64Dtype(),
-    pa.string(): pd.StringDtype(),
-    pa.null(): pd.Float64Dtype(),
-}
-_METADATA = b"lensmetrics_metrics"
-_LABELS = ("label", "prediction", "prediction_perturbed")
-# Rows of CSV that are put together at a time.
-_CSV_ROWS = 2**14
-# A spreadsheet takes a cell that begins so for a formula; behind an apostrophe it is text.
-_FORMULA = re.compile("'*[=+@\t\r-]")
-_NEEDS_QUOTES = re.compile('[",\r\n]|^\\s|\\s$|^$')
+# Keys of the Parquet metadata: the columns of scores, and the facts of metrics that readers may not know.
+_LISTED = b"lensmetrics_metrics"
+_FACTS = b"lensmetrics_metric_facts"
 
 
 def check_output(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a table to be written, or raise before the work is done that fills it."""
+    """Return the path of a table to write; raise early if it cannot be written."""
     path = Path(path)
     if not (path.suffix == ".parquet" or path.name.endswith(_CSV)):
-        msg = f"{path}: cannot tell the kind of table; name it .parquet, .csv or .csv.gz"
-        raise ValueError(msg)
+        raise ValueError(f"{path}: unknown kind of table; use a name that ends in .parquet, .csv or .csv.gz")
     check_writable(path)
     return path
 
@@ -60,18 +45,51 @@ def check_output(path: str | os.PathLike[str]) -> Path:
 def write_scores(
     scores: pd.DataFrame, path: str | os.PathLike[str], *, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a table of scores as Parquet or, where the name ends in .csv or .csv.gz, as CSV.
+    """Write a table of scores as Parquet, or as CSV if the name ends in .csv or .csv.gz.
 
-    The file appears whole or not at all; an older one is replaced. Parquet also keeps `metadata`,
-    texts under names, in its schema, and the list of the columns that are scores.
+    The file appears whole or not at all; an older file is replaced.
+
+    Parameters
+    ----------
+    scores
+        A table of scores.
+    path
+        Path of the file: .parquet, .csv or .csv.gz.
+    metadata
+        Texts that Parquet stores in its schema under their names.
+
+    Raises
+    ------
+    ValueError
+        If the name has another suffix, or column names are not unique texts.
+    OSError
+        If the file cannot be written.
 
     Notes
     -----
-    CSV has no types. A condition whose texts all read as numbers print (``5``, ``0.1``) comes back
-    as numbers, every other text (``018``, ``1_0``) as it was, the empty one in quotes. A text that
-    begins as a formula of a spreadsheet does (``=``, ``+``, ``-``, ``@``) stands behind an
-    apostrophe, which :func:`read_scores` takes away. A metric without parameters that is not
-    registered where the table is read comes back as a condition: Parquet knows better.
+    Parquet also stores which columns are scores, and bounds, best value and meaning of metrics that
+    do not belong to the package.
+
+    CSV has no types. If all texts of a condition look exactly like printed numbers (``5``, ``0.1``),
+    they are read as numbers; every other text (``018``, ``1_0``) is read unchanged. The empty text is
+    quoted, a missing value is not. A text that a spreadsheet would read as a formula (it begins with
+    ``=``, ``+``, ``-`` or ``@``) gets an apostrophe in front, which :func:`read_scores` removes. A
+    metric without parameters that is not registered in the reading process is read as a condition.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> import lensmetrics as lm
+    >>> scores = pd.DataFrame({"attack": ["topk", "topk"], "sample": [7, 8], "kendall": [0.25, 0.5]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     lm.write_scores(scores, f"{folder}/scores.csv")
+    ...     print(Path(folder, "scores.csv").read_text())
+    attack,sample,kendall
+    topk,7,0.25
+    topk,8,0.5
+    <BLANKLINE>
     """
     path = check_output(path)
     check_names(scores, "the table")
@@ -79,16 +97,30 @@ def write_scores(
     with replacing(path) as part:
         if path.suffix == ".parquet":
             table = pa.Table.from_pandas(scores)
-            listed = {_METADATA: json.dumps(metric_columns(scores))}
-            described = table.replace_schema_metadata({**table.schema.metadata, **listed, **(metadata or {})})
-            # Else a changed bit in a score would be read as another score.
+            columns = metric_columns(scores)
+            described = table.replace_schema_metadata(
+                {
+                    **table.schema.metadata,
+                    _LISTED: json.dumps(columns),
+                    _FACTS: json.dumps(_foreign_facts(scores, columns)),
+                    **(metadata or {}),
+                }
+            )
+            # Without checksums, a flipped bit in a score would be read as a different score.
             pa.parquet.write_table(described, part, write_page_checksum=True)
         else:
             write_csv(scores, part)
 
 
+def _foreign_facts(scores: pd.DataFrame, columns: Iterable[str]) -> dict[str, Any]:
+    """Return what is known about the metrics of the table that do not belong to the package."""
+    known = known_metrics(scores.attrs)
+    names = dict.fromkeys(parse_column(column).name for column in columns)
+    return {name: known[name].plain() for name in names if name in known and name not in BUILT_IN}
+
+
 def of_one_kind(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without conditions and samples of several kinds, which joined tables can have."""
+    """Return the table with one kind of value per condition; concatenated tables can have several."""
     columns = [*condition_columns(scores), *(["sample"] if "sample" in scores else [])]
     mixed = [column for column in columns if scores[column].dtype == object]
     plain = {
@@ -97,74 +129,61 @@ def of_one_kind(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.assign(**plain) if plain else scores
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write what :func:`_read_csv` reads: pandas itself writes missing and empty texts alike."""
-    compressed = path.name.endswith(".gz")
-    with gzip.open(path, "wb") if compressed else path.open("wb") as file:
-        file.write((",".join(map(_text_cell, table.columns)) + "\n").encode())
-        for start in range(0, len(table), _CSV_ROWS):
-            part = table.iloc[start : start + _CSV_ROWS]
-            cells = [_cells(part.iloc[:, i]) for i in range(part.shape[1])]
-            file.write("".join(",".join(row) + "\n" for row in zip(*cells, strict=True)).encode())
-
-
-def _cells(values: "pd.Series[Any]") -> list[str]:
-    """Return the cells of a column: numbers with all digits, missing ones empty."""
-    if values.dtype.kind == "f":
-        return ["" if math.isnan(value) else repr(value) for value in values.astype(np.float64).tolist()]
-    codes, different = pd.factorize(values)
-    texts = [_cell(value) for value in different.tolist()]
-    texts.append("")  # which the code of missing ones, -1, finds
-    return [texts[code] for code in codes.tolist()]
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float | np.floating):
-        return repr(float(value))
-    return str(value) if isinstance(value, int | np.integer) else _text_cell(str(value))
-
-
-def _text_cell(text: str) -> str:
-    if _FORMULA.match(text):
-        text = f"'{text}"
-    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
-
-
-def _text_of_cell(text: str) -> str:
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
-
-
 def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a table of scores that :func:`write_scores` wrote.
 
+    Parameters
+    ----------
+    path
+        Path of a .parquet, .csv or .csv.gz file.
+
+    Returns
+    -------
+    DataFrame
+        The table with the types that it was written with. Conditions are categorical.
+
     Raises
     ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file.
     ValueError
-        If the file is no table of scores.
+        If the file is not a table of scores, or is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> import lensmetrics as lm
+    >>> scores = pd.DataFrame({"attack": ["topk", "topk"], "sample": [7, 8], "kendall": [0.25, 0.5]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     lm.write_scores(scores, f"{folder}/scores.parquet")
+    ...     lm.read_scores(f"{folder}/scores.parquet")
+      attack  sample  kendall
+    0   topk       7     0.25
+    1   topk       8     0.50
     """
     path = Path(path)
     if not path.exists():
-        msg = f"{path} does not exist"
-        raise FileNotFoundError(msg)
+        raise FileNotFoundError(f"{path} does not exist")
     if path.is_dir():
-        msg = f"{path} is a directory; give a table of scores"
-        raise IsADirectoryError(msg)
+        raise IsADirectoryError(f"{path} is a directory; name a table of scores")
     try:
-        scores = _read_csv(path) if path.name.endswith(_CSV) else _read_parquet(path)
+        scores = read_csv(path) if path.name.endswith(_CSV) else _read_parquet(path)
         repeated = scores.columns[scores.columns.duplicated()]
         if len(repeated):
-            msg = f"the column {repeated[0]!r} stands twice in it"
-            raise ValueError(msg)
+            raise ValueError(f"column {repeated[0]!r} occurs more than once")
         scored = set(metric_columns(scores))
         for column in scores.columns:
             scores[column] = _as_written(column, scores[column], scored=column in scored)
     except UNREADABLE as error:
         if _is_hdf5(path):
-            msg = f"{path} cannot be read as a table of scores: it is an HDF5 file; score it first"
-            raise ValueError(msg) from error
+            raise ValueError(
+                f"{path} cannot be read as a table of scores: it is an HDF5 file; score it first"
+            ) from error
         reason = "".join(c if c.isprintable() else " " for c in str(error)).strip()
-        msg = f"{path} cannot be read as a table of scores (.parquet, .csv or .csv.gz): {reason}"
-        raise ValueError(msg) from error
+        raise ValueError(
+            f"{path} cannot be read as a table of scores (.parquet, .csv or .csv.gz): {reason}"
+        ) from error
     check_table(scores, str(path))
     return scores
 
@@ -174,84 +193,34 @@ def _is_hdf5(path: Path) -> bool:
         return file.read(8) == b"\x89HDF\r\n\x1a\n"
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    # Texts are not guessed to be something else, and only an empty cell without quotes is missing.
-    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    with pyarrow.csv.open_csv(path, parse_options=parsing) as reader:
-        cells = reader.schema.names
-    parsing.ignore_empty_lines = len(cells) > 1
-    names = [_text_of_cell(cell) for cell in cells]
-    scored = set(metric_columns(pd.DataFrame(columns=names)))
-    # A spreadsheet writes the score 1.0 as 1.
-    kinds = pa.dictionary(pa.int32(), pa.string()), pa.float64()
-    types = {cell: kinds[name in scored] for cell, name in zip(cells, names, strict=True)}
-    options = pyarrow.csv.ConvertOptions(
-        column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
-    )
-    table = pyarrow.csv.read_csv(path, parse_options=parsing, convert_options=options)
-    scores: pd.DataFrame = table.rename_columns(names).to_pandas(types_mapper=_NULLABLE.get)
-    if not scores.columns.is_unique:
-        return scores
-    for column in scores.columns:
-        if isinstance(scores[column].dtype, pd.CategoricalDtype):
-            scores[column] = _decoded(column, scores[column])
-    for column in [c for c in ("sample", *_LABELS) if c in scores]:
-        different = scores[column].cat.categories
-        whole = different.empty or pd.api.types.is_integer_dtype(different.dtype)
-        scores[column] = scores[column].astype("Int64" if whole else different.dtype)
-    return scores
-
-
-def _decoded(name: str, values: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Return a column of cells as the texts or numbers that were written."""
-    texts = [_text_of_cell(cell) for cell in values.cat.categories.tolist()]
-    plain = texts if name in ("file", "name", "status") else _as_numbers(texts)
-    return values.cat.rename_categories(plain).cat.reorder_categories(sorted(plain))
-
-
 def _read_parquet(path: Path) -> pd.DataFrame:
     scores = pd.read_parquet(path, dtype_backend="numpy_nullable", page_checksum_verification=True)
-    listed = (pa.parquet.read_schema(path).metadata or {}).get(_METADATA)
-    if listed is not None:
-        scores.attrs[METRICS] = [str(name) for name in json.loads(listed)]
+    metadata = pa.parquet.read_schema(path).metadata or {}
+    if _LISTED in metadata:
+        scores.attrs[METRICS] = [str(name) for name in json.loads(metadata[_LISTED])]
+    described = json.loads(metadata.get(_FACTS, b"{}"))
+    if described:
+        scores.attrs[FACTS] = {
+            str(name): read_facts(value).plain() for name, value in dict(described).items()
+        }
     return scores
-
-
-def _as_numbers(texts: list[str]) -> list[Any]:
-    """Return texts as numbers where each of them is how a number prints, else as they are."""
-    numbers = [_printed_number(text) for text in texts]
-    if None in numbers or any(isinstance(value, str) for value in one_kind(numbers)):
-        return texts
-    if any(isinstance(number, float) for number in numbers):
-        numbers = [float(number) for number in numbers if number is not None]
-    return numbers if len(set(numbers)) == len(numbers) else texts
-
-
-def _printed_number(text: str) -> int | float | None:
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            number = kind(text)
-            if str(number) == text and text != "nan":
-                return number
-    return None
 
 
 def _as_written(name: str, values: "pd.Series[Any]", *, scored: bool) -> "pd.Series[Any]":
-    """Return a column that was read with nullable types with the type that it was written with."""
+    """Return a column that was read with a nullable type with the type that it was written with."""
     if scored:
         return values.astype("float64")
-    if name in _LABELS:
+    if name in LABELS:
         if not pd.api.types.is_integer_dtype(values.dtype):
-            msg = f"the column {name!r} must hold whole numbers, it has {values.dtype}"
-            raise ValueError(msg)
+            raise ValueError(f"column {name!r} must contain integers, got {values.dtype}")
         return values.astype("Int64")
     if pd.api.types.is_bool_dtype(values.dtype):
         values = values.astype("category")
     categorical = isinstance(values.dtype, pd.CategoricalDtype)
     if name in ("file", *CONDITIONS) or (categorical and name not in IDENTITY):
         known = values if categorical else values.astype("category")
-        # Plain numbers and texts in place of nullable ones.
-        return known.cat.rename_categories(one_kind(known.cat.categories.tolist()))  # not truth values either
+        # Plain numbers and texts instead of nullable ones, and texts instead of booleans.
+        return known.cat.rename_categories(one_kind(known.cat.categories.tolist()))
     if name in ("name", "status") or pd.api.types.is_string_dtype(values.dtype):
         texts = values.astype(object).where(values.notna(), None)
         return pd.Series(texts.tolist(), index=values.index, name=name)

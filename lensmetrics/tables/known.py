@@ -1,19 +1,66 @@
-"""What is known of each metric without loading it: bounds, best value and meaning."""
+"""What is known about each metric without loading it: bounds, best value and meaning.
 
+Tables and pages need these facts without the compiler that the metrics need.
+"""
+
+import math
+import sys
+from collections.abc import Mapping
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class MetricFacts(NamedTuple):
-    """What tables, pages and the registry say about a metric besides its function."""
+    """What tables, pages and the registry state about a metric."""
 
-    bounds: tuple[float, float]  # the smallest and the largest value besides NaN
-    best: float | None  # the value of two identical maps, None if that is not fixed
-    meaning: str  # the first sentence of the docstring
+    bounds: tuple[float, float]  # smallest and largest value other than NaN
+    best: float | None  # value for two identical maps, None if that value is not fixed
+    meaning: str  # first sentence of the docstring
+
+    def plain(self) -> dict[str, Any]:
+        """Return the facts as JSON can store them: an infinite bound is null."""
+        bounds = [bound if math.isfinite(bound) else None for bound in self.bounds]
+        return {"bounds": bounds, "best": self.best, "meaning": self.meaning}
 
 
-# The registry takes bounds and best of its own metrics from here; a test compares the meanings with the
-# docstrings.
+# The key of `scores.attrs` under which the facts of metrics that this process may not know are stored.
+FACTS = "metric_facts"
+
+
+def registered() -> Mapping[str, Any]:
+    """Return the entries of the registry, or none if it is not loaded.
+
+    Whoever registers a metric has loaded it; nobody else needs it for a table.
+    """
+    registry = sys.modules.get("lensmetrics.metrics.registry")
+    return {} if registry is None else registry.entries()
+
+
+def known_metrics(attrs: Mapping[Any, Any]) -> dict[str, MetricFacts]:
+    """Return the facts of all metrics known here, and of those that the attributes of a table describe."""
+    described = attrs.get(FACTS)
+    known = {name: read_facts(value) for name, value in described.items()} if described else {}
+    for name, entry in registered().items():
+        known[name] = MetricFacts(entry.bounds, entry.best, entry.summary)
+    return known | BUILT_IN
+
+
+def read_facts(stored: Mapping[str, Any]) -> MetricFacts:
+    """Return the facts that `MetricFacts.plain` wrote.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If the value has another form.
+    """
+    low, high = stored["bounds"]
+    bounds = (-inf if low is None else float(low), inf if high is None else float(high))
+    best = stored["best"]
+    return MetricFacts(bounds, None if best is None else float(best), str(stored["meaning"]))
+
+
+# The registry takes the bounds and best values of its own metrics from here; a test compares the meanings
+# with the docstrings.
 BUILT_IN = {
     "cosine": MetricFacts(
         (-1, 1), 1, "Cosine of the angle between the two maps, taken as vectors of pixels."

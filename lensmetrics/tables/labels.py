@@ -1,24 +1,21 @@
-"""How the page and its figures name conditions, metrics and numbers."""
+"""Conditions, metrics and numbers as people read them, on pages and in figures."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..messages import printable as printable
+from ..messages import printable
+from .columns import CONDITIONS, Column
 
-# Conditions whose values say by themselves what they are.
-_PLAIN = ("dataset", "model", "training", "explanation", "attack")
 _WORDS = {"lens": "LENS", "topk": "top-k", "ssim": "SSIM", "mse": "MSE", "fss": "FSS", "iou": "IoU"}
 _QUALIFIERS = {"div": "diverse", "published": "as published"}
 
 
 def condition_text(name: str, value: Any) -> str:
-    """Return the value of a condition attribute for people.
-
-    An eps that is no short decimal but a multiple of 1/255 is written as such.
-    """
+    """Return the text of a condition's value; an eps such as 0.0314 that is 8/255 is written as 8/255."""
     if pd.isna(value):
         return "not given"
     if name == "eps" and isinstance(value, int | float | np.number):
@@ -31,21 +28,28 @@ def condition_text(name: str, value: Any) -> str:
 
 
 def labelled(name: str, value: Any) -> str:
-    """Return the value of a condition so that it stands alone: with its name, unless that is plain."""
+    """Return the text of a condition's value that needs no heading: ``gradient``, but ``eps 8/255``."""
     text = condition_text(name, value)
-    return text if name in _PLAIN and not pd.isna(value) else f"{printable(name)} {text}"
+    plain = name in CONDITIONS and CONDITIONS[name].speaks_for_itself and not pd.isna(value)
+    return text if plain else f"{printable(name)} {text}"
 
 
 def metric_title(name: str) -> str:
-    """Return the name of a metric for people: ``lens_recall_div`` is LENS recall (diverse)."""
+    """Return the title of a metric: ``LENS recall (diverse)`` for ``lens_recall_div``."""
     words = name.split("_")
     title = " ".join(_WORDS.get(word, word) for word in words if word not in _QUALIFIERS)
     qualifiers = ", ".join(_QUALIFIERS[word] for word in words if word in _QUALIFIERS)
     return title[:1].upper() + title[1:] + (f" ({qualifiers})" if qualifiers else "")
 
 
+def column_title(column: Column, *, without: Sequence[str] = ()) -> str:
+    """Return the title of a metric with its parameters, apart from those in `without`."""
+    shown = [f"{key} = {value}" for key, value in column.params.items() if key not in without]
+    return ", ".join([metric_title(column.name), *shown])
+
+
 def number_text(value: float) -> str:
-    """Return a number with three decimals, or with three digits where these say nothing; NaN is a dash."""
+    """Return a number with three decimals, or three digits if it is tiny or huge; NaN is a dash."""
     if math.isnan(value):
         return "–"
     return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.2e}"

@@ -1,4 +1,4 @@
-"""What a command may replace: what it writes itself, and nothing that it reads."""
+"""Checks on output paths: a command replaces only files of its own kind, and never a file that it reads."""
 
 import contextlib
 import json
@@ -11,36 +11,38 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from ..metrics.registry import Metric
 from .columns import is_metric
 from .files import UNREADABLE, read_scores
 
-# Where a Parquet table names the files that were asked for.
+# The key of the Parquet metadata that lists the files that the command named.
 ASKED = "lensmetrics_files"
-# The first columns of a table of scores after the conditions, and the last of a summary before its counts.
+# Columns that every table of scores has, and that every summary has.
 _OF_SCORES = {"sample", "status"}
 _OF_SUMMARIES = {"metric", "mean", "sd", "n", "n_undefined", "ci_low", "ci_high"}
-# The page names its maker within its first bytes.
+# The page names lensmetrics within so many bytes.
 _PAGE_BYTES = 2**16
 
 
 def check_no_input(output: Path, inputs: Iterable[Path]) -> None:
-    """Refuse to write over a file that is read, be it by another name."""
+    """Refuse to overwrite a file that is read, also under another name."""
     for path in inputs:
         with contextlib.suppress(OSError):
             if output.samefile(path):
-                other = "" if str(path) == str(output) else f", by the name {path}"
-                raise ValueError(f"{output} is the file being read{other}; give the output another name")
+                other = "" if str(path) == str(output) else f", under the name {path}"
+                raise ValueError(f"{output} is the file being read{other}; choose another output")
 
 
 def check_scores(
     output: str | os.PathLike[str],
     files: Sequence[Path],
-    metrics: Sequence[Metric],
+    metrics: Iterable[object],
     *,
     replacing: bool,
 ) -> None:
-    """Refuse to replace anything but a table of scores, and other files' or metrics' unless `replacing`."""
+    """Refuse to replace anything but a table of scores of these files and metrics.
+
+    A metric's text is the name of its column. With `replacing`, any table of scores may be replaced.
+    """
     output = Path(output)
     check_no_input(output, files)
     if replacing and _is_damaged_parquet(output):
@@ -56,7 +58,7 @@ def check_scores(
 
 
 def _is_damaged_parquet(output: Path) -> bool:
-    """Whether a file begins as Parquet does, and then is damaged: a table that can be made again."""
+    """Return whether a file is damaged Parquet, so that nothing is lost if it is replaced."""
     if output.suffix != ".parquet" or not _is_there(output):
         return False
     with output.open("rb") as file:
@@ -70,13 +72,13 @@ def _is_damaged_parquet(output: Path) -> bool:
 
 def _differs(output: Path, what: str) -> str:
     return (
-        f"{output} holds the scores of other {what}: give another name, or let the table of this "
-        "run take its place: --overwrite (in Python overwrite=True), or --resume, which scores what is new"
+        f"{output} holds the scores of other {what}: choose another output, replace it with --overwrite "
+        "(in Python overwrite=True), or score only what is new with --resume"
     )
 
 
 def _same_files(output: Path, files: Sequence[Path], columns: Sequence[str]) -> bool:
-    """Whether a table is of these files; of one that does not say so, whether all in it are among them."""
+    """Return whether a table is of these files, or, if it does not name them, of some of them."""
     given = {os.path.realpath(path) for path in files}
     if output.suffix == ".parquet":
         asked = (pa.parquet.read_schema(output).metadata or {}).get(ASKED.encode())
@@ -84,7 +86,7 @@ def _same_files(output: Path, files: Sequence[Path], columns: Sequence[str]) -> 
             return set(json.loads(asked)) == given
     if "file" not in columns:
         return False
-    # Such a table may name files relative to the folder it was made in, which it does not know.
+    # Such a table may name files relative to a folder that it does not record.
     return {os.path.realpath(path) for path in read_scores(output)["file"].unique()} <= given
 
 
@@ -95,7 +97,7 @@ def check_summary(output: Path, inputs: Iterable[Path]) -> None:
 
 
 def check_page(output: Path, inputs: Iterable[Path]) -> None:
-    """Refuse to replace anything but a page that this package made."""
+    """Refuse to replace anything but a page that this package wrote."""
     check_no_input(output, inputs)
     if _is_there(output):
         with output.open("rb") as file:
@@ -105,7 +107,7 @@ def check_page(output: Path, inputs: Iterable[Path]) -> None:
 
 
 def _found(output: Path, kind: str, needed: set[str]) -> list[str] | None:
-    """Return the columns of a table that is there, None where nothing is."""
+    """Return the columns of an existing table, None if there is no file."""
     if not _is_there(output):
         return None
     columns: list[str] = []
@@ -120,11 +122,11 @@ def _found(output: Path, kind: str, needed: set[str]) -> list[str] | None:
 
 
 def _is_there(output: Path) -> bool:
-    """Whether there is anything to lose at the path."""
+    """Return whether there is a file at the path that is not empty."""
     if output.exists() and not output.is_dir() and not output.is_file():
-        raise FileExistsError(f"{output} is no regular file; give the output another name")
+        raise FileExistsError(f"{output} is not a regular file; choose another output")
     return output.is_file() and output.stat().st_size > 0
 
 
 def _is_something_else(output: Path, kind: str) -> str:
-    return f"{output} exists and is no {kind}: give the output another name, or move that file away"
+    return f"{output} exists and is not a {kind}: choose another output, or move that file away"

@@ -1,4 +1,4 @@
-"""The table of scores in long form, and as xarray."""
+"""The table of scores in long form and as an xarray Dataset."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,19 +15,34 @@ if TYPE_CHECKING:
 
 
 def tidy(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the scores in long form, a row per pair and metric.
+    """Return the scores in long form, with a row per pair and metric.
+
+    Parameters
+    ----------
+    scores
+        A table of scores.
 
     Returns
     -------
     DataFrame
-        The identifying columns, then ``metric`` (the name alone), its parameters ``k`` and ``w``
-        (and ``pool`` or others, where a metric has them) and ``value``. A parameter that a metric
-        does not have is missing. Rows of one pair stand together, in the order of the columns.
+        The columns that are not scores, then ``metric`` (the name alone), its parameters ``k`` and
+        ``w`` (and ``pool`` or others, if a metric has them) and ``value``. A parameter that a metric
+        does not have is missing. Rows of one pair are consecutive, in the order of the columns.
 
     Raises
     ------
     ValueError
-        If a column of the table has one of these names.
+        If the table has no scores, or a column has one of these names.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import lensmetrics as lm
+    >>> scores = pd.DataFrame({"sample": [7], "kendall": [0.25], "lens_recall(k=9,w=1)": [0.5]})
+    >>> lm.tidy(scores)
+       sample       metric     k     w  value
+    0       7      kendall  <NA>  <NA>   0.25
+    1       7  lens_recall     9     1   0.50
     """
     check_table(scores, "the table")
     columns = metric_columns(scores)
@@ -49,38 +64,56 @@ def tidy(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _refuse_repeated(names: Sequence[str]) -> None:
-    """Refuse to make two columns or axes of one name, of which one would take the place of the other."""
+    """Refuse to create two columns or axes with one name, because one would replace the other."""
     repeated = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if repeated is not None:
-        msg = (
-            f"{repeated!r} would stand twice, for a column of the table and for a metric or a parameter of "
-            "one: rename the column first"
+        raise ValueError(
+            f"{repeated!r} would occur twice, as a column of the table and as a metric or parameter: rename "
+            "the column first"
         )
-        raise ValueError(msg)
 
 
 def to_xarray(scores: pd.DataFrame) -> "xr.Dataset":
     """Return the scores as a Dataset with a variable per metric name.
 
+    Parameters
+    ----------
+    scores
+        A table of scores.
+
     Returns
     -------
     Dataset
-        Each variable has the dimension ``sample``, one for each parameter of its metric (``k``,
-        ``w``, ...), and ``file`` first where the table has several files. Combinations that were
-        not scored are NaN; an optional parameter that was not given (``pool``) is at 0. ``sample``
-        has the names of the samples where files have names, else their numbers. ``status``
-        is a variable too, empty where a file lacks the sample; condition attributes are
-        coordinates, along ``file`` where there are several, and along the samples too where they
-        differ within a file. Samples that were never written have no number (-1 in the table) and
-        no place here.
+        Each variable has the dimension ``sample``, one dimension for each parameter of its metric
+        (``k``, ``w``, ...), and first the dimension ``file`` if the table has several files.
+        Combinations that were not scored are NaN; an optional parameter that was not given
+        (``pool``) has the coordinate 0. The coordinates of ``sample`` are the names of the samples if
+        files have names, otherwise their numbers. ``status`` is a variable too; it is empty where a
+        file lacks the sample. Conditions are coordinates along ``file`` if there are several files,
+        and also along ``sample`` if they differ within a file. Samples that were never written
+        (number -1 in the table) are left out.
 
     Raises
     ------
     ValueError
-        If a sample stands twice in one file, some samples have names and others do not, or the
-        names of columns, metrics and parameters are not all different.
+        If the table has no scores, a sample occurs more than once in a file, only some samples have
+        names, or a name is used for several columns, metrics or parameters.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import lensmetrics as lm
+    >>> scores = pd.DataFrame(
+    ...     {"sample": [7, 8], "fss(k=9,w=1)": [0.25, 0.5], "fss(k=9,w=2)": [0.5, 1.0]}
+    ... )
+    >>> cube = lm.to_xarray(scores)
+    >>> cube["fss"].sel(sample=8, k=9).to_series()
+    w
+    1    0.5
+    2    1.0
+    Name: fss, dtype: float64
     """
-    import xarray as xr  # which takes a while, and only this needs it
+    import xarray as xr  # slow to import, and used only here
 
     check_table(scores, "the table")
     scores = of_one_kind(scores)
@@ -90,7 +123,7 @@ def to_xarray(scores: pd.DataFrame) -> "xr.Dataset":
     if "status" in scores:
         scores = scores[(scores["status"] != "incomplete") | (scores["sample"] != -1)]
     places = _places(scores, several=several)
-    # Files keep their order, samples are sorted: files of one study then share the axis.
+    # Files keep their order; samples are sorted, so that all files share the axis.
     labels = {"sample": pd.Index(np.unique(places["sample"]))}
     if several:
         labels = {"file": pd.Index(everything["file"].unique())} | labels
@@ -117,8 +150,9 @@ def to_xarray(scores: pd.DataFrame) -> "xr.Dataset":
         for column in members:
             at = tuple(axes[key].index(column.params.get(key, 0)) for key in axes)
             if taken.setdefault(at, column.text) != column.text:
-                msg = f"{taken[at]} and {column.text} have one place in a cube; leave out one of them"
-                raise ValueError(msg)
+                raise ValueError(
+                    f"{taken[at]} and {column.text} share a cell of the cube; leave out one of them"
+                )
             cube[at] = spread(scores[column.text].to_numpy(dtype=np.float64), np.nan)
         variables[name] = xr.DataArray(cube, dims=[*axes, *keys], coords=axes).transpose(*keys, *axes)
     data = xr.Dataset(variables).assign_coords({key: np.asarray(values) for key, values in labels.items()})
@@ -137,20 +171,20 @@ def to_xarray(scores: pd.DataFrame) -> "xr.Dataset":
 
 
 def _places(scores: pd.DataFrame, *, several: bool) -> pd.DataFrame:
-    """Return file and sample of every row, samples by their names where they have some."""
+    """Return file and sample of every row; a sample is its name if the table has names."""
     places = scores[["file", "sample"] if several else ["sample"]]
     if "name" in scores and scores["name"].notna().any():
         if scores["name"].isna().any():
-            msg = (
-                "some samples of the table have names and others do not, and a cube needs one kind of label: "
-                "make cubes of them apart"
+            raise ValueError(
+                "some samples of the table have names and others do not, but a cube needs one kind of label: "
+                "convert them separately"
             )
-            raise ValueError(msg)
         places = places.assign(sample=scores["name"].astype(object))
     repeated = places.duplicated()
     if repeated.any():
         row = places[repeated].iloc[0]
         where = f" of {row['file']}" if several else ""
-        msg = f"sample {row['sample']}{where} stands twice in the table; a cube has one place for it"
-        raise ValueError(msg)
+        raise ValueError(
+            f"sample {row['sample']}{where} occurs more than once; to_xarray needs unique samples"
+        )
     return places

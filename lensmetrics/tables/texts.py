@@ -1,4 +1,4 @@
-"""The text of a metric, such as ``lens_recall(k=1000,w=1)``: read without loading any metric."""
+"""Parse the text of a metric, such as ``lens_recall(k=1000,w=1)``, without loading any metric."""
 
 import contextlib
 import math
@@ -9,31 +9,31 @@ _NOT_FINITE = ("inf", "-inf", "nan")
 _INTEGER = re.compile("-?[0-9]+")
 _FLOAT = re.compile(rf"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|{'|'.join(_NOT_FINITE)}")
 
-# Shows what came in a message; a text of a million characters must not become one.
+# Shortens what a message quotes: it may be a text of a million characters.
 brief = reprlib.Repr()
 brief.maxstring = brief.maxother = brief.maxlong = 80
 
 
 def split_metric(text: str) -> tuple[str, dict[str, int | float]]:
-    """Return the name and the parameters in the text of a metric, which need not be known here."""
+    """Return the name and the parameters in the text of a metric, which need not be registered."""
     match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\)\s*)?", text, re.ASCII | re.DOTALL)
     if match is None:
-        msg = f"cannot read the metric {brief.repr(text)}; write a name, or as in lens_recall(k=100, w=1)"
-        raise ValueError(msg)
+        raise ValueError(
+            f"cannot read the metric {brief.repr(text)}; write a name, or for example lens_recall(k=100, w=1)"
+        )
     name, inside = match.groups()
     params: dict[str, int | float] = {}
     for part in (inside or "").split(",") if (inside or "").strip() else []:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not key.isidentifier() or key in params:
             what = f"{brief.repr(part.strip())} in {brief.repr(text)}"
-            msg = f"cannot read {what}; write the parameters as key=value, each once"
-            raise ValueError(msg)
+            raise ValueError(f"cannot read {what}; write each parameter once, as key=value")
         params[key] = read_number(value, text)
     return name, params
 
 
 def read_number(value: str, text: str) -> int | float:
-    """Read a plain number. Python itself also takes ``1_0``, words such as infinity, and other alphabets."""
+    """Return the number in a text; Python itself also accepts ``1_0``, ``infinity`` and other alphabets."""
     with contextlib.suppress(ValueError):
         if _INTEGER.fullmatch(value):
             return int(value)
@@ -41,8 +41,7 @@ def read_number(value: str, text: str) -> int | float:
             number = float(value)
             if math.isfinite(number) or value in _NOT_FINITE:  # 1e999 is neither
                 return number
-    msg = (
+    raise ValueError(
         f"cannot read {brief.repr(value)} in the metric {brief.repr(text)}; parameters are numbers such as "
         "3, 0.5 or 1e-3"
     )
-    raise ValueError(msg)

@@ -615,7 +615,7 @@ class ResumedRun(RuleBasedStateMachine):
         path.write_bytes(content)
         self.kept = None
         if table and content and not content.startswith(b"PAR1") and not _has_schema(path):
-            with pytest.raises(FileExistsError, match="exists and is no table of scores"):
+            with pytest.raises(FileExistsError, match="exists and is not a table of scores"):
                 self.run(None)
             self.output.unlink()
         known = table or any(map(read_line, bytes(content).splitlines())) or may_be_journal(bytes(content))

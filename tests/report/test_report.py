@@ -1,37 +1,23 @@
-"""The page and its figures: what they show is what was scored, whatever the table or its texts hold."""
+"""The page shows what was scored, whatever the table or its texts contain."""
 
-from __future__ import annotations
-
-import math
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
-from numpy.typing import NDArray
 
-from lensmetrics.figures.curves import lens_curves
-from lensmetrics.figures.overlay import pair_overlay
-from lensmetrics.figures.style import PALETTE
-from lensmetrics.figures.svg import inline_svg
 from lensmetrics.metrics.registry import get_metric
 from lensmetrics.metrics.suites import lens_suite
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.writer import PairWriter
-from lensmetrics.pairs.mappair import MapPair
 from lensmetrics.report.page import write_report
 from lensmetrics.scoring.arrays import score
 from lensmetrics.scoring.files import evaluate
-from lensmetrics.statuses import METRIC_STATUSES, SAMPLE_STATUSES, STATUS
-from lensmetrics.tables.columns import distinguishing
-from lensmetrics.tables.labels import condition_text, metric_title, number_text
+from lensmetrics.statuses import STATUSES
 from lensmetrics.tables.summary import summarize
+from tests.pages import Page
 
 SIZE, N, K = 12, 6, 10
 METRICS = [
@@ -39,42 +25,6 @@ METRICS = [
     *(get_metric("lens_recall_chance", k=K, w=w) for w in (0, 1, 2)),
     *(get_metric("lens_precision_adjusted", k=K, w=w) for w in (1, 2)),
 ]
-VOID = {"meta", "br", "img", "link", "path", "use", "image"}
-
-
-class Page(HTMLParser):
-    """The tags of a page with their attributes, and its text by the tag it stands in."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[tuple[str, str]] = []
-        self._open: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._open:
-            while self._open.pop() != tag:
-                pass
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        self.handle_endtag(tag)
-
-    def handle_data(self, data: str) -> None:
-        if self._open and data.strip() and self._open[-1] != "style":
-            self.texts.append((self._open[-1], data.strip()))
-
-    def attributes(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for found, attributes in self.tags if found == tag]
-
-    def text(self, *tags: str) -> list[str]:
-        return [" ".join(text.split()) for tag, text in self.texts if not tags or tag in tags]
 
 
 def write(path: Path, seed: int, noise: float, **attrs: Any) -> PairStore:
@@ -150,12 +100,12 @@ def assert_self_contained(page: Page) -> None:
         )
 
 
-def test_page_needs_no_other_file(page: Page) -> None:
+def test_page_is_self_contained(page: Page) -> None:
     assert_self_contained(page)
     assert page.attributes("svg")
 
 
-def test_page_source_names_no_address(scores: pd.DataFrame, tmp_path: Path) -> None:
+def test_page_contains_no_address(scores: pd.DataFrame, tmp_path: Path) -> None:
     write_report(lean(scores), tmp_path / "r.html")
     html = (tmp_path / "r.html").read_text("utf-8")
     assert "://" not in html
@@ -163,7 +113,7 @@ def test_page_source_names_no_address(scores: pd.DataFrame, tmp_path: Path) -> N
     assert re.findall(r"url\((?!#)", html) == []
 
 
-def test_ids_are_unique_and_references_lead_somewhere(page: Page) -> None:
+def test_ids_are_unique_and_references_resolve(page: Page) -> None:
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     used = [a["href"] for _, a in page.tags if a.get("href", "").startswith("#")]
@@ -182,7 +132,7 @@ def test_every_figure_has_caption_and_text_alternative(page: Page) -> None:
     assert all(caption in text for caption, text in zip(captions, alternatives, strict=True))
 
 
-def test_tables_hold_the_numbers_of_summarize(scores: pd.DataFrame, page: Page) -> None:
+def test_tables_show_the_numbers_of_summarize(scores: pd.DataFrame, page: Page) -> None:
     summary = summarize(scores, by=["attack", "training"])
     means, rest = page.text("b"), page.text("span")
     for row in summary.itertuples():
@@ -193,7 +143,7 @@ def test_tables_hold_the_numbers_of_summarize(scores: pd.DataFrame, page: Page) 
     assert notes == {f"n = {row.n}, {row.n_undefined} undefined" for row in summary.itertuples()}
 
 
-def test_one_cell_stands_in_the_right_row_and_column(scores: pd.DataFrame, tmp_path: Path) -> None:
+def test_cells_are_in_the_right_row_and_column(scores: pd.DataFrame, tmp_path: Path) -> None:
     """The means of one metric, in the order of the rows."""
     page = report(scores[["file", "attack", "training", "sample", "status", "kendall"]], tmp_path)
     summary = summarize(scores, by=["attack", "training"])
@@ -204,7 +154,7 @@ def test_one_cell_stands_in_the_right_row_and_column(scores: pd.DataFrame, tmp_p
     assert page.text("th") == ["attack", "training", *counts, *rows, "attack", "training", "Kendall", *rows]
 
 
-def test_windows_stand_in_rising_order_after_the_intersection(scores: pd.DataFrame, tmp_path: Path) -> None:
+def test_windows_are_sorted_after_the_intersection(scores: pd.DataFrame, tmp_path: Path) -> None:
     names = [f"lens_recall_div(k={K},w=2)", f"lens_recall_div(k={K},w=1)", f"lens_precision(k={K},w=1)"]
     page = report(scores[["sample", *names, f"topk_intersection(k={K})"]], tmp_path)
     heads = [text for text in page.text("th") if text.startswith("w =")]
@@ -220,8 +170,8 @@ def test_statuses_are_counted_and_explained(scores: pd.DataFrame, page: Page) ->
     assert set(page.text("dt")) >= {"files", "pairs", "conditions"}
     for token in tokens:
         assert token in page.text("code")
-        assert STATUS[token] in page.text("dd")
-    assert STATUS["checksum"] not in page.text("dd")
+        assert STATUSES[token].meaning in page.text("dd")
+    assert STATUSES["checksum"].meaning not in page.text("dd")
     heads = [text for text in page.text("th") if text == "pairs" or text in tokens]
     assert heads == ["pairs", *sorted(tokens)]
     counts = [text for text in page.text("td") if text.isdigit()]
@@ -243,9 +193,7 @@ def attacked(scores: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def test_the_mean_without_failed_attacks_stands_below_the_mean(
-    attacked: pd.DataFrame, tmp_path: Path
-) -> None:
+def test_mean_without_failed_attacks_is_shown_below_the_mean(attacked: pd.DataFrame, tmp_path: Path) -> None:
     page = report(attacked, tmp_path)
     summary = summarize(attacked, by=["attack", "training"])
     by_row = {(row.attack, row.training, row.metric): row for row in summary.itertuples()}
@@ -256,8 +204,8 @@ def test_the_mean_without_failed_attacks_stands_below_the_mean(
             assert f"{row.mean_attacked:.3f} without not_attacked" in page.text("small")
     assert len([text for text in page.text("small") if "without not_attacked" in text]) == 4
     assert any(text.startswith("Where the attack accepted no image") for text in page.text("p"))
-    assert STATUS["not_attacked"] in page.text("dd")
-    assert STATUS["identical"] in page.text("dd")
+    assert STATUSES["not_attacked"].meaning in page.text("dd")
+    assert STATUSES["identical"].meaning in page.text("dd")
     heads = page.text("th")
     start = heads.index("pairs")
     counts = ["constant_map", "identical", "incomplete", "nan_map", "not_attacked"]
@@ -272,16 +220,14 @@ def test_the_mean_without_failed_attacks_stands_below_the_mean(
     ]
 
 
-def test_a_metric_without_any_score_says_why(attacked: pd.DataFrame, tmp_path: Path) -> None:
+def test_metric_without_any_score_is_explained(attacked: pd.DataFrame, tmp_path: Path) -> None:
     page = report(attacked, tmp_path)
     assert page.text("small").count("n = 0, 6 undefined: constant_map") == 2
     caption = page.text("figcaption")[0]
     assert "Not drawn, because no score is defined: topk, pgd (constant_map). " in caption
 
 
-def test_statuses_can_be_left_out_of_the_page(
-    attacked: pd.DataFrame, stores: list[PairStore], tmp_path: Path
-) -> None:
+def test_statuses_can_be_excluded(attacked: pd.DataFrame, stores: list[PairStore], tmp_path: Path) -> None:
     exclude = ["not_attacked", "constant_map"]
     page = report(attacked, tmp_path, exclude=exclude, stores=stores)
     summary = summarize(attacked, by=["attack", "training"], exclude=exclude)
@@ -302,7 +248,7 @@ def test_statuses_can_be_left_out_of_the_page(
     assert not everything.attributes("figure")
 
 
-def test_a_metric_that_is_not_known_here_has_its_table(scores: pd.DataFrame, tmp_path: Path) -> None:
+def test_unknown_metric_has_a_table(scores: pd.DataFrame, tmp_path: Path) -> None:
     """It was registered where the pairs were scored."""
     table = scores[["sample", "status", "kendall"]].assign(**{"mine(k=3,w=1)": 0.25, "other(level=2)": 0.75})
     page = report(table, tmp_path)
@@ -311,7 +257,7 @@ def test_a_metric_that_is_not_known_here_has_its_table(scores: pd.DataFrame, tmp
     assert page.text("b")[1:] == [f"{scores['kendall'].mean():.3f}", "0.750", "0.250"]
 
 
-def test_a_condition_with_the_name_of_a_count_is_a_condition(scores: pd.DataFrame, tmp_path: Path) -> None:
+def test_condition_named_like_a_count_is_a_condition(scores: pd.DataFrame, tmp_path: Path) -> None:
     table = scores[["file", "sample", "status", "kendall"]].assign(
         n_points=[10 if "pgd" in file else 20 for file in scores["file"]],
         attack=["topk" if "topk" in file else "none" for file in scores["file"]],
@@ -319,28 +265,10 @@ def test_a_condition_with_the_name_of_a_count_is_a_condition(scores: pd.DataFram
     page = report(table, tmp_path)
     assert "n_points" in page.text("th")
     assert "points" not in page.text("th")
-    assert "Not a status of this version." not in page.text("dd")
+    assert "This version does not know this status." not in page.text("dd")
 
 
-def test_a_legend_of_many_lines_grows_the_figure() -> None:
-    table = curve_table()
-    heights = {}
-    for n in (2, 30):
-        figure = lens_curves(table.assign(attack="topk", training=[f"t{i % n:02}" for i in range(40)]), k=9)
-        canvas: Any = FigureCanvasAgg(figure)
-        canvas.draw()
-        renderer = canvas.get_renderer()
-        (legend,) = figure.legends
-        heights[n] = figure.get_figheight()
-        for axes in figure.axes:
-            box = axes.get_tightbbox(renderer)
-            assert box is not None
-            assert not legend.get_window_extent(renderer).overlaps(box)
-            assert axes.get_window_extent(renderer).height > 60
-    assert heights[30] > heights[2]
-
-
-def test_header_says_what_was_scored(page: Page) -> None:
+def test_header_describes_what_was_scored(page: Page) -> None:
     facts = dict(zip(page.text("dt"), page.text("dd"), strict=False))
     assert facts["files"] == "4"
     assert facts["pairs"] == "24"
@@ -367,23 +295,25 @@ def test_examples_are_lowest_median_and_highest(scores: pd.DataFrame, page: Page
             assert f"sample {row['sample']} (label {row['label']})" in caption
             assert Path(row["file"]).name in caption
             assert f"LENS recall {row[column]:.3f}" in caption
-            assert f"{round(row[column] * K)} lie in N_w(S)" in caption
+            assert f"{round(row[column] * K)} are in N_w(S)" in caption
             assert "no longer" not in caption
     assert any(column in text for text in page.text("p"))
 
 
-def test_without_stores_the_page_says_how_to_get_examples(scores: pd.DataFrame, tmp_path: Path) -> None:
+def test_page_without_maps_explains_how_to_get_examples(scores: pd.DataFrame, tmp_path: Path) -> None:
     page = report(lean(scores), tmp_path)
     assert len(page.attributes("figure")) == 1
     assert any("--maps" in text for text in page.text("p"))
 
 
-def test_moved_files_are_found_by_name_and_changed_maps_noticed(scores: pd.DataFrame, tmp_path: Path) -> None:
+def test_moved_files_are_found_by_name_and_changed_maps_are_detected(
+    scores: pd.DataFrame, tmp_path: Path
+) -> None:
     (tmp_path / "moved").mkdir()
     store = write(tmp_path / "moved" / "pgd-none.h5", 99, 0.9, training="pgd", attack="none")
     captions = report(lean(scores), tmp_path, stores=[store]).text("figcaption")[1:]
     assert len(captions) == 3
-    assert all("no longer give the score in the table" in caption for caption in captions)
+    assert all("no longer have the score in the table" in caption for caption in captions)
     ambiguous = lean(scores)[["sample", RECALL]].assign(
         file=[f"{i % 2}/pgd-none.h5" for i in range(len(scores))]
     )
@@ -391,9 +321,7 @@ def test_moved_files_are_found_by_name_and_changed_maps_noticed(scores: pd.DataF
     assert any("no scored pair of the table" in text for text in page.text("p"))
 
 
-def test_a_file_with_smaller_maps_or_other_samples_gives_no_example(
-    scores: pd.DataFrame, tmp_path: Path
-) -> None:
+def test_file_with_smaller_maps_or_other_samples_has_no_example(scores: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "pgd-none.h5"
     with PairWriter(path, n_samples=N, shape=(2, 2), attrs={}) as writer:
         writer.write(slice(0, N), np.ones((N, 2, 2)), np.ones((N, 2, 2)), sample=np.arange(10, 10 + N))
@@ -407,7 +335,7 @@ def test_page_is_the_same_every_time(scores: pd.DataFrame, stores: list[PairStor
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
-def test_a_failure_leaves_the_old_page(
+def test_failure_keeps_the_old_page(
     scores: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "r.html"
@@ -439,7 +367,7 @@ HOSTILE = [
 ]
 
 
-def test_texts_from_files_stay_text(scores: pd.DataFrame, stores: list[PairStore], tmp_path: Path) -> None:
+def test_texts_from_files_are_escaped(scores: pd.DataFrame, stores: list[PairStore], tmp_path: Path) -> None:
     hostile = lean(scores).copy()
     files = list(scores["file"].unique())
     for shift, name in enumerate(("training", "attack", "explanation")):
@@ -498,7 +426,7 @@ def degenerate(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "text conditions",
     ],
 )
-def test_every_table_gives_a_page(
+def test_every_table_has_a_page(
     name: str, scores: pd.DataFrame, stores: list[PairStore], tmp_path: Path
 ) -> None:
     table = degenerate(scores)[name]
@@ -509,7 +437,7 @@ def test_every_table_gives_a_page(
     assert any(text.startswith(("Chosen by score", "There are none")) for text in page.text("p"))
 
 
-def test_a_page_of_many_conditions_stays_short(tmp_path: Path) -> None:
+def test_page_of_many_conditions_is_short(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     n_conditions = 144
     table = pd.DataFrame(
@@ -532,202 +460,7 @@ def test_a_page_of_many_conditions_stays_short(tmp_path: Path) -> None:
     assert opened == [True, True, True, False]
 
 
-# Figures.
-
-
-def curve_table() -> pd.DataFrame:
-    rng = np.random.default_rng(3)
-    table = pd.DataFrame(
-        {
-            "dataset": "toy",
-            "training": pd.Categorical(np.repeat(["natural", "pgd"], 20)),
-            "attack": np.tile(np.repeat(["topk", "mass"], 10), 2),
-            "sample": np.tile(np.arange(10), 4),
-            "status": "ok",
-        }
-    )
-    for column in (
-        "topk_intersection(k=9)",
-        "lens_recall(k=9,w=3)",
-        "lens_recall(k=9,w=1)",
-        "lens_recall_chance(k=9,w=0)",
-        "lens_recall_chance(k=9,w=1)",
-        "lens_recall(k=2,w=1)",
-        "lens_precision(k=9,w=1)",
-    ):
-        table[column] = rng.random(40)
-    return table
-
-
-def lines(axes: Axes) -> dict[str, tuple[list[float], list[float], str]]:
-    return {
-        str(line.get_gid()): (
-            [float(x) for x in np.asarray(line.get_xdata())],
-            [float(y) for y in np.asarray(line.get_ydata())],
-            str(line.get_linestyle()),
-        )
-        for line in axes.get_lines()
-    }
-
-
-def test_curves_are_means_along_w_with_their_intervals() -> None:
-    table = curve_table()
-    figure = lens_curves(table, k=9)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["mass", "topk"]
-    summary: Any = summarize(table, by=["attack", "training"]).set_index(["attack", "training", "metric"])
-    for axes in figure.axes:
-        drawn = lines(axes)
-        for i, training in enumerate(["natural", "pgd"]):
-            rows = summary.loc[axes.get_title(loc="left"), training]
-            along = [
-                f"{name})" for name in ("topk_intersection(k=9", "lens_recall(k=9,w=1", "lens_recall(k=9,w=3")
-            ]
-            assert drawn[f"line-{i}"] == ([0, 1, 3], list(rows.loc[along, "mean"]), "-")
-            chance = [f"lens_recall_chance(k=9,w={w})" for w in (0, 1)]
-            assert drawn[f"chance-{i}"] == ([0, 1], list(rows.loc[chance, "mean"]), "--")
-            band = np.asarray(axes.collections[i].get_paths()[0].vertices)[:, 1]
-            assert set(rows.loc[along, "ci_low"]) | set(rows.loc[along, "ci_high"]) == set(band)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "natural",
-        "pgd",
-        "95 % interval",
-        "chance level (same colour)",
-    ]
-
-
-def test_curves_of_part_of_a_table_keep_their_colours() -> None:
-    table = curve_table()
-    table = table[(table["training"] == "pgd") | (table["attack"] == "topk")]
-    mass, topk = lens_curves(table, k=9).axes
-    assert list(lines(mass)) == ["line-1", "chance-1"]
-    assert to_hex(mass.get_lines()[0].get_color()) == PALETTE[1].lower()
-    assert list(lines(topk)) == ["line-0", "chance-0", "line-1", "chance-1"]
-
-
-def test_curves_without_chance_or_conditions() -> None:
-    table = curve_table()[["sample", "lens_precision(k=9,w=1)", "lens_recall_chance(k=9,w=1)"]]
-    (axes,) = lens_curves(table, k=9, metric="lens_precision").axes
-    assert list(lines(axes)) == ["line-0"]
-    with pytest.raises(ValueError, match=r"no column lens_recall\(k=9,w=...\)"):
-        lens_curves(table, k=9)
-
-
-def test_more_panels_than_columns_leave_no_empty_axes() -> None:
-    table = curve_table().assign(attack=[f"a{i % 5}" for i in range(40)])
-    assert len(lens_curves(table, k=9).axes) == 5
-
-
-def smooth_pair(height: int = 9, width: int = 14) -> MapPair:
-    rng = np.random.default_rng(8)
-    return MapPair(rng.random((height, width)), rng.random((height, width)))
-
-
-def marks(axes: Axes, gid: str) -> set[tuple[float, float]]:
-    (line,) = [line for line in axes.get_lines() if line.get_gid() == gid]
-    return set(zip(np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), strict=True))
-
-
-def as_points(mask: NDArray[np.bool_]) -> set[tuple[float, float]]:
-    y, x = np.nonzero(mask)
-    return set(zip(x.astype(float), y.astype(float), strict=True))
-
-
-def test_overlay_marks_the_sets_of_the_pair() -> None:
-    pair, k, w = smooth_pair(), 12, 1
-    unperturbed, perturbed, sets = pair_overlay(pair, k=k, w=w).axes
-    diverse = pair.diverse_top_k("unperturbed", k, w), pair.diverse_top_k("perturbed", k, w)
-    for axes, picked in zip((unperturbed, perturbed), diverse, strict=True):
-        y, x = np.unravel_index(picked, pair.shape)
-        assert marks(axes, "diverse") == set(zip(x, y, strict=True))
-    top, near = pair.top_k("perturbed", k), pair.neighbourhood("unperturbed", k, w)
-    assert marks(sets, "missed") == as_points(top & ~near)
-    picture = np.asarray(sets.get_images()[0].get_array())
-    kinds = {tuple(picture[top].mean(axis=0)): top, tuple(picture[near & ~top].mean(axis=0)): near & ~top}
-    for colour, mask in kinds.items():
-        np.testing.assert_array_equal(np.isclose(picture, colour).all(axis=-1), mask)
-
-
-def test_outline_follows_the_edges_of_the_set() -> None:
-    values = np.zeros((4, 5))
-    values[0, 0] = values[0, 1] = values[3, 4] = 1  # a domino in one corner, a pixel in the other
-    unperturbed = pair_overlay(MapPair(values, values), k=3, w=0).axes[0]
-    (line,) = [line for line in unperturbed.get_lines() if line.get_gid() == "outline"]
-    points = np.column_stack([np.asarray(line.get_xdata()), np.asarray(line.get_ydata())])
-    edges = {frozenset(map(tuple, points[i : i + 2])) for i in range(0, len(points), 3)}
-    domino = [((x - 0.5, y), (x + 0.5, y)) for x in (0, 1) for y in (-0.5, 0.5)]
-    domino += [((x, -0.5), (x, 0.5)) for x in (-0.5, 1.5)]
-    pixel = [
-        ((3.5, 2.5), (4.5, 2.5)),
-        ((3.5, 3.5), (4.5, 3.5)),
-        ((3.5, 2.5), (3.5, 3.5)),
-        ((4.5, 2.5), (4.5, 3.5)),
-    ]
-    assert edges == {frozenset(edge) for edge in domino + pixel}
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_overlay_of_a_map_that_is_not_finite_has_no_sets(value: float) -> None:
-    values = np.arange(30.0).reshape(5, 6)
-    broken = values.copy()
-    broken[2, 3] = value
-    for first in (broken, np.full((5, 6), value)):
-        figure = pair_overlay(MapPair(first, values), k=4, w=1)
-        assert [line.get_gid() for axes in figure.axes for line in axes.get_lines()] == []
-        assert "not finite" in inline_svg(figure, prefix="p", description="d")
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        np.full((5, 6), 255, np.uint8),
-        np.zeros((1, 5, 6), np.uint8),
-        np.random.default_rng(0).normal(size=(3, 5, 6)),
-        np.full((4, 5, 6), np.nan, np.float32),
-        np.full((3, 10, 12), 0.5, np.float32),
-    ],
-)
-def test_overlay_shows_any_image(image: NDArray[Any]) -> None:
-    pair = MapPair(np.ones((5, 6)), np.arange(30.0).reshape(5, 6))
-    figure = pair_overlay(pair, k=4, w=1, image=image)
-    assert [axes.get_title() for axes in figure.axes] == [
-        "image",
-        "unperturbed map",
-        "perturbed map",
-        "the sets, k = 4, w = 1",
-    ]
-    shown = np.asarray(figure.axes[0].get_images()[0].get_array())
-    assert shown.shape == (*image.shape[-2:], *((3,) if image.shape[0] == 3 and image.ndim == 3 else ()))
-    assert shown.min() >= 0
-    assert shown.max() <= 1
-
-
-def test_overlay_of_extreme_values_has_a_grey_scale() -> None:
-    values = np.zeros((4, 5))
-    values[1, 1:3] = -1.7e308, 1.7e308
-    for first in (values, np.zeros((4, 5), np.float32), values * 1e-308 * 5e-16):
-        shown = pair_overlay(MapPair(first, values), k=2, w=1).axes[1].get_images()[0].get_array()
-        assert np.ptp(np.asarray(shown)) == 1
-
-
-def test_overlay_refuses_a_k_that_is_too_large() -> None:
-    with pytest.raises(ValueError, match="k must be between 1 and 126"):
-        pair_overlay(smooth_pair(), k=127, w=1)
-
-
-def test_a_large_overlay_stays_small() -> None:
-    figure = pair_overlay(smooth_pair(120, 130), k=900, w=1)
-    assert len(inline_svg(figure, prefix="p", description="d")) < 500_000
-
-
-def test_svg_takes_its_colours_from_the_page() -> None:
-    svg = inline_svg(lens_curves(curve_table(), k=9), prefix="a", description='say "<this>"')
-    assert f"var(--line-0, {PALETTE[0]})" in svg
-    assert "var(--ink, " in svg
-    assert Page(svg).attributes("svg")[0]["aria-label"] == 'say "<this>"'
-    assert all(a["id"].startswith("a-") for _, a in Page(svg).tags if "id" in a)
-
-
-def test_metrics_that_are_not_registered_here_are_shown(tmp_path: Path) -> None:
+def test_metrics_of_another_process_are_shown(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"sample": np.arange(5), "status": "ok", "mine(k=3,w=1)": rng.random(5)})
     table = table.assign(theirs=rng.random(5))
@@ -740,68 +473,11 @@ def test_metrics_that_are_not_registered_here_are_shown(tmp_path: Path) -> None:
         assert f"{table[column].mean():.3f}" in page
 
 
-def test_every_condition_is_named_on_the_page(tmp_path: Path) -> None:
+def test_every_condition_is_named(tmp_path: Path) -> None:
     table = pd.DataFrame({"file": ["a", "b"], "seed": pd.Categorical([3, 4]), "sample": 0, "status": "ok"})
     write_report(table.assign(kendall=[0.1, 0.2]), tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert re.search(r"<dt>seed</dt>\s*<dd>3, 4</dd>", page)
-
-
-# Words.
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (8 / 255, "8/255"),
-        (np.float32(4 / 255), "4/255"),
-        (0.0314, "0.0314"),
-        (0.1, "0.1"),
-        (0.3, "0.3"),
-        (math.inf, "inf"),
-        (math.nan, "not given"),
-        ("8/255", "8/255"),
-        (0.2, "0.2"),
-        (1, "1"),
-    ],
-)
-def test_eps_is_shown_in_steps_of_255(value: object, text: str) -> None:
-    assert condition_text("eps", value) == text
-
-
-def test_names_for_people() -> None:
-    assert metric_title("lens_recall_div") == "LENS recall (diverse)"
-    assert metric_title("topk_div_intersection_published") == "Top-k intersection (diverse, as published)"
-    assert metric_title("kendall") == "Kendall"
-    assert metric_title("mass_center_shift") == "Mass center shift"
-
-
-def test_numbers_keep_their_digits() -> None:
-    texts = [number_text(value) for value in (0.0, 0.46651, -0.2, 1234.5, 1.25e-7, 2e6, math.nan)]
-    assert texts == ["0.000", "0.467", "-0.200", "1234.500", "1.25e-07", "2.00e+06", "–"]
-
-
-def test_conditions_that_follow_from_others_are_left_out() -> None:
-    table = pd.DataFrame(
-        {
-            "dataset": "toy",
-            "training": ["natural", "pgd", "natural", "pgd"],
-            "attack": ["topk", "topk", "none", "none"],
-            "attack_k": [5, 5, np.nan, np.nan],
-        }
-    )
-    assert distinguishing(table) == ["training", "attack"]
-    assert distinguishing(table.assign(attack_k=[5, 9, np.nan, 1])) == ["training", "attack"]
-    assert distinguishing(table.assign(training="pgd", attack_k=[5, 9, np.nan, np.nan])) == [
-        "attack",
-        "attack_k",
-    ]
-    assert distinguishing(table.iloc[:1]) == []
-
-
-def test_every_status_is_explained() -> None:
-    assert set(STATUS) == {*SAMPLE_STATUSES, *METRIC_STATUSES}
-    assert all(text.endswith(".") and text.count(". ") == 0 for text in STATUS.values())
 
 
 def test_metrics_without_their_parameters_have_a_page(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a command replaces: what it wrote itself, and nothing that somebody else made or that it reads."""
+"""A command replaces files that it wrote itself, and never a file that it reads."""
 
 import os
 from collections.abc import Callable
@@ -41,7 +41,7 @@ LINKS: dict[str, Callable[[Path, Path], object]] = {
 
 @pytest.mark.parametrize("kind", LINKS)
 @pytest.mark.parametrize("option", [[], ["--overwrite"], ["--resume"]])
-def test_score_never_writes_over_its_input(run: Run, kind: str, option: list[str]) -> None:
+def test_score_never_overwrites_its_input(run: Run, kind: str, option: list[str]) -> None:
     LINKS[kind](Path("a.h5"), Path("s.parquet"))
     words = ["b.h5", "s.parquet" if kind == "itself" else "a.h5"]
     before = contents()
@@ -57,48 +57,48 @@ def test_score_never_writes_over_its_input(run: Run, kind: str, option: list[str
 
 @pytest.mark.parametrize("name", ["s.parquet", "s.csv", "s.csv.gz"])
 @pytest.mark.parametrize("option", [[], ["--overwrite"], ["--resume"]])
-def test_score_replaces_nothing_but_tables_of_scores(run: Run, name: str, option: list[str]) -> None:
+def test_score_replaces_only_tables_of_scores(run: Run, name: str, option: list[str]) -> None:
     for content in (Path("b.h5").read_bytes(), b"sample,value\n1,2\n", b"PAR2 no table", b"\x1f\x8bno"):
         Path(name).write_bytes(content)
         before = contents()
         status, out, err = score(run, "a.h5", "-m", "kendall", "-o", name, *option)
         assert (status, out) == (2, "")
         assert err == (
-            f"lensmetrics: {name} exists and is no table of scores: give the output another name, or move "
-            "that file away\n"
+            f"lensmetrics: {name} exists and is not a table of scores: choose another output, or move that "
+            "file away\n"
         )
-        with pytest.raises(FileExistsError, match="is no table of scores"):
+        with pytest.raises(FileExistsError, match="is not a table of scores"):
             lm.evaluate("a.h5", "kendall", output=name, overwrite=True)
         assert contents() == before
     if name == "s.parquet" and not option:
         Path(name).write_bytes(b"PAR1, and then damage")
         assert score(run, "a.h5", "-m", "kendall", "-o", name)[0] == 2
-    # As mktemp makes it, or a table that is damaged where Parquet says what is in it.
+    # An empty file, as mktemp creates it, or a table whose Parquet metadata is damaged.
     Path(name).write_bytes(b"PAR1, and then damage" if name == "s.parquet" and option else b"")
     assert score(run, "a.h5", "-m", "kendall", "-o", name, *option)[0] == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no such files")
-def test_a_pipe_is_no_place_for_a_table(run: Run) -> None:
+def test_table_cannot_be_written_to_a_pipe(run: Run) -> None:
     os.mkfifo("s.csv")
     status, _, err = score(run, "a.h5", "-m", "kendall", "-o", "s.csv")
-    assert (status, err) == (2, "lensmetrics: s.csv is no regular file; give the output another name\n")
+    assert (status, err) == (2, "lensmetrics: s.csv is not a regular file; choose another output\n")
 
 
 @pytest.mark.parametrize("name", ["s.parquet", "s.csv"])
-def test_a_table_of_other_metrics_or_files_is_replaced_on_request_only(run: Run, name: str) -> None:
+def test_table_of_other_metrics_or_files_is_replaced_only_on_request(run: Run, name: str) -> None:
     words = ["a.h5", "b.h5", "-m", "kendall", "mse", "-o", name]
     assert score(run, *words)[0] == 0
     before = contents()
     assert score(run, *words)[0] == 0  # the same command
-    assert score(run, "./b.h5", "./a.h5", "-m", "mse", " kendall ", "-o", name)[0] == 0  # which says the same
+    assert score(run, "./b.h5", "./a.h5", "-m", "mse", " kendall ", "-o", name)[0] == 0  # equivalent
     assert score(run, *words)[0] == 0
     assert contents() == before
     others = {
         "metrics": [["a.h5", "b.h5", "-m", "kendall"], ["a.h5", "b.h5", "-m", "kendall", "mse", "ssim"]]
     }
     others["files"] = [["a.h5", "-m", "kendall", "mse"], ["a.h5", "part.h5", "-m", "kendall", "mse"]]
-    if name == "s.parquet":  # which knows also the files that failed
+    if name == "s.parquet":  # which also lists the files that failed
         others["files"].append(["a.h5", "b.h5", "part.h5", "-m", "kendall", "mse"])
     for what, commands in others.items():
         for command in commands:
@@ -121,7 +121,7 @@ def test_a_table_of_other_metrics_or_files_is_replaced_on_request_only(run: Run,
 
 
 @pytest.mark.parametrize("name", ["s.parquet", "s.csv"])
-def test_a_command_whose_file_failed_may_be_given_again(run: Run, name: str) -> None:
+def test_command_can_be_repeated_after_a_file_failed(run: Run, name: str) -> None:
     words = ["a.h5", "part.h5", "-m", "kendall", "-o", name]
     assert score(run, *words)[0] == 1
     write_file(Path("whole.h5"), seed=2)
@@ -130,8 +130,8 @@ def test_a_command_whose_file_failed_may_be_given_again(run: Run, name: str) -> 
     assert len(lm.read_scores(name)) == 12
 
 
-def test_tables_that_do_not_say_of_which_files_they_are(run: Run) -> None:
-    lm.write_scores(lm.evaluate("a.h5", "kendall"), "s.parquet")  # as older versions do
+def test_tables_that_do_not_name_their_files(run: Run) -> None:
+    lm.write_scores(lm.evaluate("a.h5", "kendall"), "s.parquet")  # as older versions did
     assert score(run, "b.h5", "-m", "kendall", "-o", "s.parquet")[0] == 2
     assert score(run, "a.h5", "b.h5", "-m", "kendall", "-o", "s.parquet")[0] == 0
     lm.write_scores(lm.evaluate("a.h5", "kendall").drop(columns="file"), "t.parquet")
@@ -147,7 +147,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_files_of_one_name_in_two_folders_are_two(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_with_one_name_in_two_folders_are_distinct(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder, source in (("first", "a.h5"), ("second", "b.h5")):
         Path(folder).mkdir()
         Path(source).rename(f"{folder}/x.h5")
@@ -162,7 +162,7 @@ def test_files_of_one_name_in_two_folders_are_two(run: Run, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("name", ["NA", "=b.h5", '"q".h5', "1.0"])
-def test_the_same_command_again_knows_its_csv(run: Run, name: str) -> None:
+def test_repeated_command_recognises_its_csv(run: Run, name: str) -> None:
     Path("a.h5").rename(name)
     words = (name, "-m", "kendall", "-o", "s.csv")
     assert score(run, *words)[0] == 0
@@ -170,7 +170,7 @@ def test_the_same_command_again_knows_its_csv(run: Run, name: str) -> None:
 
 
 @pytest.mark.parametrize("begun", [b"", b"00", b"0123abcd", b"0123abcd ", b'0123abcd ["key", ["ok'])
-def test_a_journal_that_a_kill_cut_short_is_one(run: Run, begun: bytes) -> None:
+def test_truncated_journal_is_recognised(run: Run, begun: bytes) -> None:
     Path("s.csv.part").write_bytes(begun)
     assert score(run, "a.h5", "-m", "kendall", "-o", "s.csv")[0] == 0
     assert not Path("s.csv.part").exists()
@@ -178,20 +178,20 @@ def test_a_journal_that_a_kill_cut_short_is_one(run: Run, begun: bytes) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no such files")
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_journal_stays(run: Run, kind: str) -> None:
+def test_other_files_with_the_name_of_a_journal_are_kept(run: Run, kind: str) -> None:
     part = Path("s.csv.part")
     KINDS[kind](part)
     before = contents()
     status, out, err = score(run, "b.h5", "-m", "kendall", "-o", "s.csv", "--resume")
     assert (status, out) == (2, "")
-    assert err.startswith("lensmetrics: s.csv.part is where a run keeps what it has scored, and is something")
+    assert err.startswith("lensmetrics: s.csv.part is not the journal of a run")
     assert contents() == before
     assert os.path.lexists(part)
     with pytest.raises(FileExistsError):
         Journal("s.csv")
 
 
-def test_summarize_and_report_replace_nothing_but_their_own(run: Run) -> None:
+def test_summarize_and_report_replace_only_their_own_files(run: Run) -> None:
     assert score(run, "a.h5", "-m", "kendall", "-o", "s.csv")[0] == 0
     for command, output, kind in (
         (["summarize", "s.csv"], "o.csv", "summary"),
@@ -201,7 +201,7 @@ def test_summarize_and_report_replace_nothing_but_their_own(run: Run) -> None:
             Path(output).write_bytes(content)
             status, out, err = run(*command, "-o", output)
             assert (status, out) == (2, "")
-            assert err.startswith(f"lensmetrics: {output} exists and is no {kind}: ")
+            assert err.startswith(f"lensmetrics: {output} exists and is not a {kind}: ")
             assert Path(output).read_bytes() == content
         Path(output).unlink()
         for _ in range(2):
