@@ -74,7 +74,7 @@ def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
         (["text.h5"], lm.FormatError, "text.h5 is not an HDF5 file"),
     ],
 )
-def test_one_problem_is_itself(
+def test_a_single_problem_is_raised_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], kind: type[Exception], words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
