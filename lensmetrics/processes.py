@@ -15,34 +15,52 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Literal, Self, TypeVar
 
 from .errors import FormatError
 
-# A block of some megabytes takes a slow disk a second.
+# How long a child process may give no sign of life; a block of some megabytes takes a slow disk a second.
 SECONDS = 60.0
-# What a process may outlive its parent by, if HDF5 hangs in it.
+# How long a child process may outlive its parent while HDF5 hangs in it.
 _LEASH = 5.0
 
+A = TypeVar("A")
 T = TypeVar("T")
+# Called now and then by a function that runs in a child process, as a sign of life.
+Alive = Callable[[], None]
+Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use: not all of a shared machine need be ours."""
+    """Return the number of cores that this process may use, which can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def may_start() -> bool:
-    """Whether this process may start others: one of a ``multiprocessing.Pool`` may not."""
+    """Return whether this process may start others; a worker of a ``multiprocessing.Pool`` may not."""
     return not multiprocessing.current_process().daemon
 
 
 @contextlib.contextmanager
-def starting(*, alone: bool = False) -> Iterator[None]:
-    """Let processes that are started here not die of a Ctrl-C before they get to `serve_parent`.
+def handling(handler: Handler, *signals: signal.Signals) -> Iterator[None]:
+    """Temporarily replace signal handlers; only the main thread can, other threads change nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
-    `alone`: they do not run the main module of this process first, which others need for what it
-    defines. No process can run one that came on stdin.
+
+@contextlib.contextmanager
+def starting(*, alone: bool = False) -> Iterator[None]:
+    """Protect processes that are started in this context from Ctrl-C until they call `serve_parent`.
+
+    With `alone`, they do not run the main module of this process first; they need it only if their
+    function is defined there. A main module that was read from stdin cannot be run again.
     """
     main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
@@ -57,121 +75,196 @@ def starting(*, alone: bool = False) -> Iterator[None]:
 
 
 def serve_parent() -> None:
-    """Let this process end with the one that started it, and only then: Ctrl-C reaches both."""
-    atexit.register(gc.freeze)  # as in the command itself
+    """Make this process ignore Ctrl-C, which also reaches its parent, and exit when its parent does."""
+    atexit.register(gc.freeze)  # skips garbage collection at exit
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _watch() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
 
 
-class Isolated(Generic[T]):
-    """A function of files, called in a process of its own: HDF5 can hang or crash on damaged metadata.
+class ChildHung(Exception):
+    """A child process gave no sign of life for too long, and was killed."""
 
-    Use it in a ``with``, and call it with the path of a file: it returns what the function returns
-    and raises what the function raises. The process is started beforehand, and again after a file
-    that cost it. Where this process may start none, it calls the function itself.
+
+class ChildCrashed(Exception):
+    """A child process died; `exitcode` is negative if a signal killed it."""
+
+    def __init__(self, exitcode: int | None) -> None:
+        super().__init__(f"exit code {exitcode}")
+        self.exitcode = exitcode
+
+
+class Child(Generic[A, T]):
+    """A process that calls one function again and again, and may hang or crash in it.
+
+    Use it in a ``with`` statement, and call it with an argument: it returns what the function returns
+    and raises what the function raises. After a hang or a crash, the next call starts a new process.
+    The process ends with its parent, even if that is killed while the child hangs. (No library was
+    found that ends a call by its silence rather than its total time, and that keeps this promise.)
 
     Parameters
     ----------
     function
-        Called with the path and with a function to call now and then, as a sign of life. It and
-        what it returns or raises are sent from process to process.
+        Called with the argument and with a function to call now and then, as a sign of life. It,
+        arguments, results and errors are pickled.
     seconds
         How long there may be no sign of life.
+    method
+        How the process is started: "spawn" or "forkserver".
+    daemon
+        Whether the process ends when this one exits; a daemon cannot start processes.
+
+    Raises
+    ------
+    ChildHung, ChildCrashed
+        By a call that costs the process.
+    RuntimeError
+        By a call, if the process cannot be started.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[A, Alive], T],
+        *,
+        seconds: float = SECONDS,
+        method: Literal["spawn", "forkserver"] = "spawn",
+        daemon: bool = True,
+    ) -> None:
+        self._function, self._seconds, self._daemon = function, seconds, daemon
+        self._context = multiprocessing.get_context(method)
+        self._running: tuple[BaseProcess, Connection] | None = None
+        self._is_ready = False
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __call__(self, argument: A) -> T:
+        self.send(argument)
+        return self.receive()
+
+    def send(self, argument: A) -> None:
+        """Start a call; `receive` waits for its end."""
+        process, connection = self._ready()
+        try:
+            connection.send(argument)
+        except ConnectionError as error:
+            process.join(_LEASH)
+            raise ChildCrashed(self.stop()) from error
+
+    def receive(self) -> T:
+        """Wait for the end of a call that `send` started."""
+        result, error = self._answer()
+        if error is not None:
+            raise error
+        return result
+
+    def _answer(self) -> tuple[T, Exception | None]:
+        assert self._running is not None
+        process, connection = self._running
+        try:
+            while connection.poll(self._seconds):
+                answer: tuple[T, Exception | None] | None = connection.recv()
+                if answer is not None:  # None is a sign of life
+                    return answer
+        except (EOFError, ConnectionError) as error:
+            process.join(_LEASH)
+            raise ChildCrashed(self.stop()) from error
+        self.stop()
+        raise ChildHung
+
+    def _ready(self) -> tuple[BaseProcess, Connection]:
+        """Return a process that has started, and the connection to it."""
+        process, connection = self._running or self._start()
+        if not self._is_ready:
+            try:
+                self._is_ready = connection.poll(SECONDS) and connection.recv() is None
+            except (EOFError, ConnectionError):
+                process.join(_LEASH)
+            if not self._is_ready:
+                exitcode = self.stop()
+                raise RuntimeError(f"a child process does not start (exit status {exitcode})")
+        return process, connection
+
+    def _start(self) -> tuple[BaseProcess, Connection]:
+        connection, end = self._context.Pipe()
+        with end:  # closed here, because otherwise nobody would notice that the process has died
+            process = self._context.Process(
+                target=_serve, args=(end, self._function, self._seconds + _LEASH), daemon=self._daemon
+            )
+            with starting(alone=self._function.__module__ != "__main__"):
+                process.start()
+        self._running, self._is_ready = (process, connection), False
+        return process, connection
+
+    def stop(self) -> int | None:
+        """Kill the process if there is one, and return its exit code."""
+        if self._running is None:
+            return None
+        process, connection = self._running
+        self._running = None
+        process.kill()
+        process.join(_LEASH)  # a process that waits for a dead disk does not even die then
+        connection.close()
+        return process.exitcode
+
+
+class Isolated(Generic[T]):
+    """Calls a function of files in a child process: HDF5 can hang or crash on damaged metadata.
+
+    Use it in a ``with`` statement, and call it with the path of a file: it returns what the function
+    returns and raises what the function raises. A process that may start no others calls the
+    function itself.
+
+    `Child` says what `function` and `seconds` are.
 
     Raises
     ------
     FormatError
-        By the call, if the file makes the process hang, or crash twice: once, somebody may have
-        killed it.
+        By a call, if the file makes the process hang, or crash twice: a process that crashed once may
+        have been killed from outside.
     RuntimeError
-        By the call, if the process cannot be started.
+        By a call, if the process cannot be started.
     """
 
-    def __init__(
-        self, function: Callable[[Path, Callable[[], None]], T], *, seconds: float = SECONDS
-    ) -> None:
+    def __init__(self, function: Callable[[Path, Alive], T], *, seconds: float = SECONDS) -> None:
         self._function, self._seconds = function, seconds
-        self._running: tuple[BaseProcess, Connection] | None = None
-        self._is_there = False
+        self._child = Child(function, seconds=seconds) if may_start() else None
 
     def __enter__(self) -> Self:
-        if may_start():
-            self._start()
+        if self._child is not None:
+            self._child.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stop()
+    def __exit__(self, *error: object) -> None:
+        if self._child is not None:
+            self._child.__exit__(*error)
 
     def __call__(self, path: Path) -> T:
-        if not may_start():
+        if self._child is None:
             return self._function(path, _idle)
         for _ in range(2):
-            connection = self._ready()
             try:
-                connection.send(path)
-                answer = self._answer(connection)
-            except (EOFError, ConnectionError):
-                self._stop()
+                return self._child(path)
+            except ChildHung:
+                raise FormatError(
+                    f"{path}: no response within {self._seconds:g} s; the file may be damaged or its disk "
+                    "unresponsive"
+                ) from None
+            except ChildCrashed:
                 continue
-            if answer is None:
-                self._stop()
-                msg = (
-                    f"{path} gives no answer in {self._seconds:g} seconds: it is damaged, or its disk stalls"
-                )
-                raise FormatError(msg)
-            result, error = answer
-            if error is not None:
-                raise error
-            return result
-        raise FormatError(f"{path} crashes the process that reads it: it is damaged; make or copy it again")
-
-    def _answer(self, connection: Connection) -> tuple[T, Exception | None] | None:
-        while connection.poll(self._seconds):
-            answer: tuple[T, Exception | None] | None = connection.recv()
-            if answer is not None:
-                return answer
-        return None
-
-    def _ready(self) -> Connection:
-        """Return the connection to a process that has said that it is there."""
-        process, connection = self._running or self._start()
-        if not self._is_there:
-            try:
-                self._is_there = connection.poll(SECONDS) and connection.recv() is None
-            except (EOFError, ConnectionError):
-                process.join(_LEASH)
-            if not self._is_there:
-                self._stop()
-                msg = f"the process that reads files does not start (exit status {process.exitcode})"
-                raise RuntimeError(msg)
-        return connection
-
-    def _start(self) -> tuple[BaseProcess, Connection]:
-        context = multiprocessing.get_context("spawn")
-        connection, end = context.Pipe()
-        with end:  # which must be closed here: else nobody would notice that the process has died
-            process = context.Process(
-                target=_serve, args=(end, self._function, self._seconds + _LEASH), daemon=True
-            )
-            with starting(alone=self._function.__module__ != "__main__"):
-                process.start()
-        self._running, self._is_there = (process, connection), False
-        return process, connection
-
-    def _stop(self) -> None:
-        if self._running is not None:
-            process, connection = self._running
-            self._running = None
-            process.kill()
-            process.join(_LEASH)  # one that waits for a dead disk does not even end then
-            connection.close()
+        raise FormatError(
+            f"{path}: HDF5 crashed while reading it, so the file is damaged; regenerate or copy it again"
+        )
 
 
 def _idle() -> None:
@@ -179,7 +272,7 @@ def _idle() -> None:
 
 
 def _sendable(error: Exception) -> Exception:
-    """Return an error that arrives in another process, where not every class of errors does."""
+    """Return an error that survives pickling, which not every class of errors does."""
     with contextlib.suppress(Exception):
         pickle.loads(pickle.dumps(error))
         return error
@@ -188,14 +281,12 @@ def _sendable(error: Exception) -> Exception:
     return other
 
 
-def _serve(
-    connection: Connection, function: Callable[[Path, Callable[[], None]], object], seconds: float
-) -> None:
-    """Answer with a result or an error for every path that comes, and with None for every sign of life."""
+def _serve(connection: Connection, function: Callable[[A, Alive], object], seconds: float) -> None:
+    """Answer every argument with a result or an error; None means ready, or is a sign of life."""
     serve_parent()
 
     def end_in(seconds: float) -> None:
-        # HDF5 hangs with Python's lock held, and then nobody here can see that the parent has ended.
+        # HDF5 hangs while it holds the GIL, so the thread that watches the parent cannot run.
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, seconds)
 
@@ -206,37 +297,20 @@ def _serve(
     with contextlib.suppress(EOFError, ConnectionError):  # the parent has ended
         connection.send(None)
         while True:
-            path = connection.recv()
+            argument = connection.recv()
             end_in(seconds)
             answer: tuple[object, Exception | None]
             try:
-                answer = function(path, alive), None
-            except (ValueError, OSError) as error:
+                answer = function(argument, alive), None
+            except (FormatError, OSError) as error:
                 answer = None, error
             except MemoryError:
                 answer = (
                     None,
-                    FormatError(f"{path} cannot be read (MemoryError: it takes more than there is)"),
+                    FormatError(f"{argument} cannot be read (MemoryError: there is not enough memory)"),
                 )
-            except Exception as error:  # no fault of the file
-                error.add_note("in the process that reads files:\n" + traceback.format_exc())
+            except Exception as error:  # not the fault of the file
+                error.add_note("in the child process:\n" + traceback.format_exc())
                 answer = None, _sendable(error)
             end_in(0)
             connection.send(answer)
-
-
-Handler = Callable[[int, FrameType | None], object] | signal.Handlers
-
-
-@contextlib.contextmanager
-def handling(handler: Handler, *signals: signal.Signals) -> Iterator[None]:
-    """Handle signals so; threads other than the main one may not, and leave them as they are."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in signals}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import lensmetrics as lm
-from benchmarks import fuzz
-from benchmarks.mutations import sealed_structures
+from benchmarks.fuzz import texts
+from benchmarks.fuzz.files import pair_file_bases
+from benchmarks.fuzz.harness import Finding, check_message
+from benchmarks.fuzz.mutations import sealed_structures
 from lensmetrics.pairfile.format import checksums
 
 FOLDER = Path(__file__).resolve().parents[1]
@@ -34,27 +36,30 @@ def test_a_few_executions_find_nothing(kind: str, executions: int) -> None:
 
 
 def test_execution_is_always_the_same() -> None:
-    whole = list(fuzz.fuzz_texts(3, 0, 40))
-    assert list(fuzz.fuzz_texts(3, 25, 5)) == whole[25:30]
+    whole = list(texts.fuzz_texts(3, 0, 40))
+    assert list(texts.fuzz_texts(3, 25, 5)) == whole[25:30]
     rng, again = random.Random("3 7"), random.Random("3 7")
-    text, _ = fuzz.valid_text(rng)
-    assert (text, fuzz.mutated_text(rng, text)) == (fuzz.valid_text(again)[0], fuzz.mutated_text(again, text))
+    text, _ = texts.valid_text(rng)
+    assert (text, texts.mutated_text(rng, text)) == (
+        texts.valid_text(again)[0],
+        texts.mutated_text(again, text),
+    )
 
 
 def test_a_wrong_reader_of_texts_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(fuzz.Finding) as caught:
-        fuzz.try_text("lens_recall(k=3)", lm.get_metric("lens_recall", k=4))
+    with pytest.raises(Finding) as caught:
+        texts.try_text("lens_recall(k=3)", lm.get_metric("lens_recall", k=4))
     assert caught.value.outcome == "round trip"
-    with pytest.raises(fuzz.Finding) as caught:
-        fuzz.check_message(ValueError("x" * 2000))
+    with pytest.raises(Finding) as caught:
+        check_message(ValueError("x" * 2000))
     assert caught.value.outcome == "bad message"
-    monkeypatch.setattr(fuzz, "parse_metric", lambda _: 1 / 0)
-    assert {outcome for _, outcome, _ in fuzz.fuzz_texts(0, 0, 5)} == {"unexpected exception"}
+    monkeypatch.setattr(texts, "parse_metric", lambda _: 1 / 0)
+    assert {outcome for _, outcome, _ in texts.fuzz_texts(0, 0, 5)} == {"unexpected exception"}
 
 
 @pytest.mark.large
 def test_other_values_under_a_right_checksum_are_noticed(tmp_path: Path) -> None:
-    for base in fuzz.pair_file_bases(tmp_path):
+    for base in pair_file_bases(tmp_path):
         path = tmp_path / base.name
         assert base.check(path) == "equal"
         with h5py.File(path, "r+") as file:
@@ -65,7 +70,7 @@ def test_other_values_under_a_right_checksum_are_noticed(tmp_path: Path) -> None
             maps = [array.astype(array.dtype.newbyteorder("<")) for array in maps]
             label = file["label"][()].astype(np.int64) if "label" in file else None
             file["checksum"][:] = checksums(maps[0], maps[1], file["sample"][()].astype(np.int64), label)
-        with pytest.raises(fuzz.Finding) as caught:
+        with pytest.raises(Finding) as caught:
             base.check(path)
         assert caught.value.outcome == "silently different"
 

@@ -27,8 +27,8 @@ def test_verify_never_hangs() -> None:
     assert first == (paths[0], [(0, 0, "checksum")], "")
     assert last == (paths[3], [(0, 0, "checksum")], "")
     assert [verdict.error for verdict in others] == [
-        "hang gives no answer in 2 seconds: it is damaged, or its disk stalls",
-        "die crashes the process that reads it: it is damaged; make or copy it again",
+        "hang: no response within 2 s; the file may be damaged or its disk unresponsive",
+        "die: HDF5 crashed while reading it, so the file is damaged; regenerate or copy it again",
     ]
 
 

@@ -9,7 +9,7 @@ from ..messages import say
 from .arguments import INTEGER, as_usage, check_suffix, integer
 from .printing import description
 
-HELP = "make a pair file from two arrays in .npy, .npz or HDF5 files"
+HELP = "make a pair file from two arrays in .npy, .npz, HDF5 or netCDF-4 files"
 
 # A decimal number as it is usually written: no blanks, underscores, plus signs, leading zeros or words.
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*|(?=\.))(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare options and arguments."""
     parser.add_argument(
         "unperturbed",
-        help="(N, H*W), (N, H, W) or (N, C, H, W) in a .npy, .npz or HDF5 file; FILE:NAME is one array "
-        "of it; attribution files of ViRelAy need no name",
+        help="(N, H*W), (N, H, W) or (N, C, H, W) in a .npy, .npz, HDF5 or netCDF-4 file; FILE:NAME is one "
+        "array of it; attribution files of ViRelAy need no name",
     )
     parser.add_argument("perturbed", help="the same after the attack")
     parser.add_argument(

@@ -1,43 +1,80 @@
-"""Arrays in .npy, .npz and HDF5 files, as other projects keep them, turned into a pair file."""
+"""Import maps of other projects: .npy, .npz and HDF5 files become a pair file.
 
-from __future__ import annotations
+A new kind of file is a module with a function that recognizes it and two that read it, and a row in
+`KINDS`.
+"""
 
 import contextlib
-import math
 import operator
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from ..disk import check_inputs, check_space, file_kind, part_path
+from ..disk import check_inputs, file_kind
 from ..errors import FormatError
-from ..pairfile.format import MAPS, REDUCTIONS
+from ..pairfile.format import MAPS
 from ..pairfile.layout import check_target
-from ..pairfile.precision import exact_dtype, rounded
-from ..pairfile.writer import PairWriter
-from .axes import as_maps, one_method, refuse_other_axes, refuse_other_coordinates, sample_numbers
-from .columns import check_column, check_samples, integers
-from .foreign import is_matlab_73, what_folder_it_is, what_it_is
-from .hdf5 import (
-    Source,
-    choose,
-    is_pair_file,
-    open_file,
-    open_rows,
-    read_integers,
-    refuse_other_samples,
-)
-from .npy import open_array
-from .virelay import ATTRIBUTION, AttributionPair, has_attributions, has_index, match_attributions
+from . import hdf5, npy
+from .axes import as_maps
+from .columns import check_samples
+from .copying import copy_pairs
+from .foreign import what_folder_it_is
+from .matching import refuse_other_axes, refuse_other_samples, sample_numbers
+from .source import Source
+from .virelay import find_attributions
 
-_BLOCK_BYTES = 32 * 2**20
+
+class OpenMaps(Protocol):
+    """Find the array of maps in a file; `wanted` names it, `role` is unperturbed or perturbed.
+
+    What must remain open goes on the stack; temporary files go into the directory `beside`.
+    """
+
+    def __call__(
+        self,
+        path: Path,
+        role: str,
+        wanted: str | None,
+        *,
+        method: int | None,
+        beside: Path,
+        stack: contextlib.ExitStack,
+    ) -> Source: ...
+
+
+class ReadColumn(Protocol):
+    """Read one integer for each of these maps, and return the name of the array in messages with them."""
+
+    def __call__(
+        self,
+        path: Path,
+        wanted: str | None,
+        what: str,
+        maps: Source,
+        *,
+        beside: Path,
+        stack: contextlib.ExitStack,
+    ) -> tuple[str, NDArray[np.int64]]: ...
+
+
+class Kind(NamedTuple):
+    """One kind of file: how it is recognized, and how arrays in it are found."""
+
+    recognize: Callable[[Path], bool]
+    open_maps: OpenMaps
+    read_column: ReadColumn
+
+
+# The first kind that recognizes a file reads it; the last one takes every file, or says what it is.
+KINDS = (
+    Kind(hdf5.is_hdf5, hdf5.open_maps, hdf5.read_column),
+    Kind(lambda _: True, npy.open_maps, npy.read_column),
+)
 
 
 def import_arrays(
@@ -142,20 +179,28 @@ def import_arrays(
     if shape is not None:
         shape = _checked_shape(shape)
     with contextlib.ExitStack() as stack:
-        found = _attributions(given, columns_given, method, stack)
+        columns: dict[str, NDArray[Any]] = {}
+        order, is_matched = None, False
+        found = None
+        if all(_kind_of(path).recognize is hdf5.is_hdf5 for path, _ in given):
+            found = find_attributions(given, columns_given, method, stack)
         if found is None:
-            columns: dict[str, NDArray[Any]] = {}
-            order, by_index = None, False
             first, second = (
-                _open(path, role, name, method, shape, target.parent, stack)
+                as_maps(
+                    _kind_of(path).open_maps(
+                        path, role, name, method=method, beside=target.parent, stack=stack
+                    ),
+                    shape,
+                    known=False,
+                )
                 for role, (path, name) in zip(MAPS, given, strict=True)
             )
             refuse_other_samples(first, second)
         else:
-            columns, order, by_index = dict(found.columns), found.order, found.by_index
+            columns, order, is_matched = dict(found.columns), found.order, found.by_index
             first, second = (as_maps(source, shape, known=True) for source in found.maps)
-        refuse_other_axes(first, second, matched=by_index)
-        numbers = None if by_index else sample_numbers(first, second)
+        refuse_other_axes(first, second, matched=is_matched)
+        numbers = None if is_matched else sample_numbers(first, second)
         if numbers is not None:
             columns["sample"] = numbers
         if first.shape != second.shape:
@@ -165,15 +210,22 @@ def import_arrays(
             )
         for column, what in (("sample", "samples"), ("label", "labels")):
             if what in columns_given:
-                words, columns[column] = _column(*columns_given[what], what, first, target.parent, stack)
+                path, name = columns_given[what]
+                words, columns[column] = _kind_of(path).read_column(
+                    path, name, what, first, beside=target.parent, stack=stack
+                )
                 if what == "samples":
                     check_samples(words, columns[column])
         if given[0][0].samefile(given[1][0]) and first.array == second.array:
             raise ValueError(
-                f"{unperturbed_path} and {perturbed_path} are one array, whose scores say nothing: "
+                f"{unperturbed_path} and {perturbed_path} are one array, so there is nothing to compare: "
                 "give the maps before the attack, then those after it"
             )
-        return _copy(first, second, order, columns, target, attrs or {}, dtype)
+        return copy_pairs(first, second, order, columns, target, attrs or {}, dtype)
+
+
+def _kind_of(path: Path) -> Kind:
+    return next(kind for kind in KINDS if kind.recognize(path))
 
 
 def _check_file(path: Path) -> None:
@@ -204,163 +256,3 @@ def _address(path: str | os.PathLike[str], name: str | None) -> tuple[Path, str 
                 raise ValueError(f"{text} names no array; say which, as in {text[:position]}:maps/clean")
             return Path(text[:position]), text[position + 1 :]
     return Path(text), name
-
-
-def _is_hdf5(path: Path) -> bool:
-    if not h5py.is_hdf5(path):
-        return False
-    if is_matlab_73(path):
-        raise FormatError(what_it_is(path))
-    return True
-
-
-def _attributions(
-    given: list[tuple[Path, str | None]],
-    columns_given: Mapping[str, Any],
-    method: int | None,
-    stack: contextlib.ExitStack,
-) -> AttributionPair | None:
-    """Match two attribution databases; None where the files given are something else.
-
-    The file decides, not whether its maps were named: a name says to take the maps alone.
-    """
-    names = [name for _, name in given]
-    if any(name is not None and name.strip("/") != ATTRIBUTION for name in names):
-        return None
-    if not all(_is_hdf5(path) for path, _ in given):
-        return None
-    first, second = ((path, open_file(path, stack)) for path, _ in given)
-    if not has_attributions(*first) or not has_attributions(*second):
-        return None
-    if method is not None or ("samples" in columns_given and (has_index(*first) or has_index(*second))):
-        raise ValueError(
-            f"{first[0]} and {second[0]} are attribution databases, which say by their 'index' what their "
-            "samples are and hold one explanation: leave samples and method out"
-        )
-    columns: tuple[str, ...] = () if any(names) else ("label", "prediction")
-    if "labels" in columns_given:
-        columns = tuple(name for name in columns if name != "label")
-    return match_attributions(first, second, columns=columns)
-
-
-def _open(
-    path: Path,
-    role: str,
-    wanted: str | None,
-    method: int | None,
-    shape: tuple[int, int] | None,
-    beside: Path,
-    stack: contextlib.ExitStack,
-) -> Source:
-    if _is_hdf5(path):
-        if method is not None:
-            raise ValueError(
-                f"{path} is an HDF5 file; choose a method (--method) in .npy and .npz files only"
-            )
-        file = open_file(path, stack)
-        if is_pair_file(path, file):
-            # Its maps alone would lose which samples they are, their statuses and their reduction.
-            raise FormatError(
-                f"{path} is a pair file already: score it as it is; to pair maps of two pair files, read "
-                "them with lensmetrics.PairStore and write what belongs together with lensmetrics.PairWriter"
-            )
-        source = open_rows(path, file, choose(path, file, role) if wanted is None else wanted)
-    else:
-        words, member, array = open_array(path, role, wanted, beside, stack)
-        source = one_method(Source(words, member, array.shape, array.dtype, array.__getitem__), method)
-    return as_maps(source, shape, known=False)
-
-
-def _column(
-    path: Path, name: str | None, what: str, maps: Source, beside: Path, stack: contextlib.ExitStack
-) -> tuple[str, NDArray[np.int64]]:
-    """One integer for each of these maps, and what messages call the array."""
-    n = maps.shape[0]
-    if _is_hdf5(path):
-        file = open_file(path, stack)
-        name = choose(path, file, what) if name is None else name
-        rows = open_rows(path, file, name, what, "iufbSUO")
-        refuse_other_coordinates(maps, rows)
-        return rows.words, read_integers(path, file, name, n, what)
-    words, _, array = open_array(path, what, name, beside, stack)
-    check_column(words, array.shape, array.dtype, n, what)
-    return words, integers(words, np.array(array), what)
-
-
-def _copy(
-    unperturbed: Source,
-    perturbed: Source,
-    order: NDArray[np.intp] | None,
-    columns: Mapping[str, NDArray[Any]],
-    target: Path,
-    attrs: Mapping[str, Any],
-    rounded_to: str | None,
-) -> list[str]:
-    """Copy in blocks; return what is worth saying of the maps."""
-    n, *channels, height, width = unperturbed.shape
-    length = max(1, _BLOCK_BYTES // (8 * math.prod(unperturbed.shape[1:])))
-    blocks = [slice(start, min(start + length, n)) for start in range(0, n, length)]
-    both = dict(zip(MAPS, (unperturbed, perturbed), strict=True))
-    if rounded_to is None:
-        dtype = max(
-            (_exact(source, role, blocks) for role, source in both.items()), key=lambda it: it.itemsize
-        )
-    else:
-        dtype = np.dtype(rounded_to)
-    check_space(target.parent, 2 * dtype.itemsize * math.prod(unperturbed.shape), f"{target}")
-    writer = PairWriter(
-        target,
-        n_samples=n,
-        shape=(height, width),
-        channels=channels[0] if channels else None,
-        attrs=attrs,
-        dtype=dtype,
-    )
-    if order is not None and (order == np.arange(n)).all():
-        order = None
-    n_ties, negative = 0, False
-    try:
-        with writer, tqdm(total=n, desc=f"import {target.name}", unit="sample", disable=None) as progress:
-            for rows in blocks:
-                maps = []
-                for role, source in both.items():
-                    moved = None if role == MAPS[0] else order
-                    block = source.read(rows if moved is None else moved[rows])
-                    if rounded_to is None:
-                        block = np.ascontiguousarray(block, dtype=dtype)
-                    else:
-                        block, n_new = rounded(block, dtype, role)
-                        n_ties += n_new
-                    negative = negative or _ranks_negative(block, attrs.get("reduction", "abs_sum"))
-                    maps.append(block)
-                writer.write(rows, *maps, **{name: values[rows] for name, values in columns.items()})
-                progress.update(rows.stop - rows.start)
-    except BaseException:
-        # Both inputs are still there, so half a copy is worth nothing to anyone.
-        part_path(target).unlink(missing_ok=True)
-        raise
-    said = []
-    if rounded_to is not None:
-        said.append(f"new ties in {dtype.name}: {n_ties} (values of one map that differed and are equal now)")
-    if negative:
-        said.append(
-            "the maps hold negative values: top-k sets are of the largest signed values, so that negative "
-            "attributions rank last; import absolute values where the sign does not matter"
-        )
-    return said
-
-
-def _exact(source: Source, role: str, blocks: list[slice]) -> np.dtype[Any]:
-    """The narrowest type that keeps all values of an array; only wide integers must be read for it."""
-    if source.dtype.kind == "f" or source.dtype.itemsize <= 2:
-        return exact_dtype(np.empty(0, source.dtype), role)
-    return max((exact_dtype(source.read(rows), role) for rows in blocks), key=lambda it: it.itemsize)
-
-
-def _ranks_negative(block: NDArray[Any], reduction: str) -> bool:
-    """Whether a map, its channels reduced, has a negative pixel."""
-    if block.ndim == 4:
-        if reduction.startswith("abs"):
-            return False
-        block = REDUCTIONS[reduction](block)
-    return bool((block < 0).any())

@@ -1,10 +1,8 @@
-"""What a file is that cannot be imported, and the one line that makes an array of it.
+"""Say what a file is that cannot be imported, and the one line of code that converts it to an array.
 
-Nothing is opened here: the first bytes and the name tell. A pickle, or what may hold one, is never
-loaded, and no message advises to load one unsafely.
+No file is parsed: its first bytes and its name decide. A pickle, or a file that may hold one, is never
+loaded, and no message advises anyone to load one unsafely.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 
@@ -14,11 +12,11 @@ _MATLAB_73 = b"MATLAB 7.3 MAT-file"
 
 _IMAGE = (
     "an image, which holds colours, not attributions: save the array that it was drawn from with numpy.save, "
-    "or take its grey levels: " + _SAVE.format("numpy.asarray(PIL.Image.open({name!r}).convert('F'))[None]")
+    "or its grey levels: " + _SAVE.format("numpy.asarray(PIL.Image.open({name!r}).convert('F'))[None]")
 )
 _PICKLE = (
-    "a Python pickle, which import does not open, since opening one runs the code in it: save the array "
-    "with numpy.save where the pickle was made"
+    "a Python pickle, which import does not open, because opening one runs the code in it: save the array "
+    "with numpy.save where the pickle was created"
 )
 _TORCH = "a file of torch.save: " + _SAVE.format(
     "torch.load({name!r}, map_location='cpu', weights_only=True).numpy()"
@@ -38,19 +36,19 @@ _BY_FIRST_BYTES = (
     (b"BM", _IMAGE),
     (
         _MATLAB_73,
-        "a MATLAB 7.3 file, in which HDF5 shows all axes in reverse: "
+        "a MATLAB 7.3 file, whose axes are all reversed in HDF5: "
         + _SAVE.format("h5py.File({name!r})['NAME'][()].T"),
     ),
     (b"MATLAB 5.0 MAT-file", _MATLAB),
     (
         b"version https://git-lfs",
-        "a pointer of Git LFS, not the file that it stands for: fetch that with git lfs pull",
+        "a Git LFS pointer, not the file itself: fetch that with git lfs pull",
     ),
     (
         b"/annex/objects/",
-        "a pointer of git-annex, not the file that it stands for: fetch that with git annex get",
+        "a git-annex pointer, not the file itself: fetch that with git annex get",
     ),
-    # The number that torch.save begins with where it writes no archive.
+    # The number with which the legacy format of torch.save begins.
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", _TORCH),
     (b"\x80\x02", _PICKLE),
     (b"\x80\x03", _PICKLE),
@@ -58,8 +56,7 @@ _BY_FIRST_BYTES = (
     (b"\x80\x05", _PICKLE),
     (
         b"CDF",
-        "a netCDF-3 file: xarray.open_dataset({name!r}).to_netcdf('u.nc', engine='h5netcdf') makes one that "
-        "import reads",
+        "a netCDF-3 file: convert it with xarray.open_dataset({name!r}).to_netcdf('u.nc', engine='h5netcdf')",
     ),
     (b"\x1f\x8b", _COMPRESSED.format("gzip")),
     (b"BZh", _COMPRESSED.format("bzip2")),
@@ -80,14 +77,16 @@ _BY_SUFFIX = {
     ".pt": _TORCH,
     ".pth": _TORCH,
     ".safetensors": _TENSORS,
-    ".npz": "truncated, or no .npz file: save it again with numpy.savez",
-    **dict.fromkeys((".h5", ".hdf5", ".hdf", ".nc"), "truncated, or no HDF5 file: make or copy it again"),
+    ".npz": "truncated, or not an .npz file: save it again with numpy.savez",
+    **dict.fromkeys(
+        (".h5", ".hdf5", ".hdf", ".nc"), "truncated, or not an HDF5 file: regenerate or copy it again"
+    ),
 }
 _KINDS = ".npy, .npz or HDF5 file"
 
 
 def what_it_is(path: Path) -> str:
-    """A sentence on a regular file that is no array file that import reads."""
+    """Return a sentence about a regular file that import cannot read."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if not head:
@@ -96,7 +95,7 @@ def what_it_is(path: Path) -> str:
 
 
 def is_matlab_73(path: Path) -> bool:
-    """Whether it is one of those HDF5 files of MATLAB whose axes are reversed."""
+    """Return whether a file is a MATLAB file in HDF5, whose axes are reversed."""
     with path.open("rb") as file:
         return file.read(len(_MATLAB_73)) == _MATLAB_73
 
@@ -110,17 +109,17 @@ def _kind(path: Path, head: bytes) -> str:
     if head[257:262] == b"ustar":
         return _COMPRESSED.format("tar")
     if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
-        return f"a web page, perhaps what a failed download left: download the {_KINDS} again"
+        return f"a web page, perhaps from a failed download: download the {_KINDS} again"
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**27:
         return _TENSORS
     suffix = path.suffix.lower()
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
     if _is_text(head):
-        return f"text, no {_KINDS}: save the array with numpy.save, a CSV file with " + _SAVE.format(
+        return f"text, not a {_KINDS}: save the array with numpy.save, a CSV file with " + _SAVE.format(
             "numpy.loadtxt({name!r}, delimiter=',')"
         )
-    return f"no {_KINDS}, or a damaged one: save the array with numpy.save"
+    return f"not a {_KINDS}, or a damaged one: save the array with numpy.save"
 
 
 def _is_text(head: bytes) -> bool:
@@ -132,19 +131,19 @@ def _is_text(head: bytes) -> bool:
 
 
 def what_archive_it_is(path: Path, names: list[str]) -> str:
-    """A sentence on a zip archive without any .npy."""
-    kind = f"a zip archive without arrays, no {_KINDS}: save the arrays with numpy.savez"
+    """Return a sentence about a zip archive without any .npy file."""
+    kind = f"a zip archive without arrays, not a {_KINDS}: save the arrays with numpy.savez"
     if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
         kind = _TORCH.format(name=path.name)
     return f"{path} is {kind}"
 
 
 def what_folder_it_is(path: Path) -> str:
-    """A sentence on a folder."""
+    """Return a sentence about a directory."""
     if path.suffix == ".zarr" or any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")):
         line = _SAVE.format(f"zarr.open({path.name!r})['NAME'][:]")
         return f"{path} is a Zarr folder; give a {_KINDS}: {line}"
     line = _SAVE.format(
         f"numpy.stack([numpy.load(file) for file in sorted(pathlib.Path({path.name!r}).glob('*.npy'))])"
     )
-    return f"{path} is a directory; give a {_KINDS}; of maps in one .npy file each: {line}"
+    return f"{path} is a directory; give a {_KINDS}; if it holds one .npy file per map: {line}"

@@ -1,6 +1,4 @@
-"""netCDF variables as xarray decodes them: fill values become NaN, packed numbers are unpacked."""
-
-from __future__ import annotations
+"""Decode netCDF variables like xarray: fill values become NaN, packed numbers are unpacked."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -9,20 +7,19 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..errors import FormatError
+from ..pairs.arrays import LARGEST_EXACT
 
 Decode: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 
 _FILLS = ("missing_value", "_FillValue")
 _PACKED = ("scale_factor", "add_offset")
-# Integers of float64 are exact up to here.
-_LARGEST_EXACT = 2**53
 
 
 def decoder(words: str, stored: np.dtype[Any], attrs: Mapping[str, Any]) -> Decode | None:
-    """Return what turns stored values into those that are meant, None where they are the same.
+    """Return a function that decodes stored values, None if there is nothing to decode.
 
     As in xarray, ``valid_min``, ``valid_max`` and ``valid_range`` are not applied. A fill value is
-    compared in the type of the data, so that 1e20 in float64 fills data in float32.
+    compared in the type of the data, so that a float64 fill value of 1e20 fills float32 data.
 
     References: CF conventions, sections 2.5.1 and 8.1; xarray/coding/variables.py, ``CFMaskCoder`` and
     ``CFScaleOffsetCoder``; ``_Unsigned`` after NetCDF Best Practices, "Unsigned Data".
@@ -31,7 +28,7 @@ def decoder(words: str, stored: np.dtype[Any], attrs: Mapping[str, Any]) -> Deco
         return None
     meant = _meant(stored, attrs)
     fills = {name: _fills(words, name, attrs[name]) for name in _FILLS if name in attrs}
-    if stored.kind != "f":  # where it is no number, it says nothing of integers
+    if stored.kind != "f":  # NaN never fills integers
         fills = {name: values for name, values in fills.items() if values.size}
     encoded = _encoded(np.concatenate([np.empty(0), *fills.values()], dtype=object), meant)
     scale, offset = (_factor(words, name, attrs[name]) if name in attrs else None for name in _PACKED)
@@ -67,7 +64,7 @@ def decoder(words: str, stored: np.dtype[Any], attrs: Mapping[str, Any]) -> Deco
 
 
 def _meant(stored: np.dtype[Any], attrs: Mapping[str, Any]) -> np.dtype[Any]:
-    """The type of the data, native, whose sign ``_Unsigned`` may change: netCDF-3 has no unsigned types."""
+    """Return the native type of the data; netCDF-3 has no unsigned types but the attribute ``_Unsigned``."""
     unsigned = attrs.get("_Unsigned")
     text = unsigned.decode() if isinstance(unsigned, bytes) else str(unsigned)
     kind = {("i", "true"): "u", ("u", "false"): "i"}.get((stored.kind, text.lower()), stored.kind)
@@ -77,12 +74,12 @@ def _meant(stored: np.dtype[Any], attrs: Mapping[str, Any]) -> np.dtype[Any]:
 def _fills(words: str, name: str, value: Any) -> NDArray[Any]:
     values = np.asarray(value).reshape(-1)
     if values.dtype.kind not in "iuf":
-        raise FormatError(f"{words} has the attribute {name} = {value!r}; it must be a number, or several")
+        raise FormatError(f"{words} has the attribute {name} = {value!r}; it must hold numbers")
     return values[~np.isnan(values)] if values.dtype.kind == "f" else values
 
 
 def _encoded(fills: NDArray[Any], meant: np.dtype[Any]) -> list[Any]:
-    """Fill values in the type of the data; those that it cannot hold fill nothing."""
+    """Return the fill values in the type of the data, without those that it cannot hold."""
     if meant.kind == "f":
         with np.errstate(over="ignore"):
             return [meant.type(fill) for fill in fills]
@@ -92,7 +89,7 @@ def _encoded(fills: NDArray[Any], meant: np.dtype[Any]) -> list[Any]:
     for fill in fills:
         if np.isfinite(fill) and fill == int(fill):
             number = int(fill)
-            # -1 and 255 are one byte, whichever of them the attribute says.
+            # -1 and 255 are the same byte, whichever of them the attribute holds.
             if meant.kind == "u" and -modulus // 2 <= number < 0:
                 number += modulus
             if limits.min <= number <= limits.max:
@@ -108,7 +105,7 @@ def _factor(words: str, name: str, value: Any) -> Any:
 
 
 def _unpacked(packed: np.dtype[Any], scale: Any, offset: Any) -> np.dtype[Any]:
-    """The type that xarray chooses for unpacked numbers."""
+    """Return the type that xarray chooses for unpacked numbers."""
     types = [np.dtype(type(factor)) for factor in (scale, offset) if factor is not None]
     if any(kind.kind != "f" for kind in types):
         return np.dtype(np.float64)
@@ -120,12 +117,13 @@ def _unpacked(packed: np.dtype[Any], scale: Any, offset: Any) -> np.dtype[Any]:
 def _refuse_inexact(words: str, values: NDArray[Any]) -> None:
     if values.dtype.itemsize == 8 and values.size:
         largest = max(abs(int(values.min())), abs(int(values.max())))
-        if largest > _LARGEST_EXACT:
+        if largest > LARGEST_EXACT:
             raise FormatError(
-                f"{words} has integers up to {largest} beside fill values, which float64 cannot tell apart: "
+                f"{words} has integers up to {largest} and fill values, which float64 cannot hold exactly: "
                 "subtract an offset"
             )
 
 
 def decoded_type(stored: DTypeLike, decode: Decode | None) -> np.dtype[Any]:
+    """Return the type of decoded values."""
     return np.dtype(stored) if decode is None else decode(np.empty(0, dtype=stored)).dtype

@@ -1,10 +1,11 @@
-"""Attribution databases of ViRelAy and CoRelAy: two of them, matched sample by sample."""
+"""Two attribution databases of ViRelAy or CoRelAy, matched sample by sample."""
 
-from __future__ import annotations
-
+import contextlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,11 +14,14 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..pairfile.opening import reading
 from .columns import check_samples
-from .hdf5 import Source, open_rows, read_integers, refuse_other_keys
+from .datasets import open_file, open_rows, read_integers
+from .matching import refuse_other_keys
+from .source import Source
 
 ATTRIBUTION = "attribution"
-_COLUMN_BYTES = 2**22
-_ONLY_MAPS = "name the maps (FILE:attribution) to take only them, matched by 'index' all the same"
+# The size of a block of labels or logits.
+BLOCK_BYTES = 2**22
+_ONLY_MAPS = "name the maps (FILE:attribution) to import them alone, still matched by 'index'"
 _REMEDIES = {
     "label": f"give the true classes (--labels), or {_ONLY_MAPS}",
     "prediction": _ONLY_MAPS,
@@ -31,35 +35,62 @@ class AttributionPair:
     maps: tuple[Source, Source]
     order: NDArray[np.intp]  # where the samples of the first file are in the second
     columns: dict[str, NDArray[np.int64]]
-    by_index: bool  # an 'index' has said which samples belong together
+    by_index: bool  # whether the samples were matched by an 'index'
 
 
-def has_attributions(path: Path, file: h5py.File) -> bool:
+def find_attributions(
+    given: list[tuple[Path, str | None]],
+    columns_given: Mapping[str, Any],
+    method: int | None,
+    stack: contextlib.ExitStack,
+) -> AttributionPair | None:
+    """Match two attribution databases; return None if the HDF5 files given are something else.
+
+    Their content decides, not whether the maps were named; a name asks for the maps alone.
+    """
+    names = [name for _, name in given]
+    if any(name is not None and name.strip("/") != ATTRIBUTION for name in names):
+        return None
+    first, second = ((path, open_file(path, stack)) for path, _ in given)
+    if not _has_attributions(*first) or not _has_attributions(*second):
+        return None
+    if method is not None or ("samples" in columns_given and (_has_index(*first) or _has_index(*second))):
+        raise ValueError(
+            f"{first[0]} and {second[0]} are attribution databases, which identify their samples by 'index' "
+            "and hold one explanation: leave out samples and method"
+        )
+    columns: tuple[str, ...] = () if any(names) else ("label", "prediction")
+    if "labels" in columns_given:
+        columns = tuple(name for name in columns if name != "label")
+    return _match(first, second, columns=columns)
+
+
+def _has_attributions(path: Path, file: h5py.File) -> bool:
     with reading(path):
         return ATTRIBUTION in file
 
 
-def has_index(path: Path, file: h5py.File) -> bool:
+def _has_index(path: Path, file: h5py.File) -> bool:
     with reading(path):
         return "index" in file
 
 
-def match_attributions(
+def _match(
     first: tuple[Path, h5py.File], second: tuple[Path, h5py.File], *, columns: tuple[str, ...]
 ) -> AttributionPair:
-    """Read two attribution databases of ViRelAy, match their samples, and take these columns along.
+    """Read two attribution databases of ViRelAy, match their samples, and read these columns.
 
     A database holds ``attribution``, a dataset (samples, channel, height, width) or a group with a
-    dataset (channel, height, width) per sample, and, all optional here, ``index``, ``label`` and
-    ``prediction``, each again a dataset or a group. As in ViRelAy, a database without ``index`` has
-    the samples 0, 1, ... References: ViRelAy documentation, Contributors Guide, Database
+    dataset (channel, height, width) per sample. ``index``, ``label`` and ``prediction``, each also a
+    dataset or a group, are optional here. As in ViRelAy, a database without ``index`` has the
+    samples 0, 1, ... References: ViRelAy documentation, Contributors Guide, Database
     Specification, "Attribution of Input Data" (docs/source/contributors-guide/
     database-specification.rst), and its reader (source/backend/virelay/model.py,
     ``AttributionDatabase``).
 
-    `columns` are of ``label`` and ``prediction``. A label is a class number, or values per class of
-    which exactly one is not 0; a prediction is a class number, or logits per class, of which the
-    largest counts (the first of equal ones).
+    `columns` are some of ``label`` and ``prediction``. A label is a class number, or one value per
+    class, exactly one of which is not 0; a prediction is a class number, or one logit per class, the
+    largest of which counts (the first of equal ones).
     """
     maps = tuple(open_rows(path, file, ATTRIBUTION) for path, file in (first, second))
     indices = [_index(path, file, rows) for (path, file), rows in zip((first, second), maps, strict=True)]
@@ -67,11 +98,11 @@ def match_attributions(
     if not len(common) == len(indices[0]) == len(indices[1]):
         raise FormatError(
             f"{first[0]} has {len(indices[0])} samples and {second[0]} has {len(indices[1])}, of which "
-            f"{len(common)} are in both; a pair needs both: bring the two files to the same samples"
+            f"{len(common)} are in both; a pair needs both maps: keep the same samples in both files"
         )
     by_index = np.argsort(indices[1])
     order = by_index[np.searchsorted(indices[1], indices[0], sorter=by_index)]
-    if maps[0].keys and maps[1].keys and not has_index(*first) and not has_index(*second):
+    if maps[0].keys and maps[1].keys and not _has_index(*first) and not _has_index(*second):
         refuse_other_keys(str(first[0]), str(second[0]), maps[0].keys, maps[1].keys)
 
     taken = {"sample": indices[0]}
@@ -86,13 +117,13 @@ def match_attributions(
         n_other = int((labels[0] != labels[-1]).sum())
         if n_other:
             raise FormatError(
-                f"{first[0]} and {second[0]} disagree about the label of {n_other} of {len(order)} samples, "
-                f"so it is not the true class; {_REMEDIES['label']}"
+                f"{first[0]} and {second[0]} have different labels for {n_other} of {len(order)} samples, "
+                f"so these are not the true classes; {_REMEDIES['label']}"
             )
     for name, side in zip(("prediction", "prediction_perturbed"), found, strict=True):
         if "prediction" in side:
             taken[name] = side["prediction"]
-    return AttributionPair((maps[0], maps[1]), order, taken, has_index(*first) or has_index(*second))
+    return AttributionPair((maps[0], maps[1]), order, taken, _has_index(*first) or _has_index(*second))
 
 
 def _index(path: Path, file: h5py.File, maps: Source) -> NDArray[np.int64]:
@@ -109,15 +140,17 @@ def _classes(path: Path, file: h5py.File, name: str, maps: Source) -> NDArray[np
     n = maps.shape[0]
     if rows.keys and maps.keys:
         refuse_other_keys(f"'attribution' of {path}", f"'{name}'", maps.keys, rows.keys)
-    # For members of a group the specification says (samples, classes) where (classes,) is meant.
+    # For members of a group the specification says (samples, classes), but it means (classes,).
     repeated = rows.keys is not None and len(rows.shape) == 3 and rows.shape[1] == n
     n_classes = rows.shape[-1] if len(rows.shape) == 2 or repeated else None
     if rows.shape[0] != n or (len(rows.shape) > 1 and n_classes is None):
         raise FormatError(f"{rows.words} is {rows.shape}; it must be ({n},) or ({n}, classes)")
     if name == "prediction" and n_classes == 1:
-        raise FormatError(f"{rows.words} is {rows.shape}; one logit tells no class; {_REMEDIES[name]}")
+        raise FormatError(
+            f"{rows.words} is {rows.shape}; one logit does not tell the class; {_REMEDIES[name]}"
+        )
     classes = np.empty(n, dtype=np.int64)
-    length = max(1, _COLUMN_BYTES // (8 * math.prod(rows.shape[1:])))
+    length = max(1, BLOCK_BYTES // (8 * math.prod(rows.shape[1:])))
     for start in range(0, n, length):
         positions = np.arange(start, min(start + length, n))
         values = rows.read(slice(start, start + len(positions)))
@@ -126,17 +159,17 @@ def _classes(path: Path, file: h5py.File, name: str, maps: Source) -> NDArray[np
         if n_classes in (None, 1):
             numbers = values.reshape(-1)
             good = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (numbers >= 0) & (numbers < 2**63)
-            rule = "must be integers from 0 on"
+            rule = "must hold integers >= 0"
         elif name == "label":
             numbers = np.argmax(values != 0, axis=1)
             good = ((values != 0).sum(axis=1) == 1) & np.isfinite(values).all(axis=1)
-            rule = "must have one value that is not 0 per sample, for its class"
+            rule = "must have exactly one value per sample that is not 0, for its class"
         else:
             numbers = np.argmax(values, axis=1)
             good = np.isfinite(values).all(axis=1)
-            rule = "must be finite logits"
+            rule = "must hold finite logits"
         if not good.all():
             row = start + int(np.argmin(good))
-            raise FormatError(f"{rows.words} {rule}, and row {row} is not so; {_REMEDIES[name]}")
+            raise FormatError(f"{rows.words} {rule}, but row {row} does not; {_REMEDIES[name]}")
         classes[positions] = numbers
     return classes

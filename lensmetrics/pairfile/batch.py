@@ -51,9 +51,8 @@ class Batch:
     def checksums(self) -> dict[str, NDArray[np.uint32]]:
         """Return `checksum` and, if something is stored beside the maps, `image_checksum`."""
         arrays = self.arrays
-        found = {
-            "checksum": checksums(*(arrays[name] for name in MAPS), arrays["sample"], arrays.get("label"))
-        }
+        unperturbed, perturbed = (arrays[name] for name in MAPS)
+        found = {"checksum": checksums(unperturbed, perturbed, arrays["sample"], arrays.get("label"))}
         beside = [arrays[name] for name in BESIDE_MAPS if name in arrays]
         if beside:
             found["image_checksum"] = row_checksums(beside)

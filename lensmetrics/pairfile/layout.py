@@ -26,7 +26,7 @@ def check_target(path: Path) -> None:
     check_regular(part)
     check_regular(path)
     if path.exists():
-        raise FileExistsError(f"{path} already exists: delete it, or choose another name")
+        raise FileExistsError(f"{path} exists already: delete it, or choose another name")
     if part.exists():
         raise FileExistsError(
             f"{part} is an unfinished {path.name}: continue it with PairWriter.resume({str(path)!r}, "

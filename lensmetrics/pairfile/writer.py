@@ -171,6 +171,11 @@ class PairWriter:
         return self._draft.path
 
     @property
+    def current(self) -> Path:
+        """Where the unfinished file is: under a temporary name, or the ``.part`` after the first write."""
+        return self._draft.current
+
+    @property
     def n_samples(self) -> int:
         """Number of samples the file has room for."""
         return self._draft.contents.n_samples

@@ -83,7 +83,7 @@ def test_verify_joins_neighbours_in_a_line(run: Run) -> None:
 def test_a_file_that_crashes_hdf5_fails_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lensmetrics.cli.opening.open_store", open_or_die)
     shutil.copy("a.h5", "die.h5")
-    problem = "die.h5 crashes the process that reads it: it is damaged; make or copy it again\n"
+    problem = "die.h5: HDF5 crashed while reading it, so the file is damaged; regenerate or copy it again\n"
     status, _, err = run("score", "die.h5", "a.h5", "-m", "kendall", "-o", "s.parquet")
     assert status == 1
     assert err.endswith(f"not scored:\n  die.h5  all samples  {problem}")

@@ -51,7 +51,7 @@ def test_import_then_score(run: Run, layout: str) -> None:
     ("words", "expected", "message"),
     [
         (["u.npy", "p.npy", "-o", "no/x.h5"], 2, "no/x.h5 cannot be written: there is no directory no"),
-        (["u.npy", "p.npy", "-o", "there.h5"], 2, "there.h5 already exists"),
+        (["u.npy", "p.npy", "-o", "there.h5"], 2, "there.h5 exists already"),
         (["u.npy", ".", "-o", "x.h5"], 2, r"\. is a directory; give a \.npy, \.npz or HDF5 file"),
         (["u.npy", "none.npy", "-o", "x.h5"], 2, "none.npy does not exist"),
         (["a.npy", "b.npy:x", "-o", "x.h5", "--samples", "c.npy", "--labels", "a.npy"], 2,
@@ -59,7 +59,7 @@ def test_import_then_score(run: Run, layout: str) -> None:
         (["u.npy", "v.npy", "-o", "x.h5"], 1, r"u\.npy has maps \(5, 6, 7\) but v\.npy has \(4, 6, 7\)"),
         (["text.npy", "u.npy", "-o", "x.h5"], 1, "text.npy is text, no"),
         (["u.npy", "./u.npy", "-o", "x.h5"], 2, r"u\.npy and \./u\.npy are one array"),
-        (["u.npy:x", "p.npy", "-o", "x.h5"], 2, r"u\.npy is no \.npz: it has no array named 'x'"),
+        (["u.npy:x", "p.npy", "-o", "x.h5"], 2, r"u\.npy is not an \.npz file: it has no array named 'x'"),
         (["both.npz:x", "p.npy", "-o", "x.h5"], 2, r"both\.npz has no array 'x'; it has 2: u, p; name one"),
         (["both.npz", "p.npy", "-o", "x.h5"], 2, r"both\.npz has no array 'unperturbed'; it has 2: u, p"),
         (["u.npy", "p.npy", "-o", "x.h5", "--labels", "u.npy"], 1, r"u\.npy is \(5, 6, 7\); labels must"),
@@ -102,7 +102,7 @@ def test_attribute_needs_name_and_value(run: Run, word: str) -> None:
         *("eps= 1", "eps=+1", "eps=8/25_5", "eps=1/2/3", "eps=infinity", "eps=\u0663", "eps=01"),
     ],
 )
-def test_settings_that_are_no_values_are_refused(run: Run, text: str) -> None:
+def test_settings_that_are_not_values_are_refused(run: Run, text: str) -> None:
     status, _, err = run("import", "u.npy", "p.npy", "-o", "a.h5", "--set", text)
     assert status == 2
     assert text in err
@@ -162,7 +162,7 @@ def test_import_says_what_negative_values_mean_and_how_many_ties_it_made(run: Ru
     assert (status, out) == (0, "")
     wrote, ties, signs = err.splitlines()
     assert wrote == "wrote a.h5: 3 pairs of 8x8 maps"
-    assert ties == "lensmetrics: new ties in float32: 1 (values of one map that differed and are equal now)"
+    assert ties == "lensmetrics: new ties in float32: 1 (values of one map that differed and are now equal)"
     assert signs == (
         "lensmetrics: the maps hold negative values: top-k sets are of the largest signed values, so that "
         "negative attributions rank last; import absolute values where the sign does not matter"

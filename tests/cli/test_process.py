@@ -65,7 +65,7 @@ def test_table_is_written_whoever_reads_the_streams(tmp_path: Path, closed: str,
 
 
 @pytest.mark.usefixtures("files")
-def test_the_command_runs_in_a_process_that_may_start_none(tmp_path: Path) -> None:
+def test_the_command_runs_in_a_process_that_cannot_start_others(tmp_path: Path) -> None:
     words = ["score", str(tmp_path / "a.h5"), "-m", "kendall", "-o", str(tmp_path / "s.csv")]
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(main, (words,)) == 0

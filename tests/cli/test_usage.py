@@ -121,7 +121,7 @@ def test_a_bug_ends_in_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(TypeError, match="a bug of ours") as caught:
         main(["inspect", "a.h5"])
     (note,) = caught.value.__notes__
-    assert note.startswith("in the process that reads files:\nTraceback")
+    assert note.startswith("in the child process:\nTraceback")
     assert "in fail_as_a_bug" in note
 
 

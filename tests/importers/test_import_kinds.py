@@ -27,9 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lensmetrics as lm
-from lensmetrics import importers
 from lensmetrics.errors import FormatError
-from lensmetrics.importers import hdf5 as import_hdf5
 from lensmetrics.importers import import_arrays
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import verify
@@ -184,7 +182,7 @@ def test_axes_that_matlab_and_octave_reverse() -> None:
     with Path("m.mat").open("r+b") as raw:
         raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: ".ljust(124) + b"\0\2IM")
     message = (
-        r"m\.mat is a MATLAB 7\.3 file, in which HDF5 shows all axes in reverse: "
+        r"m\.mat is a MATLAB 7\.3 file, whose axes are all reversed in HDF5: "
         r"numpy\.save\('u\.npy', h5py\.File\('m\.mat'\)\['NAME'\]\[\(\)\]\.T\)$"
     )
     np.save("p.npy", np.zeros((28, 28, 5)))
@@ -198,7 +196,7 @@ def test_axes_that_matlab_and_octave_reverse() -> None:
         file["y/value"] = np.zeros((28, 28, 5))
         file["y"].attrs["OCTAVE_NEW_FORMAT"] = np.uint8(1)
     for name in ("x", "y/value"):
-        message = rf"n\.h5: '{name}' was saved by MATLAB or Octave, whose axes HDF5 shows in reverse: numpy"
+        message = rf"n\.h5: '{name}' was saved by MATLAB or Octave, whose axes are reversed in HDF5: numpy"
         refused(f"n.h5:{name}", "p.npy", message, FormatError)
 
 
@@ -265,7 +263,7 @@ def test_files_keep_the_precision_of_their_source(dtype: str, expected: str, kin
 def test_the_type_fits_the_whole_of_both_files(
     largest: int, expected: str, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importers, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr("lensmetrics.importers.copying.BLOCK_BYTES", 1)
     maps = np.arange(2 * 4 * 42).reshape(2, 4, 6, 7)
     maps[side, 3, 5, 6] = largest
     import_arrays(*both(*maps), "out.h5")
@@ -286,7 +284,7 @@ def test_rounding_on_purpose_counts_the_new_ties() -> None:
     maps[0, 0, 0, :3] = 1, np.nextafter(1, 2), np.nextafter(1, 0)
     maps[1, 2, 3, :2] = 5, np.nextafter(5, 6)
     said = import_arrays(*both(*np.abs(maps)), "out.h5", dtype="float32")
-    assert said == ["new ties in float32: 3 (values of one map that differed and are equal now)"]
+    assert said == ["new ties in float32: 3 (values of one map that differed and are now equal)"]
     assert stored()[0].dtype == np.float32
     np.testing.assert_array_equal(stored(), np.abs(maps).astype("f4"))
 
@@ -363,7 +361,7 @@ def test_a_fill_value_is_no_label(what: str) -> None:
     with h5py.File("y.h5", "w") as file:
         file["y"] = np.array([4, -1, 2])
         file["y"].attrs["_FillValue"] = -1
-    message = rf"y\.h5, dataset 'y', has no value in row 1; {what} need one each"
+    message = rf"y\.h5, dataset 'y', has no value in row 1; {what} need one in every row"
     given = {what: "y.h5:y"}
     refused(*both(MAPS), message, FormatError, **given)
 
@@ -388,7 +386,9 @@ def databases() -> NDArray[np.float32]:
     "names", [("attribution", "attribution"), ("/attribution", None), (None, "attribution")]
 )
 def test_naming_the_maps_of_databases_keeps_the_matching(databases: NDArray[np.float32], names: Any) -> None:
-    message = r"row 0 is not so; name the maps \(FILE:attribution\) to take only them, matched by 'index' all"
+    message = (
+        r"row 0 does not; name the maps \(FILE:attribution\) to import them alone, still matched by 'index'"
+    )
     refused("clean.h5", "adv.h5", message, FormatError)
     import_arrays("clean.h5", "adv.h5", "out.h5", names=names)
     np.testing.assert_array_equal(stored(), databases)
@@ -406,7 +406,7 @@ def test_an_index_that_differs_is_refused(where: str) -> None:
     order = np.array([2, 0, 1])
     for name, index in (("a.h5", np.arange(3)), ("b.h5", order), ("c.h5", np.arange(3)[:, None])):
         hdf5(Path(name), deep__maps=MAPS, **{where.replace("/", "__"): index})
-    message = r"have an 'index' beside them, and in row 0 it says 0 and 2, so these may be maps of different"
+    message = r"have an 'index' beside them, which is 0 and 2 in row 0, so these may be maps of different"
     refused("a.h5:deep/maps", "b.h5:deep/maps", message, FormatError)
     import_arrays("a.h5:deep/maps", "c.h5:deep/maps", "out.h5")
     np.testing.assert_array_equal(stored(), [MAPS, MAPS])
@@ -433,7 +433,7 @@ def test_the_same_array_twice_is_refused() -> None:
     hdf5(Path("a.h5"), u=MAPS, p=MAPS)
     hdf5(Path("db.h5"), attribution=MAPS)
     Path("link.npy").symlink_to("u.npy")
-    message = r" are one array, whose scores say nothing: give the maps before the attack"
+    message = r" are one array, so there is nothing to compare: give the maps before the attack"
     for first, second in [
         ("u.npy", "u.npy"), ("u.npy", "link.npy"), ("u.npy", str(Path("u.npy").resolve())),
         ("a.npz:u", "a.npz:u"), ("a.h5:u", "a.h5:/u"), ("db.h5", "db.h5"),
@@ -452,7 +452,7 @@ def test_maps_of_pair_files_are_refused() -> None:
     np.save("u.npy", some_maps(3, 3, 6, 7))
     message = (
         r"^a\.h5 is a pair file already: score it as it is; to pair maps of two pair files, read them with "
-        r"lensmetrics\.PairStore and write what belongs together with lensmetrics\.PairWriter$"
+        r"lensmetrics\.PairStore and write matching samples with lensmetrics\.PairWriter$"
     )
     for first, second in [
         ("a.h5", "b.h5"), ("a.h5:unperturbed", "b.h5:perturbed"), ("a.h5:/perturbed", "u.npy"),
@@ -488,7 +488,7 @@ def netcdf(path: str, axes: str, maps: Any, name: str = "maps", **coords: Any) -
 def test_axes_are_read_by_their_names(
     first: str, second: str, block_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importers, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("lensmetrics.importers.copying.BLOCK_BYTES", block_bytes)
     maps = some_maps(2, 3, 2, 6, 5) if "channel" in first else some_maps(2, 3, 6, 2)
     netcdf("a.nc", first, maps[0])
     netcdf("b.nc", second, maps[1])
@@ -501,7 +501,7 @@ def test_named_axes_of_databases_are_matched_by_index() -> None:
     order = np.array([3, 0, 4, 1, 2])
     netcdf("a.nc", "y x channel sample", maps[0], "attribution", sample=np.arange(5))
     netcdf("b.nc", "x y channel sample", maps[1][order], "attribution", sample=np.arange(5) + 9)
-    message = r"differ in the coordinate 'sample', it says 0 and 9 at position 0"
+    message = r"differ in the coordinate 'sample', which is 0 and 9 at position 0"
     refused("a.nc", "b.nc", message, FormatError)
     for name, index in (("a.nc", np.arange(5)), ("b.nc", order)):
         with h5py.File(name, "r+") as file:
@@ -510,7 +510,7 @@ def test_named_axes_of_databases_are_matched_by_index() -> None:
     np.testing.assert_array_equal(stored(), maps)
 
 
-SAME = r"so these are not the same samples row by row: .* such as ds\.sortby\('{}'\) of xarray"
+SAME = r"so they do not hold the same samples in the same order: .* such as with ds\.sortby\('{}'\) of xarray"
 
 
 @pytest.mark.parametrize("axis", ["sample", "n"])
@@ -528,7 +528,7 @@ def test_samples_whose_coordinates_differ_are_refused(axis: str, first: Any, sec
     netcdf("b.nc", f"{axis} y x", MAPS, **{axis: second})
     message = (
         r"^a\.nc, dataset 'maps', and b\.nc, dataset 'maps', differ in the coordinate "
-        rf"'{axis}', it says {said}, " + SAME.format(axis)
+        rf"'{axis}', which is {said}, " + SAME.format(axis)
     )
     refused("a.nc:maps", "b.nc:maps", message, FormatError)
     netcdf("c.nc", f"{axis} y x", MAPS)
@@ -541,7 +541,7 @@ def test_times_are_compared_with_their_units() -> None:
     for name, day in (("a.nc", "2020-01-01"), ("b.nc", "2021-01-01")):
         days = np.datetime64(day, "ns") + np.arange(3) * np.timedelta64(1, "D")
         netcdf(name, "sample y x", MAPS, sample=days)
-    message = r"'sample', its units are 'days since 2020-01-01.*' and 'days since 2021-01-01.*', " + SAME
+    message = r"'sample', whose units are 'days since 2020-01-01.*' and 'days since 2021-01-01.*', " + SAME
     refused("a.nc:maps", "b.nc:maps", message.format("sample"), FormatError)
     shutil.copy("a.nc", "c.nc")
     import_arrays("a.nc:maps", "c.nc:maps", "out.h5")
@@ -577,7 +577,7 @@ def test_columns_of_other_samples_are_refused(what: str, column: str) -> None:
         data = xr.Dataset({"id": ("sample", [4, 5, 6])}, coords={"sample": samples})
         data.to_netcdf(name, engine="h5netcdf")
     message = (
-        r"^a\.nc, dataset 'maps', and bad\.nc, dataset 'id', differ in .*'sample', it says 3 and 9 at pos"
+        r"^a\.nc, dataset 'maps', and bad\.nc, dataset 'id', differ in .*'sample', which is 3 and 9 at pos"
     )
     bad: dict[str, Any] = {what: "bad.nc:id"}
     refused("a.nc:maps", "b.nc:maps", message, FormatError, **bad)
@@ -592,7 +592,7 @@ def test_pixels_whose_coordinates_differ_are_refused(axes: str, axis: str) -> No
     back: dict[str, Any] = {axis: along[axis][::-1]}
     netcdf("a.nc", axes, MAPS, **along)
     netcdf("b.nc", axes, MAPS, **back)
-    message = rf"coordinate '{axis}', it says 0\.0 and .* at position 0, so these are not the same pixels or"
+    message = rf"coordinate '{axis}', which is 0\.0 and .* at position 0, so they do not hold the same pixels"
     refused("a.nc:maps", "b.nc:maps", message, FormatError)
 
 
@@ -607,7 +607,7 @@ def test_axes_with_other_names_are_refused() -> None:
         refused(f"{first}.nc:maps", f"{second}.nc:maps", message, FormatError)
     shutil.copy("d.nc", "e.nc")
     message = (
-        r"d\.nc, dataset 'maps', has the axes \(y, x, n\), of which the first is taken for the samples: call"
+        r"d\.nc, dataset 'maps', has the axes \(y, x, n\), the first of which is taken as the samples: name"
     )
     refused("d.nc:maps", "e.nc:maps", message, FormatError)
     shutil.copy("b.nc", "f.nc")
@@ -647,7 +647,7 @@ def test_arrays_after_the_first_are_refused(kind: str, what: str) -> None:
     values = MAPS if what == "maps" else np.arange(3)
     for more, message in [
         (values, r"holds more than one array \(np\.save was called several times on one file\): load them "
-         r"one by one and save one array$"),
+         r"one by one and save them as one array$"),
         (None, r"has 5 bytes after its array: save it again with numpy\.save$"),
     ]:  # fmt: skip
         buffer = io.BytesIO()
@@ -792,11 +792,11 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "map.csv": (b"1,2\n3", r"is text: numpy\.save\('u\.npy', numpy\.loadtxt\('map\.csv', delimiter=','\)"),
     "map.tsv": (b"1\t2\n", r"is text: .*delimiter='\\t'"),
     "map.txt": (b"1 2\n", r"is text: .*numpy\.loadtxt\('map\.txt'\)\)"),
-    "map.json": (b"[[1, 2]]", r"is text, no \.npy, \.npz or HDF5 file"),
+    "map.json": (b"[[1, 2]]", r"is text, not a \.npy, \.npz or HDF5 file"),
     "map.mat": (matlab(), r"is a MATLAB file: numpy\.save\('u\.npy', scipy\.io\.loadmat\('map\.mat'\)\['NAM"),
-    "lfs.npy": (LFS, r"is a pointer of Git LFS, .*git lfs pull"),
-    "lfs.h5": (LFS, r"is a pointer of Git LFS"),
-    "annex.npy": (b"/annex/objects/SHA256E-s5--00\n", r"is a pointer of git-annex, .*git annex get"),
+    "lfs.npy": (LFS, r"is a Git LFS pointer, .*git lfs pull"),
+    "lfs.h5": (LFS, r"is a Git LFS pointer"),
+    "annex.npy": (b"/annex/objects/SHA256E-s5--00\n", r"is a git-annex pointer, .*git annex get"),
     "map.pkl": (pickle.dumps({"u": 1}), r"is a Python pickle, which import does not open"),
     "pickle.npy": (pickle.dumps([1], protocol=2), r"is a Python pickle"),
     "old.pickle": (pickle.dumps([1], protocol=0), r"is a Python pickle"),
@@ -804,17 +804,17 @@ OTHERS: dict[str, tuple[bytes, str]] = {
     "old.pt": (OLD_TORCH, r"is a file of torch\.save: .*weights_only=True"),
     "map.zip": (archive_of("a.txt"), r"is a zip archive without arrays"),
     "map.safetensors": (TENSORS, r"is a safetensors file: .*load_file"),
-    "map.nc": (netcdf3(), r"is a netCDF-3 file: xarray\.open_dataset\('map\.nc'\)\.to_netcdf\('u\.nc', e"),
+    "map.nc": (netcdf3(), r"is a netCDF-3 file: convert it with xarray\.open_dataset\('map\.nc'\)\.to_net"),
     "map.npy.gz": (zlib.compress(b"x", wbits=31), r"is compressed with gzip: unpack it first"),
     "map.npy.bz2": (bz2.compress(b"x"), r"is compressed with bzip2"),
     "map.npy.xz": (lzma.compress(b"x"), r"is compressed with xz"),
     "map.npy.zst": (b"\x28\xb5\x2f\xfd" + bytes(9), r"is compressed with zstd"),
     "map.parquet": (b"PAR1" + bytes(20), r"is a table: .*pandas\.read_parquet\('map\.parquet'\)\.to_num"),
-    "page.npy": (b"\n<!DOCTYPE html><html>", r"is a web page, perhaps what a failed download left"),
-    "odd.npy": (b"\x00\x01\x02\xff" * 9, r"is no \.npy, \.npz or HDF5 file, or a damaged one"),
+    "page.npy": (b"\n<!DOCTYPE html><html>", r"is a web page, perhaps from a failed download"),
+    "odd.npy": (b"\x00\x01\x02\xff" * 9, r"is not a \.npy, \.npz or HDF5 file, or a damaged one"),
     "none.npy": (b"", r"is empty \(0 bytes\); give a \.npy, \.npz or HDF5 file"),
-    "cut.h5": (b"\x89HDX", r"is truncated, or no HDF5 file: make or copy it again"),
-    "cut.npz": (b"PK\x03\x04" + bytes(9), r"is truncated, or no \.npz file: save it again with numpy\.savez"),
+    "cut.h5": (b"\x89HDX", r"is truncated, or not an HDF5 file: regenerate or copy it again"),
+    "cut.npz": (b"PK\x03\x04" + bytes(9), r"is truncated, or not an \.npz file: save it again with numpy"),
 }  # fmt: skip
 
 
@@ -857,7 +857,7 @@ def test_a_mistake_of_ours_is_not_called_damage(monkeypatch: pytest.MonkeyPatch)
         raise TypeError("unsupported operand")
 
     hdf5(Path("a.h5"), u=MAPS, p=MAPS)
-    monkeypatch.setattr(import_hdf5, "_find", mistake)
+    monkeypatch.setattr("lensmetrics.importers.datasets.decoder", mistake)
     with pytest.raises(TypeError, match=r"^unsupported operand$") as caught:
         import_arrays("a.h5:u", "a.h5:p", "out.h5")
     assert type(caught.value) is TypeError

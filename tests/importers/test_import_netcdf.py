@@ -97,7 +97,7 @@ def test_a_fill_value_is_compared_in_the_type_of_the_data() -> None:
 @pytest.mark.parametrize(
     ("attrs", "message"),
     [
-        ({"_FillValue": "-999"}, "it has the attribute _FillValue = '-999'; it must be a number, or several"),
+        ({"_FillValue": "-999"}, "it has the attribute _FillValue = '-999'; it must hold numbers"),
         ({"scale_factor": "0.1"}, "it has the attribute scale_factor = '0.1'; it must be one number"),
         ({"add_offset": np.array([1.0, 2.0])}, r"add_offset = array\(\[1., 2.\]\); it must be one number"),
         ({"scale_factor": np.nan}, "scale_factor = nan; it must be one number"),
@@ -110,5 +110,5 @@ def test_attributes_that_are_no_numbers_are_refused(attrs: dict[str, Any], messa
 
 def test_integers_beside_fill_values_stay_exact() -> None:
     assert masked("i8", [2**53, 7], _FillValue=np.int64(7))[0] == 2**53
-    with pytest.raises(FormatError, match=f"it has integers up to {2**53 + 1} beside fill values"):
+    with pytest.raises(FormatError, match=f"it has integers up to {2**53 + 1} and fill values"):
         masked("i8", [2**53 + 1, 7], _FillValue=np.int64(7))

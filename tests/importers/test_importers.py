@@ -16,11 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lensmetrics import importers
 from lensmetrics.cli import main
 from lensmetrics.errors import FormatError
 from lensmetrics.importers import import_arrays
-from lensmetrics.importers import virelay as import_virelay
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import verify
 
@@ -110,7 +108,7 @@ def test_memory_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k
     else:
         paths = save(tmp_path, *[np.asfortranarray(maps) if kind == "fortran" else maps] * 2)
     expected = maps.reshape(400, 50, 50)
-    monkeypatch.setattr(importers, "_BLOCK_BYTES", 2**18)
+    monkeypatch.setattr("lensmetrics.importers.copying.BLOCK_BYTES", 2**18)
     tracemalloc.start()
     try:
         import_arrays(*paths, tmp_path / "out.h5", shape=(50, 50))
@@ -158,8 +156,8 @@ def test_arrays_that_are_refused(tmp_path: Path, first: Any, second: Any, shape:
 def test_flat_arrays_need_a_shape(tmp_path: Path) -> None:
     message = (
         r"first\.npy is \(3, 20\), which can be read in two ways: as \(height, width\) it is one map of "
-        r"3 x 20 pixels: save array\[None\]; as \(N, height\*width\) it has 3 flat maps of 20 values, one in "
-        r"each row: say their height and width \(--shape\), 1 20 where they form no picture: windows then "
+        r"3 x 20 pixels: save array\[None\]; as \(N, height\*width\) it has 3 flat maps of 20 values, one "
+        r"per row: give their height and width \(--shape\), 1 20 if they do not form a picture: windows then "
         r"run along them$"
     )
     check(tmp_path, np.zeros((3, 20)), MAPS, message, ValueError)
@@ -188,12 +186,12 @@ def test_a_shape_is_positive(tmp_path: Path, shape: Any) -> None:
 
 
 def test_names_are_for_archives(tmp_path: Path) -> None:
-    message = r"first\.npy is no \.npz: it has no array named 'a'"
+    message = r"first\.npy is not an \.npz file: it has no array named 'a'"
     check(tmp_path, MAPS, MAPS, message, ValueError, names=("a", None))
 
 
 def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importers, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr("lensmetrics.importers.copying.BLOCK_BYTES", 1)
     bad = MAPS.copy()
     bad[2] = 1e300
     check(tmp_path, MAPS, bad, r"'perturbed' holds 1e\+300, beyond", ValueError, dtype="float32")
@@ -205,11 +203,14 @@ COLUMNS: list[tuple[Any, str]] = [
     (np.array(2), r"(is \(\); WHAT must be 3 integers|is a single value)"),
     (np.array([0, 1.5, 2]), r"holds 1.5 in row 1; WHAT must be integers up to"),
     (np.array([0, 1, np.inf]), r"holds inf in row 2; WHAT must be integers up to"),
-    (np.array([0, np.nan, 2]), r"has no value in row 1; WHAT need one each"),
+    (np.array([0, np.nan, 2]), r"has no value in row 1; WHAT need one in every row"),
     (np.array([1, 2, 2.0**60]), r"holds 1.15\d*e\+18 in row 2; WHAT must be integers up to"),
     (np.array([2**63 + 5, 1, 2], "u8"), r"holds 9223372036854775813 in row 0; WHAT must be integers up to"),
     (np.array([True, False, True]), r"is bool; WHAT must be integers: save array.astype\(int\)"),
-    (np.array([b"cat", b"dog", b"fox"]), r"is \|S3; WHAT must be integers: save numbers, as numpy.unique"),
+    (
+        np.array([b"cat", b"dog", b"fox"]),
+        r"is \|S3; WHAT must be integers: save numbers, such as numpy.uniq",
+    ),
     (np.zeros(3, complex), r"is complex128; WHAT must be"),
 ]
 
@@ -276,7 +277,7 @@ def test_repeated_samples_are_refused(tmp_path: Path) -> None:
     message = r"samples\.npy holds 1 twice; a pair file holds each sample once"
     check(tmp_path, MAPS, MAPS, message, samples=tmp_path / "samples.npy")
     np.save(tmp_path / "samples.npy", [1, -2, 0])
-    message = r"samples\.npy holds -2 in row 1; numbers of samples must be 0 or more"
+    message = r"samples\.npy holds -2 in row 1; sample numbers must be 0 or more"
     check(tmp_path, MAPS, MAPS, message, samples=tmp_path / "samples.npy")
 
 
@@ -286,18 +287,18 @@ def test_files_that_are_no_arrays(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nothing\.npy does not exist$"):
         import_arrays(good, tmp_path / "nothing.npy", out)
     with pytest.raises(
-        IsADirectoryError, match=r"is a directory; give a \.npy, \.npz or HDF5 file; of maps in"
+        IsADirectoryError, match=r"is a directory; give a \.npy, \.npz or HDF5 file; if it holds"
     ):
         import_arrays(tmp_path, other, out)
     for name, content, message in (
-        ("text.npy", b"hello", r"is text, no \.npy, \.npz or HDF5 file: save the array with numpy\.save"),
+        ("text.npy", b"hello", r"is text, not a \.npy, \.npz or HDF5 file: save the array with numpy\.save"),
         ("empty.npy", b"", r"is empty \(0 bytes\); give a \.npy, \.npz or HDF5 file"),
         (
             "cut.npy",
             good.read_bytes()[:200],
             r"is truncated or damaged \(mmap length is greater .*\): save it",
         ),
-        ("bytes.npy", b"\xff" * 99, r"is no \.npy, \.npz or HDF5 file, or a damaged one"),
+        ("bytes.npy", b"\xff" * 99, r"is not a \.npy, \.npz or HDF5 file, or a damaged one"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(FormatError, match=f"{name} {message}"):
@@ -320,20 +321,20 @@ def test_archives_that_are_wrong(tmp_path: Path) -> None:
         import_arrays(archive, archive, out)
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("readme.txt", "hello")
-    with pytest.raises(FormatError, match=r"a\.npz is a zip archive without arrays, no \.npy, \.npz"):
+    with pytest.raises(FormatError, match=r"a\.npz is a zip archive without arrays, not a \.npy, \.npz"):
         import_arrays(archive, archive, out)
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("u.npy", "hello")
-    with pytest.raises(FormatError, match=r"a\.npz, array 'u', is no array of numpy"):
+    with pytest.raises(FormatError, match=r"a\.npz, array 'u', is not a NumPy array"):
         import_arrays(archive, archive, out)
     np.savez(archive, **{f"img{i:02}": MAPS[0] for i in range(48)})
     listed = ", ".join(f"img{i:02}" for i in range(12))
-    message = rf"it has 48: {listed}, \.\.\.; name one; where each is one sample, save numpy\.stack of all"
+    message = rf"it has 48: {listed}, \.\.\.; name one; if each is one sample, save numpy\.stack of all"
     with pytest.raises(ValueError, match=message):
         import_arrays(archive, archive, out)
     scipy.sparse.save_npz(archive, scipy.sparse.csr_array(np.eye(3)))
     with pytest.raises(
-        FormatError, match=r"a\.npz is a sparse matrix of scipy: numpy\.save\('u\.npy', scipy"
+        FormatError, match=r"a\.npz is a sparse matrix of SciPy: numpy\.save\('u\.npy', scipy"
     ):
         import_arrays(archive, archive, out)
     np.savez(archive, unperturbed=MAPS, perturbed=MAPS)
@@ -361,7 +362,7 @@ def test_channels_last_are_refused(tmp_path: Path) -> None:
         r"first\.npy is \(2, 8, 9, 3\), which can be read in two ways: as \(N, channel, height, width\) it "
         r"has 8 channels of 9 x 3 pixels: save numpy\.abs\(array\)\.sum\(axis=1\) and give --shape 9 3; as "
         r"\(N, height, width, channel\) it has 3 channels of 8 x 9 pixels: save "
-        r"numpy\.moveaxis\(array, -1, 1\); where that axis holds classes,"
+        r"numpy\.moveaxis\(array, -1, 1\); if that axis holds classes,"
     )
     check(tmp_path, np.zeros((2, 8, 9, 3)), MAPS, message)
 
@@ -476,7 +477,7 @@ def test_memory_stays_bounded_for_hdf5(tmp_path: Path, monkeypatch: pytest.Monke
     else:
         shutil.copy(tmp_path / "a.h5", second)
     expected = maps
-    monkeypatch.setattr(importers, "_BLOCK_BYTES", 2**18)
+    monkeypatch.setattr("lensmetrics.importers.copying.BLOCK_BYTES", 2**18)
     tracemalloc.start()
     try:
         import_arrays(tmp_path / "a.h5", second, tmp_path / "out.h5")
@@ -524,7 +525,7 @@ STRINGS = np.array(["a", "b"], dtype=object)
         ({"x": MAPS[0, 0]}, "x", r"dataset 'x', is \(5,\); it must be \(N, height\*width\)"),
         ({"x": np.zeros((2, 8, 8, 3))}, "x", r"'x', is \(2, 8, 8, 3\), which can be read in two ways"),
         ({"x": np.zeros((2, 6, 3, 8, 8))}, "x", r"'x', is \(2, 6, 3, 8, 8\); LATEC stores \(N, expl"),
-        ({"x": np.zeros((2, 20))}, "x", r"2 flat maps of 20 values, one in each row: say"),
+        ({"x": np.zeros((2, 20))}, "x", r"2 flat maps of 20 values, one per row: give"),
         ({"x": MAPS, "y": MAPS}, None, r"has no dataset 'unperturbed'; it has: x, y; name one: .*a\.h5:NAME"),
         ({}, None, r"has no dataset 'unperturbed'; it has: nothing"),
     ],
@@ -563,7 +564,7 @@ def test_shapes_that_the_file_does_not_bear_out_are_refused_before_memory_is_tak
         ("chunked", r"'chunked' is .* and needs 4\d* bytes, 0 are there"),
         (
             "bomb",
-            r"'bomb' is stored in chunks that must be decoded 1200000000 bytes at a time, at most 268435456",
+            r"'bomb' is stored in chunks that must be decoded 1200000000 bytes at a time; at most 268435456",
         ),
     ]:
         refused(tmp_path, f"{a}:{name}", f"{a}:{name}", message, FormatError)
@@ -579,8 +580,8 @@ def test_hdf5_files_that_are_wrong(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("text")
     import_arrays(good, good, tmp_path / "pair.h5")
     cases: list[tuple[str, str, type[Exception], dict[str, Any]]] = [
-        ("cut.h5", r"cut\.h5 is truncated or damaged \(.*\): make or copy it again", FormatError, {}),
-        ("text.h5", r"text\.h5 is truncated, or no HDF5 file", FormatError, {}),
+        ("cut.h5", r"cut\.h5 is truncated or damaged \(.*\): regenerate or copy it again", FormatError, {}),
+        ("text.h5", r"text\.h5 is truncated, or not an HDF5 file", FormatError, {}),
         ("none.h5:x", r"none\.h5:x does not exist$", FileNotFoundError, {}),
         ("pair.h5", r"pair\.h5 is a pair file already: score it as it is; to pair", FormatError, {}),
         ("good.h5", r"good\.h5 is an HDF5 file; choose a method \(--method\) in", ValueError, {"method": 1}),
@@ -597,7 +598,7 @@ def test_hdf5_files_that_are_wrong(tmp_path: Path) -> None:
 
 
 def test_hdf5_values_beyond_the_type_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importers, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr("lensmetrics.importers.copying.BLOCK_BYTES", 1)
     bad = MAPS.copy()
     bad[2] = 1e300
     a = hdf5(tmp_path / "a.h5", unperturbed=MAPS, perturbed=bad)
@@ -718,7 +719,7 @@ def test_group_labels_may_repeat_all_samples(tmp_path: Path) -> None:
 
 
 def test_many_logits_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_virelay, "_COLUMN_BYTES", 200)
+    monkeypatch.setattr("lensmetrics.importers.virelay.BLOCK_BYTES", 200)
     classes = np.random.default_rng(0).integers(0, 10, 23)
     a = attributions(tmp_path / "a.h5", some_maps(23, 2, 2), label=one_hot(classes, 10))
     import_arrays(a, shutil.copy(a, tmp_path / "b.h5"), tmp_path / "out.h5")
@@ -756,13 +757,13 @@ def test_named_maps_and_given_labels_set_aside_what_a_database_says(tmp_path: Pa
         ({"index": h5py.SoftLink("/label")}, {}, r"a\.h5: 'index' in 'index' is a link"),
         ({"attribution": h5py.ExternalLink("b.h5", "/attribution")}, {}, r"'attribution' in .* is a link"),
         ({"index": h5py.SoftLink("/gone")}, {}, r"a\.h5: 'index' in 'index' is a link"),
-        ({"label": np.ones((3, 4), bool)}, {}, r"'label', must have one value .* row 0 is not so; give"),
-        ({"label": np.diag([1, 1, 0])}, {}, r"'label', must have one value that is not 0 .* row 2 is not so"),
-        ({"label": [0.5, 1, 2]}, {}, r"'label', must be integers from 0 on, and row 0 is not so; give"),
+        ({"label": np.ones((3, 4), bool)}, {}, r"'label', must have exactly one .* row 0 does not; give"),
+        ({"label": np.diag([1, 1, 0])}, {}, r"'label', must have exactly one .* row 2 does not"),
+        ({"label": [0.5, 1, 2]}, {}, r"'label', must hold integers >= 0, but row 0 does not; give"),
         ({"label": [0, 1]}, {}, r"'label', is \(2,\); it must be \(3,\) or \(3, classes\)"),
-        ({"label": [0, 1, 2]}, {"label": [0, 1, 3]}, r"disagree about the label of 1 of 3 .*--labels"),
-        ({"prediction": np.zeros((3, 1))}, {}, r"'prediction', is \(3, 1\); one logit tells no class; name"),
-        ({"prediction": [[0, np.nan]] * 3}, {}, r"'prediction', must be finite logits, .* not so; name"),
+        ({"label": [0, 1, 2]}, {"label": [0, 1, 3]}, r"have different labels for 1 of 3 .*--labels"),
+        ({"prediction": np.zeros((3, 1))}, {}, r"'prediction', is \(3, 1\); one logit does not tell the"),
+        ({"prediction": [[0, np.nan]] * 3}, {}, r"'prediction', must hold finite logits, .* does not; name"),
         ({"attribution": ABC}, {"attribution": ABD}, r"b\.h5 have 3 and 3 samples by their names, of which"),
         ({"attribution": ABC, "label": {"a": 1, "b": 2}}, {},
          r"'attribution' of .*a\.h5 and 'label' have 3 and 2 samples by their names, of which 2 are in both"),
@@ -787,7 +788,7 @@ def test_a_database_says_itself_what_its_samples_are(tmp_path: Path, options: An
     np.save(tmp_path / "x.npy", [4, 5, 6])
     if "samples" in options:
         options = {"samples": tmp_path / "x.npy"}
-    message = "attribution databases, which say by their 'index' .*: leave samples and method out"
+    message = "attribution databases, which identify their samples by 'index' .*: leave out samples and"
     refused(tmp_path, f"{a}{name}", f"{b}{name}", message, ValueError, **options)
 
 

@@ -495,7 +495,7 @@ def test_targets_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         PairWriter(path, n_samples=1, shape=(1, 1), attrs={})
 
     write_pairs(tmp_path / "a.h5")
-    with pytest.raises(FileExistsError, match=r"a\.h5 already exists: delete it, or choose another"):
+    with pytest.raises(FileExistsError, match=r"a\.h5 exists already: delete it, or choose another"):
         begin(tmp_path / "a.h5")
     (tmp_path / "b.h5.part").touch()
     with pytest.raises(

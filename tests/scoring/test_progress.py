@@ -45,13 +45,13 @@ def test_negative_values_are_mentioned_if_a_metric_takes_the_top_k(
             writer.write(slice(0, 3), *maps)
             maps[1, 2, 3, 3] *= sign
 
-    def said(name: str, metric: str, **options: Any) -> bool:
+    def mentioned(name: str, metric: str, **options: Any) -> bool:
         lm.evaluate(tmp_path / f"{name}.h5", metric, progress=True, **options)
         return "maps hold negative values" in capsys.readouterr().err
 
     output = tmp_path / "s.parquet"
-    assert said("signed", "lens_recall(k=3)", output=output)
-    assert said("signed", "lens_recall(k=3)", output=output, resume=True)  # nothing is read again
-    assert not said("signed", "kendall")
-    assert not said("signed", "sign_agreement(k=3)")  # goes by absolute values
-    assert not said("plain", "lens_recall(k=3)")
+    assert mentioned("signed", "lens_recall(k=3)", output=output)
+    assert mentioned("signed", "lens_recall(k=3)", output=output, resume=True)  # nothing is read again
+    assert not mentioned("signed", "kendall")
+    assert not mentioned("signed", "sign_agreement(k=3)")  # goes by absolute values
+    assert not mentioned("plain", "lens_recall(k=3)")

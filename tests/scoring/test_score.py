@@ -86,7 +86,7 @@ def test_score_refuses_sample_coordinates_that_differ() -> None:
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (16,), (2, 3, 4, 4), ()])
-def test_score_wants_three_dimensions(shape: tuple[int, ...]) -> None:
+def test_score_requires_three_dimensions(shape: tuple[int, ...]) -> None:
     maps = np.zeros((2, 4, 4))
     words = re.escape(f"must have three dimensions (sample, height, width), got shape {shape}")
     with pytest.raises(ValueError, match=f"'unperturbed' {words}.*MapPair.*channels"):
@@ -95,7 +95,7 @@ def test_score_wants_three_dimensions(shape: tuple[int, ...]) -> None:
         lm.score(maps, xr.DataArray(np.zeros(shape)), "kendall")
 
 
-def test_score_wants_one_shape() -> None:
+def test_score_requires_equal_shapes() -> None:
     with pytest.raises(
         ValueError, match=re.escape("'unperturbed' is (2, 3, 4) and 'perturbed' is (2, 4, 3)")
     ):

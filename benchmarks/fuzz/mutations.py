@@ -3,8 +3,10 @@
 import itertools
 import random
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 from numba import njit
@@ -82,6 +84,21 @@ def _damage(rng: random.Random, data: bytearray, at: int) -> None:
     else:
         origin = rng.randrange(len(data))
         data[at:at] = data[origin : origin + rng.choice((1, 4, 8, 64))]
+
+
+def metadata_mask(path: Path) -> npt.NDArray[np.bool_]:
+    """Return which bytes of an HDF5 file are not values of datasets in its root group."""
+    mask = np.ones(path.stat().st_size, np.bool_)
+    with h5py.File(path) as file:
+        for dataset in file.values():
+            if dataset.chunks is not None:
+                chunks = [dataset.id.get_chunk_info(i) for i in range(dataset.id.get_num_chunks())]
+                ranges = [(chunk.byte_offset, chunk.size) for chunk in chunks]
+            else:
+                ranges = [(dataset.id.get_offset() or 0, dataset.id.get_storage_size())]
+            for start, length in ranges:
+                mask[start : start + length] = False
+    return mask
 
 
 def sealed_structures(data: bytes) -> list[Sealed]:

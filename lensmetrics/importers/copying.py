@@ -1,0 +1,111 @@
+"""Copy arrays on disk into a new pair file, block by block."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ..disk import check_space, part_path
+from ..pairfile.format import DEFAULT_REDUCTION, MAPS, REDUCTIONS
+from ..pairfile.precision import exact_dtype, rounded
+from ..pairfile.writer import PairWriter
+from .source import Source
+
+# The size of a block of maps, in float64.
+BLOCK_BYTES = 32 * 2**20
+
+
+def copy_pairs(
+    unperturbed: Source,
+    perturbed: Source,
+    order: NDArray[np.intp] | None,
+    columns: Mapping[str, NDArray[Any]],
+    target: Path,
+    attrs: Mapping[str, Any],
+    rounded_to: str | None,
+) -> list[str]:
+    """Copy the maps block by block, and return what the user should know about them.
+
+    Parameters
+    ----------
+    order
+        For each sample of `unperturbed` its row in `perturbed`, None if both have the same order.
+    columns
+        Further variables of the pair file, in the order of `unperturbed`.
+    rounded_to
+        The type to round to, None to keep every value.
+    """
+    n, *channels, height, width = unperturbed.shape
+    length = max(1, BLOCK_BYTES // (8 * math.prod(unperturbed.shape[1:])))
+    blocks = [slice(start, min(start + length, n)) for start in range(0, n, length)]
+    both = dict(zip(MAPS, (unperturbed, perturbed), strict=True))
+    if rounded_to is None:
+        dtype = max(
+            (_exact(source, role, blocks) for role, source in both.items()), key=lambda it: it.itemsize
+        )
+    else:
+        dtype = np.dtype(rounded_to)
+    check_space(target.parent, 2 * dtype.itemsize * math.prod(unperturbed.shape), f"{target}")
+    writer = PairWriter(
+        target,
+        n_samples=n,
+        shape=(height, width),
+        channels=channels[0] if channels else None,
+        attrs=attrs,
+        dtype=dtype,
+    )
+    if order is not None and (order == np.arange(n)).all():
+        order = None
+    n_ties, negative = 0, False
+    try:
+        with writer, tqdm(total=n, desc=f"import {target.name}", unit="sample", disable=None) as progress:
+            for rows in blocks:
+                maps = []
+                for role, source in both.items():
+                    moved = None if role == MAPS[0] else order
+                    block = source.read(rows if moved is None else moved[rows])
+                    if rounded_to is None:
+                        block = np.ascontiguousarray(block, dtype=dtype)
+                    else:
+                        block, n_new = rounded(block, dtype, role)
+                        n_ties += n_new
+                    negative = negative or _ranks_negative(block, attrs.get("reduction", DEFAULT_REDUCTION))
+                    maps.append(block)
+                writer.write(rows, *maps, **{name: values[rows] for name, values in columns.items()})
+                progress.update(rows.stop - rows.start)
+    except BaseException:
+        # Both inputs still exist, so half a copy is worth nothing.
+        if writer.current == part_path(target):
+            writer.current.unlink(missing_ok=True)
+        raise
+    notes = []
+    if rounded_to is not None:
+        notes.append(
+            f"new ties in {dtype.name}: {n_ties} (values of one map that differed and are now equal)"
+        )
+    if negative:
+        notes.append(
+            "the maps hold negative values: top-k sets are of the largest signed values, so that negative "
+            "attributions rank last; import absolute values where the sign does not matter"
+        )
+    return notes
+
+
+def _exact(source: Source, role: str, blocks: list[slice]) -> np.dtype[Any]:
+    """Return the narrowest type that holds an array exactly; only wide integers must be read to tell."""
+    if source.dtype.kind == "f" or source.dtype.itemsize <= 2:
+        return exact_dtype(np.empty(0, source.dtype), role)
+    return max((exact_dtype(source.read(rows), role) for rows in blocks), key=lambda it: it.itemsize)
+
+
+def _ranks_negative(block: NDArray[Any], reduction: str) -> bool:
+    """Return whether a map has a negative pixel after the reduction of its channels."""
+    if block.ndim == 4:
+        if reduction.startswith("abs"):
+            return False
+        block = REDUCTIONS[reduction](block)
+    return bool((block < 0).any())

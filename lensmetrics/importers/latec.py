@@ -1,0 +1,48 @@
+"""LATEC's arrays (N, explanation, channel, height, width), of which one explanation makes a pair file.
+
+LATEC's ``explain`` saves the maps of its three models as ``arr_0``, ``arr_1`` and ``arr_2`` of one .npz
+(ResNet50, EfficientNet-B0 and DeiT for images), with the explanations in the order of its configuration.
+Source: github.com/IML-DKFZ/latec (src/main/main_explain.py, src/main/main_eval.py and
+src/modules/xai_methods.py).
+"""
+
+from dataclasses import replace
+
+from ..errors import FormatError
+from .source import CHANNELS, FEW, Source
+
+
+def one_method(source: Source, method: int | None) -> Source:
+    """Take one explanation of LATEC's layout; return arrays without five axes as they are."""
+    words, stored = source.words, source.shape
+    if len(stored) != 5 or 0 in stored:
+        if method is not None:
+            raise ValueError(
+                f"{words} is {stored}; --method is for LATEC's (N, explanation, channel, height, width): "
+                "leave it out"
+            )
+        return source
+    if not _is_latec(stored):
+        raise FormatError(f"{words} is {stored}; {five_axes(stored)}")
+    if method is None or not 0 <= method < stored[1]:
+        raise ValueError(
+            f"{words} is {stored}; {five_axes(stored)}; for LATEC's layout say which explanation, "
+            f"--method 0 to {stored[1] - 1}, got {method}"
+        )
+    return replace(source, shape=(stored[0], *stored[2:]), read=lambda rows: source.read(rows)[:, method])
+
+
+def _is_latec(stored: tuple[int, ...]) -> bool:
+    return stored[2] in CHANNELS and stored[4] > FEW
+
+
+def five_axes(stored: tuple[int, ...]) -> str:
+    """Explain what an array with five axes may hold, and what to save instead."""
+    words = "LATEC stores (N, explanation, channel, height, width)"
+    if not _is_latec(stored):
+        words = f"this is not LATEC's (N, explanation, channel, height, width), whose channels are {CHANNELS}"
+    return (
+        f"{words}; shap stores (N, height, width, channel, class), which need not be LATEC's layout: of that "
+        "save one class, numpy.moveaxis(array[..., 0], -1, 1); others store (N, channel, height, width, "
+        "class): save array[..., 0]"
+    )
