@@ -886,3 +886,32 @@ def test_commands_of_the_readme(
         assert err.startswith("lensmetrics: ")
         assert err.count("\n") == 1
         assert not Path("x.h5").exists()
+
+
+def test_a_failed_import_leaves_the_unfinished_file_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = save(tmp_path, np.ones((3, 4, 5)), np.zeros((3, 4, 5)))
+    part = tmp_path / "out.h5.part"
+
+    def overtaken(folder: Path, n_bytes: int, what: str) -> None:
+        part.write_text("of another process")
+
+    monkeypatch.setattr("lensmetrics.importers.copying.check_space", overtaken)
+    monkeypatch.setattr("lensmetrics.pairfile.draft.check_space", lambda *_: None)
+    with pytest.raises(FileExistsError):
+        import_arrays(first, second, tmp_path / "out.h5")
+    assert part.read_text() == "of another process"
+
+
+def test_a_mistake_of_ours_is_not_called_damage_of_an_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistake(*_: object) -> None:
+        raise ValueError("ours")
+
+    paths = save(tmp_path, np.ones((3, 4, 5)), np.zeros((3, 4, 5)))
+    monkeypatch.setattr("lensmetrics.importers.npy.one_method", mistake)
+    with pytest.raises(ValueError, match=r"^ours$") as caught:
+        import_arrays(*paths, tmp_path / "out.h5")
+    assert type(caught.value) is ValueError

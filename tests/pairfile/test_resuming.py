@@ -10,7 +10,7 @@ import pytest
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import verify
 from lensmetrics.pairfile.writer import PairWriter
-from tests.pairfile.toys import ATTRS, write_pairs
+from tests.pairfile.toys import ATTRS, MAP, write_pairs
 from tests.pairfiles import edit, maps_of, names_in
 
 
@@ -144,3 +144,21 @@ def test_resume_without_a_file_or_with_two(tmp_path: Path) -> None:
     (tmp_path / "a.h5.part").touch()
     with pytest.raises(FileExistsError, match=r"both .*a\.h5 and .*a\.h5\.part exist: delete"):
         PairWriter.resume(tmp_path / "a.h5", ATTRS)
+
+
+def test_a_file_finished_without_samples_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with PairWriter(path, n_samples=2, shape=(3, 4), attrs=ATTRS):
+        pass
+    with PairWriter.resume(path, ATTRS) as writer:
+        with pytest.raises(
+            ValueError,
+            match=r"gives label, but .* was created with no optional variables and holds no samples: delete",
+        ):
+            writer.write(0, MAP.astype("f4"), MAP.astype("f4"), label=1)
+        with pytest.raises(
+            ValueError, match=r"needs float64, but .* was created as float32 and holds no samples: delete"
+        ):
+            writer.write(0, MAP, MAP)
+        writer.write(0, MAP.astype("f4"), MAP.astype("f4"))
+    assert verify(path) == [(1, -1, "incomplete")]
