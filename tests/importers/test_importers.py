@@ -1,6 +1,4 @@
-"""Import of .npy, .npz and HDF5 arrays: every layout arrives, in blocks, and every mistake is said."""
-
-from __future__ import annotations
+"""Import of .npy, .npz and HDF5 arrays: every layout is copied, in blocks, and every mistake is reported."""
 
 import shutil
 import tracemalloc
@@ -163,7 +161,7 @@ def test_flat_arrays_need_a_shape(tmp_path: Path) -> None:
     check(tmp_path, np.zeros((3, 20)), MAPS, message, ValueError)
 
 
-def test_one_map_is_no_stack_of_its_rows(tmp_path: Path) -> None:
+def test_one_map_is_not_a_stack_of_its_rows(tmp_path: Path) -> None:
     one = np.zeros((6, 6))
     check(tmp_path, one, one, r"save array\[None\]; .* height and width \(--shape\)$", ValueError)
     message = r"first\.npy is \(6, 6\), one map of the shape given, .*: save array\[None\]"
@@ -618,7 +616,7 @@ def test_a_chunk_that_cannot_be_decoded_leaves_nothing(tmp_path: Path) -> None:
     refused(tmp_path, a, a, r"a\.h5 is truncated or damaged \(", FormatError)
 
 
-def test_too_little_room_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lack_of_space_is_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a = hdf5(tmp_path / "a.h5", unperturbed=MAPS, perturbed=MAPS)
     np.savez(tmp_path / "b.npz", np.concatenate([MAPS, MAPS]))
     usage = shutil.disk_usage(tmp_path)

@@ -65,7 +65,7 @@ def test_missing_datasets(run: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["hard", "soft"])
-def test_odd_names_are_said_in_a_line(run: Path, kind: str) -> None:
+def test_odd_names_are_reported_in_one_line(run: Path, kind: str) -> None:
     def rename(file: h5py.File) -> None:
         file["per\x1b\nturbed"] = file["perturbed"] if kind == "hard" else h5py.SoftLink("/perturbed")
         del file["perturbed"]
