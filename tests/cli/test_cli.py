@@ -620,7 +620,7 @@ def test_import_then_score(run: Run, layout: str) -> None:
         (["u.npy", "v.npy", "-o", "x.h5"], 1, r"u\.npy has maps \(5, 6, 7\) but v\.npy has \(4, 6, 7\)"),
         (["text.npy", "u.npy", "-o", "x.h5"], 1, "text.npy is text, no"),
         (["u.npy", "./u.npy", "-o", "x.h5"], 2, r"u\.npy and \./u\.npy are one array"),
-        (["u.npy:x", "p.npy", "-o", "x.h5"], 2, r"u\.npy is no \.npz: it has no array named 'x'"),
+        (["u.npy:x", "p.npy", "-o", "x.h5"], 2, r"u\.npy is not an \.npz file: it has no array named 'x'"),
         (["both.npz:x", "p.npy", "-o", "x.h5"], 2, r"both\.npz has no array 'x'; it has 2: u, p; name one"),
         (["both.npz", "p.npy", "-o", "x.h5"], 2, r"both\.npz has no array 'unperturbed'; it has 2: u, p"),
         (["u.npy", "p.npy", "-o", "x.h5", "--labels", "u.npy"], 1, r"u\.npy is \(5, 6, 7\); labels must"),
@@ -961,7 +961,7 @@ def test_import_says_what_negative_values_mean_and_how_many_ties_it_made(run: Ru
     assert (status, out) == (0, "")
     wrote, ties, signs = err.splitlines()
     assert wrote == "wrote a.h5: 3 pairs of 8x8 maps"
-    assert ties == "lensmetrics: new ties in float32: 1 (values of one map that differed and are equal now)"
+    assert ties == "lensmetrics: new ties in float32: 1 (values of one map that differed and are now equal)"
     assert signs == (
         "lensmetrics: the maps hold negative values: top-k sets are of the largest signed values, so that "
         "negative attributions rank last; import absolute values where the sign does not matter"
