@@ -1,4 +1,4 @@
-"""Write the generated parts of the README: the tables of speed from JSON, the metrics from the registry.
+"""Write the generated tables of the pages: speed from JSON, metrics from the registry.
 
 python -m benchmarks.table
 """
@@ -10,7 +10,8 @@ from typing import Any
 from lensmetrics.metrics.registry import entries
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+SPEED_PAGE = Path(__file__).parent / "README.md"
+METRICS_PAGE = ROOT / "lensmetrics/metrics/README.md"
 RESULTS = Path(__file__).parent / "results.json"
 SCALE = Path(__file__).parent / "scale.json"
 
@@ -106,8 +107,7 @@ def replaced(text: str, name: str, content: str) -> str:
     before, _, rest = text.partition(start)
     _, found, after = rest.partition(end)
     if not found:
-        msg = f"{README} has no part marked {start.strip()} ... {end}"
-        raise ValueError(msg)
+        raise ValueError(f"the page has no part between {start.strip()} and {end}")
     return f"{before}{start}\n{content}\n\n{end}{after}"
 
 
@@ -118,11 +118,13 @@ def _time(seconds: float) -> str:
 
 
 def main() -> None:
-    """Rewrite the README's tables."""
-    text = README.read_text(encoding="utf-8")
+    """Rewrite the generated tables."""
+    text = SPEED_PAGE.read_text(encoding="utf-8")
     text = replaced(text, "speed", speed_table(json.loads(RESULTS.read_text(encoding="utf-8"))))
     text = replaced(text, "scale", scale_table(json.loads(SCALE.read_text(encoding="utf-8"))))
-    README.write_text(replaced(text, "metrics", metric_table()), encoding="utf-8")
+    SPEED_PAGE.write_text(text, encoding="utf-8")
+    text = METRICS_PAGE.read_text(encoding="utf-8")
+    METRICS_PAGE.write_text(replaced(text, "metrics", metric_table()), encoding="utf-8")
 
 
 if __name__ == "__main__":

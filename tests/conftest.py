@@ -1,7 +1,8 @@
-"""What all tests share: hypothesis profiles, a display-free matplotlib, and runs without compilation."""
+"""What all tests share: Hypothesis profiles, matplotlib without a display, runs without compilation."""
 
 import importlib.util
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,10 +27,19 @@ settings.register_profile("ci", settings.get_profile("local"), derandomize=True,
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+@pytest.fixture
+def own_metrics() -> Iterator[None]:
+    """Forget, after a test, the metrics that it registered."""
+    from lensmetrics.metrics import registry
+
+    with registry.temporary():
+        yield
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "large: maps of many thousand pixels; skipped without compilation")
     if not IS_COMPILED:
-        # Unsigned integers wrap around in compiled kernels, where it is meant; NumPy's scalars warn of it.
+        # Unsigned integers wrap around in kernels on purpose; only NumPy's scalars warn about it.
         config.addinivalue_line("filterwarnings", "ignore:overflow encountered in scalar:RuntimeWarning")
 
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import pytest
 
 import lensmetrics as lm
-from lensmetrics.metrics import registry
 
 Floats = npt.NDArray[np.float32]
 
@@ -134,8 +133,7 @@ def fails_on_negative(pair: lm.MapPair, *, level: int) -> float:
 
 
 @pytest.fixture
-def user_metric(monkeypatch: pytest.MonkeyPatch) -> str:
+def user_metric(own_metrics: None) -> str:
     """Register the user's metric for one test."""
-    monkeypatch.setattr(registry, "_entries", dict(registry.entries()))
     lm.register(bounds=(-100, 100), best=None)(fails_on_negative)
     return "fails_on_negative"

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for tiny pairs of maps on which orders, ties and borders go wrong first."""
+"""Hypothesis strategies for tiny pairs of maps, which are hard for orders, ties and borders."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,7 +26,7 @@ DTYPES: tuple[DType, ...] = (np.dtype(np.float32), np.dtype(np.float64))
 
 @dataclass(frozen=True)
 class Case:
-    """A pair of maps and parameters that every metric accepts on it."""
+    """A pair of maps, and parameters that every metric accepts for it."""
 
     unperturbed: Map
     perturbed: Map
@@ -34,13 +34,18 @@ class Case:
     w: int
     pool: int
 
+    @property
+    def shape(self) -> Shape:
+        height, width = self.unperturbed.shape
+        return height, width
+
     def arguments(self, name: str) -> dict[str, int]:
-        """The parameters that one metric takes."""
+        """Return the parameters that one metric takes."""
         return {parameter: getattr(self, parameter) for parameter in parameters(name)}
 
 
 def each_shape(*some: Shape) -> pytest.MarkDecorator:
-    """Run a test once per shape; the large ones are marked so."""
+    """Run a test once per shape; large shapes get the mark `large`."""
     return pytest.mark.parametrize(
         "shape",
         [
@@ -52,8 +57,16 @@ def each_shape(*some: Shape) -> pytest.MarkDecorator:
     )
 
 
+def indicator(shape: Shape, *ones: tuple[int, int]) -> Map:
+    """Return a map that is 1 on some pixels and 0 elsewhere."""
+    result = np.zeros(shape)
+    for pixel in ones:
+        result[pixel] = 1
+    return result
+
+
 def shapes() -> st.SearchStrategy[Shape]:
-    """One pixel, one row, one column, and up to 7 x 7."""
+    """Draw one pixel, one row, one column, or up to 7 x 7."""
     side = st.integers(2, 7)
     line = st.integers(2, 12)
     return st.one_of(
@@ -65,17 +78,17 @@ def shapes() -> st.SearchStrategy[Shape]:
 
 
 def eighths() -> st.SearchStrategy[float]:
-    """Small multiples of 1/8, both zeros among them: their sums are exact in any order."""
+    """Draw small multiples of 1/8, including both zeros: their sums are exact in any order."""
     return st.one_of(st.sampled_from([0.0, -0.0]), st.integers(-32, 32).map(lambda i: i / 8))
 
 
 def levels() -> st.SearchStrategy[float]:
-    """Few values, so that most pixels are tied."""
+    """Draw from few values, so that most pixels are tied."""
     return st.sampled_from([0.0, -0.0, 0.5, 1.0, -1.0])
 
 
 def extremes(dtype: DType) -> st.SearchStrategy[float]:
-    """Both ends of the number line, its denormals, and neighbours one unit in the last place apart."""
+    """Draw both ends of the number line, denormals, and values one unit in the last place apart."""
     info = np.finfo(dtype)
     tiny, largest, eps = float(info.smallest_subnormal), float(info.max), float(info.eps)
     positive = [0.0, tiny, 2 * tiny, float(info.tiny), 1.0, 1.0 + eps, 1.0 - eps / 2, largest / 2, largest]
@@ -87,7 +100,7 @@ def any_finite(dtype: DType) -> st.SearchStrategy[float]:
 
 
 def exact_maps(shape: Shape, dtype: DType) -> st.SearchStrategy[Map]:
-    """Maps of multiples of 1/8: constant, heavily tied, or spread."""
+    """Draw maps of multiples of 1/8: constant, heavily tied, or spread."""
     return st.one_of(
         *(hnp.arrays(dtype, shape, elements=elements) for elements in (levels(), eighths())),
         eighths().map(lambda value: np.full(shape, value, dtype)),
@@ -95,7 +108,7 @@ def exact_maps(shape: Shape, dtype: DType) -> st.SearchStrategy[Map]:
 
 
 def maps(shape: Shape, dtype: DType) -> st.SearchStrategy[Map]:
-    """Maps of any finite values; sums over them may overflow."""
+    """Draw maps of any finite values; sums over them may overflow."""
     wild = (extremes(dtype), any_finite(dtype))
     return st.one_of(
         exact_maps(shape, dtype), *(hnp.arrays(dtype, shape, elements=elements) for elements in wild)
@@ -103,7 +116,7 @@ def maps(shape: Shape, dtype: DType) -> st.SearchStrategy[Map]:
 
 
 def changed(draw: st.DrawFn, a: Map) -> Map:
-    """The map with noise of multiples of 1/8 on some pixels: many pixels keep their place."""
+    """Add noise of multiples of 1/8 to some pixels: many pixels keep their place."""
     noise = draw(hnp.arrays(a.dtype, a.shape, elements=st.sampled_from([0.0, 0.0, 0.0, 0.125, -0.125, 1.0])))
     with np.errstate(over="ignore"):
         noisy: Map = a + noise
@@ -111,7 +124,7 @@ def changed(draw: st.DrawFn, a: Map) -> Map:
 
 
 def with_parameters(draw: st.DrawFn, unperturbed: Map, perturbed: Map) -> Case:
-    """The pair with k, w and pool; small k and a pool of all pixels often, or few diverse sets are found."""
+    """Add k, w and pool, often a small k and a pool of all pixels: otherwise few diverse sets exist."""
     n_pixels = unperturbed.size
     return Case(
         unperturbed,
@@ -124,10 +137,10 @@ def with_parameters(draw: st.DrawFn, unperturbed: Map, perturbed: Map) -> Case:
 
 @st.composite
 def cases(draw: st.DrawFn, *, exact: bool = False, shape: st.SearchStrategy[Shape] | None = None) -> Case:
-    """Pairs with k, w and pool.
+    """Draw pairs with k, w and pool.
 
-    The perturbed map is drawn afresh, in a precision of its own, or is the unperturbed one plus noise.
-    ``exact`` asks for maps whose sums are exact in any order.
+    The perturbed map is drawn separately, possibly in another precision, or is the unperturbed one plus
+    noise. ``exact`` asks for maps whose sums are exact in any order.
     """
     some = exact_maps if exact else maps
     size = draw(shapes() if shape is None else shape)
@@ -141,7 +154,7 @@ def cases(draw: st.DrawFn, *, exact: bool = False, shape: st.SearchStrategy[Shap
 
 @st.composite
 def tie_free_cases(draw: st.DrawFn) -> Case:
-    """Pairs of float64 maps without ties, of multiples of 1/8."""
+    """Draw pairs of float64 maps without ties, of multiples of 1/8."""
     size = draw(shapes())
     n_pixels = size[0] * size[1]
 

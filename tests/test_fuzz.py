@@ -15,16 +15,13 @@ from benchmarks.fuzz import texts
 from benchmarks.fuzz.files import pair_file_bases
 from benchmarks.fuzz.harness import Finding, check_message
 from benchmarks.fuzz.mutations import sealed_structures
-from lensmetrics.metrics import registry
 from lensmetrics.pairfile.format import checksums
 
 FOLDER = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fuzzer registers a metric that no other test should see."""
-    monkeypatch.setattr(registry, "_entries", dict(registry.entries()))
+# The fuzzer registers a metric that no other test should see.
+pytestmark = pytest.mark.usefixtures("own_metrics")
 
 
 @pytest.mark.large

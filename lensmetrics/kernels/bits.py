@@ -7,8 +7,8 @@ from .compiling import njit
 
 @njit(nogil=True, cache=True)
 def n_ones(word):
-    """Return how many bits of a uint64 are set."""
-    # Sums of neighbouring bits, pairs, nibbles, bytes: compilers know this as one instruction.
+    """Return the number of bits set in a uint64."""
+    # Sum neighbouring bits, pairs, nibbles, bytes: compilers turn this into one instruction.
     word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)

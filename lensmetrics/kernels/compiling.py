@@ -1,4 +1,4 @@
-"""Compiling kernels and keeping the code on disk, where damage or a full disk costs time and nothing else."""
+"""Compile kernels and cache the code on disk; a damaged cache or a full disk only costs time."""
 
 import warnings
 
@@ -7,18 +7,18 @@ from numba.core.caching import FunctionCache
 
 
 def njit(*, cache, **options):
-    """Return a decorator like numba's, whose cache stops nobody."""
+    """Return a decorator like numba's, with a cache that warns where numba's raises."""
 
     def compiled(function):
         dispatcher = numba.njit(**options)(function)
-        if cache and dispatcher is not function:  # which it is where compilation is switched off
+        if cache and dispatcher is not function:  # without compilation they are the same
             try:
                 dispatcher._cache = _Cache(function)
-            except RuntimeError:  # numba has found no place for it
+            except RuntimeError:  # numba found no writable place
                 _warn(
                     "compiled code can be kept neither beside the package nor in the home folder, so every "
-                    "process compiles for some seconds; set the environment variable NUMBA_CACHE_DIR to a "
-                    "folder that you can write"
+                    "process spends some seconds compiling; set the environment variable NUMBA_CACHE_DIR to "
+                    "a writable folder"
                 )
         return dispatcher
 
@@ -26,13 +26,13 @@ def njit(*, cache, **options):
 
 
 class _Cache(FunctionCache):
-    """Numba's cache of one function; its errors would come out of whatever calls the function."""
+    """Numba's cache of one function, without the errors that would reach every caller of the function."""
 
     def load_overload(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
-        except Exception as error:  # damaged pickles and machine code raise anything
-            _warn(f"the compiled code in {self.cache_path} is damaged ({error!r}), so it is compiled anew")
+        except Exception as error:  # a damaged pickle or object file can raise any type
+            _warn(f"the compiled code in {self.cache_path} is damaged ({error!r}), so it is compiled again")
         try:
             self.flush()
         except OSError:
@@ -44,16 +44,17 @@ class _Cache(FunctionCache):
             super().save_overload(sig, data)
         except Exception as error:
             _warn(
-                f"compiled code cannot be kept in {self.cache_path} ({error}), so every process compiles for "
-                "some seconds; make room, or set the environment variable NUMBA_CACHE_DIR to another folder"
+                f"compiled code cannot be kept in {self.cache_path} ({error}), so every process spends some "
+                "seconds compiling; free some space, or set the environment variable NUMBA_CACHE_DIR to "
+                "another folder"
             )
 
 
-_said: list[str] = []
+_warned: list[str] = []
 
 
 def _warn(message):
-    """Say the first that goes wrong; the rest would be the same of other functions."""
-    if not _said:
-        _said.append(message)
+    """Warn once per process: further warnings would be the same for other functions."""
+    if not _warned:
+        _warned.append(message)
         warnings.warn(message, RuntimeWarning, stacklevel=3)

@@ -6,10 +6,10 @@ from .bits import n_ones
 from .compiling import njit
 from .order import doubled_ranks
 
-# Groups of ties up to this length are put in order by insertion.
+# Groups of ties up to this length are sorted by insertion.
 SHORT_GROUP = 32
 
-# Counting inversions: a value is bit value % 64 of a word, 32 words are a row, and 32 rows hold 2**16 values.
+# To count inversions, a value is bit value % 64 of a word; 32 words make a row, 32 rows hold 2**16 values.
 _ONE = np.uint64(1)
 _WORD = np.uint64(6)
 _ROW = np.uint64(11)
@@ -32,9 +32,10 @@ def _longest(groups):
 def write_sequence(order_u, order_p, values_u, groups_u, groups_p, place, sequence):
     """Write the place in the perturbed order of each pixel of the unperturbed order.
 
-    Ties of the perturbed map are broken by the unperturbed one, then by index: no pair tied in it is an
-    inversion of the sequence, a permutation of 0 to n-1. Nor is one tied in the unperturbed map, once
-    the caller has sorted the values of its groups longer than SHORT_GROUP. `place` is scratch.
+    The sequence is a permutation of 0 to n-1. Ties of the perturbed map are broken by the unperturbed map,
+    then by index, so no pair of pixels tied in it is an inversion. Neither is a pair tied in the
+    unperturbed map, once the caller has sorted the values of its groups longer than SHORT_GROUP. `place` is
+    scratch.
     """
     n = order_u.size
     for i in range(n):
@@ -78,16 +79,16 @@ def write_sequence(order_u, order_p, values_u, groups_u, groups_p, place, sequen
 
 @njit(nogil=True, cache=True)
 def rank_products(groups_u, groups_p, sequence):
-    """Return the sum over pixels of the products of the maps' doubled ranks less their mean.
+    """Return the sum over pixels of the products of the centered, doubled ranks of both maps.
 
-    Returns also the number of pairs of pixels that are tied in both maps.
+    Also return the number of pairs of pixels that are tied in both maps.
     """
     n = sequence.size
     ranks_u = doubled_ranks(groups_u, n)
     ranks_p = doubled_ranks(groups_p, n)
     mean = np.int32(n + 1)
-    # Ranks are fetched before they are multiplied, because only the products vectorise. Integer sums
-    # are exact: no product is larger than n**2, and as many are added as fit in 64 bits.
+    # Ranks are fetched before they are multiplied, because only the products vectorize. Integer sums
+    # are exact: no product is larger than n**2, and no more are added than fit in 64 bits.
     length = max(1, min(4096, 2**62 // (n * n)))
     fetched = np.empty(min(n, length), np.int32)
     total = 0.0
@@ -132,10 +133,10 @@ def _split(sequence, other, half):
 
 @njit(nogil=True, cache=True)
 def _inversions_of_group(sequence, first):
-    """Count the inversions of a permutation of `first` and what follows, of at most 2**16 values.
+    """Count the inversions of a permutation of at most 2**16 consecutive integers from `first` on.
 
-    Each value meets the larger ones that came before it: those in rows behind its own, in words behind
-    its own in its row, and in its word.
+    For each value, count the larger values before it: those in later rows, in later words of its row, and
+    in its word.
     """
     words = np.zeros(1024, np.uint64)
     in_rows_behind = np.zeros(32, np.uint16)
@@ -153,7 +154,7 @@ def _inversions_of_group(sequence, first):
         counts = in_words_behind[row]
         rows_before = _BEFORE[row]
         words_before = _BEFORE[column]
-        # One loop for both: a shorter one is unrolled before it can vectorise, which takes 8 times as long.
+        # One loop for both: a shorter one is unrolled before it can vectorize, which takes 8 times as long.
         for j in range(32):
             in_rows_behind[j] += rows_before[j]
             counts[j] += words_before[j]
@@ -162,7 +163,7 @@ def _inversions_of_group(sequence, first):
 
 @njit(nogil=True, cache=True)
 def inversions(sequence, other):
-    """Count the inversions of a permutation of 0 to n-1; it and `other` (scratch) may be overwritten."""
+    """Count the inversions of a permutation of 0 to n-1; may overwrite it and `other` (scratch)."""
     n = sequence.size
     bits = _GROUP_BITS
     while (1 << bits) < n:
@@ -182,14 +183,14 @@ def smooth(values, w, area):
     """Return, in float64, the sums over the (2w+1)x(2w+1) windows inside the map, divided by `area`."""
     height, width = values.shape
     smoothed = np.empty((height, width), np.float64)
-    # The zeros on both sides change no sum.
+    # The zeros on both sides do not change the sums.
     sums = np.zeros(width + 2 * w, np.float64)
     inside = sums[w : w + width]
     for y in range(height):
         inside[:] = 0.0
         first = max(0, y - w)
         last = min(height, y + w + 1)
-        # Two terms at a time, as the loops wait for memory, always in the same order.
+        # Two terms at a time, because memory is the limit; always in the same order.
         for near in range(first, last - 1, 2):
             one = values[near]
             other = values[near + 1]

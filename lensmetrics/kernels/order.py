@@ -1,21 +1,21 @@
-"""Sorting a map once: the order of its pixels, largest first, their ties and ranks.
+"""Sort a map: the order of its pixels, largest first, their ties and ranks.
 
-A key is the unsigned integer that sorts upwards as a float sorts downwards: its bits where the float is
-negative, else their complement without the sign. Both zeros have the same key.
+A key is an unsigned integer whose ascending order is the descending order of the floats: the bits of a
+negative float, otherwise their complement without the sign. Both zeros have the same key.
 """
 
 import numpy as np
 
 from .compiling import njit
 
-# The sort goes by the top bits of the keys, in three digits of 8: counting into 256 buckets stays in
-# the fastest cache, and 11 bits at once took longer than two passes of 8.
+# The sort uses the top bits of the keys, as three digits of 8 bits: counting into 256 buckets stays in
+# the fastest cache, and one pass of 11 bits took longer than two passes of 8.
 _KEPT_BITS = 24
-# Values smaller than the largest by this many factors of two count as equal in those bits. Without a
-# limit, the few next to zero would stretch the range until the bits told the large ones apart no more.
+# Values smaller than the largest by this many factors of two count as equal in those bits. Without the
+# limit, a few values near zero would widen the range until the bits no longer distinguish large values.
 _OCTAVES = np.uint64(64)
-# Moves per pixel that the repair may make before a merge sort is the cheaper way out. It is left to the
-# caller because numba takes seconds to compile one.
+# Moves per pixel that the repair may make before a merge sort is faster. The caller runs that sort,
+# because numba takes seconds to compile one.
 _REPAIR_LIMIT = 8
 
 _RISES = np.uint8(1)
@@ -27,8 +27,8 @@ _EACH_BYTE = np.uint64(0x0101010101010101)
 def write_extremes(bits, sign, magnitude, extremes):
     """Write the smallest and the largest key of the floats with these bits.
 
-    `sign` is the sign bit and `magnitude` all the others, in the type of `bits`: an int beside a uint64
-    would make a float64 of both.
+    `sign` is the sign bit and `magnitude` all the others, in the type of `bits`: numba turns an int and
+    a uint64 into float64.
     """
     lowest = bits.dtype.type(sign | magnitude)
     highest = bits.dtype.type(0)
@@ -44,7 +44,7 @@ def write_extremes(bits, sign, magnitude, extremes):
 
 @njit(nogil=True, cache=True)
 def _write_kept_bits(bits, sign, magnitude, octave, extremes, kept):
-    """Write the top bits of the keys, less the smallest one and without the gap around that of 0."""
+    """Write the top bits of the keys, minus the smallest key and the gap around the key of 0."""
     zero = np.uint64(magnitude)
     lowest = np.uint64(extremes[0])
     highest = np.uint64(extremes[1])
@@ -67,7 +67,7 @@ def _write_kept_bits(bits, sign, magnitude, octave, extremes, kept):
 
 @njit(nogil=True, cache=True)
 def _start_positions(counts):
-    """Turn the counts of buckets into the positions where the buckets start."""
+    """Replace the counts of buckets by the positions where the buckets start."""
     total = np.uint32(0)
     for bucket in range(counts.size):
         count = counts[bucket]
@@ -77,7 +77,7 @@ def _start_positions(counts):
 
 @njit(nogil=True, cache=True)
 def _distribute(items, shift, places, mask, target):
-    """Write the items, as far as `mask` keeps them, to the buckets of their digit, in their order."""
+    """Write the items, masked with `mask`, into the buckets of their digit, keeping their order."""
     for i in range(items.size):
         item = items[i]
         digit = (item >> shift) & items.dtype.type(255)
@@ -88,14 +88,14 @@ def _distribute(items, shift, places, mask, target):
 
 @njit(nogil=True, cache=True)
 def _compare_neighbours(values, flags):
-    """Flag the positions whose value is larger than the one before or equal to it."""
+    """Flag the positions whose value is larger than or equal to the one before."""
     for i in range(1, values.size):
         flags[i] = _RISES * (values[i] > values[i - 1]) + _TIED * (values[i] == values[i - 1])
 
 
 @njit(nogil=True, cache=True)
 def _next(flag, flags, words, i):
-    """Return the first position from i on that has the flag, or their number; `words` has 8 in each."""
+    """Return the first position from i on with the flag, or the size; `words` views 8 flags at a time."""
     while i < flags.size:
         if i & 7 == 0 and words[i >> 3] & (_EACH_BYTE * np.uint64(flag)) == 0:
             i += 8
@@ -108,7 +108,7 @@ def _next(flag, flags, words, i):
 
 @njit(nogil=True, cache=True)
 def _repair(values, order, flags):
-    """Put values that rise, and their indices, in place by insertion; return the number of moves."""
+    """Sort rising values, and their indices, by insertion; return the number of moves."""
     n = order.size
     words = flags.view(np.uint64)
     moves = 0
@@ -125,7 +125,7 @@ def _repair(values, order, flags):
         order[j] = index
         moves += i - j
         i += 1
-        # The smallest value so far stands before the next one now, which may rise without a flag.
+        # The smallest value so far now precedes the next one, which may rise without being flagged.
         if i < n and values[i] <= values[i - 1]:
             i = _next(_RISES, flags, words, i)
     return moves
@@ -151,14 +151,14 @@ def _write_groups(flags, groups):
 def sort(values, bits, sign, magnitude, octave, extremes, items, other, sorted_values, order, groups):
     """Write the stable descending order of `values` and its groups of ties; return the number of groups.
 
-    A row of `groups` (n // 2, 2) receives the position of a group's first pixel and that after its
-    last. Returns -1, with nothing written of use, where another sort is quicker. `bits` are those of
-    the values, `octave` is how far those of a power of two are from those of the next. `items` and
-    `other` (of one type) and `sorted_values` are scratch of the length of the values; that of the
-    items may be used for the sorted values too.
+    A row of `groups` (n // 2, 2) receives the positions of the first pixel of a group and of the one after
+    its last. Return -1, without a usable result, where another sort is faster. `bits` are the bits of
+    the values; `octave` is the difference between the bits of a power of two and of the next. `items` and
+    `other` (of one type) and `sorted_values` are scratch of the length of the values; `items` and
+    `sorted_values` may share memory.
 
-    An item holds the index of a pixel, in the lower half of its bits, and what the passes to come
-    need of its key; insertion repairs what the kept bits left equal, unless that gets long.
+    An item holds the index of a pixel in the lower half of its bits, and the part of its key that later
+    passes need. Insertion sorts what the kept bits left equal, unless that takes too many moves.
     """
     n = values.size
     kept = other.view(np.uint32)[:n]
@@ -202,7 +202,7 @@ def sort(values, bits, sign, magnitude, octave, extremes, items, other, sorted_v
 
 @njit(nogil=True, cache=True)
 def doubled_ranks(groups, n):
-    """Return twice the rank of each position of an order, 1 being the first, ties sharing their average."""
+    """Return twice the rank of each position of an order, from 1 on; ties share their average."""
     ranks = np.empty(n, np.int32)
     for i in range(n):
         ranks[i] = 2 * i + 2

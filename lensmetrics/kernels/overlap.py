@@ -2,7 +2,7 @@
 
 A set is a bitset over flat indices: a map of 227x227 takes 6 KB, which stays in the fastest cache,
 and neither a look-up nor a row of a window needs a division. Pixel i is bit i % 64 of word
-margin + i // 64; the empty words before and after take what is moved by a row or written past the end.
+margin + i // 64; the empty words before and after receive what is shifted by a row or written past the end.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ _63 = np.uint64(63)
 
 @njit(nogil=True, cache=True)
 def _margin(width):
-    """Return the number of words on either side that moving a set by one row may touch."""
+    """Return the number of words on either side that shifting a set by one row may touch."""
     return width // 64 + 2
 
 
@@ -50,7 +50,7 @@ def mask_of(words, height, width):
 
 @njit(nogil=True, cache=True)
 def _all_but_column(x, height, width):
-    """Return a set of every pixel but those of one column."""
+    """Return the set of all pixels except those of one column."""
     words = ~_empty_set(height, width)
     margin = np.uint64(_margin(width))
     for row in range(height):
@@ -61,12 +61,12 @@ def _all_but_column(x, height, width):
 
 @njit(nogil=True, cache=True)
 def _add_moved(target, up, down, distance, margin):
-    """Add to `target` the set `up` moved to larger, `down` to smaller indices, by at most one row."""
+    """Add to `target` the set `up` shifted to larger and `down` to smaller indices, by at most one row."""
     n = target.size - 2 * margin
     skip = distance // 64
     bits = np.uint64(distance % 64)
     rest = _63 - bits
-    # Slices rather than sums of indices, so that the loop vectorises.
+    # Slices rather than sums of indices, so that the loop vectorizes.
     middle = target[margin : margin + n]
     before = up[margin - skip : margin - skip + n]
     further_before = up[margin - skip - 1 : margin - skip - 1 + n]
@@ -79,7 +79,7 @@ def _add_moved(target, up, down, distance, margin):
 
 @njit(nogil=True, cache=True)
 def dilate(words, steps, height, width):
-    """Add to a set all pixels within Chebyshev distance `steps` of it, clipped at the border."""
+    """Add all pixels within Chebyshev distance `steps` of a set to it, clipped at the border."""
     if steps == 0:
         return
     margin = _margin(width)
@@ -90,14 +90,14 @@ def dilate(words, steps, height, width):
         _add_moved(words, words & not_last, words & not_first, 1, margin)
         rows = words.copy()
         _add_moved(words, rows, rows, width, margin)
-        # Rows moved up leave bits behind the last pixel.
+        # Shifted rows leave bits behind the last pixel.
         words[margin + n // 64] &= (_ONE << np.uint64(n % 64)) - _ONE
         words[margin + n // 64 + 1 :] = 0
 
 
 @njit(nogil=True, cache=True)
 def _counts(set_u, set_p, near_u, near_p):
-    """Return abs of S & T, N_w(S) & T, S & N_w(T), N_w(S), N_w(T)."""
+    """Return the sizes of S & T, N_w(S) & T, S & N_w(T), N_w(S), N_w(T)."""
     common = np.uint64(0)
     recalled = np.uint64(0)
     precise = np.uint64(0)
@@ -109,12 +109,13 @@ def _counts(set_u, set_p, near_u, near_p):
         precise += n_ones(set_u[i] & near_p[i])
         size_u += n_ones(near_u[i])
         size_p += n_ones(near_p[i])
-    return common, recalled, precise, size_u, size_p
+    # Uncompiled, these are scalars of NumPy.
+    return int(common), int(recalled), int(precise), int(size_u), int(size_p)
 
 
 @njit(nogil=True, cache=True)
 def overlap(set_u, set_p, near_u, near_p, steps, height, width):
-    """Dilate both neighbourhoods further; return abs of S & T, N(S) & T, S & N(T), N(S), N(T)."""
+    """Dilate both neighbourhoods further; return the sizes of S & T, N(S) & T, S & N(T), N(S), N(T)."""
     dilate(near_u, steps, height, width)
     dilate(near_p, steps, height, width)
     return _counts(set_u, set_p, near_u, near_p)
@@ -124,12 +125,12 @@ def overlap(set_u, set_p, near_u, near_p, steps, height, width):
 def diverse(order, k, w, height, width):
     """Pick up to k pixels in the given order, each outside the windows of those picked before.
 
-    Returns them and the union of their windows, which is their neighbourhood of half-width w.
+    Return them and the union of their windows, which is their neighbourhood of half-width w.
     """
     near = _empty_set(height, width)
     margin = np.uint64(_margin(width))
-    # A division by the width, made a multiplication: exact where pixel * width < 2**shift, and in 64 bits
-    # where height < 2**(64 - shift). Both hold for every shape of less than 2**30 pixels.
+    # Divide by the width with a multiplication: exact where pixel * width < 2**shift, and within 64 bits
+    # where height < 2**(64 - shift). Both hold for every shape of fewer than 2**30 pixels.
     shift = 62
     while height >> (62 - shift) > 0:
         shift -= 1
@@ -138,7 +139,7 @@ def diverse(order, k, w, height, width):
     n_picked = 0
     candidates = np.empty(64, order.dtype)
     for begin in range(0, order.size, candidates.size):
-        # Without branches, which would be mispredicted, those are left out that earlier picks exclude.
+        # Leave out excluded pixels without branches, which would be mispredicted.
         n_candidates = 0
         for i in range(begin, min(begin + candidates.size, order.size)):
             pixel = np.uint64(order[i])
@@ -167,7 +168,7 @@ def diverse(order, k, w, height, width):
 
 @njit(nogil=True, cache=True)
 def diverse_overlap(order_u, order_p, k, w, height, width):
-    """Return the sizes of both diverse sets, and of their overlaps as `_counts` has them."""
+    """Return the sizes of both diverse sets, and the sizes of their overlaps in the order of `_counts`."""
     picked_u, near_u = diverse(order_u, k, w, height, width)
     picked_p, near_p = diverse(order_p, k, w, height, width)
     set_u = set_of(picked_u, height, width)

@@ -1,4 +1,4 @@
-"""Windows of flat indices and top-k-div as the released scripts have them."""
+"""Windows of flat indices and top-k-div as in the released scripts."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from .compiling import njit
 
 @njit(nogil=True, cache=True)
 def flat_windows(pixels, w, width, n):
-    """Return a flat map of bytes that is 1 at x + a*width + b, abs(a), abs(b) <= w, if > 0 and < n."""
+    """Return a flat map of bytes that is 1 at x + a*width + b, abs(a), abs(b) <= w, if 0 < index < n."""
     near = np.zeros(n, np.uint8)
     for i in range(pixels.size):
         _mark(np.int64(pixels[i]), w, width, near)
@@ -25,7 +25,7 @@ def _mark(pixel, w, width, near):
 
 @njit(nogil=True, cache=True)
 def count_near(pixels, near):
-    """Count the pixels that are marked."""
+    """Count the marked pixels."""
     count = 0
     for i in range(pixels.size):
         count += near[pixels[i]]
@@ -34,11 +34,11 @@ def count_near(pixels, near):
 
 @njit(nogil=True, cache=True)
 def flat_diverse(candidates, k, w, width, n):
-    """Return what the scripts' top-k-div picks from the candidates, and whether they sufficed.
+    """Return what the scripts' top-k-div picks from the candidates, and whether there were enough.
 
     The first candidate is picked and its window removed. Then, until k are picked, the window of
-    the best candidate left is removed and the one after it picked. Windows do not contain pixel 0:
-    it is removed on its own between the two, and from the result at the end.
+    the best candidate left is removed and the next best candidate picked. Windows never contain pixel 0:
+    it is removed separately between the two steps, and from the result at the end.
     """
     removed = np.zeros(n, np.uint8)
     picked = np.empty(k, candidates.dtype)

@@ -1,4 +1,4 @@
-"""Counts of pixels of a set in the window around each pixel."""
+"""Count the pixels of a set in the window around each pixel."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from .compiling import njit
 
 @njit(nogil=True, cache=True)
 def _slide(line, w, sums):
-    """Write the sums over up to w items on either side of each; running sums of integers are exact."""
+    """Write the sum over up to w items on either side of each item; running sums of integers are exact."""
     n = line.size
     inside = np.int64(0)
     for i in range(min(w, n)):
@@ -35,7 +35,7 @@ def window_counts(pixels, w, height, width):
 
 @njit(nogil=True, cache=True)
 def square_sums(counts_u, counts_p):
-    """Return the sum of the squares of the differences, and that of the squares of both."""
+    """Return the sum of the squared differences, and the sum of the squares of both."""
     difference = 0.0
     total = 0.0
     for y in range(counts_u.shape[0]):

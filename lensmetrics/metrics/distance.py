@@ -1,4 +1,8 @@
-"""Distances and similarities of two maps' values."""
+"""Distances and similarities of two maps' values.
+
+All use every pixel and no order, so ties do not matter. Unless a metric says otherwise, a constant map has
+a value. NaN where a map is not finite (``nan_map``); TypeError where arrays are given in place of a pair.
+"""
 
 import math
 
@@ -6,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..pairs.checks import FloatMap
-from ..pairs.mappair import MapPair, of_pair
-from .registry import register
+from ..pairs.mappair import MapPair
+from .registry import built_in
 
 # The defaults of skimage.metrics.structural_similarity, from Wang et al. 2004.
 _SSIM_SIDE = 7
@@ -15,15 +19,16 @@ _SSIM_K1 = 0.01
 _SSIM_K2 = 0.03
 
 
-@register(bounds=(-1, 1), best=1)
-@of_pair
+@built_in
 def cosine(pair: MapPair) -> float:
-    """Cosine of the angle between the two maps, taken as vectors of pixels.
+    r"""Cosine of the angle between the two maps, taken as vectors of pixels.
+
+    .. math:: \sum u p \, / \sqrt{\sum u^2 \sum p^2}
 
     Returns
     -------
     float
-        In [-1, 1], 1 where one map is a positive multiple of the other. NaN where a map is zero
+        In [-1, 1]; 1 where one map is a positive multiple of the other. NaN where a map is zero
         everywhere (``constant_map``) or not finite (``nan_map``).
 
     Notes
@@ -33,6 +38,12 @@ def cosine(pair: MapPair) -> float:
     References
     ----------
     .. [1] F. Wang, A. W.-K. Kong, "Certified attribution robustness by uniform smoothing".
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> lm.cosine(lm.MapPair([[3, 4]], [[4, 3]]))  # (12 + 12) / (5 * 5)
+    0.96
     """
     if not pair.finite:
         return math.nan
@@ -43,26 +54,33 @@ def cosine(pair: MapPair) -> float:
     return max(-1.0, min(1.0, float((u * p).sum()) / norms))
 
 
-@register(bounds=(0, math.inf), best=0)
-@of_pair
+@built_in
 def mse(pair: MapPair) -> float:
-    """Mean squared difference of the two maps over all pixels.
+    r"""Mean squared difference of the two maps over all pixels.
+
+    .. math:: \sum (u - p)^2 / (H W)
 
     Returns
     -------
     float
-        At least 0, in squared units of the maps: compare only maps on one scale. 0 for equal maps
-        alone: a mean that is too small for float64 becomes its smallest positive number, one that
-        is too large inf. NaN where a map is not finite (``nan_map``).
+        At least 0, in squared units of the maps: compare only maps on one scale. 0 only for equal maps:
+        a mean that is too small for float64 becomes its smallest positive number, one that is too
+        large becomes inf. NaN where a map is not finite (``nan_map``).
 
     References
     ----------
     .. [1] A.-K. Dombrowski et al., "Explanations can be manipulated and geometry is to blame",
        NeurIPS 2019.
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> lm.mse(lm.MapPair([[1, 2], [3, 4]], [[1, 2], [3, 8]]))  # 16 / 4
+    4.0
     """
     if not pair.finite:
         return math.nan
-    # Halved, so that no difference overflows, and scaled, so that no square does or vanishes.
+    # Halved so that differences cannot overflow, scaled so that squares neither overflow nor vanish.
     difference = pair.unperturbed / np.float64(2) - pair.perturbed / np.float64(2)
     peak = float(np.abs(difference).max())
     if peak == 0:
@@ -77,33 +95,42 @@ def mse(pair: MapPair) -> float:
     return max(mean, math.ulp(0.0))
 
 
-@register(bounds=(-1, 1), best=1)
-@of_pair
+@built_in
 def ssim(pair: MapPair) -> float:
     """Mean structural similarity of the two maps.
 
-    What ``skimage.metrics.structural_similarity`` computes with its defaults: uniform windows of
-    7x7 pixels, all inside the map, sample covariances, K1 = 0.01 and K2 = 0.03; its data range is
-    the range of both maps together.
+    Computes what ``skimage.metrics.structural_similarity`` does with its defaults: uniform windows of
+    7x7 pixels, all inside the map, sample covariances, K1 = 0.01 and K2 = 0.03. The data range is the
+    joint range of both maps.
 
     Returns
     -------
     float
-        In [-1, 1], 1 for identical maps. NaN where a side is shorter than 7 pixels
-        (``too_small``), where both maps have one and the same value everywhere
-        (``constant_map``), or where a map is not finite (``nan_map``).
+        In [-1, 1]; 1 for identical maps. NaN where a side is shorter than 7 pixels (``too_small``),
+        where both maps have the same value everywhere (``constant_map``), or where a map is not
+        finite (``nan_map``).
 
     Notes
     -----
-    Computed in float64 whatever the maps are, where scikit-image stays in float32. Variances and
-    covariances are taken of maps that were shifted by the middle of their joint range, which changes
-    nothing but rounding: without it, maps with a large offset leave [-1, 1] there. The luminance term
-    uses the means as they are. Maps are scaled by one power of two, so that no square overflows.
+    Deviations from scikit-image: float32 maps are computed in float64, and variances and the covariance
+    are those of the maps shifted by the middle of their joint range, which changes nothing but
+    rounding; without the shift, maps with a large offset leave [-1, 1]. The luminance term uses the
+    unshifted means. Both maps are scaled by one power of two, so that squares do not overflow.
 
     References
     ----------
     .. [1] Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image quality assessment: from
        error visibility to structural similarity", IEEE TIP 13(4), 2004, doi:10.1109/TIP.2003.819861.
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> import numpy as np
+    >>> lm.ssim(lm.MapPair(np.eye(7), np.eye(7)))
+    1.0
+    >>> pair = lm.MapPair(np.eye(6), np.eye(6) + 1)
+    >>> lm.ssim(pair), pair.status
+    (nan, 'too_small')
     """
     if not pair.finite:
         return math.nan
@@ -117,7 +144,7 @@ def ssim(pair: MapPair) -> float:
     data_range = highest - lowest
     if data_range == 0:
         return math.nan
-    # E[x^2] - E[x]^2 loses a variance that is small beside the mean, which the shift makes small.
+    # E[x^2] - E[x]^2 loses a variance that is small compared to the mean; the shift makes the mean small.
     middle = lowest / 2 + highest / 2
     u, p = u - middle, p - middle
     mean_u, mean_p = _window_mean(u), _window_mean(p)
@@ -134,10 +161,9 @@ def ssim(pair: MapPair) -> float:
     return max(-1.0, min(1.0, float(similarity.mean())))
 
 
-@register(bounds=(0, math.inf), best=0)
-@of_pair
+@built_in
 def mass_center_shift(pair: MapPair) -> float:
-    """Euclidean distance between the centres of mass of the absolute values of the two maps.
+    """Euclidean distance between the centers of mass of the absolute values of the two maps.
 
     Returns
     -------
@@ -148,6 +174,14 @@ def mass_center_shift(pair: MapPair) -> float:
     References
     ----------
     .. [1] A. Ghorbani, A. Abid, J. Zou, "Interpretation of Neural Networks Is Fragile", AAAI 2019.
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> u = [[2, 0, 0], [0, 0, 0], [0, 0, 0]]
+    >>> p = [[0, 0, -4], [0, 0, 0], [0, 0, 0]]
+    >>> lm.mass_center_shift(lm.MapPair(u, p))
+    2.0
     """
     if not pair.finite:
         return math.nan
@@ -157,17 +191,17 @@ def mass_center_shift(pair: MapPair) -> float:
 
 
 def _unit_peak(values: FloatMap) -> npt.NDArray[np.float64]:
-    """Scale so that the largest absolute value is 1: squares then neither overflow nor vanish."""
+    """Return the values divided by the largest absolute one, so that squares neither overflow nor vanish."""
     peak = np.float64(np.abs(values).max())
     if peak == 0:
         return values.astype(np.float64)
-    # Subnormal peaks have no finite reciprocal, so divide.
+    # Divide, because subnormal peaks have no finite reciprocal.
     return values / peak
 
 
 def _window_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Means over the windows that lie inside the map."""
-    from scipy.ndimage import uniform_filter  # which takes a while, and only this needs it
+    """Return the means over the windows that lie inside the map."""
+    from scipy.ndimage import uniform_filter  # slow to import, and only ssim needs it
 
     border = _SSIM_SIDE // 2
     means: npt.NDArray[np.float64] = uniform_filter(values, _SSIM_SIDE)
@@ -175,6 +209,7 @@ def _window_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _mass_center(values: FloatMap) -> tuple[float, float]:
+    """Return the row and the column of the center of mass, NaN where there is no mass."""
     mass = np.abs(_unit_peak(values))
     total = float(mass.sum())
     if total == 0:

@@ -1,36 +1,35 @@
-"""Metrics by name: registering, finding, parsing and printing them."""
+"""Metrics by name: register, find, parse and print them."""
 
 import difflib
+import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from ..pairs.checks import is_whole
+from ..pairs.checks import is_integer
 from ..pairs.mappair import MapPair
 from ..tables.columns import NO_METRIC, NO_PARAMETER
+from ..tables.known import BUILT_IN
 from ..tables.texts import brief, split_metric
 
 MetricFunction = Callable[..., float]
 F = TypeVar("F", bound=MetricFunction)
 
-# What the parameters with a meaning common to all metrics must at least be, whatever the map.
+# The smallest allowed value, for any map, of the parameters that mean the same in all metrics.
 _SMALLEST = {"k": 1, "w": 0, "pool": 1}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the registry knows of a metric besides its function.
-
-    `bounds` are the smallest and the largest value it can have, `best` is the value of identical
-    maps (None where they have no fixed one).
-    """
+    """What the registry knows about a metric."""
 
     function: MetricFunction
-    bounds: tuple[float, float]
-    best: float | None
+    bounds: tuple[float, float]  # the smallest and the largest value besides NaN
+    best: float | None  # the value of two identical maps, None if that is not fixed
 
     @property
     def summary(self) -> str:
@@ -39,7 +38,7 @@ class Entry:
 
     @property
     def signature(self) -> str:
-        """Name and parameters, with the defaults where there are any."""
+        """The name and the parameters, with their defaults."""
         shown = [
             name if p.default is p.empty else f"{name}={p.default}" for name, p in self.parameters.items()
         ]
@@ -59,8 +58,18 @@ _entries: dict[str, Entry] = {}
 class Metric:
     """A named function of one MapPair, with its parameters: call it with a pair.
 
-    ``str(metric)`` is the column name in a table of scores, and what :func:`parse_metric` reads;
-    metrics are equal where it is, and their functions are.
+    ``str(metric)`` is the name of its column in a table of scores, and :func:`parse_metric` reads it
+    back. Metrics are equal where this text and the function are. :func:`get_metric` and
+    :func:`parse_metric` make metrics.
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> metric = lm.get_metric("topk_intersection", k=2)
+    >>> str(metric), metric.name, metric.params
+    ('topk_intersection(k=2)', 'topk_intersection', {'k': 2})
+    >>> metric(lm.MapPair([[9, 8], [7, 0]], [[9, 0], [7, 8]]))
+    0.5
     """
 
     name: str
@@ -72,7 +81,7 @@ class Metric:
         return self.function(pair, **self.params)
 
     def __str__(self) -> str:
-        """Return ``name`` or ``name(k=1000,w=1)``, parameters in the function's own order."""
+        """Return ``name`` or ``name(k=1000,w=1)``, with the parameters in the order of the function."""
         if not self.params:
             return self.name
         return f"{self.name}({','.join(f'{key}={value}' for key, value in self.params.items())})"
@@ -89,7 +98,7 @@ class Metric:
 
 
 def register(*, bounds: tuple[float, float], best: float | None) -> Callable[[F], F]:
-    """Make a function known as a metric, under its own name; the function stays as it is.
+    """Register a function as a metric, under its own name; the function itself stays unchanged.
 
     Parameters
     ----------
@@ -102,40 +111,75 @@ def register(*, bounds: tuple[float, float], best: float | None) -> Callable[[F]
     -------
     decorator
         For a function that takes a MapPair and, as keywords only, its parameters, and returns a
-        float: NaN where ``pair.finite`` is false.
+        float, which is NaN where ``pair.finite`` is false.
 
     Raises
     ------
     ValueError
-        If the name is taken, by another metric or by a column of the table of scores, if a
-        parameter has the name of such a column, or if one other than the pair is not keyword-only.
+        If another metric or a column of the table of scores has the name, if such a column has the name
+        of a parameter, or if a parameter other than the pair is not keyword-only.
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> @lm.register(bounds=(0, 1), best=None)
+    ... def share_above(pair: lm.MapPair, *, level: float) -> float:
+    ...     return float((pair.unperturbed > level).mean()) if pair.finite else float("nan")
+    >>> metric = lm.parse_metric("share_above(level=2.5)")
+    >>> metric(lm.MapPair([[1, 2, 3, 4]], [[1, 2, 3, 4]]))
+    0.5
     """
 
     def add(function: F) -> F:
         name = function.__name__
-        taken = entries().get(name)
+        taken = _entries.get(name)
         if name in NO_METRIC or (taken is not None and _origin(taken.function) != _origin(function)):
-            msg = f"a metric cannot be named {name!r}: a column of scores or another metric has that name"
-            raise ValueError(msg)
+            raise ValueError(
+                f"a metric cannot be named {name!r}: a column of scores or another metric has that name"
+            )
         entry = Entry(function, bounds, best)
         for parameter in entry.parameters:
             if parameter in NO_PARAMETER:
-                msg = (
+                raise ValueError(
                     f"the metric {name} cannot have a parameter {parameter!r}: tables have a column of that "
-                    "name; give it another"
+                    "name; choose another name"
                 )
-                raise ValueError(msg)
         if len(inspect.signature(function).parameters) != 1 + len(entry.parameters):
-            msg = f"the parameters of the metric {name} must be keyword-only: write {name}(pair, *, ...)"
-            raise ValueError(msg)
+            raise ValueError(
+                f"the parameters of the metric {name} must be keyword-only: write {name}(pair, *, ...)"
+            )
         _entries[name] = entry
         return function
 
     return add
 
 
+def built_in(metric: F) -> F:
+    """Register a metric of the package, with the bounds and the best value that tables know it by.
+
+    The metric gets a check that it is called with a MapPair. Callers that have made the pair skip the
+    check, which is noticeable for small maps: they call ``metric.unchecked``.
+    """
+
+    @functools.wraps(metric)
+    def checked(*given: Any, **params: Any) -> float:
+        first = given[0] if given else params.get("pair")
+        if not isinstance(first, MapPair):
+            name, keywords = metric.__name__, "".join(f", {key}={value!r}" for key, value in params.items())
+            raise TypeError(
+                f"{name} takes a MapPair, got {type(first).__name__}: write "
+                f"{name}(MapPair(unperturbed, perturbed){keywords}), or score(unperturbed, perturbed, ...) "
+                "for many pairs"
+            )
+        return metric(*given, **params)
+
+    vars(checked)["unchecked"] = metric
+    facts = BUILT_IN[metric.__name__]
+    return register(bounds=facts.bounds, best=facts.best)(cast(F, checked))
+
+
 def _origin(function: MetricFunction) -> tuple[str, str]:
-    """Where a function is defined; defining it there again replaces it."""
+    """Return where a function is defined; a second definition there replaces the first."""
     return function.__module__, function.__qualname__
 
 
@@ -144,41 +188,73 @@ def entries() -> dict[str, Entry]:
     return _entries
 
 
+@contextmanager
+def temporary() -> Iterator[None]:
+    """Forget, at the end of a ``with`` block, the metrics that were registered inside it.
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> with temporary():
+    ...     @lm.register(bounds=(0, 0), best=0)
+    ...     def nothing(pair: lm.MapPair) -> float:
+    ...         return 0.0
+    >>> "nothing" in lm.list_metrics()
+    False
+    """
+    before = dict(_entries)
+    try:
+        yield
+    finally:
+        _entries.clear()
+        _entries.update(before)
+
+
 def list_metrics() -> list[str]:
-    """Return the names of all metrics."""
+    """Return the names of all metrics, those of the package first.
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> lm.list_metrics()[:2]
+    ['spearman', 'kendall']
+    """
     return list(entries())
 
 
 def get_metric(name: str, /, **params: int | float) -> Metric:
-    """Return the metric of that name with these parameters, the defaults filled in.
+    """Return the metric of that name with these parameters, and defaults for the others.
 
     Raises
     ------
     ValueError
-        If there is no such metric, a parameter is unknown or missing, or a value cannot be right
-        for any map. Whether k fits a map is checked when a pair is scored.
+        If there is no such metric, a parameter is unknown or missing, or a value is out of range
+        for every map. Whether k fits a map is checked when a pair is scored.
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> str(lm.get_metric("lens_recall", k=1000))
+    'lens_recall(k=1000,w=1)'
     """
     known = entries()
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ";"
-        msg = f"unknown metric {brief.repr(name)}{hint} known: {', '.join(known)}"
-        raise ValueError(msg)
+        raise ValueError(f"unknown metric {brief.repr(name)}{hint} known: {', '.join(known)}")
     entry = known[name]
     allowed = entry.parameters
     for key in params:
         if key not in allowed:
             takes = ", ".join(allowed) or "no parameters"
-            msg = f"{name} has no parameter {brief.repr(key)}; it takes {takes}"
-            raise ValueError(msg)
+            raise ValueError(f"{name} has no parameter {brief.repr(key)}; it takes {takes}")
     filled: dict[str, int | float] = {}
     for key, parameter in allowed.items():
         optional = parameter.default is None
         if key in params and not (optional and params[key] is None):
-            filled[key] = _checked(name, key, params[key])
+            filled[key] = check_parameter(name, key, params[key])
         elif parameter.default is parameter.empty:
-            msg = f"{name} needs {key}: write {entry.signature} with a value for {key}"
-            raise ValueError(msg)
+            raise ValueError(f"{name} needs {key}: write {entry.signature} with a value for {key}")
         elif not optional:
             filled[key] = parameter.default
     return Metric(name, entry.function, filled)
@@ -190,19 +266,24 @@ def parse_metric(text: str) -> Metric:
     Raises
     ------
     ValueError
-        If the text has another form, or as :func:`get_metric` does.
+        If the text has another form, or for the reasons of :func:`get_metric`.
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> lm.parse_metric("lens_recall(k=1000, w=2)") == lm.get_metric("lens_recall", k=1000, w=2)
+    True
     """
     name, params = split_metric(text)
     return get_metric(name, **params)
 
 
 def as_metrics(metrics: object) -> list[Metric]:
-    """Return a list of different metrics from one or several, given as such or as texts."""
+    """Return a list of metrics, each once, from one or several metrics or texts."""
     several = metrics if isinstance(metrics, Iterable) and not isinstance(metrics, str) else [metrics]
     read = [_as_metric(metric) for metric in several]
     if not read:
-        msg = "no metrics given: name at least one, or take lens_suite(k=...)"
-        raise ValueError(msg)
+        raise ValueError("no metrics given: name at least one, or use lens_suite(k=...)")
     return list(dict.fromkeys(read))
 
 
@@ -211,24 +292,20 @@ def _as_metric(metric: object) -> Metric:
         return metric
     if isinstance(metric, str):
         return parse_metric(metric)
-    msg = f"a metric is a text or what get_metric returns, got {metric!r}"
-    raise TypeError(msg)
+    raise TypeError(f"a metric is a text or what get_metric returns, got {metric!r}")
 
 
-def _checked(name: str, key: str, value: object) -> int | float:
-    """Return the value as a plain number; k, w and pool must be whole and not too small."""
+def check_parameter(name: str, key: str, value: object) -> int | float:
+    """Return the value as a plain number; k, w and pool must be integers and not too small."""
     if key in _SMALLEST:
-        if not is_whole(value) or value < _SMALLEST[key]:
-            least = _SMALLEST[key]
-            msg = f"{key} of {name} must be a whole number of at least {least}, got {brief.repr(value)}"
-            raise ValueError(msg)
+        if not is_integer(value) or value < _SMALLEST[key]:
+            raise ValueError(f"{name}: {key} must be an integer >= {_SMALLEST[key]}, got {brief.repr(value)}")
         return int(value)
-    if is_whole(value):
+    if is_integer(value):
         return int(value)
     if isinstance(value, float | np.floating):
         return float(value)
-    msg = f"{key} of {name} must be a number, got {brief.repr(value)}"
-    raise ValueError(msg)
+    raise ValueError(f"{name}: {key} must be a number, got {brief.repr(value)}")
 
 
 Metrics = str | Metric | Sequence[str | Metric]

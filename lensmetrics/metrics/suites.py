@@ -8,11 +8,33 @@ from .registry import Metric, get_metric
 def lens_suite(k: int, windows: Sequence[int] = (1, 2, 3), adjusted: bool = False) -> list[Metric]:
     """Return what the LENS paper reports: 3 metrics, and 5 more for every window half-width.
 
-    Top-k intersection, Kendall and Spearman; for every w LENS recall and precision, top-k-div
-    intersection, LENS recall div and LENS precision div. The paper takes k = 100 for MNIST,
-    Fashion-MNIST and GTSRB, 1000 for Flower and ImageNet, and w = 1, 2, 3. With ``adjusted`` follow, for
-    every w, LENS recall and precision on a scale where chance is 0: raw values of different k, w or
-    image sizes do not compare.
+    The three are top-k intersection, Kendall and Spearman; the five are LENS recall and precision,
+    top-k-div intersection, LENS recall div and LENS precision div.
+
+    Parameters
+    ----------
+    k
+        Size of the top sets in pixels. The paper uses 100 for MNIST, Fashion-MNIST and GTSRB, and 1000 for
+        Flower and ImageNet.
+    windows
+        Half-widths w; the paper uses 1, 2 and 3.
+    adjusted
+        Add, for every w, LENS recall and precision on a scale where chance is 0: raw values cannot be
+        compared across k, w or image sizes.
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> for metric in lm.lens_suite(k=100, windows=[1]):
+    ...     print(metric)
+    topk_intersection(k=100)
+    kendall
+    spearman
+    lens_recall(k=100,w=1)
+    lens_precision(k=100,w=1)
+    topk_div_intersection(k=100,w=1)
+    lens_recall_div(k=100,w=1)
+    lens_precision_div(k=100,w=1)
     """
     windowed = (
         "lens_recall",

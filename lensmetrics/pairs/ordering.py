@@ -14,7 +14,7 @@ Pixels = npt.NDArray[np.unsignedinteger[Any]]  # flat indices: uint16 where thes
 
 
 class Float(NamedTuple):
-    """Bits of a float: its sign, all others, those of inf, and how far a power of 2 is from the next."""
+    """Bit patterns of a float type: sign mask, magnitude mask, infinity, one octave."""
 
     sign: Bits
     magnitude: Bits
@@ -29,12 +29,13 @@ FLOATS = {
 
 
 class Scratch(threading.local):
-    """Two buffers per thread for the kernels: fresh ones cost more in page faults than the sort does."""
+    """Two buffers per thread for the kernels: new ones cost more in page faults than the sort takes."""
 
     first = np.empty(0, np.uint64)
     second = np.empty(0, np.uint64)
 
     def of(self, n: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+        """Return both buffers, of at least n items; the next call of the thread returns them again."""
         if self.first.size < n:
             self.first, self.second = np.empty((2, n), np.uint64)
         return self.first, self.second
@@ -44,7 +45,7 @@ scratch = Scratch()
 
 
 class SortedMap:
-    """One map, and the order of its pixels, computed when first asked for."""
+    """One map and the order of its pixels, which is computed on first use."""
 
     def __init__(self, values: FloatMap) -> None:
         self.values = values.reshape(-1)
@@ -56,16 +57,16 @@ class SortedMap:
         lowest, highest = self._extremes.tolist()
         self.finite = bool(lowest > infinity ^ magnitude and highest < infinity | sign)
         self.constant = bool(lowest == highest)
-        # Keys fall as values rise, and those of both zeros are `magnitude`.
+        # Keys fall as values rise; the key of both zeros is `magnitude`.
         self.signed = bool(highest > magnitude)
         self._sorted: tuple[Pixels, npt.NDArray[np.uint32]] | None = None
         self._tops: dict[int, tuple[Pixels, bool]] = {}
 
     def sorted(self) -> tuple[Pixels, npt.NDArray[np.uint32]]:
-        """Flat indices, largest value first, and where each group of ties starts and ends in them."""
+        """Return the flat indices, largest value first, and the start and end of each group of ties."""
         if self._sorted is None:
             n = self.values.size
-            # An item holds an index and as many bits of a key; the smaller they are, the faster it goes.
+            # An item holds an index and equally many bits of a key; smaller items sort faster.
             index, item = (np.uint16, np.uint32) if n <= 2**16 else (np.uint32, np.uint64)
             pixels: Pixels = np.empty(n, index)
             groups = np.empty((n // 2, 2), np.uint32)
@@ -93,12 +94,13 @@ class SortedMap:
         return self._sorted
 
     def group_sizes(self) -> list[int]:
+        """Return the number of pixels in each group of ties."""
         groups = self.sorted()[1].astype(np.int64)
         sizes: list[int] = (groups[:, 1] - groups[:, 0]).tolist()
         return sizes
 
     def top(self, k: int) -> tuple[Pixels, bool]:
-        """Flat indices of the k largest values, and whether the next one equals the last of them."""
+        """Return the flat indices of the k largest values, and whether the next value equals the last."""
         found = self._tops.get(k)
         if found is None:
             pixels, _ = self.sorted()

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..statuses import METRIC_STATUSES, SAMPLE_STATUSES
+from .known import BUILT_IN
 from .texts import split_metric
 
 if TYPE_CHECKING:
@@ -49,39 +50,7 @@ PROVENANCE = (
     "sha256",
     "checkpoint_sha256",
 )
-# Every built-in metric; a list of names, so that tables and writers of pair files need no compiler.
-METRIC_NAMES = (
-    "cosine",
-    "fss",
-    "kendall",
-    "lens_distance",
-    "lens_kendall",
-    "lens_precision",
-    "lens_precision_adjusted",
-    "lens_precision_chance",
-    "lens_precision_div",
-    "lens_precision_div_published",
-    "lens_precision_published",
-    "lens_recall",
-    "lens_recall_adjusted",
-    "lens_recall_chance",
-    "lens_recall_div",
-    "lens_recall_div_published",
-    "lens_recall_published",
-    "lens_spearman",
-    "mass_center_shift",
-    "mse",
-    "n_diverse",
-    "pearson",
-    "sign_agreement",
-    "spearman",
-    "ssim",
-    "topk_distance",
-    "topk_div_intersection",
-    "topk_div_intersection_published",
-    "topk_intersection",
-    "topk_iou",
-)
+METRIC_NAMES = tuple(BUILT_IN)
 # Columns of the long form, and of a summary.
 _LONG = ("metric", "value", "k", "w", "pool")
 SUMMARY = ("mean", "sd", "n", "n_undefined", "n_excluded", "ci_low", "ci_high", "mean_attacked")

@@ -238,7 +238,7 @@ def test_nothing_is_written_where_all_files_fail(run: Run) -> None:
     [
         (["-m", "kendal"], 2, "unknown metric 'kendal'; did you mean 'kendall'?"),
         (["-m", "topk_intersection(k=43)"], 2, r"between 1 and 42 \(the number of pixels\), got 43"),
-        (["--k", "0"], 2, "k of topk_intersection must be a whole number of at least 1, got 0"),
+        (["--k", "0"], 2, "topk_intersection: k must be an integer >= 1, got 0"),
         (["--k", "3", "--windows", "-1"], 2, "w of lens_recall must be .* at least 0, got -1"),
         (["--windows", "1"], 2, "--windows .* needs --k"),
         ([], 2, "say what to score: --k .* -m"),

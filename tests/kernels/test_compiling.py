@@ -1,4 +1,4 @@
-"""The cache of compiled code: whatever became of it, kernels compute the same, and it is said once."""
+"""The cache of compiled code: kernels work whatever is wrong with it, with one warning."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 import lensmetrics as lm
 from lensmetrics import kernels
 from tests.conftest import IS_COMPILED
-from tests.scoring.test_runner import write_file
+from tests.pairfiles import write_file
 
 pytestmark = pytest.mark.skipif(not IS_COMPILED, reason="nothing is compiled")
 
@@ -43,7 +43,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("kind", [".nbi", ".nbc"])
-def test_damaged_code_is_compiled_anew(
+def test_damaged_code_is_compiled_again(
     tmp_path: Path, kept: dict[Path, bytes], kind: str, damage: str
 ) -> None:
     damaged = [name for name in kept if name.suffix == kind]
@@ -58,7 +58,7 @@ def test_damaged_code_is_compiled_anew(
     assert second.stderr == ""
 
 
-def test_a_full_disk_costs_time_only(tmp_path: Path) -> None:
+def test_a_full_disk_only_costs_time(tmp_path: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); import signal; "
     limit += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     done = call(tmp_path, limit + COUNT)
@@ -67,7 +67,7 @@ def test_a_full_disk_costs_time_only(tmp_path: Path) -> None:
     assert "set the environment variable NUMBA_CACHE_DIR to another folder" in done.stderr
 
 
-def test_no_place_for_the_cache_costs_time_only(tmp_path: Path) -> None:
+def test_no_place_for_the_cache_only_costs_time(tmp_path: Path) -> None:
     nowhere = "import numba.core.caching as c; c.CacheImpl._locator_classes = []; "
     nowhere += "c.CompileResultCacheImpl._locator_classes = []; "
     done = call(tmp_path, nowhere + COUNT)
@@ -78,7 +78,7 @@ def test_no_place_for_the_cache_costs_time_only(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_goes_on_with_a_damaged_cache(tmp_path: Path) -> None:
+def test_the_command_works_with_a_damaged_cache(tmp_path: Path) -> None:
     write_file(tmp_path / "a.h5")
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     words = ["score", "a.h5", "-m", "mse", "-o", "s.csv"]
@@ -96,13 +96,13 @@ def test_the_command_goes_on_with_a_damaged_cache(tmp_path: Path) -> None:
     assert len(score()) == 1
     for path in (tmp_path / "cache").rglob("*.nb*"):
         path.write_bytes(b"")
-    said = score()
-    assert len(said) == 2
-    assert said[0].startswith(f"lensmetrics: the compiled code in {tmp_path / 'cache'}")
-    assert "is damaged" in said[0]
+    lines = score()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"lensmetrics: the compiled code in {tmp_path / 'cache'}")
+    assert "is damaged" in lines[0]
     assert len(score()) == 1
 
 
-def test_every_kernel_is_compiled_so() -> None:
+def test_kernels_do_not_call_numba_directly() -> None:
     for path in Path(str(kernels.__file__)).parent.glob("*.py"):
         assert path.stem == "compiling" or "from numba import" not in path.read_text()

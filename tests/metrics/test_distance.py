@@ -49,10 +49,7 @@ def test_ssim_needs_one_window(shape: tuple[int, int]) -> None:
     assert "too_small" in pair.status.split(";")
 
 
-# --- outside oracles --------------------------------------------------------------------------------------
-
-
-# Its types are half known, which is worse than not at all.
+# scikit-image has types for only some of its functions, and mypy rejects untyped calls.
 structural_similarity: Callable[..., float] = metrics.structural_similarity
 
 
@@ -63,7 +60,9 @@ def joint_range(u: Map, p: Map) -> float:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @each_shape((7, 7), (7, 30), (28, 28), (128, 100), (227, 227), (300, 300))
 @pytest.mark.parametrize("offset", [0.0, 10.0])
-def test_agrees_with_outside_oracles(shape: tuple[int, int], offset: float, dtype: DType) -> None:
+def test_distances_agree_with_numpy_scipy_and_scikit_image(
+    shape: tuple[int, int], offset: float, dtype: DType
+) -> None:
     rng = np.random.default_rng(shape)
     u = (offset + rng.normal(size=shape)).astype(dtype)
     p = (u + rng.normal(size=shape) * 0.5).astype(dtype)
@@ -79,7 +78,7 @@ def test_agrees_with_outside_oracles(shape: tuple[int, int], offset: float, dtyp
 
 
 def test_ssim_of_maps_far_from_zero() -> None:
-    """The variance of a window must not drown in the square of its mean."""
+    """The variance of a window must not be lost beside the square of its mean."""
     rng = np.random.default_rng(1)
     u = rng.normal(size=(12, 12))
     p = u + 0.5 * rng.normal(size=(12, 12))
@@ -88,7 +87,7 @@ def test_ssim_of_maps_far_from_zero() -> None:
 
 
 def exact_ssim(u: Map, p: Map) -> float:
-    """SSIM in the longest floats there are, of windows from which their own means were taken."""
+    """Compute SSIM in long double, from the deviations in each window."""
     windows = np.lib.stride_tricks.sliding_window_view
     x, y = (windows(a.astype(np.longdouble), (7, 7)).reshape(-1, 49) for a in (u, p))
     mean_x, mean_y = x.mean(1), y.mean(1)
@@ -131,7 +130,7 @@ def test_ssim_does_not_depend_on_the_scale(scale: float) -> None:
     assert pair.status == "ok"
 
 
-def test_ssim_of_the_embedded_files_is_scikit_images() -> None:
+def test_ssim_of_the_embedded_files_agrees_with_scikit_image() -> None:
     for path in sorted(DATA.glob("*.h5")):
         for pair in itertools.islice(lm.PairStore(path), 8):
             x, y = pair.unperturbed.astype(np.float64), pair.perturbed.astype(np.float64)
@@ -147,7 +146,7 @@ def test_mse_of_any_values_equals_its_twin(case: Case) -> None:
     assert (value == 0) == (case.unperturbed == case.perturbed).all()
 
 
-def test_mse_of_tiny_maps_is_not_that_of_equal_maps() -> None:
+def test_mse_of_different_maps_is_not_0() -> None:
     rng = np.random.default_rng(0)
     u, p = rng.random((2, 9, 9)) * 1e-170
     assert lm.mse(lm.MapPair(u, p)) == math.ulp(0)
@@ -157,7 +156,7 @@ def test_mse_of_tiny_maps_is_not_that_of_equal_maps() -> None:
     )
 
 
-def test_mse_of_float32_maps_is_taken_in_float64() -> None:
+def test_mse_of_float32_maps_is_computed_in_float64() -> None:
     u = np.full((50, 50), 1e8, dtype=np.float32)
     p = np.full((50, 50), 1.0, dtype=np.float32)
     assert lm.mse(lm.MapPair(u, p)) == pytest.approx((1e8 - 1) ** 2, rel=1e-12)
@@ -173,12 +172,9 @@ def test_sums_of_many_float32_pixels_stay_exact() -> None:
 
 
 def reference_shift(a: Map) -> float:
-    """Twice the way from the centre of the map to the centre of mass."""
+    """Return twice the distance from the center of the map to the center of mass."""
     center = scipy.ndimage.center_of_mass(a.astype(np.float64))
     return 2 * math.dist(center, ((a.shape[0] - 1) / 2, (a.shape[1] - 1) / 2))
-
-
-# --- worked examples and undefined values -----------------------------------------------------------------
 
 
 def test_mass_center_of_single_pixels() -> None:

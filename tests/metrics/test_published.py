@@ -1,4 +1,4 @@
-"""The variants that reproduce the released scripts: their own counts, and their quirks one by one."""
+"""The variants that reproduce the released scripts: their counts, and their deviations one by one."""
 
 import math
 from typing import Any
@@ -17,7 +17,7 @@ Map = npt.NDArray[Any]
 
 
 def with_order(shape: tuple[int, int], order: list[int]) -> Map:
-    """A map whose largest pixels are the given flat indices in that order; the rest are zeros."""
+    """Return a map whose largest pixels are the given flat indices in that order; the rest is 0."""
     a = np.zeros(shape[0] * shape[1])
     a[order] = np.arange(len(order), 0, -1)
     return a.reshape(shape)
@@ -27,9 +27,6 @@ def ask(pair: lm.MapPair, name: str, k: int, w: int, pool: int | None) -> float:
     pooled = {"pool": pool} if "pool" in reference.parameters(name) else {}
     value: float = getattr(lm, name)(pair, k=k, w=w, **pooled)
     return value
-
-
-# --- golden counts ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.large
@@ -50,18 +47,15 @@ def test_counts_of_the_released_scripts(case: Golden) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in GOLDEN if case.side == 28], ids=str)
-def test_twins_give_the_counts_too(case: Golden) -> None:
+def test_twins_return_the_same_counts(case: Golden) -> None:
     for name, twin in reference.PUBLISHED.items():
         arguments = {parameter: getattr(case, parameter) for parameter in reference.parameters(name)}
         assert twin(*maps(case), **arguments) == getattr(case, name.removesuffix("_published")) / case.k
 
 
-# --- twins ------------------------------------------------------------------------------------------------
-
-
 @given(case=tie_free_cases() | cases())
 def test_variants_equal_their_twins(case: Case) -> None:
-    """Ties follow the rule of the package, where the scripts leave them to numpy's unstable sort."""
+    """Ties follow the rule of the package; the scripts leave them to NumPy's unstable sort."""
     for name, twin in reference.PUBLISHED.items():
         expected = twin(case.unperturbed, case.perturbed, **case.arguments(name))
         pair = lm.MapPair(case.unperturbed, case.perturbed)
@@ -69,9 +63,6 @@ def test_variants_equal_their_twins(case: Case) -> None:
         assert isinstance(value, float), name
         assert value == expected or (math.isnan(value) and math.isnan(expected)), name
         assert ("pool_exhausted" in pair.status.split(";")) == math.isnan(expected), name
-
-
-# --- quirks -----------------------------------------------------------------------------------------------
 
 
 def test_windows_run_over_the_right_edge() -> None:
@@ -99,7 +90,7 @@ def test_pixel_0_is_dropped() -> None:
     ],
 )
 def test_the_second_best_candidate_is_lost(picks: list[int], score: float) -> None:
-    """The scripts find {100, 500, 700} where the definition gives {100, 300, 500}."""
+    """The scripts find {100, 500, 700} where the definition finds {100, 300, 500}."""
     a = with_order((28, 28), [100, 300, 500, 700, 200, 400, 600])
     pair = lm.MapPair(a, with_order((28, 28), picks))
     assert reference.diverse_top_k_published(a, 3, 1, 600) == [100, 500, 700]
@@ -107,7 +98,7 @@ def test_the_second_best_candidate_is_lost(picks: list[int], score: float) -> No
     assert lm.topk_div_intersection_published(pair, k=3, w=1) == score
 
 
-def test_pixel_0_as_first_pick_saves_the_second_best() -> None:
+def test_the_second_best_is_kept_if_pixel_0_is_picked_first() -> None:
     first = with_order((28, 28), [0, 300, 500, 700])  # finds 0, 300, 500 and drops 0
     other = with_order((28, 28), [300, 100, 500, 700])  # finds 300, 500, 700
     pair = lm.MapPair(first, other)
@@ -115,13 +106,11 @@ def test_pixel_0_as_first_pick_saves_the_second_best() -> None:
     assert lm.topk_div_intersection_published(lm.MapPair(first, first), k=3, w=1) == 2 / 3
 
 
-# --- the pool ---------------------------------------------------------------------------------------------
-
 POOLED = [name for name in reference.PUBLISHED if "pool" in reference.parameters(name)]
 
 
 @pytest.mark.parametrize("name", POOLED)
-def test_undefined_where_the_pool_runs_out(name: str) -> None:
+def test_scores_are_nan_where_the_pool_is_exhausted(name: str) -> None:
     rng = np.random.default_rng(4)
     pair = lm.MapPair(rng.random((10, 10)), rng.random((10, 10)))
     assert not math.isnan(ask(pair, name, k=3, w=1, pool=60))
@@ -131,7 +120,7 @@ def test_undefined_where_the_pool_runs_out(name: str) -> None:
 
 
 def late_candidates(side: int, pool: int, w: int) -> Map:
-    """The best pool - 1 pixels fill the first rows; the next two lie far below, apart from each other."""
+    """Fill the first rows with the best pool - 1 pixels; put the next two far below, far apart."""
     order = [*range(pool - 1), side * side - 1, side * (side - 1) + side // 2]
     assert pool + side * (w + 1) < side * (side - 1)
     return with_order((side, side), order)
@@ -149,8 +138,8 @@ def late_candidates(side: int, pool: int, w: int) -> Map:
         (227, 3, 25000),
     ],
 )
-def test_default_pool_of_the_papers_sizes(name: str, side: int, w: int, pool: int) -> None:
-    """With one candidate fewer the last pick is missing, with one more there is another."""
+def test_the_default_pool_is_that_of_the_scripts(name: str, side: int, w: int, pool: int) -> None:
+    """With one candidate fewer the last pick is missing; with one more there is one more pick."""
     a = late_candidates(side, pool, w)
     pair = lm.MapPair(a, a)
 
@@ -170,7 +159,7 @@ def test_default_pool_of_the_papers_sizes(name: str, side: int, w: int, pool: in
 
 @pytest.mark.parametrize("name", POOLED)
 @pytest.mark.parametrize(("shape", "w"), [((32, 32), 1), ((128, 128), 2), ((227, 227), 0), ((28, 29), 1)])
-def test_elsewhere_the_pool_must_be_given(name: str, shape: tuple[int, int], w: int) -> None:
+def test_other_sizes_need_a_pool(name: str, shape: tuple[int, int], w: int) -> None:
     rng = np.random.default_rng(0)
     pair = lm.MapPair(rng.random(shape), rng.random(shape))
     with pytest.raises(ValueError, match="pool"):
@@ -180,7 +169,7 @@ def test_elsewhere_the_pool_must_be_given(name: str, shape: tuple[int, int], w: 
 
 @pytest.mark.parametrize("name", POOLED)
 @pytest.mark.parametrize("pool", [0, -1, 2.5, True, "600"])
-def test_bad_pool(name: str, pool: Any) -> None:
+def test_pool_must_be_an_integer_in_range(name: str, pool: Any) -> None:
     rng = np.random.default_rng(0)
     pair = lm.MapPair(rng.random((28, 28)), rng.random((28, 28)))
     with pytest.raises((TypeError, ValueError), match="pool"):

@@ -39,7 +39,7 @@ on_every_shape = each_shape((28, 28), (1, 200), (65, 7), (128, 64), (227, 227))
 
 
 @on_every_shape
-def test_distances_are_scipys_exact_transform(shape: tuple[int, int]) -> None:
+def test_topk_distance_agrees_with_scipys_distance_transform(shape: tuple[int, int]) -> None:
     pair = lm.MapPair(*random_pair(shape))
     for k in (1, 10, pair.unperturbed.size // 9, pair.unperturbed.size):
         s, t = pair.top_k("unperturbed", k), pair.top_k("perturbed", k)
@@ -49,8 +49,8 @@ def test_distances_are_scipys_exact_transform(shape: tuple[int, int]) -> None:
 
 
 @on_every_shape
-def test_fss_is_that_of_box_filtered_sets(shape: tuple[int, int]) -> None:
-    """As pysteps does it: a uniform filter with zeros outside."""
+def test_fss_agrees_with_uniform_filters(shape: tuple[int, int]) -> None:
+    """The same computation as in pysteps: a uniform filter with zeros outside."""
     pair = lm.MapPair(*random_pair(shape))
     for k, w in itertools.product((1, 10, pair.unperturbed.size // 9), (0, 1, 2, 3, 40, 300)):
         p, q = (
@@ -87,8 +87,8 @@ def test_iou_is_one_minus_scipys_jaccard_distance(shape: tuple[int, int]) -> Non
 
 
 @on_every_shape
-def test_signs_agree_as_texts_of_feature_and_sign(shape: tuple[int, int]) -> None:
-    """As OpenXAI does it: both are written as one text, and texts are compared."""
+def test_sign_agreement_agrees_with_texts_of_feature_and_sign(shape: tuple[int, int]) -> None:
+    """The same computation as in OpenXAI: texts of feature and sign are compared."""
     u, p = random_pair(shape)
     for k in (1, 10, u.size // 9):
         texts = [
@@ -108,7 +108,7 @@ def test_a_shift_by_one_pixel_is_a_distance_of_one() -> None:
     assert pair.status == "ok"
 
 
-def test_a_sign_that_flips_is_no_agreement() -> None:
+def test_flipped_signs_do_not_agree() -> None:
     u = np.array([[5.0, -4.0, 3.0, 0.0]])
     pair = lm.MapPair(u, np.array([[5.0, 4.0, 3.0, 0.0]]))
     assert lm.sign_agreement(pair, k=2) == 0.5
@@ -117,7 +117,7 @@ def test_a_sign_that_flips_is_no_agreement() -> None:
 
 
 @given(case=cases(), absolute=st.booleans())
-def test_status_says_that_maps_have_no_signs(case: Case, absolute: bool) -> None:
+def test_status_of_maps_without_signs(case: Case, absolute: bool) -> None:
     u, p = (abs(a) if absolute else a for a in (case.unperturbed, case.perturbed))
     pair = lm.MapPair(u, p)
     value = lm.sign_agreement(pair, k=case.k)
@@ -125,7 +125,7 @@ def test_status_says_that_maps_have_no_signs(case: Case, absolute: bool) -> None
     assert ("unsigned" in pair.status.split(";")) == (not pair.signed and not math.isnan(value))
 
 
-def test_maps_of_one_size_but_two_signs_have_no_order_by_size() -> None:
+def test_maps_whose_absolute_values_are_equal_are_constant() -> None:
     pair = lm.MapPair(np.array([[1.0, -1.0, 1.0]]), np.array([[1.0, 2.0, 3.0]]))
     assert math.isnan(lm.sign_agreement(pair, k=1))
     assert pair.status == "constant_map"

@@ -203,9 +203,8 @@ def test_score_counts_what_is_undefined() -> None:
     assert scores["topk_intersection(k=4)"].isna().tolist() == [False, True, True, True, False]
 
 
-def test_a_metric_must_return_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_entries", dict(registry.entries()))
-
+@pytest.mark.usefixtures("own_metrics")
+def test_a_metric_must_return_a_number() -> None:
     def forgetful(pair: lm.MapPair) -> float:
         return cast(float, None)
 
@@ -561,11 +560,11 @@ def fails_on_trial_maps(pair: lm.MapPair) -> float:
     return 1.0
 
 
+@pytest.mark.usefixtures("own_metrics")
 @pytest.mark.parametrize("where", ["here", "threads"])
 def test_a_metric_is_judged_by_maps_of_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    monkeypatch.setattr(registry, "_entries", dict(registry.entries()))
     monkeypatch.setattr(runner, "_TASK_PIXELS", 42)
     lm.register(bounds=(0, 1), best=None)(fails_on_trial_maps)
     write_file(tmp_path / "a.h5", 3, missing=[0])

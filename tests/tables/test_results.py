@@ -752,17 +752,6 @@ def test_numbered_and_named_samples_can_be_joined(tmp_path: Path, ending: str) -
 # What is a score, what is a condition
 
 
-@pytest.fixture
-def own_metric(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(registry, "_entries", dict(registry.entries()))
-
-    @lm.register(bounds=(0, 1), best=None)
-    def sharpness(pair: lm.MapPair) -> float:
-        return 0.5
-
-    return sharpness.__name__
-
-
 def test_scores_are_known_by_their_names() -> None:
     table = make_scores([1, 2], eps=[0.1, 0.2])
     more: dict[str, Any] = {"mine(k=3,level=0.5)": [1, 2], "a (b)": 1.0, "pearson": 1}
@@ -776,24 +765,26 @@ def test_scores_are_known_by_their_names() -> None:
     assert lm.summarize(joined, by=[])["metric"].tolist() == metric_columns(table)
 
 
-def test_a_metric_that_is_not_registered_here_is_still_a_metric(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_metric: str
-) -> None:
+def test_a_metric_that_is_not_registered_here_is_still_a_metric(tmp_path: Path) -> None:
+    def sharpness(pair: lm.MapPair) -> float:
+        return 0.5
+
     maps = np.random.default_rng(0).normal(size=(2, 3, 5, 5))
     write_file(tmp_path / "a.h5")
-    for table in (lm.score(maps[0], maps[1], own_metric), lm.evaluate(tmp_path / "a.h5", own_metric)):
+    with registry.temporary():
+        lm.register(bounds=(0, 1), best=None)(sharpness)
+        tables = lm.score(maps[0], maps[1], "sharpness"), lm.evaluate(tmp_path / "a.h5", "sharpness")
+    for table in tables:
         assert table.attrs == {"metrics": ["sharpness"]}
         lm.write_scores(table.copy(), tmp_path / "s.parquet")
-        with monkeypatch.context() as later:
-            later.delitem(registry._entries, own_metric)
-            found = lm.read_scores(tmp_path / "s.parquet")
-            assert metric_columns(found) == metric_columns(table) == ["sharpness"]
-            assert lm.summarize(found)["mean"].tolist() == [0.5]
-            assert lm.tidy(found)["metric"].tolist() == ["sharpness"] * len(table)
-            assert lm.to_xarray(found)["sharpness"].values.tolist() == [0.5] * len(table)
-            # The list says nothing of columns that never hold scores.
-            found.attrs["metrics"] = ["sharpness", "sample", "eps"]
-            assert metric_columns(found.assign(eps=0.1)) == ["sharpness"]
+        found = lm.read_scores(tmp_path / "s.parquet")
+        assert metric_columns(found) == metric_columns(table) == ["sharpness"]
+        assert lm.summarize(found)["mean"].tolist() == [0.5]
+        assert lm.tidy(found)["metric"].tolist() == ["sharpness"] * len(table)
+        assert lm.to_xarray(found)["sharpness"].values.tolist() == [0.5] * len(table)
+        # The list says nothing of columns that never hold scores.
+        found.attrs["metrics"] = ["sharpness", "sample", "eps"]
+        assert metric_columns(found.assign(eps=0.1)) == ["sharpness"]
 
 
 def test_all_attributes_are_conditions_but_provenance(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""What is known of each metric without loading it: bounds, best value and meaning."""
+
+from math import inf
+from typing import NamedTuple
+
+
+class MetricFacts(NamedTuple):
+    """What tables, pages and the registry say about a metric besides its function."""
+
+    bounds: tuple[float, float]  # the smallest and the largest value besides NaN
+    best: float | None  # the value of two identical maps, None if that is not fixed
+    meaning: str  # the first sentence of the docstring
+
+
+# The registry takes bounds and best of its own metrics from here; a test compares the meanings with the
+# docstrings.
+BUILT_IN = {
+    "cosine": MetricFacts(
+        (-1, 1), 1, "Cosine of the angle between the two maps, taken as vectors of pixels."
+    ),
+    "fss": MetricFacts(
+        (0, 1), 1, "Fractions skill score of the top-k sets: how alike their densities are in windows."
+    ),
+    "kendall": MetricFacts((-1, 1), 1, "Kendall's tau-b over all pairs of pixels."),
+    "lens_distance": MetricFacts(
+        (0, 2), 0, "Number of top-k pixels of either map far from the other's, over k."
+    ),
+    "lens_kendall": MetricFacts((-1, 1), 1, "Kendall's tau-b of the w-smoothed maps."),
+    "lens_precision": MetricFacts(
+        (0, 1), 1, "Fraction of the unperturbed top-k pixels that lie near a perturbed one."
+    ),
+    "lens_precision_adjusted": MetricFacts(
+        (-inf, 1), 1, "LENS precision on a scale where chance is 0 and perfect is 1."
+    ),
+    "lens_precision_chance": MetricFacts(
+        (0, 1), None, "LENS precision to be expected if the unperturbed top-k set were drawn at random."
+    ),
+    "lens_precision_div": MetricFacts(
+        (0, 1), 1, "Fraction of the unperturbed diverse top-k pixels that lie near a perturbed one."
+    ),
+    "lens_precision_div_published": MetricFacts(
+        (0, 1), None, "LENS precision of the diverse top-k sets as the released scripts compute it."
+    ),
+    "lens_precision_published": MetricFacts(
+        (0, 1), None, "LENS precision as the released scripts compute it."
+    ),
+    "lens_recall": MetricFacts(
+        (0, 1), 1, "Fraction of the perturbed top-k pixels that lie near an unperturbed one."
+    ),
+    "lens_recall_adjusted": MetricFacts(
+        (-inf, 1), 1, "LENS recall on a scale where chance is 0 and perfect is 1."
+    ),
+    "lens_recall_chance": MetricFacts(
+        (0, 1), None, "LENS recall to be expected if the perturbed top-k set were drawn at random."
+    ),
+    "lens_recall_div": MetricFacts(
+        (0, 1), 1, "Fraction of the perturbed diverse top-k pixels that lie near an unperturbed one."
+    ),
+    "lens_recall_div_published": MetricFacts(
+        (0, 1), None, "LENS recall of the diverse top-k sets as the released scripts compute it."
+    ),
+    "lens_recall_published": MetricFacts((0, 1), None, "LENS recall as the released scripts compute it."),
+    "lens_spearman": MetricFacts((-1, 1), 1, "Spearman's rank correlation of the w-smoothed maps."),
+    "mass_center_shift": MetricFacts(
+        (0, inf), 0, "Euclidean distance between the centers of mass of the absolute values of the two maps."
+    ),
+    "mse": MetricFacts((0, inf), 0, "Mean squared difference of the two maps over all pixels."),
+    "n_diverse": MetricFacts(
+        (1, inf), None, "Number of pixels in the smaller of the two diverse top-k sets."
+    ),
+    "pearson": MetricFacts((-1, 1), 1, "Pearson's linear correlation over all pixels."),
+    "sign_agreement": MetricFacts(
+        (0, 1), 1, "Fraction of the k pixels largest by absolute value that both maps share with one sign."
+    ),
+    "spearman": MetricFacts((-1, 1), 1, "Spearman's rank correlation over all pixels."),
+    "ssim": MetricFacts((-1, 1), 1, "Mean structural similarity of the two maps."),
+    "topk_distance": MetricFacts(
+        (0, inf), 0, "Mean distance from a top-k pixel of either map to the nearest one of the other map."
+    ),
+    "topk_div_intersection": MetricFacts(
+        (0, 1), 1, "Fraction of the diverse top-k pixels that both maps share."
+    ),
+    "topk_div_intersection_published": MetricFacts(
+        (0, 1), None, "Intersection of the diverse top-k sets as the released scripts compute it."
+    ),
+    "topk_intersection": MetricFacts((0, 1), 1, "Fraction of the top-k pixels that both maps share."),
+    "topk_iou": MetricFacts((0, 1), 1, "Intersection over union of the top-k sets of both maps."),
+}

@@ -1,0 +1,89 @@
+"""Pixels, orders and sets of a tiny map, and where a twin is NaN."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Map = npt.NDArray[Any]
+Pixel = tuple[int, int]
+
+NAN = math.nan
+
+
+def is_constant(a: Map) -> bool:
+    return len(set(values(a))) == 1
+
+
+def defined_on_finite_maps(twin: Callable[..., float]) -> Callable[..., float]:
+    """Make a twin NaN where a map has a pixel that is not finite."""
+
+    @functools.wraps(twin)
+    def guarded(u: Map, p: Map, **parameters: int) -> float:
+        if not (np.isfinite(u).all() and np.isfinite(p).all()):
+            return NAN
+        return float(twin(u, p, **parameters))
+
+    return guarded
+
+
+def ranks_pixels(twin: Callable[..., float]) -> Callable[..., float]:
+    """Make a twin NaN where a map is not finite, or constant: its pixels have no order."""
+
+    @functools.wraps(twin)
+    def guarded(u: Map, p: Map, **parameters: int) -> float:
+        if is_constant(u) or is_constant(p):
+            return NAN
+        return float(twin(u, p, **parameters))
+
+    return defined_on_finite_maps(guarded)
+
+
+def pixels(a: Map) -> list[Pixel]:
+    """Return all pixels of a map, row by row."""
+    height, width = a.shape
+    return [(row, column) for row in range(height) for column in range(width)]
+
+
+def values(a: Map) -> list[float]:
+    """Return the values of a map, row by row."""
+    return [float(a[pixel]) for pixel in pixels(a)]
+
+
+def ordered(a: Map) -> list[Pixel]:
+    """Return all pixels, largest value first; of equal values, the lower flat index first."""
+    return sorted(pixels(a), key=lambda pixel: (-float(a[pixel]), pixel))
+
+
+def flat(a: Map, found: Sequence[Pixel]) -> list[int]:
+    """Return the row-major indices of pixels."""
+    return [row * a.shape[1] + column for row, column in found]
+
+
+def top_k(a: Map, k: int) -> set[Pixel]:
+    """Return the k pixels with the largest values."""
+    return set(ordered(a)[:k])
+
+
+def near(a: Pixel, b: Pixel, w: int) -> bool:
+    """Tell whether two pixels are within Chebyshev distance w."""
+    return max(abs(a[0] - b[0]), abs(a[1] - b[1])) <= w
+
+
+def neighbourhood(a: Map, found: set[Pixel], w: int) -> set[Pixel]:
+    """Return all pixels of the map within Chebyshev distance w of the set."""
+    return {pixel for pixel in pixels(a) if any(near(pixel, member, w) for member in found)}
+
+
+def diverse_top_k(a: Map, k: int, w: int) -> list[Pixel]:
+    """Repeatedly take the best pixel left and exclude its window, until k are found or none is left."""
+    left = ordered(a)
+    found: list[Pixel] = []
+    while left and len(found) < k:
+        best = left[0]
+        found.append(best)
+        left = [pixel for pixel in left if not near(pixel, best, w)]
+    return found
