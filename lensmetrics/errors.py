@@ -2,7 +2,7 @@
 
 
 class FormatError(ValueError):
-    """A file is not what its reader needs; the message says what came and what is allowed."""
+    """A file lacks what its reader needs; the message says what came and what is allowed."""
 
 
 class BadSample(FormatError):

@@ -137,7 +137,11 @@ class Child(Generic[A, T]):
         daemon: bool = True,
     ) -> None:
         self._function, self._seconds, self._daemon = function, seconds, daemon
-        self._context = multiprocessing.get_context(method)
+        self._context = (
+            multiprocessing.get_context("spawn")
+            if method == "spawn"
+            else multiprocessing.get_context("forkserver")
+        )
         self._running: tuple[BaseProcess, Connection] | None = None
         self._is_ready = False
 

@@ -1,6 +1,4 @@
-"""Files that a user names: all that are missing are said."""
-
-from __future__ import annotations
+"""Missing input files are all named in one message."""
 
 from pathlib import Path
 

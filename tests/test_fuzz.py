@@ -1,4 +1,4 @@
-"""The fuzzers run, find nothing in a few executions, and notice what they are there to notice."""
+"""The fuzzers run, find nothing in a few executions, and notice wrong readers."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Feed damaged input to everything that reads some, and count what becomes of it.
+"""Feed damaged input to every reader of the package, and count the outcomes.
 
     python -m benchmarks.fuzz metrics --executions 1000000 --seed 0
     python -m benchmarks.fuzz metrics --executions 1000000 --seed 0 --atheris    # guided by coverage
@@ -6,9 +6,9 @@
     python -m benchmarks.fuzz tables --executions 50000 --seed 0                 # journals, CSV, Parquet
     python -m benchmarks.fuzz files --seed 0 --first 4711 --executions 1         # one execution again
 
-Execution i of a seed is always the same one. Files are read in a process that may crash or hang: it is
-started again behind the execution that ended it. The exit status is 1 where something was found that
-the package answers for; crashes and hangs inside HDF5 or Arrow are counted, and named by their execution.
+Execution i of a seed is always the same. Files are read in a process that may crash or hang; it is then
+replaced. The exit status is 1 if something was found that the package is responsible for; crashes and hangs
+inside HDF5 or Arrow are counted, and identified by their execution.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Damaging bytes at random, also so that HDF5's own checksums do not notice."""
+"""Damage bytes at random, optionally so that HDF5's own checksums do not notice."""
 
 import itertools
 import random
@@ -29,7 +29,7 @@ Span = tuple[int, int]
 
 
 class Sealed(NamedTuple):
-    """A structure of an HDF5 file, and where the checksum of its bytes lies: behind them or among them."""
+    """A structure of an HDF5 file, and the place of the checksum of its bytes: behind them or among them."""
 
     start: int
     stop: int
@@ -44,8 +44,8 @@ def mutate(rng: random.Random, data: bytes, spans: Sequence[Span], sealed: Seque
     spans
         Where bytes are changed, moved, or where the data is cut.
     sealed
-        The structures of an HDF5 file that have a checksum: more often than not those of the changed
-        ones are made right again, where everything kept its place.
+        The structures of an HDF5 file that have a checksum: those of changed structures are mostly
+        corrected, if everything kept its place.
     """
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 4))):
@@ -102,7 +102,7 @@ def metadata_mask(path: Path) -> npt.NDArray[np.bool_]:
 
 
 def sealed_structures(data: bytes) -> list[Sealed]:
-    """Find the structures of an HDF5 file that have a checksum, by trying where it lies."""
+    """Find the structures of an HDF5 file that have a checksum, by trying where it could be."""
     array = np.frombuffer(data, np.uint8)
     found = []
     for signature in _SIGNATURES:

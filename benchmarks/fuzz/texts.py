@@ -181,7 +181,7 @@ def fuzz_with_atheris(seed: int, executions: int) -> None:
     import atheris
 
     registry.register(bounds=(-math.inf, math.inf), best=None)(own_metric)
-    for function in (parse_metric, split_metric, get_metric, read_number):
+    for function in (parse_metric, split_metric, get_metric, read_number, registry.check_parameter):
         atheris.instrument_func(function)
     counts: collections.Counter[str] = collections.Counter()
 

@@ -32,7 +32,7 @@ from .virelay import find_attributions
 class OpenMaps(Protocol):
     """Find the array of maps in a file; `wanted` names it, `role` is unperturbed or perturbed.
 
-    What must remain open goes on the stack; temporary files go into the directory `beside`.
+    The stack keeps files open; temporary files are created in the directory `beside`.
     """
 
     def __call__(
@@ -93,74 +93,63 @@ def import_arrays(
     """Copy two arrays of maps into a new pair file.
 
     The arrays are copied in blocks; those in an .npz are first unpacked into a temporary directory
-    beside `out`, which needs that much free space for the time of the copy. An import that fails
-    leaves nothing behind. In HDF5 files no link is followed, so that nothing but the files given is
-    read.
+    beside `out`, which needs that much free space during the copy. An import that fails leaves
+    nothing behind. Links in HDF5 files are not followed, so only the files given are read.
 
     Parameters
     ----------
     unperturbed_path, perturbed_path
         .npy, .npz or HDF5 files with arrays (N, height*width), (N, height, width) or
-        (N, channel, height, width) of any integer or floating-point type of at most 64 bits. Axes that
-        can be read in two ways are refused with both: four whose last is 1 to 4 or whose second is not
-        1, 3 or 4, three whose last is 1 to 4 unless `shape` confirms it. One channel is dropped.
-        ``FILE:NAME`` is one array of an .npz or one dataset of an HDF5 file, such as
-        ``a.h5:maps/clean``; a group with one dataset per sample is good too. netCDF variables are decoded
-        as xarray decodes them: fill values become NaN, packed numbers are unpacked. Axes that the file
-        names sample, y and x, or sample, channel, y and x, are read in that order; axes or coordinates
-        that differ between the two files are refused. Maps of a pair file are refused.
+        (N, channel, height, width) of any integer or floating-point type of at most 64 bits. An array
+        that can be read in two ways is refused, and both are named: one with four axes whose last is 1
+        to 4 or whose second is not 1, 3 or 4, and one with three axes whose last is 1 to 4 unless `shape`
+        confirms it. One channel is dropped. ``FILE:NAME`` is one array of an .npz or one dataset of an
+        HDF5 file, such as ``a.h5:maps/clean``, or a group with one dataset per sample. netCDF variables
+        are decoded like in xarray: fill values become NaN, packed numbers are unpacked. Axes that the
+        file names sample, y and x, or sample, channel, y and x, may be stored in any order; axes or
+        coordinates that differ between the two files are refused. Maps of a pair file are refused.
 
         Two HDF5 files that both have a dataset or group ``attribution``, named or not, are read as
         attribution databases of ViRelAy and CoRelAy: samples are matched by ``index`` and keep the order
-        of the first file; sets of samples that differ are refused. Their ``label`` and ``prediction`` come
-        along unless the maps are named. `import_virelay.match_attributions` says the layout and its
-        source. Other datasets are refused where an ``index`` beside them differs between the two files.
+        of the first file; different sets of samples are refused. Their ``label`` and ``prediction`` are
+        imported too unless the maps are named. The module `virelay` describes the layout and its
+        source. Other datasets are refused if an ``index`` beside them differs between the two files.
     out
-        The pair file to write; it may not exist.
+        The pair file to write; it must not exist.
     shape
-        (height, width) of the maps; needed for flat arrays, checked for the others.
+        (height, width) of the maps; needed for flat arrays, checked for others.
     attrs
         Attributes of the pair file, see `PairWriter`.
     names
-        Which array of the first and of the second file to take, another way to say ``FILE:NAME``. By
-        default the only one, or "unperturbed" and "perturbed".
+        Names of the arrays in the first and in the second file, an alternative to ``FILE:NAME``. By
+        default the only array, or "unperturbed" and "perturbed".
     samples, labels
-        .npy files, or ``FILE:NAME``, with N integers, (N,) or (N, 1), in any type of numbers: the index of
-        each sample in its source dataset (by default the coordinate of the first axis, where both files
-        have the same integers there, or 0 to N - 1), and its true class. They are in the
-        order of the first file; labels replace those of an attribution database.
+        .npy files, or ``FILE:NAME``, with N integers, (N,) or (N, 1), of any numeric type: the index of
+        each sample in its source dataset (by default the coordinate of the first axis if both files
+        have the same integers there, else 0 to N - 1), and its true class. They are in the order of
+        the first file; labels replace those of an attribution database.
     method
-        Position of the explanation in LATEC's arrays (N, explanation, channel, height, width) of an .npy or
-        .npz, counted from 0; channel must be 1, 3 or 4.
+        Position of the explanation in LATEC's arrays (N, explanation, channel, height, width) of an .npy
+        or .npz, counted from 0; channel must be 1, 3 or 4. The module `latec` says more.
     dtype
-        "float32" or "float64": round to this type. By default the file keeps every value: float16 and
+        "float32" or "float64": round to this type. By default every value is kept: float16 and
         integers up to 2**24 are stored as float32, integers up to 2**53 as float64.
 
     Returns
     -------
     list
-        What the user should know of the maps, a sentence each: whether they hold negative values that
-        metrics rank, and how many ties `dtype` has made.
+        What the user should know about the maps, one sentence each: that they hold negative values which
+        metrics rank, and how many ties `dtype` has created.
 
     Raises
     ------
     FormatError
-        If an input file is not what it should be, or can be read in two ways.
+        If an input file has the wrong content, or can be read in two ways.
     ValueError
         If a name or an option is missing or does not fit the files, or `dtype` cannot hold the maps: a
         value overflows, one that is not 0 becomes 0, or a map becomes constant.
     OSError
         If a file is missing or cannot be read, or `out` cannot be written.
-
-    Notes
-    -----
-    LATEC's ``explain`` saves the maps of its three models as ``arr_0``, ``arr_1`` and ``arr_2`` of one
-    .npz (ResNet50, EfficientNet-B0 and DeiT for images), each (observation, explanation, channel,
-    height, width) with the explanations in the order of its configuration. Two such files, of the
-    unperturbed and of the perturbed inputs, make one pair file per model and explanation:
-    ``names=("arr_0", "arr_0"), method=9``. Its volumes are refused for their six axes, its point clouds for
-    their four. Source:
-    github.com/IML-DKFZ/latec, src/main/main_explain.py, src/main/main_eval.py, src/modules/xai_methods.py.
     """
     target = Path(out)
     check_target(target)
@@ -232,7 +221,7 @@ def _check_file(path: Path) -> None:
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(what_folder_it_is(path))
-    if not stat.S_ISREG(mode):  # reading a pipe can wait for ever, reading a device can fill the memory
+    if not stat.S_ISREG(mode):  # reading a pipe can block forever, reading a device can fill the memory
         raise ValueError(f"{path} is {file_kind(mode)}; give a regular file")
 
 
@@ -246,12 +235,12 @@ def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def _address(path: str | os.PathLike[str], name: str | None) -> tuple[Path, str | None]:
-    """Take FILE:NAME apart; a file whose own name has a colon comes first."""
+    """Split FILE:NAME; a file whose own name contains the colon has priority."""
     text = os.fspath(path)
     for position, letter in enumerate(text):
         if letter == ":" and position and not Path(text).exists() and Path(text[:position]).exists():
             if name is not None:
-                raise ValueError(f"{text} names an array already; leave the other name, {name!r}, out")
+                raise ValueError(f"{text} names an array already; leave out the other name, {name!r}")
             if not text[position + 1 :].strip("/"):
                 raise ValueError(f"{text} names no array; say which, as in {text[:position]}:maps/clean")
             return Path(text[:position]), text[position + 1 :]

@@ -2,8 +2,10 @@
 
 LATEC's ``explain`` saves the maps of its three models as ``arr_0``, ``arr_1`` and ``arr_2`` of one .npz
 (ResNet50, EfficientNet-B0 and DeiT for images), with the explanations in the order of its configuration.
-Source: github.com/IML-DKFZ/latec (src/main/main_explain.py, src/main/main_eval.py and
-src/modules/xai_methods.py).
+Two such files, of the unperturbed and of the perturbed inputs, make one pair file per model and
+explanation: ``names=("arr_0", "arr_0"), method=9``. Its volumes are refused because they have six axes,
+its point clouds because they have four. Source: github.com/IML-DKFZ/latec (src/main/main_explain.py,
+src/main/main_eval.py and src/modules/xai_methods.py).
 """
 
 from dataclasses import replace

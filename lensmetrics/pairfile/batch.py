@@ -93,15 +93,15 @@ def parse_batch(contents: Contents, index: int | slice, given: Mapping[str, Any]
             arrays[name] = _optional(contents, name, given[name], n)
     batch = Batch(rows, arrays, names)
     if contents.is_begun and contents.optional != batch.optional:
-        holds = f"{contents.path} holds {_listed(contents.optional)}"
-        if not contents.samples and not contents.optional:
+        held = _listed(contents.optional)
+        if not contents.samples:
             raise ValueError(
-                f"this write gives {_listed(batch.optional)}, but {holds}, since it was finished without "
-                "samples: delete it, and begin it anew"
+                f"this write gives {_listed(batch.optional)}, but {contents.path} was created with {held} "
+                "and holds no samples: delete it and begin anew"
             )
         raise ValueError(
-            f"this write gives {_listed(batch.optional)}, but {holds}: every write must give the same "
-            "variables as the first"
+            f"this write gives {_listed(batch.optional)}, but {contents.path} holds {held}: every write must "
+            "give the same variables as the first"
         )
     for first, second in (IMAGES, OUTPUTS):
         if {first, second} <= arrays.keys() and arrays[first].shape != arrays[second].shape:
@@ -167,10 +167,17 @@ def _maps(contents: Contents, given: Mapping[str, ArrayLike], n: int | None) -> 
         dtype = max(needed.values(), key=lambda needs: needs.itemsize)
     for name, needs in needed.items():
         if needs.itemsize > dtype.itemsize:
-            why = ", because its first maps need no more" if contents.samples else ""
+            if contents.is_begun and not contents.samples:
+                holds, remedy = (
+                    f"was created as {dtype.name} and holds no samples",
+                    "delete it and begin anew",
+                )
+            else:
+                holds = f"holds {dtype.name}, because its first maps need no more"
+                remedy = "begin it with dtype='float64'"
             raise ValueError(
-                f"'{name}' is {arrays[name].dtype} and needs {needs.name}, but {contents.path} holds "
-                f"{dtype.name}{why}: begin it with dtype='float64', or give dtype='float32' to round the maps"
+                f"'{name}' is {arrays[name].dtype} and needs {needs.name}, but {contents.path} {holds}: "
+                f"{remedy}, or give dtype='float32' to round the maps"
             )
     contents.check_compressible(dtype)
     return {name: np.ascontiguousarray(array, dtype=dtype) for name, array in arrays.items()}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,20 @@ class Slice:
     checksum: NDArray[np.uint32] = field(repr=False)
 
     @classmethod
-    def of(cls, path: Path, layout: Layout, columns: Columns, start: int, stop: int) -> "Slice":
-        """Return the samples of a file at positions start to stop - 1."""
-        label = None if columns.label is None else columns.label[start:stop]
+    def of(cls, path: Path, layout: Layout, columns: Columns) -> "Slice":
+        """Return all samples of a file."""
+        return cls(path, 0, layout, columns.sample, columns.label, columns.complete, columns.checksum)
+
+    def cut(self, start: int, stop: int) -> "Slice":
+        """Return the samples at positions start to stop - 1 of this slice."""
         rows = slice(start, stop)
-        return cls(
-            path, start, layout, columns.sample[rows], label, columns.complete[rows], columns.checksum[rows]
+        return replace(
+            self,
+            start=self.start + start,
+            sample=self.sample[rows],
+            label=None if self.label is None else self.label[rows],
+            complete=self.complete[rows],
+            checksum=self.checksum[rows],
         )
 
     def __len__(self) -> int:

@@ -119,12 +119,8 @@ class PairStore:
         self.prediction_perturbed = columns.prediction_perturbed
         self.n_accepted, self.best_step = columns.n_accepted, columns.best_step
         self.fingerprint = header.fingerprint
-        height, width = header.layout.shape[-2:]
-        self.shape = (height, width)
-
-    @property
-    def _whole(self) -> Slice:
-        return self.slice(0, len(self))
+        self._whole = Slice.of(self.path, header.layout, columns)
+        self.shape = self._whole.shape
 
     @property
     def metadata_damaged(self) -> str:
@@ -182,7 +178,7 @@ class PairStore:
 
     def slice(self, start: int, stop: int) -> Slice:
         """Return the samples at positions start to stop - 1, small enough to send to another process."""
-        return Slice.of(self.path, self.header.layout, self.header.columns, start, stop)
+        return self._whole.cut(start, stop)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Yield the positions, start and stop, of blocks of some megabytes, for `read_block`."""

@@ -1,6 +1,4 @@
-"""What import takes and refuses, kind by kind: axes, precision, samples that must match, files of others."""
-
-from __future__ import annotations
+"""What import accepts and refuses: axes, precision, samples that must match, and foreign files."""
 
 import bz2
 import io
@@ -313,7 +311,7 @@ def test_rounding_that_would_make_other_maps_is_refused(change: Any, message: st
     [((3, 6, 7), None, True), ((3, 1, 6, 7), None, True), ((3, 3, 6, 7), None, False),
      ((3, 3, 6, 7), "abs_max", False), ((3, 3, 6, 7), "sum", True)],
 )  # fmt: skip
-def test_negative_values_that_metrics_rank_are_said(
+def test_negative_values_that_metrics_rank_are_reported(
     shape: tuple[int, ...], reduction: Any, said: bool
 ) -> None:
     maps = np.abs(some_maps(2, *shape))
@@ -357,7 +355,7 @@ def test_members_of_a_group_are_decoded_each_by_its_own_attributes() -> None:
 
 
 @pytest.mark.parametrize("what", ["labels", "samples"])
-def test_a_fill_value_is_no_label(what: str) -> None:
+def test_fill_value_is_not_a_label(what: str) -> None:
     with h5py.File("y.h5", "w") as file:
         file["y"] = np.array([4, -1, 2])
         file["y"].attrs["_FillValue"] = -1
@@ -616,7 +614,7 @@ def test_axes_with_other_names_are_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["partly", "several", "deleted"])
-def test_scales_that_do_not_name_each_axis_say_nothing(kind: str) -> None:
+def test_scales_that_do_not_name_each_axis_are_ignored(kind: str) -> None:
     for path, order in (("a.h5", [0, 1, 2]), ("b.h5", [2, 1, 0])):
         with h5py.File(path, "w") as file:
             file["x"] = MAPS
@@ -738,7 +736,7 @@ def test_damaged_archives_are_named_in_one_sentence(method: str, use: str) -> No
     assert all("y.npz" in sentence and "\n" not in sentence for sentence in said)
 
 
-def test_an_encrypted_archive_is_said() -> None:
+def test_encrypted_archive_is_refused() -> None:
     buffer = io.BytesIO()
     np.save(buffer, MAPS)
     Path("y.npz").write_bytes(_encrypted(buffer.getvalue()))

@@ -1,6 +1,4 @@
-"""netCDF encodings: what is imported is what xarray reads."""
-
-from __future__ import annotations
+"""netCDF encodings: import reads the same values as xarray."""
 
 import warnings
 from pathlib import Path

@@ -1,6 +1,4 @@
-"""Import of .npy, .npz and HDF5 arrays: every layout arrives, in blocks, and every mistake is said."""
-
-from __future__ import annotations
+"""Import of .npy, .npz and HDF5 arrays: every layout is copied, in blocks, and every mistake is reported."""
 
 import shutil
 import tracemalloc
@@ -163,7 +161,7 @@ def test_flat_arrays_need_a_shape(tmp_path: Path) -> None:
     check(tmp_path, np.zeros((3, 20)), MAPS, message, ValueError)
 
 
-def test_one_map_is_no_stack_of_its_rows(tmp_path: Path) -> None:
+def test_one_map_is_not_a_stack_of_its_rows(tmp_path: Path) -> None:
     one = np.zeros((6, 6))
     check(tmp_path, one, one, r"save array\[None\]; .* height and width \(--shape\)$", ValueError)
     message = r"first\.npy is \(6, 6\), one map of the shape given, .*: save array\[None\]"
@@ -618,7 +616,7 @@ def test_a_chunk_that_cannot_be_decoded_leaves_nothing(tmp_path: Path) -> None:
     refused(tmp_path, a, a, r"a\.h5 is truncated or damaged \(", FormatError)
 
 
-def test_too_little_room_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lack_of_space_is_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a = hdf5(tmp_path / "a.h5", unperturbed=MAPS, perturbed=MAPS)
     np.savez(tmp_path / "b.npz", np.concatenate([MAPS, MAPS]))
     usage = shutil.disk_usage(tmp_path)
@@ -886,3 +884,32 @@ def test_commands_of_the_readme(
         assert err.startswith("lensmetrics: ")
         assert err.count("\n") == 1
         assert not Path("x.h5").exists()
+
+
+def test_a_failed_import_leaves_the_unfinished_file_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = save(tmp_path, np.ones((3, 4, 5)), np.zeros((3, 4, 5)))
+    part = tmp_path / "out.h5.part"
+
+    def overtaken(folder: Path, n_bytes: int, what: str) -> None:
+        part.write_text("of another process")
+
+    monkeypatch.setattr("lensmetrics.importers.copying.check_space", overtaken)
+    monkeypatch.setattr("lensmetrics.pairfile.draft.check_space", lambda *_: None)
+    with pytest.raises(FileExistsError):
+        import_arrays(first, second, tmp_path / "out.h5")
+    assert part.read_text() == "of another process"
+
+
+def test_a_mistake_of_ours_is_not_called_damage_of_an_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistake(*_: object) -> None:
+        raise ValueError("ours")
+
+    paths = save(tmp_path, np.ones((3, 4, 5)), np.zeros((3, 4, 5)))
+    monkeypatch.setattr("lensmetrics.importers.npy.one_method", mistake)
+    with pytest.raises(ValueError, match=r"^ours$") as caught:
+        import_arrays(*paths, tmp_path / "out.h5")
+    assert type(caught.value) is ValueError

@@ -1,10 +1,12 @@
-"""Fixtures for tests with faults on purpose: processes that may hang or crash."""
+"""A small pair file, and processes that may hang or crash."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.pairfile.faults import Helper
+from tests.pairfile.toys import write_pairs
 
 
 @pytest.fixture
@@ -17,3 +19,8 @@ def helper() -> Iterator[Helper]:
 def two_helpers() -> Iterator[tuple[Helper, Helper]]:
     with Helper() as first, Helper() as second:
         yield first, second
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_pairs(tmp_path / "run.h5")

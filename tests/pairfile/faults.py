@@ -89,7 +89,8 @@ def _call(call: Call, _: Alive) -> Answer:
 
 
 def _load_kernels() -> None:
-    lm.score(*maps_of(1), METRICS)
+    unperturbed, perturbed = maps_of(1)
+    lm.score(unperturbed, perturbed, METRICS)
 
 
 def command(*words: object) -> tuple[int, str, str]:

@@ -1,4 +1,4 @@
-"""Which type keeps maps as they are, and what rounding is allowed to lose."""
+"""Which type holds maps exactly, and what rounding may lose."""
 
 from typing import Any
 

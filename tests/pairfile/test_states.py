@@ -1,6 +1,4 @@
-"""Sequences of actions that nobody thought of: a pair file and a resumed run are what plain models say."""
-
-from __future__ import annotations
+"""Random sequences of actions: a pair file and a resumed run behave like simple models of them."""
 
 import shutil
 import tempfile

@@ -112,7 +112,7 @@ def test_a_resume_that_another_one_overtakes(
         assert writer.missing.tolist() == [1, 3]
 
 
-def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+def test_file_created_by_another_process_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     maps = maps_of(1)[:, 0]
     writer = lm.PairWriter(path, n_samples=1, shape=SHAPE, attrs={})
