@@ -57,5 +57,5 @@ def test_writing_runs_as_printed(maps: tuple[Any, Any]) -> None:
     zeros = np.zeros((32, 227, 227), np.float32)
     names: dict[str, Any] = {"lm": lm, "unperturbed": zeros, "perturbed": zeros}
     names |= {"indices": np.arange(32), "labels": np.arange(32), "maps_of": lambda i: (zeros[0], zeros[0])}
-    exec(code_with("lm.PairWriter"), names)
+    exec(code_with("PairWriter.resume"), names)
     assert lm.PairStore("topk.h5").complete.all()
