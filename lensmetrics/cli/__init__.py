@@ -12,9 +12,9 @@ status:
   inputs, or would replace something else.
 * 130: interrupted.
 
-Errors in lensmetrics itself are not caught: they end in a traceback. With the environment variable
-``LENSMETRICS_TRACEBACK`` set, every error shows one. Commands import what they need when they run, so
-that help appears immediately.
+Errors of a type that only a mistake in lensmetrics raises, such as TypeError and KeyError, are not
+caught: they end in a traceback. With the environment variable ``LENSMETRICS_TRACEBACK`` set, every error
+shows one. Commands import what they need when they run, so that help appears immediately.
 """
 
 import argparse
