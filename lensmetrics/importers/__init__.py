@@ -8,7 +8,7 @@ import contextlib
 import operator
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -26,7 +26,14 @@ from .copying import copy_pairs
 from .foreign import what_folder_it_is
 from .matching import refuse_other_axes, refuse_other_samples, sample_numbers
 from .source import Source
-from .virelay import find_attributions
+from .virelay import AttributionPair, find_attributions
+
+# A file and the name of an array in it, and two of them.
+Address = tuple[Path, str | None]
+Given = Sequence[Address]
+MatchPairs = Callable[
+    [Given, Mapping[str, Address], int | None, contextlib.ExitStack], AttributionPair | None
+]
 
 
 class OpenMaps(Protocol):
@@ -63,16 +70,21 @@ class ReadColumn(Protocol):
 
 
 class Kind(NamedTuple):
-    """One kind of file: how it is recognized, and how arrays in it are found."""
+    """One kind of file: how it is recognized, and how arrays in it are found.
+
+    `match_pairs` finds the maps of two files whose samples tell which belong together, and returns None
+    if they do not.
+    """
 
     recognize: Callable[[Path], bool]
     open_maps: OpenMaps
     read_column: ReadColumn
+    match_pairs: MatchPairs | None = None
 
 
 # The first kind that recognizes a file reads it; the last one takes every file, or says what it is.
 KINDS = (
-    Kind(hdf5.is_hdf5, hdf5.open_maps, hdf5.read_column),
+    Kind(hdf5.is_hdf5, hdf5.open_maps, hdf5.read_column, find_attributions),
     Kind(lambda _: True, npy.open_maps, npy.read_column),
 )
 
@@ -170,19 +182,18 @@ def import_arrays(
     with contextlib.ExitStack() as stack:
         columns: dict[str, NDArray[Any]] = {}
         order, is_matched = None, False
+        kinds = [_kind_of(path) for path, _ in given]
         found = None
-        if all(_kind_of(path).recognize is hdf5.is_hdf5 for path, _ in given):
-            found = find_attributions(given, columns_given, method, stack)
+        if kinds[0] is kinds[1] and kinds[0].match_pairs is not None:
+            found = kinds[0].match_pairs(given, columns_given, method, stack)
         if found is None:
             first, second = (
                 as_maps(
-                    _kind_of(path).open_maps(
-                        path, role, name, method=method, beside=target.parent, stack=stack
-                    ),
+                    kind.open_maps(path, role, name, method=method, beside=target.parent, stack=stack),
                     shape,
                     known=False,
                 )
-                for role, (path, name) in zip(MAPS, given, strict=True)
+                for kind, role, (path, name) in zip(kinds, MAPS, given, strict=True)
             )
             refuse_other_samples(first, second)
         else:

@@ -2,10 +2,9 @@
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -39,8 +38,8 @@ class AttributionPair:
 
 
 def find_attributions(
-    given: list[tuple[Path, str | None]],
-    columns_given: Mapping[str, Any],
+    given: Sequence[tuple[Path, str | None]],
+    columns_given: Mapping[str, tuple[Path, str | None]],
     method: int | None,
     stack: contextlib.ExitStack,
 ) -> AttributionPair | None:
