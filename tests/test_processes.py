@@ -11,9 +11,9 @@ from typing import Literal
 
 import pytest
 
+from lensmetrics.children import Alive, Child, ChildCrashed, ChildHung, Isolated
 from lensmetrics.errors import FormatError
 from lensmetrics.pairfile.verification import verify_files
-from lensmetrics.processes import Alive, Child, ChildCrashed, ChildHung, Isolated
 from tests.pairfile.hostile_openers import die_once, fail_oddly, hang_or_die, hold_in_a_child
 
 

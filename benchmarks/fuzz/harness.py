@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lensmetrics.processes import Alive, Child, ChildCrashed, ChildHung
+from lensmetrics.children import Alive, Child, ChildCrashed, ChildHung
 
 from .mutations import Sealed, Span, mutate
 

@@ -1,10 +1,10 @@
 """Attacks on attributions: ``ATTACKS`` maps a name to the attack that perturbs a batch of images.
 
-An attack takes ``(model, images, labels, randoms)`` and its parameters by keyword: images (sample, channel,
-height, width) in [0, 1] that the model classifies as `labels`, and one random generator per sample, so that
-results do not depend on how samples are batched. It returns images in [0, 1] inside the ball of radius
-``eps`` around them, in l_inf or for l2_topk in l2; target_map has no ball. Samples do not influence one
-another.
+The function of an attack takes a ``Batch`` and its parameters by keyword. The batch holds the model, images
+(sample, channel, height, width) in [0, 1], the `labels` that the model gives them, the explanation, and one
+random generator per sample, so that results do not depend on how samples are batched. An ``Attack``, called,
+makes the batch. It returns images in [0, 1] inside the ball of radius ``eps`` around those it was given, in
+l_inf or for l2_topk in l2; target_map has no ball. Samples do not influence one another.
 
 All attacks but random_sign take steps and return the best iterate by the metric `acceptance`, measured on the
 map of the model itself. Directed attacks find their direction on a copy of the model with softplus (beta = 1)

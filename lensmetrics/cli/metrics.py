@@ -1,6 +1,7 @@
 """``lensmetrics metrics``."""
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a line or two about every metric, or the documentation of one."""
+    """Print a line or two about every metric, or the documentation of one and the rules it refers to."""
+    from importlib import import_module
     from inspect import getdoc
 
     from ..metrics.registry import entries, get_metric
@@ -33,7 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.name not in known:
         get_metric(arguments.name)  # raises the error that names similar metrics
     entry = known[arguments.name]
-    print(f"{entry.signature}\n    {_range(entry)}\n\n{getdoc(entry.function) or ''}")
+    documentation = getdoc(entry.function) or ""
+    print(f"{entry.signature}\n    {_range(entry)}\n\n{documentation}")
+    for module in dict.fromkeys(re.findall(r":mod:`(lensmetrics\.[\w.]+)`", documentation)):
+        print(f"\nRules in {module}\n\n{getdoc(import_module(module))}")
     return 0
 
 

@@ -21,7 +21,8 @@ def note_what_else_differs(scores: "pd.DataFrame", shown: Sequence[str]) -> None
     scores = unified(scores)
     others = [c for c in CONDITIONS if c in scores and c not in shown and scores[c].nunique(dropna=False) > 1]
     if others:
-        say(f"lensmetrics: the groups also differ in {', '.join(others)}, which --by can show")
+        varies, them = ("varies", "it") if len(others) == 1 else ("vary", "them")
+        say(f"lensmetrics: {', '.join(others)} {varies} with {', '.join(shown)}: --by shows {them} too")
 
 
 def note_pooling(scores: "pd.DataFrame") -> None:

@@ -10,8 +10,8 @@ from ..messages import say
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..children import Isolated
     from ..pairfile.store import PairStore
-    from ..processes import Isolated
 
 
 def open_store(path: Path, _: object) -> "PairStore":
@@ -23,7 +23,7 @@ def open_store(path: Path, _: object) -> "PairStore":
 
 def isolated() -> "Isolated[PairStore]":
     """Return a process that opens pair files; use it in a ``with`` statement."""
-    from ..processes import Isolated
+    from ..children import Isolated
 
     return Isolated(open_store)
 

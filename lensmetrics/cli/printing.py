@@ -64,7 +64,7 @@ def _print_counts(counts: "pd.DataFrame", by: Sequence[str], *, n_excluded: bool
     from ..tables.labels import condition_text
 
     print(
-        "\nSamples by status, for at least one of the metrics scored (see the README for what it means)"
+        "\nSamples by status, for at least one of the metrics scored (lensmetrics report explains them)"
         + (", including those left out:" if n_excluded else ":")
     )
     for column in by:

@@ -174,7 +174,12 @@ def built_in(metric: F) -> F:
         return metric(*given, **params)
 
     vars(checked)["unchecked"] = metric
-    facts = BUILT_IN[metric.__name__]
+    facts = BUILT_IN.get(metric.__name__)
+    if facts is None:
+        raise LookupError(
+            f"tables do not know the metric {metric.__name__}: add its bounds, best value and meaning to "
+            "BUILT_IN in lensmetrics/tables/known.py"
+        )
     return register(bounds=facts.bounds, best=facts.best)(cast(F, checked))
 
 

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..children import SECONDS, Isolated
 from ..errors import FormatError
-from ..processes import SECONDS, Isolated
 from . import slices
 from .attributes import CHECKSUM
 from .format import BESIDE_MAPS, row_checksums

@@ -4,6 +4,7 @@ import inspect
 import re
 
 import lensmetrics as lm
+from lensmetrics.metrics import overlap
 from tests.cli.command import Run
 
 
@@ -21,7 +22,9 @@ def test_metrics_explains_one(run: Run) -> None:
     assert (status, err) == (0, "")
     signature, bounds, blank, *documentation = out.splitlines()
     assert (signature, bounds, blank) == ("lens_recall(k,w=1)", "    [0, 1], best 1", "")
-    assert "\n".join(documentation) == inspect.getdoc(lm.lens_recall)
+    explained, rules = "\n".join(documentation).split("\n\nRules in lensmetrics.metrics.overlap\n\n")
+    assert explained == inspect.getdoc(lm.lens_recall)
+    assert rules == inspect.getdoc(overlap)
 
 
 def test_unknown_metric_is_compared_with_known_ones(run: Run) -> None:

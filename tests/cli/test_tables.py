@@ -48,7 +48,7 @@ def test_conditions_left_out_of_the_summary_are_named(run: Run) -> None:
     for name, attrs in (("a", {"training": "natural", "eps": 0.1}), ("b", {"training": "pgd", "eps": 0.2})):
         write_file(Path(f"{name}.h5"), attrs=attrs)
     words = ("a.h5", "b.h5", "-m", "kendall", "--workers", "1", "-o", "s.parquet")
-    note = "lensmetrics: the groups also differ in eps, which --by can show"
+    note = "lensmetrics: eps varies with training: --by shows it too"
     assert note in run("score", *words)[2].splitlines()
     assert run("summarize", "s.parquet")[2].splitlines() == [note]
     assert run("summarize", "s.parquet", "--by", "training")[2] == ""

@@ -620,6 +620,8 @@ def test_each_attack_takes_these_parameters() -> None:
         assert keywords(ATTACKS[name].function) == names - {"explanation"}
         assert ATTACKS[name].needs_map == ("explanation" in names)
     assert set(ATTACKS) == {*expected, "target_map"}
+    # By SETTING the tests above find the attacks whose guarantees they check.
+    assert set(SETTING) == {name for name, attack in ATTACKS.items() if attack.needs_map}
 
 
 @pytest.mark.parametrize("name", ATTACKS)

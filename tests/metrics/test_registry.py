@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 
 import lensmetrics as lm
-from lensmetrics.metrics.registry import as_metrics, entries
+from lensmetrics.metrics.registry import as_metrics, built_in, entries
 from lensmetrics.tables.known import BUILT_IN
 from tests import reference
 
@@ -122,7 +122,7 @@ def test_numpy_integers_become_plain_integers(kind: type[np.integer[Any]]) -> No
         ("kendall(k=3)", "kendall has no parameter 'k'; it takes no parameters"),
         ("kendall(pair=3)", "kendall has no parameter 'pair'"),
         ("kendall(name=3)", "kendall has no parameter 'name'"),
-        ("topk_intersection(k=3,k=3)", "each once"),
+        ("topk_intersection(k=3,k=3)", "each parameter once"),
         ("topk_intersection(k)", "key=value"),
         ("topk_intersection(3)", "key=value"),
         ("topk_intersection(k=3,)", "key=value"),
@@ -242,6 +242,14 @@ def test_as_metrics_takes_one_or_several_and_drops_repeats() -> None:
 def test_wrong_types_of_metrics_are_named(metrics: Any) -> None:
     with pytest.raises(TypeError, match="a metric is a text or what get_metric returns"):
         as_metrics(metrics)
+
+
+def test_a_built_in_metric_must_be_known_to_tables() -> None:
+    def brightest(pair: lm.MapPair) -> float:
+        return float(pair.unperturbed.max())
+
+    with pytest.raises(LookupError, match=r"add its bounds, .* in lensmetrics/tables/known\.py"):
+        built_in(brightest)
 
 
 def test_every_metric_is_listed() -> None:

@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 
 import lensmetrics as lm
+from lensmetrics.children import Alive, Child, ChildCrashed, ChildHung
 from lensmetrics.cli import main
-from lensmetrics.processes import Alive, Child, ChildCrashed, ChildHung
 
 SEED = 20240
 SHAPE = (8, 9)

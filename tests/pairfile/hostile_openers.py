@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from lensmetrics.children import Isolated
 from lensmetrics.pairfile.store import PairStore
-from lensmetrics.processes import Isolated
 
 
 def hang_or_die(path: Path, progress: Callable[[], object]) -> list[tuple[int, int, str]]:

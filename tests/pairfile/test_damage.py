@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks.fuzz.mutations import metadata_mask
+from lensmetrics.children import Isolated
 from lensmetrics.errors import FormatError
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import verify_files
-from lensmetrics.processes import Isolated
 from lensmetrics.scoring.files import score_files
 from tests.pairfile.faults import METRICS, SEED, Answer, Helper, once, write
 from tests.pairfile.hostile_openers import open_store
