@@ -184,7 +184,7 @@ def evenly_spread(n_wanted: int | None, n: int, name: str) -> NDArray[np.int64]:
 def train(request: Request) -> None:
     """Train, measure both accuracies on the test split, and write the checkpoint."""
     request.settings()  # refuses wrong options before anything is written
-    checkpoints.check_target(request.out)
+    checkpoints.check_checkpoint_target(request.out)
     with checkpoints.locked(request.out):
         _train(request)
 

@@ -45,7 +45,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 State = dict[str, torch.Tensor]
 
 
-def check_target(path: Path) -> None:
+def check_checkpoint_target(path: Path) -> None:
     """Make the folder of `path` and check that it can be written to, before hours of work.
 
     Raises

@@ -28,7 +28,7 @@ def isolated() -> "Isolated[PairStore]":
     return Isolated(open_store)
 
 
-def open_maps(paths: Sequence[Path]) -> "list[PairStore]":
+def open_stores(paths: Sequence[Path]) -> "list[PairStore]":
     """Open pair files and those in folders; damaged files of a folder are left out with a message."""
     stores = []
     with isolated() as open_one:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..messages import say
 from .arguments import add_exclude, as_usage, check_files, check_suffix
-from .opening import open_maps, open_scores
+from .opening import open_scores, open_stores
 
 HELP = "write one self-contained HTML page about a table of scores"
 
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_writable(arguments.output)
         check_page(arguments.output, [arguments.scores, *arguments.maps])
     scores = open_scores(arguments.scores)
-    stores = open_maps(arguments.maps) if arguments.maps else []
+    stores = open_stores(arguments.maps) if arguments.maps else []
     write_report(scores, arguments.output, stores=stores, exclude=arguments.exclude)
     say(f"wrote {arguments.output}")
     return 0

@@ -159,17 +159,14 @@ def _prepared(
 
 def _checked_metrics(arguments: argparse.Namespace) -> "list[Metric]":
     """Return the metrics, once everything that was typed is known to make sense."""
-    import pandas as pd
-
-    from ..scoring.files import check_target
-    from ..tables.summary import summarize
+    from ..scoring.files import check_table_target
+    from ..tables.summary import check_exclude
 
     metrics = _chosen_metrics(arguments)
-    nothing = pd.DataFrame({"status": pd.Series(dtype=str), str(metrics[0]): pd.Series(dtype=float)})
-    summarize(nothing, exclude=arguments.exclude)  # checks the statuses before hours of work
+    check_exclude(arguments.exclude)
     if arguments.output is not None:
         with as_usage():
-            check_target(
+            check_table_target(
                 arguments.output,
                 arguments.files,
                 metrics,

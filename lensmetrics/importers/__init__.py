@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..disk import check_inputs, file_kind
 from ..errors import FormatError
 from ..pairfile.format import MAPS
-from ..pairfile.layout import check_target
+from ..pairfile.layout import check_pair_file_target
 from . import hdf5, npy
 from .axes import as_maps
 from .columns import check_samples
@@ -152,7 +152,7 @@ def import_arrays(
         If a file is missing or cannot be read, or `out` cannot be written.
     """
     target = Path(out)
-    check_target(target)
+    check_pair_file_target(target)
     given = [
         _address(path, name) for path, name in zip((unperturbed_path, perturbed_path), names, strict=True)
     ]

@@ -17,7 +17,7 @@ LIBVER = ("v108", "v108")
 _BARE_DIMENSION = "This is a netCDF dimension but not a netCDF variable.%10d"
 
 
-def check_target(path: Path) -> None:
+def check_pair_file_target(path: Path) -> None:
     """Refuse an output path where there is a file already, or where none can be written."""
     part = part_path(path)
     if path.name.endswith(".part"):

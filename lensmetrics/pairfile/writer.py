@@ -15,7 +15,7 @@ from .batch import parse_batch
 from .contents import Contents
 from .draft import create
 from .format import FORMAT, VERSION
-from .layout import check_target, compression_options
+from .layout import check_pair_file_target, compression_options
 from .precision import FLOAT32
 from .resuming import resumed
 
@@ -101,7 +101,7 @@ class PairWriter:
         dtype: str | np.dtype[Any] | type[np.floating] | None = None,
     ) -> None:
         target = Path(path)
-        check_target(target)
+        check_pair_file_target(target)
         (n,) = axis_lengths("n_samples", (n_samples,), (1,))
         map_shape = axis_lengths("shape", shape, (2,))
         if channels is not None:

@@ -9,7 +9,7 @@ import pandas as pd
 from ..metrics.registry import Metrics, as_metrics
 from ..pairs.arrays import Maps, aligned, as_numpy, is_data_array
 from ..tables.columns import METRICS
-from .assembly import metric_columns
+from .assembly import columns_of_values
 from .worker import score_block
 
 
@@ -64,7 +64,7 @@ def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:
     sample = next((values for values in named if values is not None), np.arange(len(u)))
     values = np.empty((len(u), len(chosen)))
     status, _ = score_block(u, p, chosen, values, lambda i: f"sample {sample[i]}")
-    scores = pd.DataFrame({"sample": sample, "status": status, **metric_columns(values, chosen)})
+    scores = pd.DataFrame({"sample": sample, "status": status, **columns_of_values(values, chosen)})
     scores.attrs[METRICS] = list(map(str, chosen))
     return scores
 

@@ -27,14 +27,14 @@ def scores_table(
             **_file_columns(stores),
             **sample_columns(stores),
             "status": _with_sample_statuses(statuses, stores),
-            **metric_columns(np.concatenate([result.values for result in results]), metrics),
+            **columns_of_values(np.concatenate([result.values for result in results]), metrics),
         }
     )
     scores.attrs[METRICS] = list(map(str, metrics))
     return scores
 
 
-def metric_columns(
+def columns_of_values(
     values: npt.NDArray[np.float64], metrics: Sequence[Metric]
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Return a column for each metric of values (sample, metric)."""

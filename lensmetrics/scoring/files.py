@@ -19,7 +19,7 @@ from ..tables.outputs import check_scores
 from .assembly import scores_table
 from .journal import Journal
 from .progress import Progress
-from .runs import TASK_PIXELS, Failure, Run, Source
+from .runs import TASK_PIXELS, Failure, PairFile, Run
 from .worker import BLOCK_PIXELS, Origin
 
 
@@ -101,7 +101,7 @@ def evaluate(
     """
     chosen, files = as_metrics(metrics), as_paths(paths)
     if output is not None:
-        check_target(output, files, chosen, replacing=resume or overwrite)
+        check_table_target(output, files, chosen, replacing=resume or overwrite)
     scores, _ = score_files(
         files,
         chosen,
@@ -135,7 +135,7 @@ def score_files(
     Parameters
     ----------
     output
-        The table to write, which :func:`check_target` allows.
+        The table to write, which :func:`check_table_target` allows.
     progress
         Receives the progress; None reports nothing.
     stop_at_bad_samples
@@ -160,11 +160,11 @@ def score_files(
     files = as_paths(paths)
     with contextlib.ExitStack() as stack:
         journal = None if output is None else stack.enter_context(Journal(output, resume=resume))
-        sources, failures = _open_all(files, open_store)
+        pair_files, failures = _open_all(files, open_store)
         if raise_failures:
             _raise(failures)
         run = Run(
-            sources,
+            pair_files,
             chosen,
             stop_at_bad_samples=stop_at_bad_samples,
             journal=journal,
@@ -175,7 +175,7 @@ def score_files(
         failures += run.failures()
         if raise_failures:
             _raise(failures)
-        sound = [source.store for i, source in enumerate(sources) if i not in run.failed]
+        sound = [file.store for i, file in enumerate(pair_files) if i not in run.failed]
         if not sound:
             if journal is not None:
                 journal.discard()
@@ -193,7 +193,7 @@ def as_paths(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -
     return [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
 
 
-def check_target(
+def check_table_target(
     output: str | os.PathLike[str], files: Sequence[Path], metrics: Sequence[Metric], *, replacing: bool
 ) -> None:
     """Refuse an output that cannot be written, or that would replace what it should not."""
@@ -203,9 +203,9 @@ def check_target(
 
 def _open_all(
     paths: Sequence[Path], open_store: Callable[[Path], PairStore]
-) -> tuple[list[Source], list[Failure]]:
+) -> tuple[list[PairFile], list[Failure]]:
     """Open every file; return also what is wrong with any of them."""
-    sources: list[Source] = []
+    pair_files: list[PairFile] = []
     failures: list[Failure] = []
     seen: set[tuple[int, int]] = set()
     host = socket.gethostname()
@@ -228,10 +228,10 @@ def _open_all(
         origin = Origin(found.st_size, found.st_mtime_ns, host, __version__)
         # A file that was written to since has another change time, even if its old time was restored.
         identity = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-        sources.append(Source(store, origin, identity))
-    if not sources and not failures:
+        pair_files.append(PairFile(store, origin, identity))
+    if not pair_files and not failures:
         raise ValueError("no pair files given: name at least one")
-    return sources, failures
+    return pair_files, failures
 
 
 def _raise(failures: Sequence[Failure]) -> None:

@@ -34,7 +34,7 @@ class Task(NamedTuple):
     stop: int
 
 
-class Source(NamedTuple):
+class PairFile(NamedTuple):
     """A file to be scored."""
 
     store: PairStore
@@ -60,7 +60,7 @@ class Run:
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        pair_files: Sequence[PairFile],
         metrics: Sequence[Metric],
         *,
         stop_at_bad_samples: bool,
@@ -68,12 +68,10 @@ class Run:
         task_pixels: int,
         block_pixels: int,
     ) -> None:
-        self.sources, self.metrics, self.journal = sources, metrics, journal
+        self.pair_files, self.metrics, self.journal = pair_files, metrics, journal
         self.stop_at_bad_samples, self.block_pixels = stop_at_bad_samples, block_pixels
         self.tasks = [
-            task
-            for number, source in enumerate(sources)
-            for task in _tasks(number, source.store, task_pixels)
+            task for number, file in enumerate(pair_files) for task in _tasks(number, file.store, task_pixels)
         ]
         texts = tuple(map(str, metrics))
         self.keys = [self._key(task, texts) for task in self.tasks] if journal is not None else []
@@ -81,13 +79,14 @@ class Run:
         self.failed: dict[int, tuple[int, Exception]] = {}  # file: its first bad position, and the error
 
     def _key(self, task: Task, texts: tuple[str, ...]) -> str:
-        store, origin, identity = self.sources[task.file]
+        store, origin, identity = self.pair_files[task.file]
         return slice_key(origin.version, texts, identity, store.fingerprint, task.start, task.stop)
 
     def failures(self) -> list[Failure]:
         """Return the files that have failed, in their order."""
         return [
-            Failure(self.sources[number].store.path, self.failed[number][1]) for number in sorted(self.failed)
+            Failure(self.pair_files[number].store.path, self.failed[number][1])
+            for number in sorted(self.failed)
         ]
 
     @property
@@ -105,21 +104,21 @@ class Run:
         if len(left) < 2:
             executor = None
         files = sorted({self.tasks[i].file for i in left})
-        dry_run([self.sources[n].store for n in files], self.metrics, compiling=executor is not None)
+        dry_run([self.pair_files[n].store for n in files], self.metrics, compiling=executor is not None)
         n_reused = self._n_done()
-        with progress.running(sum(len(source.store) for source in self.sources), n_reused):
+        with progress.running(sum(len(file.store) for file in self.pair_files), n_reused):
             for i, result in self._here(left) if executor is None else self._on(executor, left):
                 if self.journal is not None and isinstance(result, SliceScores):
                     self.journal.add(self.keys[i], result)
                 self._record(i, result)
                 file, start, stop = self.tasks[i]
-                progress.advance(self.sources[file].store.path, start, stop)
+                progress.advance(self.pair_files[file].store.path, start, stop)
         progress.finish(self._n_done() - n_reused, n_reused, ranks_signed=self.ranks_signed)
 
     def _fail_incomplete_files(self) -> None:
         """Fail files that lack a sample, which is known before anything of them is read."""
-        for number, source in enumerate(self.sources):
-            missing = np.flatnonzero(~source.store.complete)
+        for number, file in enumerate(self.pair_files):
+            missing = np.flatnonzero(~file.store.complete)
             if len(missing):
                 self._record_failure(number, 0, self._bad_sample(number, int(missing[0]), "incomplete"))
 
@@ -153,7 +152,7 @@ class Run:
             self.failed[number] = at, error
 
     def _bad_sample(self, number: int, position: int, status: str) -> BadSample:
-        sample = int(self.sources[number].store.sample[position])
+        sample = int(self.pair_files[number].store.sample[position])
         named = (
             f"sample {sample} at position {position}" if sample >= 0 else f"the sample at position {position}"
         )
@@ -163,7 +162,7 @@ class Run:
     def _slice(self, i: int) -> tuple[Slice, Origin]:
         """Return the samples of a task, and the state in which a worker must find their file."""
         file, start, stop = self.tasks[i]
-        store, origin, _ = self.sources[file]
+        store, origin, _ = self.pair_files[file]
         return store.slice(start, stop), origin
 
     def _here(self, left: Sequence[int]) -> Iterator[tuple[int, SliceScores | Exception]]:

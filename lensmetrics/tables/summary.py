@@ -166,7 +166,9 @@ def aggregated(
     scores: pd.DataFrame, by: Sequence[str], *, exclude: str | Sequence[str] = (), seed: int = 0
 ) -> Summary:
     """Aggregate a checked table whose equal floats are unified; the parameters are those of `summarize`."""
-    excluded = _checked_statuses(scores, exclude)
+    excluded = check_exclude(exclude)
+    if excluded and "status" not in scores:
+        raise ValueError(f"cannot exclude {excluded[0]!r}: the table has no column 'status'")
     tokens, has = _tokens(scores)
     by = list(dict.fromkeys(by))
     metrics = metric_columns(scores)
@@ -249,7 +251,8 @@ def undefined_reason(row: "pd.Series[Any] | Mapping[str, Any]") -> str:
     return most if not row["n"] and counts[most] else ""
 
 
-def _checked_statuses(scores: pd.DataFrame, exclude: str | Sequence[str]) -> list[str]:
+def check_exclude(exclude: str | Sequence[str]) -> list[str]:
+    """Return the statuses to leave out, each once; refuse what cannot be left out."""
     statuses = [exclude] if isinstance(exclude, str) else list(dict.fromkeys(exclude))
     for status in statuses:
         if status in EXCLUDABLE_STATUSES:
@@ -259,8 +262,6 @@ def _checked_statuses(scores: pd.DataFrame, exclude: str | Sequence[str]) -> lis
             why = "is a status of a metric, so it depends on which metrics were scored"
         allowed = ", ".join(EXCLUDABLE_STATUSES)
         raise ValueError(f"cannot exclude {status!r}: it {why}; allowed: {allowed}")
-    if statuses and "status" not in scores:
-        raise ValueError(f"cannot exclude {statuses[0]!r}: the table has no column 'status'")
     return statuses
 
 

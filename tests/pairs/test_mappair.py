@@ -260,7 +260,7 @@ def test_threads_may_share_a_pair() -> None:
 
 def test_attributions_of_features_get_a_hint() -> None:
     features = np.random.default_rng(0).normal(size=(4, 9))
-    with pytest.raises(ValueError, match=r"write array\[:, None\]: windows then run along the features"):
+    with pytest.raises(ValueError, match=r"pass array\[:, None\]: windows then run along the features"):
         lm.score(features, -features, "kendall")
     with pytest.raises(ValueError, match=r"write values\[None\]: windows then run along the features"):
         lm.MapPair(features[0], features[1])

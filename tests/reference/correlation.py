@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from tests.reference.maps import NAN, Map, defined_on_finite_maps, is_constant, near, pixels, values
+from tests.reference.maps import NAN, Map, defined_on_finite_maps, is_constant, near, pixels, twin, values
 
 
 def average_ranks(a: Map) -> list[float]:
@@ -39,6 +39,7 @@ def smoothed(a: Map, w: int) -> Map:
     return result
 
 
+@twin(-1, 1, 1)
 @defined_on_finite_maps
 def spearman(u: Map, p: Map) -> float:
     if is_constant(u) or is_constant(p):
@@ -46,6 +47,7 @@ def spearman(u: Map, p: Map) -> float:
     return correlation(average_ranks(u), average_ranks(p))
 
 
+@twin(-1, 1, 1)
 @defined_on_finite_maps
 def kendall(u: Map, p: Map) -> float:
     """Count one pair of pixels at a time."""
@@ -64,6 +66,7 @@ def kendall(u: Map, p: Map) -> float:
     return (concordant - discordant) / math.sqrt(untied_x * untied_y)
 
 
+@twin(-1, 1, 1)
 @defined_on_finite_maps
 def lens_spearman(u: Map, p: Map, *, w: int) -> float:
     # Zero padding would give a constant map a shape that the map does not have.
@@ -72,6 +75,7 @@ def lens_spearman(u: Map, p: Map, *, w: int) -> float:
     return spearman(smoothed(u, w), smoothed(p, w))
 
 
+@twin(-1, 1, 1)
 @defined_on_finite_maps
 def lens_kendall(u: Map, p: Map, *, w: int) -> float:
     if is_constant(u) or is_constant(p):
@@ -79,6 +83,7 @@ def lens_kendall(u: Map, p: Map, *, w: int) -> float:
     return kendall(smoothed(u, w), smoothed(p, w))
 
 
+@twin(-1, 1, 1)
 @defined_on_finite_maps
 def pearson(u: Map, p: Map) -> float:
     if is_constant(u) or is_constant(p):

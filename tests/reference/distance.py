@@ -3,9 +3,10 @@
 import math
 from fractions import Fraction
 
-from tests.reference.maps import NAN, Map, defined_on_finite_maps, pixels, values
+from tests.reference.maps import NAN, Map, defined_on_finite_maps, pixels, twin, values
 
 
+@twin(-1, 1, 1)
 @defined_on_finite_maps
 def cosine(u: Map, p: Map) -> float:
     x, y = values(u), values(p)
@@ -16,6 +17,7 @@ def cosine(u: Map, p: Map) -> float:
     return math.fsum(a * b for a, b in zip(x, y, strict=True)) / norm_x / norm_y
 
 
+@twin(0, math.inf, 0)
 @defined_on_finite_maps
 def mse(u: Map, p: Map) -> float:
     squares = [(Fraction(a) - Fraction(b)) ** 2 for a, b in zip(values(u), values(p), strict=True)]
@@ -28,6 +30,7 @@ def mse(u: Map, p: Map) -> float:
         return math.inf
 
 
+@twin(-1, 1, 1)
 @defined_on_finite_maps
 def ssim(u: Map, p: Map) -> float:
     """Follow scikit-image: 7x7 uniform windows inside the map, sample covariance, mean over windows."""
@@ -63,6 +66,7 @@ def mass_center(a: Map) -> tuple[float, float] | None:
     return row, column
 
 
+@twin(0, math.inf, 0)
 @defined_on_finite_maps
 def mass_center_shift(u: Map, p: Map) -> float:
     center_u, center_p = mass_center(u), mass_center(p)

@@ -13,31 +13,48 @@ Pixel = tuple[int, int]
 
 NAN = math.nan
 
+Twin = Callable[..., float]
+# Every twin by the name of its metric, and its smallest and largest value on any maps and the value of
+# identical maps (None: not fixed).
+TWINS: dict[str, Twin] = {}
+RANGES: dict[str, tuple[float, float, float | None]] = {}
+
+
+def twin(low: float, high: float, identical: float | None) -> Callable[[Twin], Twin]:
+    """Register the twin of a metric, with its range and the value of identical maps."""
+
+    def register(function: Twin) -> Twin:
+        TWINS[function.__name__] = function
+        RANGES[function.__name__] = low, high, identical
+        return function
+
+    return register
+
 
 def is_constant(a: Map) -> bool:
     return len(set(values(a))) == 1
 
 
-def defined_on_finite_maps(twin: Callable[..., float]) -> Callable[..., float]:
+def defined_on_finite_maps(function: Twin) -> Twin:
     """Make a twin NaN where a map has a pixel that is not finite."""
 
-    @functools.wraps(twin)
+    @functools.wraps(function)
     def guarded(u: Map, p: Map, **parameters: int) -> float:
         if not (np.isfinite(u).all() and np.isfinite(p).all()):
             return NAN
-        return float(twin(u, p, **parameters))
+        return float(function(u, p, **parameters))
 
     return guarded
 
 
-def ranks_pixels(twin: Callable[..., float]) -> Callable[..., float]:
+def ranks_pixels(function: Twin) -> Twin:
     """Make a twin NaN where a map is not finite, or constant: its pixels have no order."""
 
-    @functools.wraps(twin)
+    @functools.wraps(function)
     def guarded(u: Map, p: Map, **parameters: int) -> float:
         if is_constant(u) or is_constant(p):
             return NAN
-        return float(twin(u, p, **parameters))
+        return float(function(u, p, **parameters))
 
     return defined_on_finite_maps(guarded)
 

@@ -1,6 +1,6 @@
 """The released scripts, on flat indices: the twins."""
 
-from tests.reference.maps import NAN, Map, defined_on_finite_maps, flat, ordered
+from tests.reference.maps import NAN, Map, defined_on_finite_maps, flat, ordered, twin
 
 
 def window_published(a: Map, index: int, w: int) -> set[int]:
@@ -33,11 +33,13 @@ def diverse_top_k_published(a: Map, k: int, w: int, pool: int) -> list[int]:
     return [index for index in found if index != 0]
 
 
+@twin(0, 1, None)
 @defined_on_finite_maps
 def lens_recall_published(u: Map, p: Map, *, k: int, w: int) -> float:
     return len(dilated_published(u, top_k_published(u, k), w) & set(top_k_published(p, k))) / k
 
 
+@twin(0, 1, None)
 @defined_on_finite_maps
 def lens_precision_published(u: Map, p: Map, *, k: int, w: int) -> float:
     return len(set(top_k_published(u, k)) & dilated_published(p, top_k_published(p, k), w)) / k
@@ -51,18 +53,21 @@ def sets_published(u: Map, p: Map, k: int, w: int, pool: int) -> tuple[list[int]
         return None
 
 
+@twin(0, 1, None)
 @defined_on_finite_maps
 def topk_div_intersection_published(u: Map, p: Map, *, k: int, w: int, pool: int) -> float:
     found = sets_published(u, p, k, w, pool)
     return NAN if found is None else len(set(found[0]) & set(found[1])) / k
 
 
+@twin(0, 1, None)
 @defined_on_finite_maps
 def lens_recall_div_published(u: Map, p: Map, *, k: int, w: int, pool: int) -> float:
     found = sets_published(u, p, k, w, pool)
     return NAN if found is None else len(dilated_published(u, found[0], w) & set(found[1])) / k
 
 
+@twin(0, 1, None)
 @defined_on_finite_maps
 def lens_precision_div_published(u: Map, p: Map, *, k: int, w: int, pool: int) -> float:
     found = sets_published(u, p, k, w, pool)

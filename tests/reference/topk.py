@@ -12,15 +12,18 @@ from tests.reference.maps import (
     pixels,
     ranks_pixels,
     top_k,
+    twin,
 )
 
 
+@twin(0, 1, 1)
 @ranks_pixels
 def topk_iou(u: Map, p: Map, *, k: int) -> float:
     s, t = top_k(u, k), top_k(p, k)
     return len(s & t) / len(s | t)
 
 
+@twin(0, math.inf, 0)
 @ranks_pixels
 def topk_distance(u: Map, p: Map, *, k: int) -> float:
     s, t = top_k(u, k), top_k(p, k)
@@ -34,6 +37,7 @@ def density(a: Map, found: set[Pixel], w: int) -> list[float]:
     return [sum(near(pixel, other, w) for other in found) / (2 * w + 1) ** 2 for pixel in pixels(a)]
 
 
+@twin(0, 1, 1)
 @ranks_pixels
 def fss(u: Map, p: Map, *, k: int, w: int) -> float:
     of_s, of_t = density(u, top_k(u, k), w), density(p, top_k(p, k), w)
@@ -45,6 +49,7 @@ def sign(value: float) -> int:
     return 1 if value > 0 else -1 if value < 0 else 0
 
 
+@twin(0, 1, 1)
 @defined_on_finite_maps
 def sign_agreement(u: Map, p: Map, *, k: int) -> float:
     if is_constant(abs(u)) or is_constant(abs(p)):

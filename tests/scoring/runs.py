@@ -10,7 +10,7 @@ import pandas as pd
 
 import lensmetrics as lm
 from lensmetrics.metrics.registry import Metrics, as_metrics
-from lensmetrics.scoring.files import as_paths, check_target, score_files
+from lensmetrics.scoring.files import as_paths, check_table_target, score_files
 from lensmetrics.scoring.progress import Progress
 
 METRICS = [*lm.lens_suite(k=5, windows=(1, 2)), lm.get_metric("lens_recall_adjusted", k=5, w=1)]
@@ -27,7 +27,7 @@ def evaluate(
     """Return what `lm.evaluate` does; further options are those of `score_files`."""
     chosen, files = as_metrics(metrics), as_paths(paths)
     if output is not None:
-        check_target(output, files, chosen, replacing=resume)
+        check_table_target(output, files, chosen, replacing=resume)
     options = {"output": output, "resume": resume, "stop_at_bad_samples": False, **options}
     scores, _ = score_files(files, chosen, raise_failures=True, **options)
     assert scores is not None
