@@ -84,7 +84,7 @@ def scoring(warm: Path, k: int, paths: Sequence[Path], times: int = 1) -> tuple[
 
 
 def command(k: int, paths: Sequence[Path], cores: int) -> tuple[float, float]:
-    """Return the seconds that the command takes on so many cores, start and all, and 0."""
+    """Return the seconds that the command takes on so many cores, with startup, and 0."""
     words = [sys.executable, "-m", "lensmetrics", "score", *map(str, paths), "--k", str(k)]
     words += ["--workers", str(cores)]
     ours = os.sched_getaffinity(0)

@@ -64,7 +64,7 @@ def scale_table(results: dict[str, Any]) -> str:
         *(
             (
                 f"{case['pairs']:,} pairs{' of real maps' if case['real maps'] else ''}, the command "
-                f"on {n} core{'s' * (n > 1)}, start and all",
+                f"on {n} core{'s' * (n > 1)}, with startup",
                 f"{s:.1f} s",
                 f"{case['pairs'] / s:.0f} pairs per second",
                 f"{case['gain']:.2f} times one core" if n == 2 else "",
@@ -112,7 +112,7 @@ def status_table() -> str:
 
 
 def replaced(text: str, name: str, content: str) -> str:
-    """Return the text with what stands between the markers of that name replaced."""
+    """Return the text with the part between the markers of that name replaced."""
     start, end = f"<!-- {name}: generated -->\n", f"<!-- /{name} -->"
     before, _, rest = text.partition(start)
     _, found, after = rest.partition(end)

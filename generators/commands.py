@@ -117,8 +117,8 @@ def use_device(name: str) -> torch.device:
 def command_line(program: str, options: dict[str, Any]) -> str:
     """Return the command that makes this result again, with every value that matters, defaults included.
 
-    None is left out, and flags are written only if they are set. The command is for people; files are
-    compared by their settings (see ``identity``).
+    None is left out, and flags are written only if they are set. The command is documentation; files
+    are compared by their settings (see ``identity``).
     """
     words = ["python", "-m", program]
     for name, value in options.items():

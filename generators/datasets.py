@@ -34,7 +34,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Facts about a dataset.
+    """Properties of a dataset.
 
     Attributes
     ----------

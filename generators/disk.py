@@ -1,15 +1,15 @@
-"""Folders and names of files that are being made."""
+"""Folders and names of files in progress."""
 
 from pathlib import Path
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder of `path`.
+    """Create the folder of `path`.
 
     Raises
     ------
     OSError
-        If it cannot be made.
+        If it cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ from .selection import first_correct
 from .work import Work
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-# They affect how the file is computed, not its content, and are not recorded.
+# Options that affect how the file is computed, not its content; they are not recorded.
 NOT_RECORDED = ("batch_size", "chunk_size", "download")
 
 

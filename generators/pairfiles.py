@@ -65,7 +65,7 @@ def open_writer(
     store = lm.PairStore(part)
     if (store.sample[store.complete] != chosen[store.complete]).any():
         raise ValueError(f"{part} has other samples than --data now gives; {remedy}")
-    # What the unfinished file says of its origin stays as it is, such as the command.
+    # Attributes of its origin, such as the command, stay as they are.
     return lm.PairWriter.resume(path, store.attrs)
 
 

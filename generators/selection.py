@@ -1,4 +1,4 @@
-"""Which samples of a split a pair file takes: the first that the network classifies correctly."""
+"""The samples of a split that a pair file contains: the first that the network classifies correctly."""
 
 import numpy as np
 import torch

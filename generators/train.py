@@ -47,7 +47,7 @@ OPTIONS = {
         Option("weight", "weight of the attribution term"),
     )
 }
-# It affects how the data is found, not what comes out, and is not recorded.
+# Options that affect how the data is found, not the result; they are not recorded.
 NOT_RECORDED = ("download",)
 # Where the files are and how much is computed at once: two trainings that differ in these alone are the same.
 NOT_COMPARED = ("data", "download", "chunk_size", "out")
@@ -119,7 +119,7 @@ class Request:
         return {name: values[name] for name in PARAMETERS[self.training]}
 
     def identity(self) -> dict[str, Any]:
-        """Return everything that tells this checkpoint from another one; None means all or the default."""
+        """Return everything that distinguishes this checkpoint from others; None means all or the default."""
         names = [
             field.name for field in fields(self) if field.name not in (*NOT_COMPARED, "parameters", "device")
         ]

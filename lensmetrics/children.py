@@ -14,18 +14,18 @@ from typing import Generic, Literal, Self, TypeVar
 from .errors import FormatError
 from .processes import may_start, serve_parent, starting
 
-# How long a child process may give no sign of life; a block of some megabytes takes a slow disk a second.
+# How long a child process may be silent; a slow disk takes a second to read a block of some megabytes.
 SECONDS = 60.0
 # How long a child process may outlive its parent while HDF5 hangs in it.
 _LEASH = 5.0
 A = TypeVar("A")
 T = TypeVar("T")
-# Called now and then by a function that runs in a child process, as a sign of life.
+# A heartbeat: a function that runs in a child process calls it now and then.
 Alive = Callable[[], None]
 
 
 class ChildHung(Exception):
-    """A child process gave no sign of life for too long, and was killed."""
+    """A child process was silent for too long, and was killed."""
 
 
 class ChildCrashed(Exception):
@@ -37,20 +37,20 @@ class ChildCrashed(Exception):
 
 
 class Child(Generic[A, T]):
-    """A process that calls one function again and again, and may hang or crash in it.
+    """A child process that calls one function repeatedly; the function may hang or crash.
 
     Use it in a ``with`` statement, and call it with an argument: it returns what the function returns
     and raises what the function raises. After a hang or a crash, the next call starts a new process.
     The process ends with its parent, even if that is killed while the child hangs. (No library was
-    found that ends a call by its silence rather than its total time, and that keeps this promise.)
+    found that keeps this promise and limits the silence of a call rather than its total time.)
 
     Parameters
     ----------
     function
-        Called with the argument and with a function to call now and then, as a sign of life. It,
+        Called with the argument and with a heartbeat, a function that it must call now and then. It,
         arguments, results and errors are pickled.
     seconds
-        How long there may be no sign of life.
+        Longest time between two heartbeats.
     method
         How the process is started: "spawn" or "forkserver".
     daemon
@@ -114,7 +114,7 @@ class Child(Generic[A, T]):
         try:
             while connection.poll(self._seconds):
                 answer: tuple[T, Exception | None] | None = connection.recv()
-                if answer is not None:  # None is a sign of life
+                if answer is not None:  # None is a heartbeat
                     return answer
         except (EOFError, ConnectionError) as error:
             process.join(_LEASH)
@@ -137,7 +137,7 @@ class Child(Generic[A, T]):
 
     def _start(self) -> tuple[BaseProcess, Connection]:
         connection, end = self._context.Pipe()
-        with end:  # closed here, because otherwise nobody would notice that the process has died
+        with end:  # close our copy, or the death of the process would go unnoticed
             process = self._context.Process(
                 target=_serve, args=(end, self._function, self._seconds + _LEASH), daemon=self._daemon
             )
@@ -153,7 +153,7 @@ class Child(Generic[A, T]):
         process, connection = self._running
         self._running = None
         process.kill()
-        process.join(_LEASH)  # a process that waits for a dead disk does not even die then
+        process.join(_LEASH)  # a process that waits for a dead disk survives even SIGKILL
         connection.close()
         return process.exitcode
 
@@ -208,7 +208,7 @@ class Isolated(Generic[T]):
 
 
 def _idle() -> None:
-    """Give a sign of life to nobody."""
+    """Do nothing: the heartbeat of a call in this process."""
 
 
 def _sendable(error: Exception) -> Exception:
@@ -222,7 +222,7 @@ def _sendable(error: Exception) -> Exception:
 
 
 def _serve(connection: Connection, function: Callable[[A, Alive], object], seconds: float) -> None:
-    """Answer every argument with a result or an error; None means ready, or is a sign of life."""
+    """Answer every argument with a result or an error; None means ready, or is a heartbeat."""
     serve_parent()
 
     def end_in(seconds: float) -> None:

@@ -56,7 +56,7 @@ def file_kind(mode: int) -> str:
 
 
 def rename_new(path: Path, name: Path) -> None:
-    """Rename a file, but never over another one, even if two processes try at the same time."""
+    """Rename a file without ever replacing another one, even if two processes try at the same time."""
     taken = f"another process created {name} in the meantime; your data is in {path}"
     try:
         os.link(path, name)

@@ -1,4 +1,4 @@
-"""Messages to people, a line at a time: safe to print, and never the end of the program."""
+"""Messages on stderr, a line at a time: safe to print, and a failure to print never ends the program."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ def printable(value: object) -> str:
 
 
 def say(text: object) -> None:
-    """Print one line to stderr; ignore that it is closed, full or read by nobody."""
+    """Print one line to stderr; do nothing if stderr is closed, full or a pipe without a reader."""
     if sys.stderr is None:
         return
     try:

@@ -119,7 +119,7 @@ def test_public_name_is_what_the_stub_says(module: str, name: str, public: str) 
     assert inspect.isclass(there) or inspect.isfunction(there)
     documentation = inspect.getdoc(there) or ""
     assert documentation
-    # Types stand in the signature.
+    # The signature has the types.
     if inspect.isfunction(there):
         assert all(p.annotation is not p.empty for p in inspect.signature(there).parameters.values())
 

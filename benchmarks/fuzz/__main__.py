@@ -58,11 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         memory = Path("/dev/shm")
         folder = given.folder or (memory if memory.is_dir() else Path(tempfile.gettempdir()))
-        said = [time.monotonic()]
+        printed = [time.monotonic()]
 
         def progress(counts: dict[str, int]) -> None:
-            if time.monotonic() - said[0] > 60:
-                said[0] = time.monotonic()
+            if time.monotonic() - printed[0] > 60:
+                printed[0] = time.monotonic()
                 print(json.dumps({name: n for name, n in counts.items() if n}), file=sys.stderr, flush=True)
 
         with tempfile.TemporaryDirectory(dir=folder) as own:

@@ -63,7 +63,7 @@ def pair_file_bases(folder: Path) -> list[Base]:
     bases = []
     for path in sorted(folder.glob("*.h5")):
         data = path.read_bytes()
-        # Damage to the metadata goes deepest, and a map is damaged alike everywhere.
+        # Damage to the metadata has the widest effects; within a map, its place does not matter.
         metadata = _metadata(path, data)
         if path.stem not in ("bare", "old"):
             # HDF5 hangs on many damages to a global heap; elsewhere there is more to find.

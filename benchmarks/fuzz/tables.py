@@ -80,7 +80,7 @@ def _other_line(rng: random.Random, data: bytes) -> bytes:
 
 
 class JournalCheck:
-    """Resumes from a journal or a table, and compares what it takes over with what was written."""
+    """Resumes from a journal or a table, and compares what it reuses with what was written."""
 
     def __init__(self, kept: Mapping[str, SliceScores], *, resealed: bool) -> None:
         self.kept = {key: (found.values.tobytes(), found.status, found.signed) for key, found in kept.items()}

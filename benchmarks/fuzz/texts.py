@@ -1,4 +1,4 @@
-"""Texts of metrics: valid ones are read as what they say, others are refused in a sentence."""
+"""Texts of metrics: valid ones are read correctly, others are refused in a sentence."""
 
 import collections
 import contextlib
@@ -38,7 +38,7 @@ def own_metric(pair: MapPair, *, level: float = 0.5, n: int = 3) -> float:
 
 
 def valid_text(rng: random.Random) -> tuple[str, Metric]:
-    """Return the text of a metric, spelled in some way, and what it says."""
+    """Return the text of a metric in a random spelling, and what it means."""
     name = rng.choice(registry.list_metrics())
     params: dict[str, int | float] = {}
     for key, parameter in registry.entries()[name].parameters.items():
@@ -86,7 +86,7 @@ def mutated_text(rng: random.Random, text: str) -> str:
 
 
 def try_text(text: str, expected: Metric | None = None) -> str:
-    """Return what became of the text of a metric, and raise a finding if that is wrong."""
+    """Return the outcome of reading the text of a metric, and raise a finding if it is wrong."""
     metric = None
     started = time.thread_time()
     try:
@@ -135,7 +135,7 @@ def fuzz_texts(seed: int, first: int, executions: int) -> Iterator[tuple[int, st
             yield i, "unexpected exception", f"{error!r:.300} for {text[:200]!r}"
 
 
-# Families of texts that grow; a reader that goes back in them again and again takes n * n steps.
+# Families of growing texts for which a backtracking reader takes n * n steps.
 FAMILIES: Mapping[str, Callable[[int], str]] = {
     "spaces": lambda n: " " * n,
     "word": lambda n: "a" * n,

@@ -1,4 +1,4 @@
-"""Which metric decides how much of a map an attack has left."""
+"""The metric that measures how much of a map an attack has left."""
 
 from collections.abc import Callable
 

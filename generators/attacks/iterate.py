@@ -1,4 +1,4 @@
-"""How attacks search: the batch they work on, the ball they stay in, and the best image found so far."""
+"""How attacks search: the batch under attack, the ball that bounds it, and the best image found so far."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

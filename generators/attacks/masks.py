@@ -66,7 +66,7 @@ def l2_topk(
     acceptance: str = "kendall",
     restarts: int = 1,
 ) -> torch.Tensor:
-    """Do as topk in the l2 ball of radius `eps`; a step has the l2 length `step_size`.
+    """Attack like topk, in the l2 ball of radius `eps`; a step has the l2 length `step_size`.
 
     Certificates of attributions (Wang, Kong, "Certified l2 Attribution Robustness via Uniformly Smoothed
     Attributions", 2024) hold in l2 balls; this attack tries to break them.

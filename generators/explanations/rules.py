@@ -99,8 +99,8 @@ def deep_lift(
 ) -> torch.Tensor:
     """Return DeepLIFT contributions by the rescale rule with a black reference.
 
-    Max pooling assigns what the image has over the reference to the pixel that wins in the image, and what it
-    lacks to the pixel that wins in the reference. Contributions add up to the difference of the label's
+    Max pooling assigns what the image has over the reference to the largest pixel of the image, and what it
+    lacks to the largest pixel of the reference. Contributions add up to the difference of the label's
     logit.
 
     Raises
@@ -170,7 +170,7 @@ def _rescale_max(
 ) -> torch.Tensor:
     inputs, references = values[:-1], values[-1:].expand_as(values[:-1])
     larger = torch.maximum(output[:-1], output[-1:])
-    # The gradient of max pooling goes to the pixel that wins, where inputs differ at least as much as
+    # Max pooling passes the gradient to the largest input; there inputs differ at least as much as
     # outputs, up to rounding.
     share = _vjp(module.forward, inputs, of_output[:-1] * (larger - output[-1:]))
     share = share + _vjp(module.forward, references, of_output[:-1] * (output[:-1] - larger))

@@ -35,7 +35,7 @@ KEYS = (
     "command",
     "versions",
 )
-# The settings that tell one checkpoint from another; checkpoints of early versions do not have them.
+# The settings that distinguish checkpoints; those of early versions do not have them.
 IDENTITY = "identity"
 # Stands for the best weights that torchvision has for the model, which it downloads if they are missing.
 TORCHVISION = "torchvision"
@@ -132,7 +132,7 @@ def sha256(path: Path) -> str:
 
 
 def identity(path: Path) -> Mapping[str, Any]:
-    """Return the settings of a checkpoint that tell it from others, as far as it names them."""
+    """Return the settings that distinguish a checkpoint from others, as far as it names them."""
     content = _content(path)
     if IDENTITY in content:
         found: Mapping[str, Any] = content[IDENTITY]

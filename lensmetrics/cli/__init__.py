@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(end="", flush=True)
         return status
     except BrokenPipeError:
-        # The reader of our output is gone; Python must not complain about it at exit.
+        # The reader of our output has exited; keep Python from reporting that at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt as error:
@@ -111,7 +111,7 @@ def _end_quickly() -> None:
 
 
 def _is_about_a_file(error: Exception) -> bool:
-    """Whether an error concerns the contents of files or the machine, and not what was typed."""
+    """Return whether an error concerns the contents of files or the machine, not what was typed."""
     if isinstance(error, FileExistsError):
         return False
     return isinstance(error, (OSError, RuntimeError, FormatError))

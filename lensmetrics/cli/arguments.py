@@ -57,7 +57,7 @@ def check_files(paths: Iterable[Path]) -> None:
 
 
 def check_suffix(output: Path, suffix: str) -> None:
-    """Refuse to write a file of another kind than its name says."""
+    """Refuse an output whose suffix does not match what the command writes."""
     if output.suffix != suffix:
         raise ValueError(
             f"{output}: this command writes a {suffix} file; choose a name that ends in {suffix}"

@@ -1,4 +1,4 @@
-"""Messages about a table of scores that a reader of its summary should know."""
+"""Notes that help to read the summary of a table of scores."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from ..pairfile.store import PairStore
 
-# How many pairs are read again where their scores do not tell what chance reaches.
+# Number of pairs to read again where the scores do not determine the level of chance.
 _N_READ_AGAIN = 20
 
 
@@ -26,7 +26,7 @@ def note_what_else_differs(scores: "pd.DataFrame", shown: Sequence[str]) -> None
 
 
 def note_pooling(scores: "pd.DataFrame") -> None:
-    """Say so where files with the same conditions share a row of the summary."""
+    """Print a note if files with the same conditions share a row of the summary."""
     from ..tables.columns import condition_columns
 
     columns = condition_columns(scores)
@@ -43,7 +43,7 @@ def note_pooling(scores: "pd.DataFrame") -> None:
 def note_chance(
     scores: "pd.DataFrame", k: int, windows: Sequence[int], stores: "Mapping[str, PairStore]"
 ) -> None:
-    """Say for every map size and window where random pixels reach a recall above one half.
+    """Print a note for every map size and window where random pixels reach a recall above one half.
 
     `stores` are the files of the table by their names in it.
     """
@@ -56,7 +56,7 @@ def note_chance(
             if level > 0.5:
                 say(
                     f"lensmetrics: k={k} is {100 * k / (height * width):.0f} % of {height}x{width}: at w={w} "
-                    f"random pixels reach a recall of {f'{level:.2f}'.removeprefix('0')} here"
+                    f"random pixels reach a recall of {f'{level:.2f}'.removeprefix('0')}"
                 )
 
 

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def open_store(path: Path, _: object) -> "PairStore":
-    """Open a pair file; damaged files can crash HDF5, so commands call this in a process of its own."""
+    """Open a pair file; damaged files can crash HDF5, so commands call this in a separate process."""
     from ..pairfile.store import PairStore
 
     return PairStore(path)
 
 
 def isolated() -> "Isolated[PairStore]":
-    """Return a process that opens pair files, to be used in a ``with``."""
+    """Return a process that opens pair files; use it in a ``with`` statement."""
     from ..children import Isolated
 
     return Isolated(open_store)
@@ -44,7 +44,7 @@ def open_stores(paths: Sequence[Path]) -> "list[PairStore]":
 
 
 def open_scores(path: Path) -> "pd.DataFrame":
-    """Read a table of scores; what is wrong with it is wrong in the file."""
+    """Read a table of scores; report what is wrong with it as an error of the file."""
     from ..tables.files import read_scores
 
     try:

@@ -25,7 +25,7 @@ _PAPER = "#FFFFFF"
 _NOT_FINITE = "#F0E442"
 # From white to a grey on which the outlines remain visible.
 _GREYS = LinearSegmentedColormap.from_list("greys", ["#FFFFFF", "#4A4A4A"]).with_extremes(bad=_NOT_FINITE)
-# Above this many pixels the marks of a map are rasterised: as paths they would take megabytes.
+# Above this many pixels the marks of a map are rasterized: as paths they would take megabytes.
 _VECTOR_PIXELS = 64 * 64
 _MAP_INCHES = 2.35
 
@@ -101,7 +101,7 @@ def _as_picture(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
         picture = np.moveaxis(picture, 0, -1) if len(picture) == 3 else picture.mean(axis=0)
     if image.dtype == np.uint8:
         picture /= 255
-    elif picture.min() < 0 or picture.max() > 1:  # normalised for a network
+    elif picture.min() < 0 or picture.max() > 1:  # normalized for a network
         spread = np.ptp(picture)
         picture = (picture - picture.min()) / (spread or 1)
     return picture

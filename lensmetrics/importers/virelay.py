@@ -134,7 +134,7 @@ def _index(path: Path, file: h5py.File, maps: Source) -> NDArray[np.int64]:
 
 
 def _classes(path: Path, file: h5py.File, name: str, maps: Source) -> NDArray[np.int64]:
-    """One class number per sample, read in blocks: logits can be larger than memory."""
+    """Return one class number per sample, read in blocks: logits can be larger than memory."""
     rows = open_rows(path, file, name, f"{name}s", "iufb")
     n = maps.shape[0]
     if rows.keys and maps.keys:

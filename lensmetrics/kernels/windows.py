@@ -22,7 +22,7 @@ def _slide(line, w, sums):
 
 @njit(nogil=True, cache=True)
 def window_counts(pixels, w, height, width):
-    """Return how many of the pixels lie in the (2w+1)x(2w+1) window around each pixel of the map."""
+    """Return how many of the pixels are in the (2w+1)x(2w+1) window around each pixel of the map."""
     counts = np.zeros((height, width), np.int64)
     for i in range(pixels.size):
         counts[pixels[i] // width, pixels[i] % width] = 1

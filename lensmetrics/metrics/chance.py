@@ -26,7 +26,7 @@ def lens_recall_chance(pair: MapPair, *, k: int, w: int = 1) -> float:
         The two maps, of height H and width W.
     k, w
         Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
-        the cut go by index and windows are clipped at the border. Rules and reference:
+        the cut are broken by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns
@@ -60,7 +60,7 @@ def lens_precision_chance(pair: MapPair, *, k: int, w: int = 1) -> float:
         The two maps, of height H and width W.
     k, w
         Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
-        the cut go by index and windows are clipped at the border. Rules and reference:
+        the cut are broken by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns
@@ -94,7 +94,7 @@ def lens_recall_adjusted(pair: MapPair, *, k: int, w: int = 1) -> float:
         The two maps.
     k, w
         Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
-        the cut go by index and windows are clipped at the border. Rules and reference:
+        the cut are broken by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns
@@ -133,7 +133,7 @@ def lens_precision_adjusted(pair: MapPair, *, k: int, w: int = 1) -> float:
         The two maps.
     k, w
         Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
-        the cut go by index and windows are clipped at the border. Rules and reference:
+        the cut are broken by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns

@@ -200,7 +200,7 @@ def _unit_peak(values: FloatMap) -> npt.NDArray[np.float64]:
 
 
 def _window_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the means over the windows that lie inside the map."""
+    """Return the means over the windows inside the map."""
     from scipy.ndimage import uniform_filter  # slow to import, and only ssim needs it
 
     border = _SSIM_SIDE // 2

@@ -50,7 +50,7 @@ def topk_div_intersection(pair: MapPair, *, k: int, w: int = 1) -> float:
         The two maps.
     k, w
         Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion, at least 0
-        pixels, clipped at the border; ties go by index. Rules and reference:
+        pixels, clipped at the border; ties are broken by index. Rules and reference:
         :mod:`lensmetrics.metrics.diverse`.
 
     Returns
@@ -89,7 +89,7 @@ def lens_recall_div(pair: MapPair, *, k: int, w: int = 1) -> float:
         The two maps.
     k, w
         Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion and of nearness,
-        at least 0 pixels, clipped at the border; ties go by index. Rules and reference:
+        at least 0 pixels, clipped at the border; ties are broken by index. Rules and reference:
         :mod:`lensmetrics.metrics.diverse`.
 
     Returns
@@ -128,7 +128,7 @@ def lens_precision_div(pair: MapPair, *, k: int, w: int = 1) -> float:
         The two maps.
     k, w
         Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion and of nearness,
-        at least 0 pixels, clipped at the border; ties go by index. Rules and reference:
+        at least 0 pixels, clipped at the border; ties are broken by index. Rules and reference:
         :mod:`lensmetrics.metrics.diverse`.
 
     Returns
@@ -167,7 +167,7 @@ def n_diverse(pair: MapPair, *, k: int, w: int = 1) -> float:
         The two maps.
     k, w
         Size of the diverse sets, 1 to H W pixels, and half-width of the windows of exclusion, at least 0
-        pixels, clipped at the border; ties go by index. Rules and reference:
+        pixels, clipped at the border; ties are broken by index. Rules and reference:
         :mod:`lensmetrics.metrics.diverse`.
 
     Returns

@@ -15,7 +15,7 @@ Ties: of equal values the one with the lower flat (row-major) index comes first;
 the k-th and the (k+1)-th value of a map are equal, the index completes the set, and the status is
 ``tied_cut``: two maps with few values other than 0 share many zeros.
 
-Borders: windows do not wrap around; what lies outside the map is not counted.
+Borders: windows do not wrap around; pixels outside the map do not exist.
 
 Undefined: NaN where a map is constant (``constant_map``), because the index alone would choose its set,
 or not finite (``nan_map``). ``saturated``: N_w(S) or N_w(T) is the whole map, so the value is the same
@@ -47,7 +47,7 @@ def topk_intersection(pair: MapPair, *, k: int) -> float:
     pair
         The two maps.
     k
-        Size of the top sets, 1 to H W pixels; ties at the cut go by index (``tied_cut``). Rules and
+        Size of the top sets, 1 to H W pixels; ties at the cut are broken by index (``tied_cut``). Rules and
         reference: :mod:`lensmetrics.metrics.overlap`.
 
     Returns
@@ -84,7 +84,7 @@ def lens_recall(pair: MapPair, *, k: int, w: int = 1) -> float:
         The two maps.
     k, w
         Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
-        the cut go by index and windows are clipped at the border. Rules and reference:
+        the cut are broken by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns
@@ -131,7 +131,7 @@ def lens_precision(pair: MapPair, *, k: int, w: int = 1) -> float:
         The two maps.
     k, w
         Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
-        the cut go by index and windows are clipped at the border. Rules and reference:
+        the cut are broken by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns
@@ -175,7 +175,7 @@ def lens_distance(pair: MapPair, *, k: int, w: int = 1) -> float:
         The two maps.
     k, w
         Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
-        the cut go by index and windows are clipped at the border. Rules and reference:
+        the cut are broken by index and windows are clipped at the border. Rules and reference:
         :mod:`lensmetrics.metrics.overlap`.
 
     Returns

@@ -32,7 +32,7 @@ def topk_iou(pair: MapPair, *, k: int) -> float:
     pair
         The two maps.
     k
-        Size of the top sets, 1 to H W pixels; ties at the cut go by index (``tied_cut``). Rules and
+        Size of the top sets, 1 to H W pixels; ties at the cut are broken by index (``tied_cut``). Rules and
         reference: :mod:`lensmetrics.metrics.overlap`.
 
     Returns
@@ -73,7 +73,7 @@ def topk_distance(pair: MapPair, *, k: int) -> float:
     pair
         The two maps.
     k
-        Size of the top sets, 1 to H W pixels; ties at the cut go by index (``tied_cut``). Rules and
+        Size of the top sets, 1 to H W pixels; ties at the cut are broken by index (``tied_cut``). Rules and
         reference: :mod:`lensmetrics.metrics.overlap`.
 
     Returns
@@ -124,7 +124,7 @@ def fss(pair: MapPair, *, k: int, w: int = 1) -> float:
         The two maps.
     k, w
         Size of the top sets, 1 to H W pixels, and half-width of the (2w+1)x(2w+1) window, at least 0; ties at
-        the cut go by index. Rules and reference: :mod:`lensmetrics.metrics.overlap`.
+        the cut are broken by index. Rules and reference: :mod:`lensmetrics.metrics.overlap`.
 
     Returns
     -------
@@ -175,7 +175,7 @@ def sign_agreement(pair: MapPair, *, k: int) -> float:
     pair
         The two maps, u and p.
     k
-        Size of the sets, 1 to H W pixels; ties at the cut go by index (``tied_cut``).
+        Size of the sets, 1 to H W pixels; ties at the cut are broken by index (``tied_cut``).
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What one `PairWriter.write` brings, parsed and checked as a whole before anything is written."""
+"""The arguments of one `PairWriter.write`, parsed and checked as a whole before anything is written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ def parse_batch(contents: Contents, index: int | slice, given: Mapping[str, Any]
         if not contents.samples:
             raise ValueError(
                 f"this write gives {_listed(batch.optional)}, but {contents.path} was created with {held} "
-                "and holds no samples: delete it and begin anew"
+                "and holds no samples: delete it and start again"
             )
         raise ValueError(
             f"this write gives {_listed(batch.optional)}, but {contents.path} holds {held}: every write must "
@@ -170,11 +170,11 @@ def _maps(contents: Contents, given: Mapping[str, ArrayLike], n: int | None) -> 
             if contents.is_begun and not contents.samples:
                 holds, remedy = (
                     f"was created as {dtype.name} and holds no samples",
-                    "delete it and begin anew",
+                    "delete it and start again",
                 )
             else:
                 holds = f"holds {dtype.name}, because its first maps need no more"
-                remedy = "begin it with dtype='float64'"
+                remedy = "create it with dtype='float64'"
             raise ValueError(
                 f"'{name}' is {arrays[name].dtype} and needs {needs.name}, but {contents.path} {holds}: "
                 f"{remedy}, or give dtype='float32' to round the maps"

@@ -1,4 +1,4 @@
-"""What can be wrong with a pair file, checked while it is opened."""
+"""Checks of a pair file, made while it is opened."""
 
 import math
 from pathlib import Path

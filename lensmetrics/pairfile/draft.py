@@ -153,7 +153,7 @@ class Draft:
         return metadata_checksum(read_attrs(self.current, self.file), columns)
 
     def give_final_name(self) -> None:
-        """Rename the closed file, unless another process resumed it between the closing and this moment."""
+        """Rename the closed file, unless another process has resumed it in the meantime."""
         taken = f"another process has resumed {self.current} and will finish it"
         try:
             with open_hdf5(self.current):  # HDF5's lock of a reader keeps writers out
@@ -186,7 +186,7 @@ def create(path: Path, attrs: Mapping[str, Any], contents: Contents) -> Draft:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Report in one sentence what went wrong on the disk; h5py reports it in various ways."""
+    """Report disk errors in one sentence; h5py reports them in various ways."""
     try:
         yield
     except (OSError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""The header of a pair file: everything that is read of it once, when it is opened."""
+"""The header of a pair file: everything that is read once, when the file is opened."""
 
 import hashlib
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Columns:
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What a pair file says, apart from the values of maps, images, targets and outputs."""
+    """The contents of a pair file except the values of maps, images, targets and outputs."""
 
     attrs: dict[str, Any]
     layout: Layout

@@ -1,4 +1,4 @@
-"""Open HDF5 files, and report in one sentence what h5py has against them."""
+"""Open HDF5 files, and turn the errors of h5py into one-sentence messages."""
 
 import stat
 import traceback
@@ -50,7 +50,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 
 def open_hdf5(path: Path, **options: Any) -> h5py.File:
-    """Open an HDF5 file for reading, and report what h5py has against it in one sentence."""
+    """Open an HDF5 file for reading; turn the errors of h5py into one-sentence messages."""
     try:
         return h5py.File(path, "r", locking="best-effort", **options)
     except FileNotFoundError as error:

@@ -36,7 +36,7 @@ def resumed(
     current = part if part.exists() else target
     store = PairStore(current)
     refuse_other_attrs(current, store.attrs, checked_attrs(attrs))
-    if store.metadata_damaged:  # nobody can tell which of them is damaged, so none can be written again
+    if store.metadata_damaged:  # it is unknown which part is damaged, so none can be written again
         raise FormatError(
             f"{store.metadata_damaged}; if it was changed on purpose, delete the attribute {CHECKSUM}"
         )

@@ -47,7 +47,7 @@ class PairStore:
     Attributes
     ----------
     path
-        Where the file is.
+        Path of the file.
     attrs
         The file's attributes as plain Python values. netCDF does not distinguish a sequence of one
         value from the value, so the value is returned.

@@ -116,7 +116,7 @@ def verify_files(
 
 
 def problem_lines(problems: Iterable[Problem]) -> Iterator[str]:
-    """Describe bad samples, with one line for each run of neighbors that have the same problem."""
+    """Describe bad samples, with one line for each run of neighbours that have the same problem."""
 
     def kind(problem: Problem) -> tuple[str, int | None]:
         position, sample, status = problem

@@ -31,7 +31,7 @@ class PairWriter:
     Parameters
     ----------
     path
-        Where the finished file goes. Neither it nor its ``.part`` may exist.
+        Path of the finished file. Neither it nor its ``.part`` may exist.
     n_samples
         Number of samples the file has room for, at least 1.
     shape
@@ -142,7 +142,7 @@ class PairWriter:
         path
             The name of the finished file, without ``.part``.
         attrs
-            The attributes the file was begun with.
+            The attributes the file was created with.
         dtype
             The type of the file, to round further maps on request; None refuses maps that it does not
             hold exactly.
@@ -167,12 +167,12 @@ class PairWriter:
 
     @property
     def path(self) -> Path:
-        """Where the finished file goes."""
+        """Path of the finished file."""
         return self._draft.path
 
     @property
     def current(self) -> Path:
-        """Where the unfinished file is: under a temporary name, or the ``.part`` after the first write."""
+        """Path of the unfinished file: a temporary name, or the ``.part`` after the first write."""
         return self._draft.current
 
     @property

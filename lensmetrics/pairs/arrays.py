@@ -19,7 +19,7 @@ LARGEST_EXACT = 2**53
 
 
 def is_data_array(values: object) -> "TypeGuard[xr.DataArray]":
-    """Tell whether the values are an xarray.DataArray."""
+    """Return whether the values are an xarray.DataArray."""
     xarray = sys.modules.get("xarray")  # slow to import, and already imported where there is a DataArray
     return xarray is not None and isinstance(values, xarray.DataArray)
 
@@ -79,7 +79,7 @@ def _in_order(maps: Maps) -> Maps:
 
 
 def _is_tensor(values: object) -> bool:
-    """Tell whether the values are a torch.Tensor."""
+    """Return whether the values are a torch.Tensor."""
     torch = sys.modules.get("torch")  # already imported where there is a tensor
     return torch is not None and isinstance(values, torch.Tensor)
 
@@ -127,7 +127,7 @@ def as_numpy(values: Any, name: str) -> npt.NDArray[Any]:
 
 
 def _hides_something(item: object) -> bool:
-    """Tell whether np.asarray of a list of such items would fail or lose a mask."""
+    """Return whether np.asarray of a list of such items would fail or lose a mask."""
     if isinstance(item, list | tuple):
         return any(map(_hides_something, item))
     return isinstance(item, np.ma.MaskedArray) or _is_tensor(item)

@@ -59,7 +59,7 @@ def as_map(values: Maps, name: str) -> FloatMap:
 
 
 def is_integer(value: object) -> TypeGuard[int]:
-    """Tell whether the value is an int or an integer of NumPy; bool does not count."""
+    """Return whether the value is an int or an integer of NumPy; bool does not count."""
     return type(value) is int or isinstance(value, np.integer)
 
 

@@ -42,7 +42,7 @@ def columns_of_values(
 
 
 def _with_sample_statuses(statuses: Sequence[str], stores: Sequence[PairStore]) -> list[str]:
-    """Add what the files record about their samples to the statuses of the scores."""
+    """Add the statuses that the files record about their samples to those of the scores."""
     joined = list(statuses)
     for token in ("not_attacked", "label_changed"):
         flags = np.concatenate([getattr(store, token) for store in stores])

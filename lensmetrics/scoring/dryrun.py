@@ -1,4 +1,4 @@
-"""A dry run: mistakes in metrics show before hours of work, not after."""
+"""A dry run that finds mistakes in metrics before hours of work, not after."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial

@@ -30,7 +30,7 @@ Handle = Any
 
 
 class Workers(Protocol):
-    """Whoever calls functions elsewhere; futures are only passed back to where they came from."""
+    """Calls functions elsewhere; its futures can only be passed back to it."""
 
     def submit(self, function: Callable[..., object], *arguments: object) -> Handle:
         """Return a future of the call."""
@@ -80,7 +80,7 @@ class _DaskWorkers:
 
     def __init__(self, client: Any, options: Mapping[str, Any]) -> None:
         self._client, self._address = client, client.scheduler.address
-        self._options = {"pure": False, **options}  # no call is replaced by an earlier one that looks alike
+        self._options = {"pure": False, **options}  # never reuse the result of an earlier call
         _check_installation(client)
 
     def submit(self, function: Callable[..., object], *arguments: object) -> Handle:
@@ -102,7 +102,7 @@ class _DaskWorkers:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """Say in the words of a run what happened to the cluster."""
+        """Turn errors of Dask into errors that say what happened to the run."""
         from distributed import KilledWorker
         from distributed.comm import CommClosedError
 
@@ -141,9 +141,9 @@ def _check_installation(client: Any) -> None:
 
 @contextlib.contextmanager
 def process_pool(n_workers: int | None, files: Sequence[Path]) -> Iterator[Executor | None]:
-    """Yield a pool of spawned processes, or None where this process is to score alone.
+    """Yield a pool of spawned processes, or None if this process is to score alone.
 
-    Unless the number of workers is given, small files are scored here.
+    By default, small files are scored in this process.
     """
     if n_workers is None:
         n_bytes = sum(file.stat().st_size for file in files if file.is_file())
@@ -181,8 +181,8 @@ def _started(n_workers: int) -> Iterator[Executor]:
                 executor.submit(_import_worker)
     except OSError as error:
         raise OSError(
-            f"no worker process can be started ({error.strerror}): make room in the shared memory, /dev/shm, "
-            "or use --workers 1"
+            f"no worker process can be started ({error.strerror}): free space in the shared memory, "
+            "/dev/shm, or use --workers 1"
         ) from error
     try:
         yield executor

@@ -130,14 +130,14 @@ def score_files(
     task_pixels: int = TASK_PIXELS,
     block_pixels: int = BLOCK_PIXELS,
 ) -> tuple[pd.DataFrame | None, list[Failure]]:
-    """Score what can be scored: :func:`evaluate` without giving up at the first bad file.
+    """Score what can be scored: :func:`evaluate` that continues after a bad file.
 
     Parameters
     ----------
     output
         The table to write, which :func:`check_table_target` allows.
     progress
-        Told what happens; by default nobody is.
+        Receives the progress; None reports nothing.
     stop_at_bad_samples
         Whether a bad sample (status ``incomplete`` or ``checksum``) ends the work on its file, which is
         then left out as a whole, as is a file that cannot be read or that changes. Otherwise it is a
@@ -226,7 +226,7 @@ def _open_all(
             continue
         seen.add((found.st_dev, found.st_ino))
         origin = Origin(found.st_size, found.st_mtime_ns, host, __version__)
-        # A file that was written to since has another change time, even with its old time restored.
+        # A file that was written to since has another change time, even if its old time was restored.
         identity = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
         pair_files.append(PairFile(store, origin, identity))
     if not pair_files and not failures:

@@ -1,4 +1,4 @@
-"""What a run tells people on stderr."""
+"""Progress and speed of a run, on stderr."""
 
 import contextlib
 import sys
@@ -42,12 +42,12 @@ class Progress:
         self._seconds = time.perf_counter() - began
 
     def advance(self, path: Path, start: int, stop: int) -> None:
-        """Take notice that the samples from `start` to `stop` of a file are scored."""
+        """Advance the bar by the samples from `start` to `stop` of a file, which are scored."""
         if self._bar is not None:
             self._bar.update(stop - start)
 
     def finish(self, n_scored: int, n_reused: int, *, ranks_signed: bool) -> None:
-        """Say how fast it went and what top-k sets mean here."""
+        """Print the speed, and what top-k sets mean if maps have negative values."""
         if not self.shown:
             return
         if n_reused:

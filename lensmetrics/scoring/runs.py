@@ -1,4 +1,4 @@
-"""A run: its tasks, what has become of them, and which files have failed.
+"""A run: its tasks, their results, and the files that have failed.
 
 A *task* scores one *slice*, some consecutive samples of one file; a worker reads a slice in *blocks*.
 """
@@ -22,7 +22,7 @@ from .journal import Journal, slice_key
 from .progress import Progress
 from .worker import Origin, SliceScores, score_slice
 
-# A slice takes long compared with sending it, and little time compared with a study.
+# Scoring a slice takes long compared with sending it, and little time compared with a study.
 TASK_PIXELS = 2**23
 
 
@@ -129,7 +129,7 @@ class Run:
                     self._record(i, self.journal.done[key])
 
     def _is_moot(self, i: int) -> bool:
-        """Whether the file of a task is known to fail at or before the task."""
+        """Return whether the file of a task is known to fail at or before the task."""
         at, _ = self.failed.get(self.tasks[i].file, (self.tasks[i].stop, None))
         return at <= self.tasks[i].start
 
@@ -147,7 +147,7 @@ class Run:
             self._record_failure(task.file, at, self._bad_sample(task.file, at, "checksum"))
 
     def _record_failure(self, number: int, at: int, error: Exception) -> None:
-        # The first bad sample counts, whichever task comes back first.
+        # Report the first bad sample of a file, whichever task completes first.
         if number not in self.failed or at < self.failed[number][0]:
             self.failed[number] = at, error
 

@@ -22,12 +22,12 @@ from ..pairs.mappair import MapPair
 # A block is read at once; it should still be in the cache when its last pair is scored.
 BLOCK_PIXELS = 2**18
 
-# Position of the first sample, unperturbed and perturbed maps, and what keeps each from being scored.
+# Position of the first sample, unperturbed and perturbed maps, and the status of each unreadable sample.
 _Block = tuple[int, npt.NDArray[Any], npt.NDArray[Any], list[str]]
 
 
 class Origin(NamedTuple):
-    """A file as seen by the process that hands out its slices: each worker must see the same."""
+    """A file as the process that submits its slices sees it; every worker must see the same."""
 
     n_bytes: int
     modified_ns: int
@@ -45,7 +45,7 @@ class SliceScores:
 
 
 class _Unreadable(Exception):
-    """Holds an error in reading, which costs one file; an error in a metric ends the run."""
+    """Wraps a read error, which fails one file; an error in a metric ends the run."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Condition(NamedTuple):
-    """How people read a condition attribute."""
+    """How a condition attribute is shown."""
 
     speaks_for_itself: bool = False  # the value needs no name beside it: "gradient"
     of_some_methods: bool = False  # a parameter; where it is missing, the method has none
@@ -57,7 +57,6 @@ PROVENANCE = (
     "sha256",
     "checkpoint_sha256",
 )
-METRIC_NAMES = tuple(BUILT_IN)
 # Columns of the long form, and of a summary.
 _LONG = ("metric", "value", "k", "w", "pool")
 SUMMARY = ("mean", "sd", "n", "n_undefined", "n_excluded", "ci_low", "ci_high", "mean_attacked")

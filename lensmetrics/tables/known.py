@@ -30,7 +30,7 @@ FACTS = "metric_facts"
 def registered() -> Mapping[str, Any]:
     """Return the entries of the registry, or none if it is not loaded.
 
-    Whoever registers a metric has loaded it; nobody else needs it for a table.
+    Registering a metric loads the registry; tables do not need it otherwise.
     """
     registry = sys.modules.get("lensmetrics.metrics.registry")
     return {} if registry is None else registry.entries()

@@ -1,4 +1,4 @@
-"""Conditions, metrics and numbers as people read them, on pages and in figures."""
+"""The text of conditions, metrics and numbers on pages and in figures."""
 
 import math
 from collections.abc import Sequence

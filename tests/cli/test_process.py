@@ -103,7 +103,7 @@ def test_process_shows_no_bar_without_a_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a POSIX shell")
 @pytest.mark.parametrize("to", ["| true", ">&-"])
-def test_output_that_nobody_reads(to: str) -> None:
+def test_output_without_a_reader(to: str) -> None:
     command = f"'{sys.executable}' -m lensmetrics metrics {to}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.stderr == ""

@@ -31,9 +31,7 @@ def test_score_writes_what_evaluate_returns(run: Run) -> None:
         mean = levels[f"lens_recall_chance(k=5,w={w})"].mean()
         level = f"{mean:.2f}".removeprefix("0")
         assert mean > 0.5
-        assert (
-            line == f"lensmetrics: k=5 is 12 % of 6x7: at w={w} random pixels reach a recall of {level} here"
-        )
+        assert line == f"lensmetrics: k=5 is 12 % of 6x7: at w={w} random pixels reach a recall of {level}"
     table = lm.summarize(expected)
     means, counts = out.split("\n\n")
     assert len(means.splitlines()) == len(table) + 2
@@ -68,7 +66,7 @@ def test_chance_counts_perfect_pairs_too(run: Run) -> None:
         writer.write(slice(0, 30), maps, maps)
     _, _, err = run("score", "same.h5", "--k", "60", "--windows", "1", "--workers", "1")
     mean = lm.evaluate("same.h5", "lens_recall_chance(k=60,w=1)").iloc[:, -1].mean()
-    found = re.search(r"k=60 is 23 % of 16x16: at w=1 random pixels reach a recall of (\.\d\d) here", err)
+    found = re.search(r"k=60 is 23 % of 16x16: at w=1 random pixels reach a recall of (\.\d\d)\n", err)
     assert found is not None
     assert float(found[1]) == pytest.approx(mean, abs=0.02)  # 20 of the 30 are read
 
@@ -237,7 +235,7 @@ def test_full_shared_memory_is_reported(run: Run, monkeypatch: pytest.MonkeyPatc
     status, out, err = run("score", "a.h5", "b.h5", "-m", "kendall", "--workers", "2", "-o", "s.csv")
     assert (status, out) == (1, "")
     assert err == (
-        "lensmetrics: no worker process can be started (No space left on device): make room in the shared "
+        "lensmetrics: no worker process can be started (No space left on device): free space in the shared "
         "memory, /dev/shm, or use --workers 1\n"
     )
     assert not Path("s.csv").exists()

@@ -268,7 +268,7 @@ INNER = ("pgd", *WITH_ATTRIBUTION)
 
 
 @pytest.mark.parametrize("name", INNER)
-def test_each_step_goes_along_the_sign_of_the_gradient_of_the_plain_loops(
+def test_each_step_follows_the_sign_of_the_gradient_of_the_plain_loops(
     network: Any, images: Any, name: str
 ) -> None:
     settings = dataclasses.replace(SETTINGS, steps=2, chunk_size=3)

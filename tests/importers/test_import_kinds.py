@@ -410,7 +410,7 @@ def test_an_index_that_differs_is_refused(where: str) -> None:
     np.testing.assert_array_equal(stored(), [MAPS, MAPS])
 
 
-def test_an_index_of_something_else_says_nothing() -> None:
+def test_an_index_of_something_else_is_ignored() -> None:
     hdf5(Path("a.h5"), maps=MAPS, index=np.arange(5))
     hdf5(Path("b.h5"), maps=MAPS, index=np.array([2, 0, 1]))
     hdf5(Path("c.h5"), maps=MAPS, index=np.array([0.5, 1, 2]))
@@ -634,7 +634,7 @@ def test_scales_that_do_not_name_each_axis_are_ignored(kind: str) -> None:
     assert PairStore("out.h5").sample.tolist() == [0, 1, 2]
 
 
-# What stands after an array
+# Bytes after an array
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz"])

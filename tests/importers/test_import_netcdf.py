@@ -101,7 +101,7 @@ def test_a_fill_value_is_compared_in_the_type_of_the_data() -> None:
         ({"scale_factor": np.nan}, "scale_factor = nan; it must be one number"),
     ],
 )
-def test_attributes_that_are_no_numbers_are_refused(attrs: dict[str, Any], message: str) -> None:
+def test_attributes_that_are_not_numbers_are_refused(attrs: dict[str, Any], message: str) -> None:
     with pytest.raises(FormatError, match=message):
         decoder("it", np.dtype("i2"), attrs)
 

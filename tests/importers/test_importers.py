@@ -171,7 +171,7 @@ def test_one_map_is_not_a_stack_of_its_rows(tmp_path: Path) -> None:
     assert stored(tmp_path / "one.h5")[0].shape == (1, 6, 6)
 
 
-def test_features_that_are_no_picture(tmp_path: Path) -> None:
+def test_features_that_do_not_form_a_picture(tmp_path: Path) -> None:
     maps = some_maps(2, 1, 20)
     import_arrays(*save(tmp_path, *maps), tmp_path / "out.h5", shape=(1, 20))
     np.testing.assert_array_equal(stored(tmp_path / "out.h5"), maps[:, :, None])
@@ -279,7 +279,7 @@ def test_repeated_samples_are_refused(tmp_path: Path) -> None:
     check(tmp_path, MAPS, MAPS, message, samples=tmp_path / "samples.npy")
 
 
-def test_files_that_are_no_arrays(tmp_path: Path) -> None:
+def test_files_that_are_not_arrays(tmp_path: Path) -> None:
     good, other = save(tmp_path, MAPS, MAPS)
     out = tmp_path / "out.h5"
     with pytest.raises(FileNotFoundError, match=r"nothing\.npy does not exist$"):
@@ -535,7 +535,7 @@ def test_datasets_that_are_refused(tmp_path: Path, contents: Any, name: str | No
     refused(tmp_path, first, f"{tmp_path}/secret.h5:y", rf"a\.h5.*{message}", ValueError)
 
 
-def test_values_that_lie_elsewhere_are_refused(tmp_path: Path) -> None:
+def test_values_stored_elsewhere_are_refused(tmp_path: Path) -> None:
     secret = hdf5(tmp_path / "secret.h5", y=MAPS)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         layout = h5py.VirtualLayout(MAPS.shape, dtype=MAPS.dtype)
@@ -547,7 +547,7 @@ def test_values_that_lie_elsewhere_are_refused(tmp_path: Path) -> None:
         refused(tmp_path, f"{tmp_path}/a.h5:{name}", f"{secret}:y", message, FormatError)
 
 
-def test_shapes_that_the_file_does_not_bear_out_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+def test_shapes_larger_than_the_file_are_refused_before_memory_is_allocated(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("contiguous", (10**9, 1000, 1000), "f4")
         file.create_dataset("chunked", (10**9, 1000, 1000), "f4", chunks=(1, 1000, 1000))
@@ -726,7 +726,7 @@ def test_many_logits_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.Monk
     np.testing.assert_array_equal(label, classes)
 
 
-def test_named_maps_and_given_labels_set_aside_what_a_database_says(tmp_path: Path) -> None:
+def test_named_maps_and_given_labels_replace_those_of_a_database(tmp_path: Path) -> None:
     multi = np.ones((3, 4), bool)
     a = attributions(tmp_path / "a.h5", some_maps(3, 1, 6, 5), index=INDEX, label=multi)
     b = shutil.copy(a, tmp_path / "b.h5")
@@ -780,7 +780,7 @@ def test_attribution_databases_that_are_refused(
 
 @pytest.mark.parametrize("options", [{"samples": True}, {"method": 1}])
 @pytest.mark.parametrize("name", ["", ":attribution"])
-def test_a_database_says_itself_what_its_samples_are(tmp_path: Path, options: Any, name: str) -> None:
+def test_samples_and_method_are_refused_for_databases(tmp_path: Path, options: Any, name: str) -> None:
     a = attributions(tmp_path / "a.h5", MAPS)
     b = attributions(tmp_path / "b.h5", MAPS, index=np.arange(3))
     np.save(tmp_path / "x.npy", [4, 5, 6])
@@ -838,7 +838,7 @@ def test_latec_mistakes(tmp_path: Path, name: str | None, method: int | None, me
     refused(tmp_path, a, a, message, ValueError, names=(name, name), method=method)
 
 
-def test_latec_volumes_and_point_clouds_are_no_images(tmp_path: Path) -> None:
+def test_latec_volumes_and_point_clouds_are_not_images(tmp_path: Path) -> None:
     for shape, message in [
         ((4, 6, 1, 5, 5, 5), r"is \(4, 6, 1, 5, 5, 5\); --method is for"),
         ((4, 6, 3, 9), r"is \(4, 6, 3, 9\); --method is for LATEC's \(N, explanation, channel, height, w"),

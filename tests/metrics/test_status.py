@@ -25,7 +25,7 @@ def is_tied_at(a: Map, k: int) -> bool:
 
 
 def is_whole(a: Map, k: int, w: int) -> bool:
-    """Tell whether the neighbourhood of the top set is the whole map."""
+    """Return whether the neighbourhood of the top set is the whole map."""
     return len(reference.neighbourhood(a, reference.top_k(a, k), w)) == a.size
 
 

@@ -136,10 +136,9 @@ def mounted(folder: Path, *options: str) -> Iterator[Path]:
 
 
 def one_sentence(err: str) -> bool:
-    """Whether a command said one thing, besides what belongs to going on, and no traceback."""
-    beside = ("what is scored so far", "scored ", "took over ", "lensmetrics: the maps hold negative values")
-    lines = [line for line in err.splitlines() if line and not line.startswith(beside)]
-    return len(lines) == 1 and lines[0].startswith("lensmetrics: ") and "Traceback" not in err
+    """Return whether a command printed one message and nothing else."""
+    lines = err.splitlines()
+    return len(lines) == 1 and lines[0].startswith("lensmetrics: ")
 
 
 def fill(folder: Path, left: int) -> Path:

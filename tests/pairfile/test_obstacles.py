@@ -1,4 +1,4 @@
-"""Obstacles that are no pair files, and mistakes of the package itself."""
+"""Things that are not pair files, and mistakes of the package itself."""
 
 import os
 import re
@@ -12,7 +12,8 @@ import lensmetrics as lm
 from lensmetrics.errors import FormatError
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.writer import PairWriter
-from lensmetrics.tables.columns import CONDITIONS, METRIC_NAMES
+from lensmetrics.tables.columns import CONDITIONS
+from lensmetrics.tables.known import BUILT_IN
 from tests.pairfiles import edit, names_in
 
 
@@ -116,4 +117,4 @@ def test_names_of_attributes_that_are_reserved(tmp_path: Path) -> None:
 
 
 def test_reserved_names_are_all_metrics() -> None:
-    assert sorted(METRIC_NAMES) == sorted(lm.list_metrics())
+    assert sorted(BUILT_IN) == sorted(lm.list_metrics())

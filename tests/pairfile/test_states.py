@@ -163,7 +163,7 @@ class PairFile(RuleBasedStateMachine):
         return self.model
 
     def begin(self, data: st.DataObject) -> tuple[PairWriter, Model]:
-        """Return the open writer, or one that goes on, or a new one."""
+        """Return the open writer, a resumed one, or a new one."""
         if self.writer is None and self.model is not None:
             self.resume(self.model.attrs)
         if self.writer is None and self.model is not None:  # it was complete
@@ -530,7 +530,7 @@ METRICS = [["kendall", "topk_intersection(k=3)"], ["kendall"], ["topk_intersecti
 
 
 def _has_schema(path: Path) -> bool:
-    """Whether Parquet's footer still says which columns a table has: a line in front may leave it."""
+    """Return whether Parquet's footer still lists the columns: a line inserted in front may leave it."""
     try:
         return bool(pa.parquet.read_schema(path).names)
     except UNREADABLE:

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a file is said when it is opened."""
+"""Everything that is wrong with a file is reported when it is opened."""
 
 import os
 from pathlib import Path
@@ -189,7 +189,7 @@ def test_data_from_elsewhere_is_refused(run: Path, tmp_path: Path, kind: str) ->
         PairStore(run)
 
 
-def test_shapes_that_the_bytes_do_not_bear_out(run: Path) -> None:
+def test_shapes_larger_than_the_stored_bytes(run: Path) -> None:
     def remake(names: list[str], dtype: str, shape: tuple[int, ...], chunks: tuple[int, ...] | None) -> None:
         with h5py.File(run, "r+") as file:
             for name in names:

@@ -86,7 +86,7 @@ def top_k(a: Map, k: int) -> set[Pixel]:
 
 
 def near(a: Pixel, b: Pixel, w: int) -> bool:
-    """Tell whether two pixels are within Chebyshev distance w."""
+    """Return whether two pixels are within Chebyshev distance w."""
     return max(abs(a[0] - b[0]), abs(a[1] - b[1])) <= w
 
 

@@ -85,7 +85,7 @@ def test_a_full_disk_is_reported(output: Path) -> None:
     with Journal(output) as journal:
         resource.setrlimit(resource.RLIMIT_FSIZE, (7, before[1]))  # so many bytes still find room
         try:
-            with pytest.raises(OSError, match=r"part cannot be written \(.*\): make room, .*--resume"):
+            with pytest.raises(OSError, match=r"part cannot be written \(.*\): free some space, .*--resume"):
                 journal.add(slice_key(1), SliceScores(np.zeros((2, 1)), ["ok", "ok"]))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)

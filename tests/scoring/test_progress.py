@@ -1,4 +1,4 @@
-"""What a run tells people."""
+"""Progress and messages of a run."""
 
 import io
 import re
@@ -53,5 +53,5 @@ def test_negative_values_are_mentioned_if_a_metric_takes_the_top_k(
     assert mentioned("signed", "lens_recall(k=3)", output=output)
     assert mentioned("signed", "lens_recall(k=3)", output=output, resume=True)  # nothing is read again
     assert not mentioned("signed", "kendall")
-    assert not mentioned("signed", "sign_agreement(k=3)")  # goes by absolute values
+    assert not mentioned("signed", "sign_agreement(k=3)")  # ranks by absolute values
     assert not mentioned("plain", "lens_recall(k=3)")

@@ -1,4 +1,4 @@
-"""Conditions, metrics and numbers as people read them."""
+"""The text of conditions, metrics and numbers."""
 
 import math
 
