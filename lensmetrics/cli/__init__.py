@@ -79,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in ("lensmetrics: interrupted", *getattr(error, "__notes__", [])):
             say(line)
         return 130
+    except (RecursionError, NotImplementedError):  # RuntimeErrors that only a bug raises
+        raise
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         if os.environ.get("LENSMETRICS_TRACEBACK"):
             traceback.print_exc()

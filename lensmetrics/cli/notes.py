@@ -33,10 +33,10 @@ def note_pooling(scores: "pd.DataFrame") -> None:
     files = scores[["file", *columns]].drop_duplicates()
     n_conditions = len(files[columns].drop_duplicates()) if columns else 1
     if len(files) > n_conditions:
+        sets = "the same attributes" if n_conditions == 1 else f"{n_conditions} different sets of attributes"
         say(
-            f"lensmetrics: {len(files)} files have {n_conditions} different sets of attributes; files with "
-            "the same attributes are averaged together: tell them apart with import --set, or use summarize "
-            "--by file"
+            f"lensmetrics: {len(files)} files have {sets}; files with the same attributes are averaged "
+            "together: tell them apart with import --set, or use summarize --by file"
         )
 
 

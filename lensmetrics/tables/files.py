@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from ..disk import check_writable, replacing
+from ..disk import check_writable, file_kind, replacing
 from .columns import (
     CONDITIONS,
     IDENTITY,
@@ -161,8 +161,8 @@ def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
 
     Raises
     ------
-    FileNotFoundError, IsADirectoryError
-        If there is no such file.
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If there is no such file, or it may not be read.
     ValueError
         If the file is not a table of scores, or is damaged.
 
@@ -184,6 +184,10 @@ def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise FileNotFoundError(f"{path} does not exist")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory; name a table of scores")
+    if not path.is_file():  # Arrow waits for a writer to a pipe, and cannot be interrupted
+        raise ValueError(f"{path} is {file_kind(path.stat().st_mode)}; name a table of scores")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f"{path} may not be read: allow it with chmod, or read a copy")
     try:
         scores = read_csv(path) if path.name.endswith(_CSV) else _read_parquet(path)
     except UNREADABLE as error:

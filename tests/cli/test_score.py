@@ -88,7 +88,7 @@ def test_bad_samples_are_skipped(run: Run) -> None:
     assert re.search(r"n_checksum +n_incomplete *\n +1 +1 *\n", out)
     speed, warning, *lines = err.splitlines()
     assert speed.startswith("scored 18 pairs in ")
-    assert "3 files have 1 different sets of attributes" in warning
+    assert "3 files have the same attributes; " in warning
     assert lines == [
         "lensmetrics: not scored:",
         "  bad.h5   1 sample  checksum: 16",

@@ -125,6 +125,15 @@ def test_a_bug_ends_in_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert "in fail_as_a_bug" in note
 
 
+def test_recursion_without_end_is_a_bug(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(*_: object) -> None:
+        endless()
+
+    monkeypatch.setattr("lensmetrics.cli.metrics.run", endless)
+    with pytest.raises(RecursionError):
+        main(["metrics"])
+
+
 def test_traceback_of_a_mistake_is_shown_on_request(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,6 +104,21 @@ def test_unknown_suffixes_are_refused(tmp_path: Path, scores: pd.DataFrame, name
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe with a name")
+@pytest.mark.parametrize("name", ["s.parquet", "s.csv"])
+def test_only_regular_files_are_read(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)  # Arrow would wait for a writer
+    with pytest.raises(ValueError, match=r"s\.\w+ is a FIFO; name a table of scores"):
+        lm.read_scores(tmp_path / name)
+
+
+def test_a_table_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "s.csv").touch()
+    monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root
+    with pytest.raises(PermissionError, match=r"s\.csv may not be read: allow it with chmod"):
+        lm.read_scores(tmp_path / "s.csv")
+
+
 def test_unwritable_paths_are_detected(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "file").touch()
