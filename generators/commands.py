@@ -2,10 +2,12 @@
 
 import argparse
 import contextlib
+import os
 import platform
 import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -157,6 +159,8 @@ def run(work: Callable[[], None]) -> int:
     try:
         work()
     except (OSError, ValueError) as error:
+        if os.environ.get("LENSMETRICS_TRACEBACK", "0") not in ("", "0"):
+            traceback.print_exception(error)
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (RuntimeError, MemoryError) as error:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 
 
 def printable(value: object) -> str:
@@ -30,3 +31,9 @@ def open_streams() -> None:
             descriptor = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, descriptor == number)
             setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
+
+
+def show_traceback(error: BaseException) -> None:
+    """Print where in the program an error occurred, if LENSMETRICS_TRACEBACK asks for it."""
+    if os.environ.get("LENSMETRICS_TRACEBACK", "0") not in ("", "0") and sys.stderr is not None:
+        traceback.print_exception(error)

@@ -24,14 +24,13 @@ import gc
 import os
 import signal
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from .. import __version__
 from ..errors import FormatError
-from ..messages import open_streams, say
+from ..messages import open_streams, say, show_traceback
 from ..processes import handling
 from . import demo, imports, inspect, metrics, report, score, summarize, verify
 
@@ -82,10 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (RecursionError, NotImplementedError):  # RuntimeErrors that only a bug raises
         raise
     except (ValueError, OSError, ImportError, RuntimeError) as error:
-        if os.environ.get("LENSMETRICS_TRACEBACK"):
-            traceback.print_exc()
-        for line in (f"lensmetrics: {error}", *getattr(error, "__notes__", [])):
-            say(line)
+        show_traceback(error)
+        say(f"lensmetrics: {error}")
+        for note in getattr(error, "__notes__", []):
+            for line in note.splitlines():
+                say(line)
         return 1 if _is_about_a_file(error) else 2
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import BadSample
-from ..messages import printable, say
+from ..messages import printable, say, show_traceback
 from ..statuses import UNREADABLE_STATUSES
 
 if TYPE_CHECKING:
@@ -75,7 +75,10 @@ def _print_counts(counts: "pd.DataFrame", by: Sequence[str], *, n_excluded: bool
 
 def print_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None") -> bool:
     """List the files and samples that are not scored; return whether there are any."""
-    rows = [(printable(failure.path), "all samples", str(failure.error)) for failure in failures]
+    rows = []
+    for failure in failures:
+        show_traceback(failure.error)
+        rows.append((printable(failure.path), "all samples", str(failure.error)))
     if scores is not None:
         failed = scores[scores["status"].isin(UNREADABLE_STATUSES)]
         for (file, status), group in failed.groupby(["file", "status"], observed=True):

@@ -144,3 +144,16 @@ def test_traceback_of_a_mistake_is_shown_on_request(
     err = capsys.readouterr().err
     assert err.startswith("Traceback (most recent call last):\n")
     assert err.endswith("\nlensmetrics: none.csv does not exist\n")
+
+
+def test_traceback_of_a_file_that_is_not_scored_is_shown_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    for value, shown in (("0", False), ("1", True)):
+        monkeypatch.setenv("LENSMETRICS_TRACEBACK", value)
+        assert main(["score", str(damaged), "-m", "kendall"]) == 1
+        err = capsys.readouterr().err
+        assert "damaged.h5" in err
+        assert ("Traceback (most recent call last)" in err) == shown
