@@ -118,7 +118,7 @@ def test_public_name_is_what_the_stub_says(module: str, name: str, public: str) 
     assert there.__name__ == name
     assert inspect.isclass(there) or inspect.isfunction(there)
     documentation = inspect.getdoc(there) or ""
-    assert documentation
+    assert ">>> " in documentation, f"{public} needs an example"
     # The signature has the types.
     if inspect.isfunction(there):
         assert all(p.annotation is not p.empty for p in inspect.signature(there).parameters.values())
