@@ -214,7 +214,8 @@ def dask_cluster(address: str, *, seconds: float = DASK_SECONDS) -> Iterator[Exe
     except ImportError as error:
         raise ImportError("--dask needs Dask's scheduler: pip install 'lensmetrics[distributed]'") from error
     try:
-        client = Client(address, timeout=seconds)
+        # Not the default client of this process, which one that fails to connect would stay.
+        client = Client(address, timeout=seconds, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConnectionError(
             f"no Dask scheduler answers at {address} ({error}): use the address that the scheduler printed"

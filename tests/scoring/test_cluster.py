@@ -262,7 +262,7 @@ def test_other_mistakes(
 
 
 def test_no_scheduler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed")
     with (
         pytest.raises(ConnectionError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9 \("),
         dask_cluster("tcp://127.0.0.1:9", seconds=1),
@@ -272,3 +272,5 @@ def test_no_scheduler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["score", str(tmp_path / "a.h5"), "-m", "kendall", "--dask", "nonsense://x"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("lensmetrics: no Dask scheduler answers at nonsense://x (")
+    with pytest.raises(ValueError, match="No client"):  # it would decide how xarray locks files from now on
+        distributed.default_client()
