@@ -26,7 +26,8 @@ class PairWriter:
     The file is created under a temporary name beside `path`. It is called ``NAME.h5.part`` after the
     first `write`, and ``NAME.h5`` when the ``with`` block ends without an error; samples that were
     not written by then read as missing. After an error or a kill the ``.part`` remains, and
-    `PairWriter.resume` continues it. A killed writer loses at most the batch being written.
+    `PairWriter.resume` continues it. A killed writer loses at most the batch being written; with
+    `compression`, a kill in the middle of a flush can, rarely, leave a file that HDF5 cannot open.
 
     Parameters
     ----------
