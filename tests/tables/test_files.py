@@ -412,3 +412,17 @@ def test_texts_of_digits_remain_texts_in_parquet(tmp_path: Path) -> None:
     table = make_scores([1, 2], attack=["8", "9"]).astype({"attack": "category"})
     lm.write_scores(table, tmp_path / "s.parquet")
     assert lm.read_scores(tmp_path / "s.parquet")["attack"].tolist() == ["8", "9"]
+
+
+@pytest.mark.parametrize("name", ["s.parquet", "s.csv"])
+def test_a_mistake_of_the_package_is_not_called_damage_of_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def mistaken(values: object) -> list[object]:
+        raise TypeError("ours")
+
+    scores = pd.DataFrame({"attack": ["topk"], "sample": [7], "status": ["ok"], "kendall": [0.25]})
+    lm.write_scores(scores, tmp_path / name)
+    monkeypatch.setattr("lensmetrics.tables.files.one_kind", mistaken)
+    with pytest.raises(TypeError, match=r"^ours$"):
+        lm.read_scores(tmp_path / name)
