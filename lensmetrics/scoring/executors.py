@@ -214,7 +214,7 @@ def dask_cluster(address: str, *, seconds: float = DASK_SECONDS) -> Iterator[Exe
     except ImportError as error:
         raise ImportError("--dask needs Dask's scheduler: pip install 'lensmetrics[distributed]'") from error
     try:
-        # Not the default client of this process, which one that fails to connect would stay.
+        # Dask would keep a client that fails to connect as the default of this process.
         client = Client(address, timeout=seconds, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConnectionError(
