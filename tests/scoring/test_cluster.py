@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from functools import partial
@@ -97,27 +98,35 @@ def test_workers_may_die_and_join(client: Any, cluster: Any, study: list[Path]) 
 
 
 def kills_its_worker(pair: lm.MapPair) -> float:
-    """Stand in for a metric that takes more memory than there is, on the maps of one file."""
+    """Stand in for a metric that takes more memory than there is, on the maps of one file.
+
+    It dies once another slice is in the journal: a result that a worker has sent can die with the worker.
+    """
     if threading.current_thread() is not threading.main_thread() and pair.unperturbed.max() == 99:
+        journal, deadline = Path(os.environ["JOURNAL"]), time.monotonic() + 60
+        while not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.05)
         os._exit(1)
     return 1.0
 
 
 @pytest.mark.usefixtures("own_metrics")
-def test_a_slice_that_kills_its_workers_is_reported(tmp_path: Path) -> None:
+def test_a_slice_that_kills_its_workers_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lm.register(bounds=(0, 1), best=None)(kills_its_worker)
     write_file(tmp_path / "a.h5", 3)
     with lm.PairWriter(tmp_path / "b.h5", n_samples=1, shape=(6, 7), attrs={}) as writer:
         writer.write(0, np.full((6, 7), 99.0), np.ones((6, 7)))
     paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
+    monkeypatch.setenv("JOURNAL", str(tmp_path / "s.csv.part"))
     dask = pytest.importorskip("dask")
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        local_cluster(1) as cluster,
+        local_cluster(2) as cluster,
         cluster.get_client() as client,
-        pytest.raises(RuntimeError, match="workers repeatedly died on the same slice") as caught,
     ):
-        lm.evaluate(paths, "kills_its_worker", executor=client.get_executor(), output=tmp_path / "s.csv")
+        client.wait_for_workers(2, timeout=60)
+        with pytest.raises(RuntimeError, match="workers repeatedly died on the same slice") as caught:
+            lm.evaluate(paths, "kills_its_worker", executor=client.get_executor(), output=tmp_path / "s.csv")
     assert "s.csv.part" in caught.value.__notes__[-1]
 
 
