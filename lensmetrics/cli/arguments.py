@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 from ..disk import check_inputs
 
 # An integer as it is usually written: no blanks, underscores, plus signs or leading zeros.
-INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
+# A decimal number as it is usually written: no blanks, underscores, plus signs, leading zeros or words.
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*|(?=\.))(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def integer(text: str) -> int:
     """Read an integer; Python's int() also accepts underscores, blanks and digits of other scripts."""
-    if not INTEGER.fullmatch(text):
+    if not _INTEGER.fullmatch(text):
         raise argparse.ArgumentTypeError(f"expected an integer, got {text!r}")
     return int(text)
 
@@ -62,3 +65,43 @@ def check_suffix(output: Path, suffix: str) -> None:
         raise ValueError(
             f"{output}: this command writes a {suffix} file; choose a name that ends in {suffix}"
         )
+
+
+def attribute(text: str) -> tuple[str, str | int | float]:
+    """Read NAME=VALUE; a value written as numbers are is a number, everything else is text.
+
+    N/M is a number where M is 255, the range of images, and for eps, which must be a number.
+    """
+    name, _, value = text.partition("=")
+    if not name or not value:
+        hint = "; a value may not be empty" if name and text == f"{name}=" else ""
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}{hint}")
+    if name == "eps" and value == "nan":  # of an attack without a bound
+        return name, math.nan
+    number = _value(value, any_fraction=name == "eps")
+    if number is None and name == "eps":
+        raise argparse.ArgumentTypeError(f"eps must be a number, such as 0.1 or 8/255, got {text!r}")
+    if number is not None and not -math.inf < number < math.inf:
+        raise argparse.ArgumentTypeError(f"the value of {text!r} is not finite")
+    return name, value if number is None else number
+
+
+def _value(text: str, *, any_fraction: bool) -> int | float | None:
+    """Read a number or a fraction; return None for other texts."""
+    first, slash, second = text.partition("/")
+    above, below = _number(first), _number(second)
+    if not slash or above is None:
+        return above
+    if below is None or (below != 255 and not any_fraction):
+        return None
+    try:
+        return above / below
+    except (ZeroDivisionError, OverflowError):
+        return math.nan
+
+
+def _number(text: str) -> int | float | None:
+    """Read an integer or a decimal number, with or without an exponent; return None for other texts."""
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _DECIMAL.fullmatch(text) else None
