@@ -32,7 +32,7 @@ from .. import __version__
 from ..errors import FormatError
 from ..messages import open_streams, say, show_traceback
 from ..processes import handling
-from . import demo, imports, inspect, metrics, report, score, summarize, verify
+from . import correct, demo, imports, inspect, metrics, report, score, summarize, verify
 from .parsing import CommandParser
 
 
@@ -57,6 +57,7 @@ COMMANDS: dict[str, Command] = {
     "verify": verify,
     "metrics": metrics,
     "import": imports,
+    "set": correct,
 }
 
 
