@@ -38,9 +38,9 @@ def test_144_files_get_their_conditions_from_their_names(run: Run) -> None:
     assert (status, out) == (2, "")
     assert err.splitlines() == [
         "lensmetrics: 2 of 146 names cannot be read with --from-name; nothing is changed:",
-        "  grid/a-b-c-d.h5 matches --from-name '{training}-{explanation}-{attack}' in several ways (training "
-        "'a', explanation 'b', attack 'c-d'; or training 'a-b', explanation 'c', attack 'd'): write the fixed "
-        "part of the name into the pattern",
+        "  grid/a-b-c-d.h5 matches --from-name '{training}-{explanation}-{attack}' in several ways ("
+        "training 'a', explanation 'b', attack 'c-d'; or training 'a-b', explanation 'c', attack 'd'): write "
+        "the fixed part of the name into the pattern",
         "  grid/odd.h5 does not match --from-name '{training}-{explanation}-{attack}'",
     ]
     assert {path: path.read_bytes() for path in Path("grid").iterdir()} == before
