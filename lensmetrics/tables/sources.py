@@ -36,6 +36,20 @@ def source_samples(scores: pd.DataFrame, group: npt.NDArray[np.intp]) -> npt.NDA
     return dataset * (int(sample.max(initial=0)) + 1) + sample
 
 
+def shared_samples(
+    source: npt.NDArray[np.intp], group: npt.NDArray[np.intp], n_groups: int
+) -> tuple[int, npt.NDArray[np.int64]]:
+    """Return how many source samples all groups have, and how many each group has.
+
+    `source` is the source sample of every row, as `source_samples` numbers them, and `group` its group.
+    """
+    n = int(source.max(initial=-1)) + 1
+    of_group, of_source = np.divmod(np.unique(group * max(n, 1) + source), max(n, 1))
+    n_of_group = np.bincount(of_group, minlength=n_groups).astype(np.int64)
+    n_groups_of_source = np.bincount(of_source, minlength=n)
+    return int(np.count_nonzero(n_groups_of_source == n_groups)), n_of_group
+
+
 def _sorted_codes(values: "pd.Series[Any]") -> npt.NDArray[np.intp]:
     codes, different = pd.factorize(values, sort=True)
     return np.where(codes < 0, len(different), codes).astype(np.intp)
