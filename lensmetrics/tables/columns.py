@@ -59,7 +59,10 @@ PROVENANCE = (
 )
 # Columns of the long form, and of a summary.
 _LONG = ("metric", "value", "k", "w", "pool")
-SUMMARY = ("mean", "sd", "n", "n_undefined", "n_excluded", "ci_low", "ci_high", "mean_attacked")
+SUMMARY = (
+    *("mean", "sd", "n", "n_source_samples", "n_undefined", "n_excluded"),
+    *("ci_low", "ci_high", "mean_attacked"),
+)
 
 # Names that no metric can have. No parameter of a metric can have them either, apart from k, w and pool.
 NO_METRIC = (*IDENTITY, *CONDITIONS, *_LONG)
@@ -173,8 +176,11 @@ def equal_number(value: Any) -> Any:
 def unified(scores: "pd.DataFrame") -> "pd.DataFrame":
     """Return the table with equal floats of a condition replaced by one of them.
 
-    The replacement is the smallest of the values that float32 cannot represent, if there is one.
+    The replacement is the smallest of the values that float32 cannot represent, if there is one. Categories
+    that are texts get their natural order.
     """
+    from .natural import in_natural_order
+
     changed: dict[str, pd.Series[Any]] = {}
     for column in condition_columns(scores):
         values = scores[column]
@@ -186,6 +192,8 @@ def unified(scores: "pd.DataFrame") -> "pd.DataFrame":
         replaced = {value: chosen.get(equal_number(value), value) for value in different}
         if any(value != other for value, other in replaced.items()):
             changed[column] = values.astype(object).map(replaced).astype("category")
+        elif hasattr(values, "cat") and (sorted_values := in_natural_order(values)) is not values:
+            changed[column] = sorted_values
     return scores.assign(**changed) if changed else scores
 
 
