@@ -213,15 +213,26 @@ def _most_precise(value: Any) -> tuple[bool, float]:
         return float(np.float32(value)) == value, value
 
 
-def distinguishing(scores: "pd.DataFrame") -> list[str]:
-    """Return the columns that distinguish the conditions in the table.
+def distinguishing(scores: "pd.DataFrame", ignored: Sequence[str] = ()) -> list[str]:
+    """Return the columns that distinguish the conditions in the table, if those in `ignored` are pooled.
 
     These are the columns of `CONDITIONS` that differ, then every other attribute of the files
     without which two of them would share a group. A column that the columns before it determine is
     left out. A column that differs within a file is not an attribute of the file.
+
+    Raises
+    ------
+    ValueError
+        If one of `ignored` is no condition of the table.
     """
     scores = unified(scores)
     conditions = condition_columns(scores)
+    for name in ignored:
+        if name not in conditions:
+            raise ValueError(
+                f"cannot ignore {name!r}: the conditions of the table are {', '.join(conditions) or 'none'}"
+            )
+    conditions = [name for name in conditions if name not in ignored]
     codes = {column: numbered(scores[column]) for column in conditions}
     found = [c for c in CONDITIONS if c in codes]
     if "file" in scores:

@@ -1,6 +1,7 @@
 """Natural order of texts: ``expl2`` before ``expl10``."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -21,6 +22,13 @@ def natural_key(text: object) -> tuple[str, str]:
     # The number of digits in front makes texts compare as the integers do; the 0 keeps their place among
     # other characters.
     return _NUMBER.sub(lambda match: f"0{chr(min(len(match[1]), 0x10FFFF))}{match[1]}", text), text
+
+
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Return values of a condition in order: numbers by size, then texts in natural order."""
+    known = list(values)
+    texts = [value for value in known if isinstance(value, str)]
+    return sorted(value for value in known if not isinstance(value, str)) + sorted(texts, key=natural_key)
 
 
 def in_natural_order(values: "pd.Series[Any]") -> "pd.Series[Any]":
