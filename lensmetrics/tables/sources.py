@@ -9,23 +9,25 @@ import pandas as pd
 from .columns import metric_columns
 
 
-def source_samples(scores: pd.DataFrame, group: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def source_samples(
+    scores: pd.DataFrame, group: npt.NDArray[np.intp], *, comparing: bool = False
+) -> npt.NDArray[np.intp]:
     """Return a number for each row; rows of the same source sample have the same number.
 
     A source sample is a dataset and a name if files have names, otherwise a dataset and a sample number.
-    `group` is the group of every row.
+    `group` is the group of every row; its rows are pooled, or with `comparing` compared with one another.
 
     Raises
     ------
     ValueError
-        If a group pools rows of one dataset with and without names.
+        If a group has rows of one dataset with and without names.
     """
     dataset = np.zeros(len(scores), dtype=np.intp)
     if "dataset" in scores:
         dataset = _sorted_codes(scores["dataset"])
     if "name" in scores and scores["name"].notna().any():
         named = scores["name"].notna().to_numpy()
-        _refuse_mixed(scores, group, dataset, named)
+        _refuse_mixed(scores, group, dataset, named, comparing=comparing)
         sample = _sorted_codes(scores["name"])
         if not named.all() and "sample" in scores:
             sample = np.where(named, sample, sample.max() + 1 + _sorted_codes(scores["sample"]))
@@ -60,14 +62,21 @@ def _refuse_mixed(
     group: npt.NDArray[np.intp],
     dataset: npt.NDArray[np.intp],
     named: npt.NDArray[np.bool_],
+    *,
+    comparing: bool,
 ) -> None:
-    """Refuse to pool named and unnamed rows of one dataset: they may or may not be the same samples."""
+    """Refuse named and unnamed rows of one dataset: they may or may not be the same samples."""
     scored = scores[metric_columns(scores)].notna().any(axis=1).to_numpy()
     place = group * (int(dataset.max(initial=0)) + 1) + dataset
     both = np.intersect1d(place[scored & named], place[scored & ~named])
     if len(both):
         row = int(np.flatnonzero(place == both[0])[0])
         of = f" of {scores['dataset'].iloc[row]}" if "dataset" in scores else ""
+        if comparing:
+            raise ValueError(
+                f"some samples{of} have names and others have only numbers, so it is unknown which are the "
+                "same: import all of them with names, or all without"
+            )
         raise ValueError(
             f"one group pools samples{of} with names and samples without, and their identity is unknown: "
             "separate them with by, for example by='file'"
