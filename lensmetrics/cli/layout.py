@@ -93,9 +93,10 @@ def _grid(
 ) -> list[str]:
     shown = [*labels, *columns]
     widths = _widths(shown, width)
-    lines = _row(shown, ["" for _ in labels] + [column.name for column in columns], widths)
-    if labels:
-        lines += _row(shown, [label.name for label in labels] + ["" for _ in columns], widths)
+    names, blank = [label.name for label in labels], [""] * len(labels)
+    lines = _row(shown, [*(names if heads else blank), *(column.name for column in columns)], widths)
+    if labels and not heads:
+        lines += _row(shown, [*names, *[""] * len(columns)], widths)
     heading: list[str] = []
     above: list[str] = []
     for i in range(len(shown[0].cells)):
