@@ -40,7 +40,8 @@ class Column:
 
 def terminal_width() -> int | None:
     """Return the width for tables: that of the terminal, or COLUMNS; None in files and pipes."""
-    if os.environ.get("COLUMNS", "").isdecimal() or (sys.stdout is not None and sys.stdout.isatty()):
+    asked = os.environ.get("COLUMNS", "")
+    if (asked.isdecimal() and int(asked)) or sys.stdout.isatty():
         return shutil.get_terminal_size().columns
     return None
 
