@@ -31,7 +31,10 @@ def chosen_metrics(scores: pd.DataFrame, metrics: object) -> list[str]:
             name, params = split_metric(text)
             matches = [c.text for c in parsed if c.name == name and (not params or c.params == params)]
         if not matches:
-            raise ValueError(f"the table has no scores of {text}; it has: {', '.join(columns)}")
+            similar = [c.text for c in parsed if c.name == name] or list(
+                dict.fromkeys(c.name for c in parsed)
+            )
+            raise ValueError(f"the table has no scores of {text}; it has: {', '.join(similar)}")
         found |= dict.fromkeys(matches)
     return list(found)
 
