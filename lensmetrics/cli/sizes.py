@@ -37,7 +37,7 @@ def in_pixels(
     A share is rounded to the nearest number of pixels, halves up, and is at least one pixel.
     """
     if not any(isinstance(k, Fraction) for k in sizes):
-        return [int(k) for k in sizes]
+        return [int(k) for k in dict.fromkeys(sizes)]
     height, width = _shape(files, open_store)
     found = []
     for k in sizes:
