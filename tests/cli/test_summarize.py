@@ -151,7 +151,7 @@ def test_files_that_are_averaged_together_are_named(run: Run) -> None:
     lm.write_scores(files_table(attack=["a", "a", "b"]), "s.csv")
     note = (
         "lensmetrics: 3 files have 2 different sets of attributes; files with the same attributes are "
-        "averaged together: tell them apart with lensmetrics set, or use --by file\n"
+        "averaged together: tell them apart with lensmetrics set, or use summarize --by file\n"
     )
     assert run("summarize", "s.csv")[2] == note
     assert run("summarize", "s.csv", "--by", "file")[2] == ""
