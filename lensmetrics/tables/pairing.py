@@ -20,8 +20,8 @@ STATISTICS = (
 )
 # Two scores that differ by less than this share of the larger one are equal.
 _EQUAL = 1e-9
-# Numbers in the differences that are tested together.
-_BATCH = 2**22
+# Tests that share their draws, unless their differences exceed so many numbers.
+_TESTS, _NUMBERS = 512, 2**22
 
 
 class Pair(NamedTuple):
@@ -139,7 +139,7 @@ def _batches(n: npt.NDArray[np.int64]) -> Iterator[list[tuple[int, int]]]:
     """Yield tests (pair, metric) of equally many samples, which share their draws; none is empty."""
     for size in np.unique(n[n > 0]).tolist():
         tests = [(i, j) for i, j in np.argwhere(n == size).tolist()]
-        length = max(1, _BATCH // size)
+        length = max(1, min(_TESTS, _NUMBERS // size))
         for start in range(0, len(tests), length):
             yield tests[start : start + length]
 
