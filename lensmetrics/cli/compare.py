@@ -156,7 +156,7 @@ def _print_comparison(table: "pd.DataFrame") -> None:
         numbers("difference", "difference"),
         Column(INTERVAL, intervals, right=True),
         Column(
-            "adjusted p" if len(table) > table["metric"].nunique() else "p",
+            "Holm p" if len(table) > table["metric"].nunique() else "p",
             list(map(p_text, table["p_holm"])),
             right=True,
         ),

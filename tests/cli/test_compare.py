@@ -53,7 +53,8 @@ def test_comparison_is_printed_written_and_put_in_words(
     row = expected.iloc[0]
     interval = f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
     numbers = [f"{row[name]:.3f}" for name in ("mean_first", "mean_second", "difference")]
-    assert [RECALL, *numbers, *interval.split(), "<", "0.001", "25"] in [line.split() for line in lines]
+    expected_cells = [RECALL, *numbers, *interval.split(), "<", "0.001", "25"]
+    assert expected_cells in [line.split() for line in lines]
     assert "p is adjusted for the 2 comparisons of each metric (Holm)." in lines
     text = " ".join(out.split())
     size = f"higher by {row['difference']:.3f} {interval}, adjusted p < 0.001"
