@@ -127,7 +127,8 @@ def _print_comparison(table: "pd.DataFrame") -> None:
     from ..tables.comparison import ON
     from ..tables.conclusions import conclusions, p_text
     from ..tables.labels import condition_text, number_text
-    from ..tables.writing import FEW_NOTE, FEW_SAMPLES, INTERVAL, interval_text
+    from ..tables.summary import FEW_SAMPLES
+    from ..tables.writing import FEW_NOTE, INTERVAL, interval_text
     from .layout import Column, table_lines, terminal_width
 
     width = terminal_width()
