@@ -31,8 +31,7 @@ def sign_flip_p(differences: npt.NDArray[np.float64], n_tests: int, seed: int) -
     n, n_columns = differences.shape
     if n == 0:
         return np.full(n_columns, np.nan)
-    scale = np.abs(differences).max(axis=0)
-    by_test = np.ascontiguousarray((differences / np.where(scale > 0, scale, 1)).T)  # no sum can overflow
+    by_test = np.ascontiguousarray(differences.T)
     total = by_test.sum(axis=1)
     # With minus signs at some samples, the sum is total - 2 * (sum of these samples). It is as large as the
     # total, with either sign, where the sum of these samples is at most `low` or at least `high`.
@@ -42,18 +41,16 @@ def sign_flip_p(differences: npt.NDArray[np.float64], n_tests: int, seed: int) -
     if n <= EXACT_SAMPLES:
         # The opposite of all signs gives the same absolute value, so one sign can stay.
         minus = (np.arange(2 ** (n - 1)) >> np.arange(n)[:, np.newaxis]) & 1
-        p = _n_reached(by_test, minus, low, high) / 2 ** (n - 1)
-    else:
-        flips = n_flips(n_tests)
-        reached = np.zeros(n_columns, dtype=np.int64)
-        rng = np.random.default_rng(seed)
-        length = max(1, _CHUNK // max(n, n_columns))
-        for start in range(0, flips, length):
-            rows = min(length, flips - start)
-            drawn = rng.integers(256, size=(rows, -(-n // 8)), dtype=np.uint8)
-            reached += _n_reached(by_test, np.unpackbits(drawn, axis=1, count=n).T, low, high)
-        p = (reached + 1) / (flips + 1)
-    return np.where(np.isfinite(total), p, np.nan)
+        return _n_reached(by_test, minus, low, high) / 2 ** (n - 1)
+    flips = n_flips(n_tests)
+    reached = np.zeros(n_columns, dtype=np.int64)
+    rng = np.random.default_rng(seed)
+    length = max(1, _CHUNK // max(n, n_columns))
+    for start in range(0, flips, length):
+        rows = min(length, flips - start)
+        drawn = rng.integers(256, size=(rows, -(-n // 8)), dtype=np.uint8)
+        reached += _n_reached(by_test, np.unpackbits(drawn, axis=1, count=n).T, low, high)
+    return (reached + 1) / (flips + 1)
 
 
 def _n_reached(

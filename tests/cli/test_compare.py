@@ -77,6 +77,13 @@ def test_values_are_typed_as_they_are_shown(run: Run, table: pd.DataFrame) -> No
     assert found == [[two, eight], [two, sixteen], [eight, sixteen]]
 
 
+@pytest.mark.usefixtures("table")
+def test_conditions_can_be_pooled(run: Run) -> None:
+    status, out, err = run("compare", "--by", "-m", RECALL, "--", "s.parquet")
+    assert (status, err) == (0, "")
+    assert "\nnatural and pgd: 25 common samples (5 only in natural, 5 only in pgd).\n" in out
+
+
 def test_missing_values_can_be_named(run: Run, table: pd.DataFrame) -> None:
     table["training"] = table["training"].cat.remove_categories("natural")
     lm.write_scores(table, "m.csv")
@@ -109,9 +116,7 @@ def test_many_comparisons_are_announced(run: Run) -> None:
     status, out, err = run("compare", "l.csv", "--on", "layer")
     assert status == 0
     assert "p is adjusted for the 66 comparisons of each metric (Holm)." in out
-    assert err.startswith(
-        "lensmetrics: 66 comparisons for each of 1 metrics, with 13,200 random combinations"
-    )
+    assert err.startswith("lensmetrics: 66 comparisons for each of 1 metric, with 13,200 random combinations")
 
 
 @pytest.mark.usefixtures("table")
