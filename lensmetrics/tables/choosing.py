@@ -36,6 +36,8 @@ def chosen_metrics(scores: pd.DataFrame, metrics: object) -> list[str]:
             )
             raise ValueError(f"the table has no scores of {text}; it has: {', '.join(similar)}")
         found |= dict.fromkeys(matches)
+    if not found:
+        raise ValueError(f"name at least one metric; the table has: {', '.join(columns)}")
     return list(found)
 
 

@@ -1,7 +1,6 @@
 """Paired comparisons of conditions: the same samples under two values of a column."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -185,8 +184,7 @@ def _chosen_levels(on: str, levels: Sequence[Any], between: Sequence[object]) ->
     known = [equal_number(level) for level in levels]
     chosen = []
     for value in asked:
-        missing = value is None or (isinstance(value, float) and math.isnan(value))
-        wanted = None if missing else equal_number(value)
+        wanted = None if pd.api.types.is_scalar(value) and pd.isna(value) else equal_number(value)
         matches = [i for i, level in enumerate(known) if level is wanted or level == wanted]
         if not matches:
             raise ValueError(f"no row has {on}={printable(value)}; it has: {existing}")
@@ -241,9 +239,7 @@ def _refuse_disjoint(
     names = [labelled(on, value) for value in levels]
     if not sided:
         which = f"both {names[0]} and {names[1]}" if len(names) == 2 else f"two values of {on!r}"
-        raise ValueError(
-            f"nothing to compare: no group has {which}; group by fewer columns, such as none (by=[])"
-        )
+        raise ValueError(f"nothing to compare: no group has {which}; group by fewer columns, or by none")
     if "sample" not in scores and "name" not in scores:
         raise ValueError(
             "nothing to compare: the table has no column 'sample', so nobody knows which rows belong together"

@@ -47,6 +47,7 @@ def conclusions(table: pd.DataFrame) -> list[Conclusion]:
         rows = list(members)
         sentences = [
             _difference(row, on, (first, second), known.get(parse_column(row["metric"]).name), n_tests)
+            + ("; adjusted for chance, no difference is shown." if _is_chance(row, rows) else ".")
             for row in rows
             if row["p_holm"] < LEVEL
         ]
@@ -79,12 +80,19 @@ def _difference(
     sign = " =" * (not p.startswith("<"))
     tested = f"{'adjusted ' * (n_tests[row['metric']] > 1)}p{sign} {p}"
     if direction is None:
-        return f"{metric} is higher for {better} than for {worse}: by {size}, {tested}."
+        return f"{metric} is higher for {better} than for {worse}: by {size}, {tested}"
     word = "higher" if direction else "lower"
     claim = f"{better} is more robust than {worse}"
     if on not in _ROBUST:
         claim = f"Maps change less with {better} than with {worse}"
-    return f"{claim} by {metric}: {word} by {size}, {tested}."
+    return f"{claim} by {metric}: {word} by {size}, {tested}"
+
+
+def _is_chance(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the same metric, adjusted for chance, shows no difference."""
+    name = parse_column(row["metric"]).name
+    adjusted = row["metric"].replace(name, f"{name}_adjusted", 1)
+    return any(other["metric"] == adjusted and other["p_holm"] >= LEVEL for other in rows)
 
 
 def _samples(rows: Sequence[Mapping[str, Any]], first: str, second: str) -> str:

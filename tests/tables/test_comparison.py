@@ -236,6 +236,15 @@ def test_samples_without_a_partner_are_counted() -> None:
     assert (row["mean_first"], row["mean_second"], row["difference"], row["p"]) == (2, 6, 4, 1)
 
 
+def test_huge_and_tiny_scores_are_compared() -> None:
+    first, second = [1e308, -1e308, 1e308, 1e308], [-1e308, 1e308, -1e308, -1e308]
+    for factor in (1, 1e-300, 0):
+        table = paired_table(np.multiply(first, factor), np.multiply(second, factor), name="mse")
+        row = lm.compare(table).iloc[0]
+        assert row["p"] == (0.625 if factor else 1)
+        assert np.isfinite(row[["ci_low", "ci_high"]].to_numpy(float)).all()
+
+
 def test_metrics_without_common_scores_are_undefined() -> None:
     table = paired_table([0.1, 0.2, 0.4], [0.3, 0.2, 0.9])
     table["mse"] = [1, 2, 3, np.nan, np.nan, np.nan]
@@ -290,6 +299,7 @@ def test_values_are_compared_in_natural_order_or_as_named() -> None:
     assert lm.compare(eps, on="eps")["first"].tolist() == [2 / 255, 2 / 255, 8 / 255]
     single = lm.compare(eps, on="eps", between=[np.float32(8 / 255), 2 / 255])
     assert single["first"].tolist() == [8 / 255]
+    assert lm.compare(table, on="layer", between=[pd.NA, "conv2"])["second"].tolist() == ["conv2"]
 
 
 def test_samples_are_matched_by_dataset_and_name() -> None:
@@ -343,6 +353,7 @@ def test_comparison_of_a_stored_table(tmp_path: Any, suffix: str) -> None:
         ({"by": ["nope"]}, "cannot group by 'nope': the table has"),
         ({"by": ["training"]}, "leave it out of by"),
         ({"metrics": ["mse"]}, "no scores of mse; it has: kendall"),
+        ({"metrics": []}, "name at least one metric; the table has: kendall"),
         ({"metrics": ["?"]}, "cannot read the metric"),
     ],
 )

@@ -85,3 +85,12 @@ def test_p_is_never_printed_as_zero() -> None:
     assert [p_text(p) for p in (1.0, 0.0123, 0.001, 0.00099, float("nan"))] == [
         *("1.000", "0.012", "0.001", "< 0.001", "–")
     ]
+
+
+def test_a_difference_that_chance_explains_is_marked() -> None:
+    table = scores("training", ["natural", "pgd"])
+    table["lens_recall_adjusted(k=5,w=1)"] = table["kendall"]
+    recall = conclusions(lm.compare(table))[0].sentences[0]
+    assert recall.endswith(", p < 0.001; adjusted for chance, no difference is shown.")
+    table["lens_recall_adjusted(k=5,w=1)"] = table["lens_recall(k=5,w=1)"]
+    assert conclusions(lm.compare(table))[0].sentences[0].endswith(", p < 0.001.")
