@@ -93,9 +93,8 @@ def wide_texts(table: pd.DataFrame, column: str, *, missing: str = "nan") -> pd.
     parts = zip(texts["mean"], texts[INTERVAL], table["n_undefined"], strict=True)
     cells = [_cell(mean, interval, n, missing) for mean, interval, n in parts]
     cells.append("")  # for groups that do not exist, whose place is -1
-    shown = text_table(spread.rows)
-    for text, places in spread.places.items():
-        shown[printable(text)] = [cells[place] for place in places.tolist()]
+    beside = {text: [cells[i] for i in places.tolist()] for text, places in spread.places.items()}
+    shown = pd.concat([text_table(spread.rows), pd.DataFrame(beside, dtype=object)], axis=1)
     shown.attrs["notes"] = [note for note in texts.attrs["notes"] if note != ATTACKED_NOTE]
     if "n_excluded" in table:
         n = int(table.loc[table["metric"] == table["metric"].iloc[0], "n_excluded"].sum())

@@ -138,6 +138,17 @@ def test_wide_form_tells_values_apart_that_are_shown_alike() -> None:
         wide_texts(lm.summarize(table, by="eps"), "attack")
 
 
+def test_wide_form_of_many_values_and_of_one_named_like_a_column() -> None:
+    names = ["metric", *(f"m{i}" for i in range(120))]
+    summary = lm.summarize(make_scores(np.arange(121), training=names))
+    quoted = ["m0", "m1", "m2"]
+    for table in (wide_texts(summary, "training"), wide_table(summary, "training")):
+        assert table["metric"].tolist() == ["kendall"]
+        texts = list(dict.fromkeys(name.removesuffix(" mean") for name in table.columns))
+        assert [text for text in texts if text in quoted] == quoted
+    assert wide_texts(summary, "training")["training 'metric'"].tolist() == ["0.000"]
+
+
 def test_wide_form_says_what_is_undefined_and_left_out() -> None:
     status = ["constant_map"] * 2 + ["ok", "ok", "identical"]
     values = [np.nan, np.nan, 1, 2, 1]
