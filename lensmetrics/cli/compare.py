@@ -118,8 +118,8 @@ def _note_many(n: int, n_metrics: int) -> None:
     if n > _MANY:
         metrics = f"{n_metrics} metric{'s' * (n_metrics > 1)}"
         say(
-            f"lensmetrics: {n:,} comparisons for each of {metrics}, with {n_flips(n):,} random combinations of "
-            "signs for each of them: --between and --by select fewer"
+            f"lensmetrics: {n:,} comparisons for each of {metrics}, with {n_flips(n):,} random combinations "
+            "of signs for each of them: --between and --by select fewer"
         )
 
 
