@@ -78,7 +78,7 @@ def _difference(
     worse, better = sides if higher == (direction is not False) else sides[::-1]
     metric, p = printable(row["metric"]), p_text(row["p_holm"])
     sign = " =" * (not p.startswith("<"))
-    tested = f"{'adjusted ' * (n_tests[row['metric']] > 1)}p{sign} {p}"
+    tested = f"{'adjusted ' * (int(n_tests[row['metric']]) > 1)}p{sign} {p}"
     if direction is None:
         return f"{metric} is higher for {better} than for {worse}: by {size}, {tested}"
     word = "higher" if direction else "lower"
