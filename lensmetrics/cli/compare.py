@@ -12,7 +12,7 @@ from .opening import open_scores
 if TYPE_CHECKING:
     import pandas as pd
 
-HELP = "compare conditions on the samples that they share: is one more robust than the other?"
+HELP = "compare conditions on the samples that they share, and say which one is more robust"
 # More comparisons than this are announced, because they may take a while and lower every adjusted p.
 _MANY = 50
 

@@ -192,6 +192,7 @@ def test_which_end_is_worst_may_have_to_be_said(run: Run, table: pd.DataFrame) -
     assert run(*words, "--highest", "--lowest")[0] == 2
 
 
+@pytest.mark.large
 def test_lines_of_the_page_print_what_it_shows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     text = (Path(lm.__file__).parent / "tables/README.md").read_text(encoding="utf-8")
