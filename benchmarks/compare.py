@@ -75,7 +75,8 @@ def main() -> None:
     metric = scores.columns[-1]
     first, second = scores[metric].to_numpy().reshape(2, N_SAMPLES)
     found = lm.compare(scores)
-    print(found.set_index("metric").loc[metric, ["p", "ci_low", "ci_high"]].tolist(), by_scipy(first, second))
+    print(found.loc[found["metric"] == metric, ["p", "ci_low", "ci_high"]].iloc[0].tolist())
+    print(by_scipy(first, second))
     n_metrics = len(found)
     ours = scipys = np.inf
     for _ in range(options.rounds):

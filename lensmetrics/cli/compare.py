@@ -12,7 +12,7 @@ from .opening import open_scores
 if TYPE_CHECKING:
     import pandas as pd
 
-HELP = "compare conditions on the samples that they share: is one more robust than the other?"
+HELP = "compare conditions on the samples that they share, and say which one is more robust"
 # More comparisons than this are announced, because they may take a while and lower every adjusted p.
 _MANY = 50
 
@@ -118,8 +118,8 @@ def _note_many(n: int, n_metrics: int) -> None:
     if n > _MANY:
         metrics = f"{n_metrics} metric{'s' * (n_metrics > 1)}"
         say(
-            f"lensmetrics: {n:,} comparisons for each of {metrics}, with {n_flips(n):,} random combinations of "
-            "signs for each of them: --between and --by select fewer"
+            f"lensmetrics: {n:,} comparisons for each of {metrics}, with {n_flips(n):,} random combinations "
+            "of signs for each of them: --between and --by select fewer"
         )
 
 

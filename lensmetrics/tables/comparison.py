@@ -21,8 +21,8 @@ COMPARISON = ("metric", "first", "second", *STATISTICS)
 ON = "on"
 # More comparisons than this would draw more than a million combinations of signs for each of them.
 MAX_COMPARISONS = 5000
-# Samples that a message names.
-_N_NAMED = 3
+# Samples that a message names, and values of a column that it lists.
+_N_NAMED, _N_LISTED = 3, 20
 
 
 def compare(
@@ -178,13 +178,14 @@ def _compared(
 
 def _chosen_levels(on: str, levels: Sequence[Any], between: Sequence[object]) -> list[int]:
     asked = [between] if isinstance(between, str) else list(between)
-    existing = ", ".join(condition_text(on, level) for level in levels)
+    existing = ", ".join(condition_text(on, level) for level in levels[:_N_LISTED])
+    existing += f", and {len(levels) - _N_LISTED} others" * (len(levels) > _N_LISTED)
     if len(asked) < 2:
         raise ValueError(f"a comparison needs at least two values of {on!r}; it has: {existing}")
     known = [equal_number(level) for level in levels]
     chosen = []
     for value in asked:
-        wanted = None if pd.api.types.is_scalar(value) and pd.isna(value) else equal_number(value)
+        wanted = None if value is pd.NA or value != value else equal_number(value)  # NaN differs from itself
         matches = [i for i, level in enumerate(known) if level is wanted or level == wanted]
         if not matches:
             raise ValueError(f"no row has {on}={printable(value)}; it has: {existing}")

@@ -33,11 +33,11 @@ def conclusions(table: pd.DataFrame) -> list[Conclusion]:
     """
     known = known_metrics(table.attrs)
     on = str(table.attrs[ON])
-    n_tests = table.groupby("metric")["p"].count().to_dict()
+    n_tests = table["metric"][table["p"].notna()].value_counts()
     by = list(table.columns[: table.columns.get_loc("metric")])
     found = []
     for (where, first, second), members in itertools.groupby(
-        table.to_dict("records"),
+        ({str(name): value for name, value in row.items()} for row in table.to_dict("records")),
         key=lambda row: (
             tuple(labelled(name, row[name]) for name in by),
             labelled(on, row["first"]),
@@ -67,7 +67,7 @@ def _difference(
     on: str,
     sides: tuple[str, str],
     facts: MetricFacts | None,
-    n_tests: Mapping[str, int],
+    n_tests: "pd.Series[int]",
 ) -> str:
     higher = row["difference"] > 0
     ends = sorted((abs(row["ci_low"]), abs(row["ci_high"])))
@@ -78,7 +78,7 @@ def _difference(
     worse, better = sides if higher == (direction is not False) else sides[::-1]
     metric, p = printable(row["metric"]), p_text(row["p_holm"])
     sign = " =" * (not p.startswith("<"))
-    tested = f"{'adjusted ' * (n_tests[row['metric']] > 1)}p{sign} {p}"
+    tested = f"{'adjusted ' * (int(n_tests[row['metric']]) > 1)}p{sign} {p}"
     if direction is None:
         return f"{metric} is higher for {better} than for {worse}: by {size}, {tested}"
     word = "higher" if direction else "lower"

@@ -127,7 +127,8 @@ def _of_pair(cells: Cells, pair: Pair) -> dict[str, npt.NDArray[Any]]:
 
 
 def _n_defined(cells: Cells, group: int, level: int) -> npt.NDArray[np.int64]:
-    return np.count_nonzero(~np.isnan(cells.values[cells.rows(group, level)]), axis=0)
+    defined = ~np.isnan(cells.values[cells.rows(group, level)])
+    return np.asarray(defined.sum(axis=0), dtype=np.int64)
 
 
 def _difference(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

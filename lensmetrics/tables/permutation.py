@@ -41,7 +41,8 @@ def sign_flip_p(differences: npt.NDArray[np.float64], n_tests: int, seed: int) -
     if n <= EXACT_SAMPLES:
         # The opposite of all signs gives the same absolute value, so one sign can stay.
         minus = (np.arange(2 ** (n - 1)) >> np.arange(n)[:, np.newaxis]) & 1
-        return _n_reached(by_test, minus, low, high) / 2 ** (n - 1)
+        exact: npt.NDArray[np.float64] = _n_reached(by_test, minus, low, high) / 2 ** (n - 1)
+        return exact
     flips = n_flips(n_tests)
     reached = np.zeros(n_columns, dtype=np.int64)
     rng = np.random.default_rng(seed)
@@ -50,7 +51,8 @@ def sign_flip_p(differences: npt.NDArray[np.float64], n_tests: int, seed: int) -
         rows = min(length, flips - start)
         drawn = rng.integers(256, size=(rows, -(-n // 8)), dtype=np.uint8)
         reached += _n_reached(by_test, np.unpackbits(drawn, axis=1, count=n).T, low, high)
-    return (reached + 1) / (flips + 1)
+    p: npt.NDArray[np.float64] = (reached + 1) / (flips + 1)
+    return p
 
 
 def _n_reached(
@@ -61,7 +63,8 @@ def _n_reached(
 ) -> npt.NDArray[np.int64]:
     """Count for each test the combinations of signs (sample, combination) that reach its total."""
     sums = by_test @ minus.astype(np.float64)
-    return np.count_nonzero((sums <= low) | (sums >= high), axis=1)
+    reached: npt.NDArray[np.int64] = np.count_nonzero((sums <= low) | (sums >= high), axis=1)
+    return reached
 
 
 def holm(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

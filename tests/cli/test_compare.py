@@ -1,6 +1,7 @@
 """``lensmetrics compare`` and ``worst``."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
+from lensmetrics.demo import DATA
 from tests.cli.command import Run
 from tests.scores import make_scores
 
@@ -188,3 +190,22 @@ def test_which_end_is_worst_may_have_to_be_said(run: Run, table: pd.DataFrame) -
     assert "lens_recall_chance(k=100,w=1), lowest first." in run(*words, "--lowest")[1]
     assert "lens_recall_chance(k=100,w=1), highest first." in run(*words, "--highest")[1]
     assert run(*words, "--highest", "--lowest")[0] == 2
+
+
+@pytest.mark.large
+def test_lines_of_the_page_print_what_it_shows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    text = (Path(lm.__file__).parent / "tables/README.md").read_text(encoding="utf-8")
+    (part,) = re.findall(r"\n## Comparing conditions\n.*?(?=\n## Files\n)", text, re.DOTALL)
+    commands = re.findall(r"\n    lensmetrics ((?:compare|worst) (?:.*\\\n)*.*)\n", part)
+    compare, worst = (shlex.split(command.replace("\\\n", " ")) for command in commands)
+    metrics = ["lens_recall(k=100,w=1)", "lens_recall(k=100,w=3)", "lens_recall_adjusted(k=100,w=3)"]
+    lm.write_scores(lm.evaluate(sorted(DATA.glob("*.h5")), metrics), "scores.parquet")
+    status, out, err = run(*compare)
+    assert (status, err) == (0, "")
+    (shown,) = re.findall(r"shortened\):\n\n((?:    .*\n|\n)+)", part)
+    for block in shown.split("\n\n"):
+        assert " ".join(block.split()) in " ".join(out.split())
+    status, out, err = run(*worst)
+    assert (status, err) == (0, "")
+    assert len(re.findall(r" \d+ +0\.\d{3}$", out, re.MULTILINE)) == 5 * 4
