@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..tables.labels import labelled
-from .panels import close_grid, open_grid
+from .panels import Axis, close_grid, number_axis, open_grid
 from .style import CHANCE, INK, Look, Picture, cut_label, line_look
 
 # Limits of legibility in a panel: lines, and lines with bands.
@@ -39,48 +39,34 @@ class Panel(NamedTuple):
     lines: list[Line]
 
 
-class Axis(NamedTuple):
-    """The x axis: its label, the places of ticks and their texts."""
-
-    label: str
-    ticks: list[float]
-    texts: list[str]
-    log: bool = False
-
-
 def line_figure(
     panels: Sequence[Panel],
     names: Sequence[str],
     look: Look,
-    axis: Axis,
+    x: Axis,
     y_label: str,
     bounds: tuple[float, float],
 ) -> Picture:
-    """Draw panels of lines; `names` are those of all lines, by their places."""
+    """Draw panels of lines; `names` are those of all lines, by their places, `bounds` those of the score."""
     panels = [part for panel in panels for part in _split(panel, len(names))]
     chance = any(line.chance for panel in panels for line in panel.lines)
+    y = number_axis(y_label, *_limits(panels, bounds))
+    step = min(np.diff(x.ticks), default=1.0)
     with mpl.rc_context(look.style):
-        figure, grid = open_grid(len(panels), look)
-        if axis.log:
-            grid[0].set_xscale("log")
-        step = min(np.diff(sorted(axis.ticks)), default=1.0)
+        figure, grid = open_grid(len(panels), look, x, y)
         for axes, panel in zip(grid, panels, strict=True):
             banded = len(panel.lines) <= _MAX_BANDS
             for i, line in enumerate(panel.lines):
                 # Error bars stand side by side.
-                shift = 0.0 if banded or axis.log else 0.4 * step * (i / (len(panel.lines) - 1) - 0.5)
+                shift = 0.0 if banded or x.log else 0.4 * step * (i / (len(panel.lines) - 1) - 0.5)
                 _draw_line(axes, line, look, banded=banded, shift=shift)
-        grid[0].set_xticks(axis.ticks, labels=axis.texts, minor=False)
-        grid[0].minorticks_off()
-        _limit(grid, panels, bounds)
         banded = all(len(panel.lines) <= _MAX_BANDS for panel in panels)
         close_grid(
             figure,
             grid,
             look,
             titles=[panel.title for panel in panels],
-            x_label=axis.label,
-            y_label=y_label,
+            axes=(x, y),
             legend=_legend(names, look, chance=chance, banded=banded),
         )
     return figure
@@ -138,17 +124,20 @@ def _draw_line(axes: Axes, line: Line, look: Look, *, banded: bool, shift: float
         )  # fmt: skip
 
 
-def _limit(grid: Sequence[Axes], panels: Sequence[Panel], bounds: tuple[float, float]) -> None:
-    """Show the scale of a bounded score whole from 0 on, so that its figures can be compared."""
-    low, high = grid[0].get_ylim()
-    values = [value for panel in panels for line in panel.lines for value in (*line.low, *line.mean)]
-    smallest = min((value for value in values if math.isfinite(value)), default=0.0)
+def _limits(panels: Sequence[Panel], bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return the limits of the y axis: scores up to 1 are shown from 0 on, so that figures can be compared."""
+    values = [
+        value
+        for panel in panels
+        for line in panel.lines
+        for value in (*line.low, *line.mean, *line.high, *line.chance)
+        if math.isfinite(value)
+    ]
+    low, high = min(values, default=0.0), max(values, default=1.0)
     if bounds[1] == 1:
-        high = 1.02
-        low = min(0.0, low) if smallest < 0 else 0.0
-    elif bounds[0] == 0:
-        low = 0.0
-    grid[0].set_ylim(low, high)
+        return min(0.0, 1.04 * low), 1.02
+    space = 0.05 * ((high - low) or abs(high) or 1.0)
+    return 0.0 if bounds[0] == 0 else low - space, high + space
 
 
 def _legend(names: Sequence[str], look: Look, *, chance: bool, banded: bool) -> list[tuple[Any, str]]:
