@@ -12,7 +12,7 @@ from ..tables.known import known_metrics
 from ..tables.labels import column_title, condition_text
 from ..tables.view import View
 from .lines import Line, Panel, levels_of, line_figure, names_of, place_of, title_of
-from .panels import Axis
+from .panels import Axis, number_label
 from .style import SCREEN, Look, Picture
 
 # Numbers whose largest is so many times their smallest are drawn on a logarithmic axis.
@@ -122,4 +122,4 @@ def _axis(x: str, values: Sequence[float]) -> Axis:
         ticks = ticks[::2]
     if all(condition_text(x, value).endswith("/255") or value == 0 for value in values):
         return Axis(f"{x}, in steps of 1/255", limits, ticks, [f"{round(tick * 255)}" for tick in ticks], log)
-    return Axis(x, limits, ticks, [f"{tick:g}" for tick in ticks], log)
+    return Axis(x, limits, ticks, [number_label(f"{tick:g}") for tick in ticks], log)

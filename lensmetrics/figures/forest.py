@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from .differences import Differences
-from .panels import add_legend, fitted, text_width
+from .panels import add_legend, number_axis, text_width, wrapped
 from .style import INK, RULE, Look, Picture, line_look, renderer_of
 
 _LOWER = "↓ a lower score is more robust"
@@ -38,13 +38,14 @@ def draw_points(found: Differences, look: Look) -> Picture:
         figure = Picture(figsize=(look.width, look.width), facecolor="white")
         renderer = renderer_of(figure)
         width = min(look.width, 7.5)
-        rows = [fitted(text, 0.45 * width * figure.dpi, look, renderer) for text in rows]
-        left = max(text_width(text, look, renderer) for text in rows) / figure.dpi + 0.9 * em
+        rows = [wrapped(text.split(" "), 0.42 * width * figure.dpi, look, renderer, " ") for text in rows]
+        left = 1.03 * max(text_width(text, look, renderer) for text in rows) / figure.dpi + 1.2 * em
         above = 0.3 * em
         above += add_legend(figure, _entries(series, certain, look), width * figure.dpi, look, renderer) / figure.dpi
         title = found.given if not one_metric else ", ".join(filter(None, [found.metrics[0], found.given]))
         above += 0.6 * em + (1.4 * em if title else 0)
-        pitch = max(1.9, 0.75 * len(series) + 0.9) * em
+        n_lines = max(text.count("\n") + 1 for text in rows)
+        pitch = max(1.2 * n_lines + 0.7, 0.75 * len(series) + 0.9) * em
         heights = [len(block) * pitch for block in blocks]
         below = 1.9 * em  # the numbers of an axis
         height = above + sum(heights) + below * len(blocks) + 1.6 * em
@@ -58,15 +59,15 @@ def draw_points(found: Differences, look: Look) -> Picture:
         figure.set_size_inches(width, height)
         figure.legends[0].set_bbox_to_anchor((0, 1 - 0.1 * em / height))
         if title:
-            figure.text(left / width, 1 - (above - 0.4 * em) / height, title, va="bottom", gid="given")
+            figure.text(0.4 * em / width, 1 - (above - 0.4 * em) / height, title, va="bottom", gid="given")
         y = above
         for block, high_ in zip(blocks, heights, strict=True):
             place = (left / width, 1 - (y + high_) / height, 1 - (left + em) / width, high_ / height)
             axes = figure.add_axes(place, label=str(block[0]))
             _draw_block(axes, [rows[i] for i in block], value[block], low[block], high[block], certain[block], look)
             y += high_ + below
-        label = f"difference: {found.subject}"
-        figure.text((left + width - em) / 2 / width, (1.7 if arrows else 0.3) * em / height, label, ha="center", va="bottom")
+        label = f"difference: {found.subject}, 95 % interval"
+        figure.text(1 - em / width, (1.7 if arrows else 0.3) * em / height, label, ha="right", va="bottom")
         if arrows:
             figure.text(1 - em / width, 0.3 * em / height, _LOWER, ha="right", va="bottom")
     return figure
@@ -102,11 +103,15 @@ def _draw_block(
     axes.set_yticks(range(len(rows)), labels=rows)
     axes.tick_params(labelsize=look.font, color=INK, labelcolor=INK)
     axes.tick_params(axis="y", length=0)
-    axes.locator_params(axis="x", nbins=5)
+    seen = np.concatenate([low.ravel(), value.ravel(), high.ravel(), [0]])
+    ends = np.nanmin(seen), np.nanmax(seen)
+    space = 0.06 * (ends[1] - ends[0]) or 1.0
+    x = number_axis("", float(ends[0] - space), float(ends[1] + space), 4)
+    axes.set_xlim(x.limits)
+    axes.set_xticks(x.ticks, labels=x.texts)
     axes.grid(axis="x", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
-    axes.margins(x=0.08)
 
 
 def _entries(series: Sequence[str], certain: npt.NDArray[np.bool_], look: Look) -> list[tuple[Any, str]]:
@@ -116,5 +121,5 @@ def _entries(series: Sequence[str], certain: npt.NDArray[np.bool_], look: Look) 
         entries = [(Line2D([], [], **size, **line_look(j) | {"linestyle": "-"}), name) for j, name in enumerate(series)]
     dot: dict[str, Any] = {"color": INK, "marker": "o", "linestyle": "-"}
     entries.append((Line2D([], [], markerfacecolor=INK, **size, **dot), "Holm p < .05"))
-    entries.append((Line2D([], [], markerfacecolor="white", **size, **dot), "not (95 % interval)"))
+    entries.append((Line2D([], [], markerfacecolor="white", **size, **dot), "Holm p ≥ .05"))
     return entries

@@ -51,14 +51,16 @@ def line_figure(
     panels = [part for panel in panels for part in _split(panel, len(names))]
     chance = any(line.chance for panel in panels for line in panel.lines)
     y = number_axis(y_label, *_limits(panels, bounds))
-    step = min(np.diff(x.ticks), default=1.0)
+    # Error bars stand side by side.
+    aside = 0.0 if x.log else 0.1 * min(np.diff(x.ticks), default=1.0)
+    if any(len(panel.lines) > _MAX_BANDS for panel in panels):
+        x = x._replace(limits=(x.limits[0] - aside, x.limits[1] + aside))
     with mpl.rc_context(look.style):
         figure, grid = open_grid(len(panels), look, x, y)
         for axes, panel in zip(grid, panels, strict=True):
             banded = len(panel.lines) <= _MAX_BANDS
             for i, line in enumerate(panel.lines):
-                # Error bars stand side by side.
-                shift = 0.0 if banded or x.log else 0.4 * step * (i / (len(panel.lines) - 1) - 0.5)
+                shift = 0.0 if banded else aside * (2 * i / (len(panel.lines) - 1) - 1)
                 _draw_line(axes, line, look, banded=banded, shift=shift)
         banded = all(len(panel.lines) <= _MAX_BANDS for panel in panels)
         close_grid(

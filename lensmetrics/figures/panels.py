@@ -59,7 +59,13 @@ def number_axis(label: str, low: float, high: float, n_ticks: int = 5) -> Axis:
     if not any("e" in text for text in texts):
         decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
         texts = [f"{tick:.{decimals}f}" for tick in ticks]
-    return Axis(label, (low, high), ticks, [text.replace("-", "\u2212") for text in texts])
+    return Axis(label, (low, high), ticks, [number_label(text) for text in texts])
+
+
+def number_label(text: str) -> str:
+    """Return a printed number as figures show it: a minus sign, and an exponent without zeros."""
+    mantissa, e, exponent = text.partition("e")
+    return (mantissa + (f"e{int(exponent)}" if e else "")).replace("-", "\u2212")
 
 
 def close_grid(
@@ -98,7 +104,7 @@ def close_grid(
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         renderer = renderer_of(figure)
         left = max(text_width(text, look, renderer) for text in (*y.texts, "")) / figure.dpi + 1.3 * em
-        bottom = 2.2 * em
+        bottom = 1.9 * em
         gap = 1.2 * em
         n_rows = math.ceil(len(panels) / max(1, int((look.width - left) / look.panel)))
         n_columns = math.ceil(len(panels) / n_rows)
@@ -107,8 +113,8 @@ def close_grid(
         down = min(max(0.72 * across, 1.0), 2.2)
         width = left + n_columns * (across + gap)
         lines = [wrapped(parts, across * figure.dpi, look, renderer) for parts in titles]
-        # of every row of panels
-        title = [
+        x = _thinned(x, across * figure.dpi, look, renderer)
+        title = [  # of every row of panels
             1.25 * em * max(text.count("\n") + bool(text) + 0.5 for text in lines[i : i + n_columns])
             for i in range(0, len(lines), n_columns)
         ]
@@ -143,6 +149,19 @@ def close_grid(
     else:
         # Too long for the height of the panels.
         figure.text(0.4 * em / width, 1 - (above - 1.5 * em) / height, y.label, ha="left", va="top", gid="y")
+
+
+def _thinned(axis: Axis, width: float, look: Look, renderer: Any) -> Axis:
+    """Leave out texts that would touch the one before."""
+    low, high = np.log(axis.limits) if axis.log else axis.limits
+    end, texts, space = -math.inf, [], text_width("n", look, renderer)
+    for tick, text in zip(np.log(axis.ticks) if axis.log else axis.ticks, axis.texts, strict=True):
+        half = text_width(text, look, renderer) / 2
+        centre = (tick - low) / (high - low) * width
+        fits = centre - half > end + space
+        texts.append(text if fits else "")
+        end = centre + half if fits else end
+    return axis._replace(texts=texts)
 
 
 def text_width(text: str, look: Look, renderer: Any) -> float:
