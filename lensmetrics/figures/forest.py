@@ -38,15 +38,14 @@ def draw_points(found: Differences, look: Look) -> Picture:
         figure = Picture(figsize=(look.width, look.width), facecolor="white")
         renderer = renderer_of(figure)
         width = min(look.width, 7.5)
-        rows = [wrapped(text.split(" "), 0.42 * width * figure.dpi, look, renderer, " ") for text in rows]
+        rows = [_in_lines(text, 0.42 * width * figure.dpi, look, renderer) for text in rows]
         left = 1.03 * max(text_width(text, look, renderer) for text in rows) / figure.dpi + 1.2 * em
         above = 0.3 * em
         above += add_legend(figure, _entries(series, certain, look), width * figure.dpi, look, renderer) / figure.dpi
         title = found.given if not one_metric else ", ".join(filter(None, [found.metrics[0], found.given]))
         above += 0.6 * em + (1.4 * em if title else 0)
-        n_lines = max(text.count("\n") + 1 for text in rows)
-        pitch = max(1.2 * n_lines + 0.7, 0.75 * len(series) + 0.9) * em
-        heights = [len(block) * pitch for block in blocks]
+        pitch = np.array([max(1.2 * text.count("\n") + 1.9, 0.75 * len(series) + 0.9) * em for text in rows])
+        heights = [float(pitch[block].sum()) for block in blocks]
         below = 1.9 * em  # the numbers of an axis
         height = above + sum(heights) + below * len(blocks) + 1.6 * em
         arrows = any(text.endswith("↓") for text in found.metrics)
@@ -64,7 +63,8 @@ def draw_points(found: Differences, look: Look) -> Picture:
         for block, high_ in zip(blocks, heights, strict=True):
             place = (left / width, 1 - (y + high_) / height, 1 - (left + em) / width, high_ / height)
             axes = figure.add_axes(place, label=str(block[0]))
-            _draw_block(axes, [rows[i] for i in block], value[block], low[block], high[block], certain[block], look)
+            values = value[block], low[block], high[block]
+            _draw_block(axes, [rows[i] for i in block], pitch[block], values, certain[block], look)
             y += high_ + below
         label = f"difference: {found.subject}, 95 % interval"
         figure.text(1 - em / width, (1.7 if arrows else 0.3) * em / height, label, ha="right", va="bottom")
@@ -76,17 +76,18 @@ def draw_points(found: Differences, look: Look) -> Picture:
 def _draw_block(
     axes: Axes,
     rows: Sequence[str],
-    value: npt.NDArray[np.float64],
-    low: npt.NDArray[np.float64],
-    high: npt.NDArray[np.float64],
+    pitch: npt.NDArray[np.float64],
+    values: tuple[npt.NDArray[np.float64], ...],
     certain: npt.NDArray[np.bool_],
     look: Look,
 ) -> None:
+    value, low, high = values
     n = value.shape[1]
+    centres = np.cumsum(pitch) - pitch / 2
     axes.axvline(0, color=INK, linewidth=0.8, gid="zero")
     for j in range(n):
         shown = line_look(j) | {"linestyle": "none"}
-        y = np.arange(len(rows)) + (0.7 * ((j + 0.5) / n - 0.5) if n > 1 else 0)
+        y = centres + (0.7 * pitch * ((j + 0.5) / n - 0.5) if n > 1 else 0)
         axes.hlines(y, low[:, j], high[:, j], color=shown["color"], linewidth=0.14 * look.font)
         for sure in (True, False):
             some = certain[:, j] == sure
@@ -99,8 +100,8 @@ def _draw_block(
                 gid=f"{'certain' if sure else 'uncertain'}-{j}",
                 **shown | {"markerfacecolor": face},
             )
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_yticks(range(len(rows)), labels=rows)
+    axes.set_ylim(pitch.sum(), 0)
+    axes.set_yticks(centres, labels=rows)
     axes.tick_params(labelsize=look.font, color=INK, labelcolor=INK)
     axes.tick_params(axis="y", length=0)
     seen = np.concatenate([low.ravel(), value.ravel(), high.ravel(), [0]])
@@ -112,6 +113,12 @@ def _draw_block(
     axes.grid(axis="x", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
+
+
+def _in_lines(text: str, width: float, look: Look, renderer: Any) -> str:
+    """Break a label into lines, at commas and dots between its parts."""
+    parts = text.replace(", ", ",\n").replace(" · ", " ·\n").split("\n")
+    return wrapped(parts, width, look, renderer, " ")
 
 
 def _entries(series: Sequence[str], certain: npt.NDArray[np.bool_], look: Look) -> list[tuple[Any, str]]:

@@ -16,6 +16,7 @@ from .style import INK, RULE, Look, Picture, renderer_of
 
 # From orange over white to purple: colour-blind readers can distinguish the ends, and marks tell them apart in grey.
 _COLOURS = "PuOr"
+_NARROW = 1.2  # smallest width of a column, in units of the size of the text
 _DARK = 0.62  # of the scale: from here on, marks are white
 
 
@@ -37,12 +38,14 @@ def draw_cells(found: Differences, look: Look) -> Picture:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Picture(figsize=(look.width, look.width), facecolor="white")
         renderer = renderer_of(figure)
-        rows = [fitted(text, 0.5 * look.width * figure.dpi, look, renderer) for text in rows]
+        free = look.width - _NARROW * em * len(columns) - 1.8 * em
+        most = figure.dpi * min(max(free, 0.2 * look.width), 0.5 * look.width)
+        rows = [fitted(text, most, look, renderer) for text in rows]
         columns = [fitted(text, 2.6 * figure.dpi, look, renderer) for text in columns]
         left = max(text_width(text, look, renderer) for text in rows) / figure.dpi * 1.03 + 1.2 * em
         # Names of columns are upright unless they fit.
         cell = min((look.width - left - 0.5 * em) / len(columns), 0.7)
-        if cell < 1.15 * em:
+        if cell < 0.97 * _NARROW * em:
             raise ValueError(
                 f"the {len(columns)} columns do not fit into {look.width:g} inches: compare fewer metrics, or draw a "
                 "wider figure"
