@@ -93,14 +93,14 @@ def check_numbers(scores: pd.DataFrame, x: str) -> None:
     finite = [float(value) for value in values if math.isfinite(value)]
     if len(finite) < 2:
         only = condition_text(x, finite[0]) if finite else "none"
-        raise ValueError(f"{x} has {len(finite)} value{'s' * (len(finite) != 1)} in the table ({only}): a line needs two")
+        raise ValueError(
+            f"{x} has {len(finite)} value{'s' * (len(finite) != 1)} in the table ({only}): a line needs two"
+        )
 
 
 def chance_column(columns: Sequence[Column], metric: Column) -> Column | None:
     """Return the column with the level of chance of a score, if the table has it."""
-    return next(
-        (c for c in columns if c.name == f"{metric.name}_chance" and c.params == metric.params), None
-    )
+    return next((c for c in columns if c.name == f"{metric.name}_chance" and c.params == metric.params), None)
 
 
 def _line(view: View, groups: Sequence[int], place: int, metric: Column, x: str) -> Line:

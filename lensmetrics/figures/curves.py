@@ -86,7 +86,9 @@ def lens_curves(view: View, curve: Curve, look: Look = SCREEN, by: Sequence[str]
     for key, part in view.parts(split):
         places = [0] if line is None else [place_of(levels, v) for v in part.summary.groups[line]]
         groups = sorted(range(len(places)), key=places.__getitem__)
-        panels.append(Panel(title_of(split, key), [_line(part, group, places[group], curve) for group in groups]))
+        panels.append(
+            Panel(title_of(split, key), [_line(part, group, places[group], curve) for group in groups])
+        )
     ticks = sorted({*curve.score, *curve.chance})
     space = 0.06 * (ticks[-1] - ticks[0]) or 0.5
     limits = ticks[0] - space, ticks[-1] + space

@@ -41,7 +41,10 @@ def draw_points(found: Differences, look: Look) -> Picture:
         rows = [_in_lines(text, 0.42 * width * figure.dpi, look, renderer) for text in rows]
         left = 1.03 * max(text_width(text, look, renderer) for text in rows) / figure.dpi + 1.2 * em
         above = 0.3 * em
-        above += add_legend(figure, _entries(series, certain, look), width * figure.dpi, look, renderer) / figure.dpi
+        above += (
+            add_legend(figure, _entries(series, certain, look), width * figure.dpi, look, renderer)
+            / figure.dpi
+        )
         title = found.given if not one_metric else ", ".join(filter(None, [found.metrics[0], found.given]))
         above += 0.6 * em + (1.4 * em if title else 0)
         pitch = np.array([max(1.2 * text.count("\n") + 1.9, 0.75 * len(series) + 0.9) * em for text in rows])
@@ -125,7 +128,10 @@ def _entries(series: Sequence[str], certain: npt.NDArray[np.bool_], look: Look) 
     size = {"markersize": 0.55 * look.font, "markeredgewidth": 0.12 * look.font}
     entries: list[tuple[Any, str]] = []
     if len(series) > 1:
-        entries = [(Line2D([], [], **size, **line_look(j) | {"linestyle": "-"}), name) for j, name in enumerate(series)]
+        entries = [
+            (Line2D([], [], **size, **line_look(j) | {"linestyle": "-"}), name)
+            for j, name in enumerate(series)
+        ]
     dot: dict[str, Any] = {"color": INK, "marker": "o", "linestyle": "-"}
     entries.append((Line2D([], [], markerfacecolor=INK, **size, **dot), "Holm p < .05"))
     entries.append((Line2D([], [], markerfacecolor="white", **size, **dot), "Holm p ≥ .05"))

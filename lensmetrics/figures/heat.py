@@ -32,7 +32,10 @@ def draw_cells(found: Differences, look: Look) -> Picture:
     largest = np.where(own, finite.max(axis=0), finite[:, ~own].max(initial=0))
     scaled = value / np.where(largest > 0, largest, 1)
     common = float(finite[:, ~own].max(initial=0))
-    columns = [f"{text} (±{number_label(f'{top:.2g}')})" if mine else text for text, top, mine in zip(columns, largest, own, strict=True)]
+    columns = [
+        f"{text} (±{number_label(f'{top:.2g}')})" if mine else text
+        for text, top, mine in zip(columns, largest, own, strict=True)
+    ]
     em = look.font / 72
     with mpl.rc_context(look.style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -127,7 +130,12 @@ def _mark(axes: Any, scaled: npt.NDArray[np.float64], certain: npt.NDArray[np.bo
 
 
 def _bar(
-    figure: Picture, image: Any, common: float, found: Differences, look: Look, size: tuple[float, float, float]
+    figure: Picture,
+    image: Any,
+    common: float,
+    found: Differences,
+    look: Look,
+    size: tuple[float, float, float],
 ) -> None:
     """Draw the scale of the colours, its ends as numbers, under the name of the difference."""
     width, height, above = size
@@ -137,7 +145,11 @@ def _bar(
     bar = figure.colorbar(image, cax=figure.add_axes(place, label="scale"), orientation="horizontal")
     bar.outline.set_visible(False)
     one = len(found.metrics) == 1
-    ends = [number_label(f"{-common:.2g}"), "0", f"+{number_label(f'{common:.2g}')}"] if common else ["", "0", ""]
+    ends = (
+        [number_label(f"{-common:.2g}"), "0", f"+{number_label(f'{common:.2g}')}"]
+        if common
+        else ["", "0", ""]
+    )
     bar.set_ticks([-1, 0, 1], labels=ends)
     for label, side in zip(bar.ax.get_xticklabels(), ("left", "center", "right"), strict=True):
         label.set_horizontalalignment(side)
@@ -147,7 +159,9 @@ def _bar(
     figure.text(1 - em / width, 1 - (above - 2.8 * em) / height, text, ha="right", va="bottom", gid="given")
 
 
-def _entries(value: npt.NDArray[np.float64], certain: npt.NDArray[np.bool_], look: Look) -> list[tuple[Any, str]]:
+def _entries(
+    value: npt.NDArray[np.float64], certain: npt.NDArray[np.bool_], look: Look
+) -> list[tuple[Any, str]]:
     entries: list[tuple[Any, str]] = []
     mark: dict[str, Any] = {"linestyle": "none", "color": INK, "markersize": 0.6 * look.font}
     if certain.any():
@@ -156,5 +170,3 @@ def _entries(value: npt.NDArray[np.float64], certain: npt.NDArray[np.bool_], loo
     if np.isnan(value).any():
         entries.append((Patch(color=RULE), "no value"))
     return entries
-
-

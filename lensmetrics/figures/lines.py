@@ -1,7 +1,7 @@
 """Lines with intervals in panels: what curves against the window and against a condition share."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..tables.labels import labelled
+from ..tables.natural import in_natural_order, in_order
 from .panels import Axis, close_grid, number_axis, open_grid
 from .style import CHANCE, INK, Look, Picture, cut_label, line_look
 
@@ -47,8 +48,12 @@ def line_figure(
     y_label: str,
     bounds: tuple[float, float],
 ) -> Picture:
-    """Draw panels of lines; `names` are those of all lines, by their places, `bounds` those of the score."""
-    panels = [part for panel in panels for part in _split(panel, len(names))]
+    """Draw panels of lines.
+
+    `names` are those of all lines, by their places, and `bounds` those of the score.
+    """
+    drawn = sorted({line.place for panel in panels for line in panel.lines})
+    panels = [part for panel in panels for part in _split(panel, drawn)]
     chance = any(line.chance for panel in panels for line in panel.lines)
     y = number_axis(y_label, *_limits(panels, bounds))
     # Error bars stand side by side.
@@ -69,15 +74,17 @@ def line_figure(
             look,
             titles=[panel.title for panel in panels],
             axes=(x, y),
-            legend=_legend(names, look, chance=chance, banded=banded),
+            legend=_legend({place: names[place] for place in drawn}, look, chance=chance, banded=banded),
         )
     return figure
 
 
 def levels_of(values: "pd.Series[Any]") -> list[Any]:
     """Return all values that a column can have, missing last: a line keeps its colour in every part."""
-    named = list(values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values.unique())
-    named = [value for value in named if not pd.isna(value)]
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        named = list(in_natural_order(values).cat.categories)
+    else:
+        named = in_order(values.dropna().unique().tolist())
     return [*named, math.nan] if values.isna().any() else named
 
 
@@ -96,15 +103,13 @@ def title_of(columns: Sequence[str], values: Sequence[Any]) -> list[str]:
     return [cut_label(labelled(column, value)) for column, value in zip(columns, values, strict=True)]
 
 
-def _split(panel: Panel, n_names: int) -> list[Panel]:
+def _split(panel: Panel, places: Sequence[int]) -> list[Panel]:
     """Spread the lines of a panel over several if there are too many; a line has one place in all of them."""
-    if n_names <= _MAX_LINES:
+    n_parts = math.ceil(len(places) / _MAX_LINES)
+    if n_parts < 2:
         return [panel]
-    n_parts = math.ceil(n_names / _MAX_LINES)
-    size = math.ceil(n_names / n_parts)
-    parts = [
-        Panel(panel.title, [line for line in panel.lines if line.place // size == i]) for i in range(n_parts)
-    ]
+    shares = [set(share.tolist()) for share in np.array_split(places, n_parts)]
+    parts = [Panel(panel.title, [line for line in panel.lines if line.place in share]) for share in shares]
     return [part for part in parts if part.lines]
 
 
@@ -117,7 +122,12 @@ def _draw_line(axes: Axes, line: Line, look: Look, *, banded: bool, shift: float
     else:
         axes.vlines(x, line.low, line.high, color=shown["color"], linewidth=0.09 * look.font)
     axes.plot(
-        x, line.mean, markersize=0.48 * look.font, markeredgewidth=0.09 * look.font, gid=f"line-{line.place}", **shown
+        x,
+        line.mean,
+        markersize=0.48 * look.font,
+        markeredgewidth=0.09 * look.font,
+        gid=f"line-{line.place}",
+        **shown,
     )
     if line.chance:
         axes.plot(
@@ -142,13 +152,13 @@ def _limits(panels: Sequence[Panel], bounds: tuple[float, float]) -> tuple[float
     return 0.0 if bounds[0] == 0 else low - space, high + space
 
 
-def _legend(names: Sequence[str], look: Look, *, chance: bool, banded: bool) -> list[tuple[Any, str]]:
+def _legend(names: Mapping[int, str], look: Look, *, chance: bool, banded: bool) -> list[tuple[Any, str]]:
     entries: list[tuple[Any, str]] = [
         (
             Line2D([], [], markersize=0.48 * look.font, markeredgewidth=0.09 * look.font, **line_look(i)),
             name,
         )
-        for i, name in enumerate(names)
+        for i, name in names.items()
     ]
     if banded:
         interval: Any = Patch(color=INK, alpha=0.22, linewidth=0)

@@ -134,11 +134,12 @@ def close_grid(
     for i, (panel, text) in enumerate(zip(panels, lines, strict=True)):
         row, column = divmod(i, n_columns)
         place = left + column * (across + gap), above + row * (down + gap / 2) + sum(title[: row + 1])
-        panel.set_position(
-            (place[0] / width, 1 - (place[1] + down) / height, across / width, down / height)
-        )
+        panel.set_position((place[0] / width, 1 - (place[1] + down) / height, across / width, down / height))
         panel.set_title(text, loc="left", pad=0.4 * look.font, linespacing=1.2)
-        for axis, shown, outer in ((panel.xaxis, x, i + n_columns >= len(panels)), (panel.yaxis, y, column == 0)):
+        for axis, shown, outer in (
+            (panel.xaxis, x, i + n_columns >= len(panels)),
+            (panel.yaxis, y, column == 0),
+        ):
             axis.set_ticks(shown.ticks if outer else [], labels=shown.texts if outer else [])
             axis.set_minor_locator(NullLocator())
     middle = (left + n_columns * (across + gap) - gap) / 2 + left / 2
@@ -183,9 +184,7 @@ def fitted(text: str, width: float, look: Look, renderer: Any) -> str:
     return short
 
 
-def wrapped(
-    parts: Sequence[str], width: float, look: Look, renderer: Any, between: str = " · "
-) -> str:
+def wrapped(parts: Sequence[str], width: float, look: Look, renderer: Any, between: str = " · ") -> str:
     """Join the parts of a title; start a new line before it reaches the next panel."""
     lines: list[str] = []
     for part in parts:
