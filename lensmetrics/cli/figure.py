@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--by",
         nargs="+",
         metavar="COLUMN",
-        help="conditions that the figure tells apart; of curves and scores, the last one by lines and the others "
-        "by panels (default: the conditions that differ)",
+        help="conditions that the figure tells apart; in curves and scores, the last one by lines and the "
+        "others by panels (default: the conditions that differ)",
     )
     parser.add_argument(
         "--width",
@@ -105,7 +105,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
     n_metrics = len(arguments.metric or [])
     if kind == "scores" and n_metrics != 1:
         raise ValueError(
-            f'a figure of scores shows one score: name it with -m, such as -m "lens_recall(k=100,w=1)"'
+            'a figure of scores shows one score: name it with -m, such as -m "lens_recall(k=100,w=1)"'
         )
     if kind == "curves" and n_metrics > 1:
         raise ValueError(f"a figure of curves shows one metric, got {' '.join(arguments.metric)}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..tables.columns import Column, parse_column
+from ..tables.columns import Column
 from ..tables.known import known_metrics
 from ..tables.labels import column_title, condition_text
 from ..tables.view import View
@@ -72,7 +72,7 @@ def score_lines(
 
 
 def is_number(scores: pd.DataFrame, x: str) -> bool:
-    """Return whether a condition is a number with at least two values, so that scores can be drawn against it."""
+    """Return whether scores can be drawn against a condition: a number with at least two values."""
     try:
         check_numbers(scores, x)
     except ValueError:

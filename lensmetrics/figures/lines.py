@@ -137,7 +137,7 @@ def _draw_line(axes: Axes, line: Line, look: Look, *, banded: bool, shift: float
 
 
 def _limits(panels: Sequence[Panel], bounds: tuple[float, float]) -> tuple[float, float]:
-    """Return the limits of the y axis: scores up to 1 are shown from 0 on, so that figures can be compared."""
+    """Return the limits of the y axis: scores up to 1 start at 0, so that figures can be compared."""
     values = [
         value
         for panel in panels

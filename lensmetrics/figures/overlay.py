@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .panels import add_legend, wrapped
-from .style import SCREEN, Look, Picture, paper, renderer_of
+from .measuring import wrapped
+from .panels import add_legend
+from .style import SCREEN, Look, Picture, paper
 
 if TYPE_CHECKING:
     from ..pairs.mappair import MapPair, Which
@@ -134,7 +135,7 @@ def pair_overlay(
             axes = panels.pop(0)
             titles.append(["image"])
             axes.imshow(_as_picture(image), cmap="gray", interpolation="none")
-        sides: "tuple[tuple[Which, str, npt.NDArray[Any]], ...]" = (
+        sides: tuple[tuple[Which, str, npt.NDArray[Any]], ...] = (
             ("unperturbed", _BLUE, pair.unperturbed),
             ("perturbed", _RED, pair.perturbed),
         )
@@ -165,10 +166,9 @@ def _place(
     """Place the panels in a row over the legend, and give the figure its height."""
     across, down = size
     em = look.font / 72
-    renderer = renderer_of(figure)
-    texts = [wrapped(parts, across * figure.dpi, look, renderer, between=" ") for parts in titles]
+    texts = [wrapped(parts, across, look, between=" ") for parts in titles]
     above = 1.25 * em * max(text.count("\n") + 1 for text in texts) + 0.6 * em
-    below = add_legend(figure, legend, figure.get_figwidth() * figure.dpi, look, renderer) / figure.dpi + em
+    below = add_legend(figure, legend, figure.get_figwidth(), look) + em
     width, height = figure.get_figwidth(), above + down + below
     figure.set_figheight(height)
     figure.legends[0].set_bbox_to_anchor((0.05 / width, (below - 0.7 * em) / height))
