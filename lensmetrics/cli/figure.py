@@ -10,7 +10,8 @@ from .opening import open_scores
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+
+    from ..figures.style import Picture
 
 HELP = "draw a figure for a paper: curves of LENS, scores against eps, or a comparison"
 # What each kind of figure needs and takes, beside the options of all.
@@ -111,7 +112,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
         raise ValueError(f"a figure of curves shows one metric, got {' '.join(arguments.metric)}")
 
 
-def _drawn(scores: "pd.DataFrame", arguments: argparse.Namespace) -> "Figure":
+def _drawn(scores: "pd.DataFrame", arguments: argparse.Namespace) -> "Picture":
     from ..figures.plots import plot_comparison, plot_curves, plot_scores
     from ..tables.comparison import compare
     from .compare import typed_values

@@ -25,9 +25,10 @@ def draw_points(found: Differences, look: Look) -> Picture:
     one_metric = len(found.metrics) == 1 and len(found.groups) > 1
     rows = found.series if one_metric else found.metrics
     series = [""] if one_metric else found.series
-    value, low, high, certain = (
-        values if one_metric else values.T for values in (found.value, found.low, found.high, found.certain)
-    )
+    low, value, high = found.low, found.value, found.high
+    certain = found.certain
+    if not one_metric:
+        low, value, high, certain = low.T, value.T, high.T, certain.T
     blocks = [list(range(len(rows)))]
     if not one_metric:
         alike = np.flatnonzero(found.shared).tolist()
@@ -120,7 +121,7 @@ def _in_lines(text: str, width: float, look: Look) -> str:
 
 
 def _entries(series: Sequence[str], certain: npt.NDArray[np.bool_], look: Look) -> list[tuple[Any, str]]:
-    size = {"markersize": 0.55 * look.font, "markeredgewidth": 0.12 * look.font}
+    size: dict[str, Any] = {"markersize": 0.55 * look.font, "markeredgewidth": 0.12 * look.font}
     entries: list[tuple[Any, str]] = []
     if len(series) > 1:
         entries = [

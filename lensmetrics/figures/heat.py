@@ -160,8 +160,9 @@ def _bar(
         else ["", "0", ""]
     )
     bar.set_ticks([-1, 0, 1], labels=ends)
-    for label, side in zip(bar.ax.get_xticklabels(), ("left", "center", "right"), strict=True):
-        label.set_horizontalalignment(side)
+    texts = bar.ax.get_xticklabels()
+    texts[0].set_horizontalalignment("left")
+    texts[-1].set_horizontalalignment("right")
     bar.ax.tick_params(labelsize=look.font, labelcolor=INK, length=0)
     what = ", ".join(filter(None, [found.metrics[0] if one else "", found.given]))
     text = ", ".join(filter(None, [f"difference: {found.subject}", what]))

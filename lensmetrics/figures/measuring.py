@@ -23,7 +23,7 @@ def _width(line: str) -> float:
     with warnings.catch_warnings():
         # Missing characters are reported when the figure is saved.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        font = FontProperties(STYLE["font.family"], size=1)
+        font = FontProperties(family=STYLE["font.family"], size=1)
         return float(text_to_path.get_text_width_height_descent(line, font, False)[0])
 
 

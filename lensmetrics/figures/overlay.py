@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -43,7 +42,7 @@ def plot_pair(
     *,
     image: npt.NDArray[Any] | None = None,
     width: float = 6.9,
-) -> Figure:
+) -> Picture:
     """Draw the two maps of a pair with the sets that the LENS metrics compare.
 
     Parameters
@@ -62,7 +61,7 @@ def plot_pair(
 
     Returns
     -------
-    Figure
+    Picture
         The unperturbed map with its top-k set S outlined and its diverse top-k pixels as rings, the
         perturbed map likewise with T, and the sets alone: N_w(S), the pixels within w of S, as a light
         area, S outlined, T filled, with a cross on pixels of T outside N_w(S). A matplotlib Figure made
@@ -93,7 +92,7 @@ def plot_pair(
 
 def pair_overlay(
     pair: "MapPair", *, k: int, w: int, image: npt.NDArray[Any] | None = None, look: Look = SCREEN
-) -> Figure:
+) -> Picture:
     """Draw the two maps of a pair with the sets that the LENS metrics compare.
 
     Parameters
@@ -110,7 +109,7 @@ def pair_overlay(
 
     Returns
     -------
-    Figure
+    Picture
         The unperturbed map with its top-k set S outlined and its diverse top-k pixels as rings, the
         perturbed map likewise with T, and the sets alone: N_w(S) as a light area, S outlined, T
         filled, with a cross on pixels outside N_w(S). The grey scale of each map goes from white at
