@@ -161,7 +161,7 @@ def test_names_as_other_programs_write_them(run: Path, kind: str) -> None:
 def test_notebook_shows_what_a_file_contains(tmp_path: Path) -> None:
     attrs = {"training": "<b>pgd</b>", "note": 500 * "x", "eps": 0.5}
     with PairWriter(tmp_path / "a&b.h5", n_samples=3, shape=(4, 5), channels=3, attrs=attrs) as writer:
-        writer.write(0, np.ones((3, 4, 5)), np.ones((3, 4, 5)))
+        writer.write(0, np.ones((3, 4, 5), "f4"), np.ones((3, 4, 5), "f4"))
     store = PairStore(tmp_path / "a&b.h5")
     assert repr(store).endswith("a&b.h5': 1 of 3 samples complete, 4x5)")
     page = Page(store._repr_html_())
