@@ -35,6 +35,7 @@ from .metrics.suites import lens_suite as lens_suite
 from .metrics.registry import list_metrics as list_metrics
 from .metrics.registry import parse_metric as parse_metric
 from .metrics.registry import register as register
+from .tables.comparison import compare as compare
 from .tables.files import read_scores as read_scores
 from .tables.summary import summarize as summarize
 from .tables.shapes import tidy as tidy

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_exclude, as_usage, check_files, check_suffix
+from .arguments import add_exclude, as_usage, check_files
 from .opening import open_scores
 
 HELP = "print mean, interval and counts for each condition of a table of scores"
@@ -20,32 +20,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_exclude(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="CSV", help="also write the summary as CSV, with all digits"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="also write the summary: .csv with all digits, .tex (needs the package booktabs) or .md",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the summary of a table of scores."""
-    from ..disk import check_writable, replacing
     from ..tables.columns import distinguishing
-    from ..tables.csv_files import write_csv
-    from ..tables.outputs import check_summary
+    from ..tables.outputs import check_table_output
     from ..tables.summary import summarize
+    from ..tables.writing import write_table
     from .notes import note_what_else_differs
     from .printing import print_summary
 
     check_files([arguments.scores])
     if arguments.output is not None:
-        check_suffix(arguments.output, ".csv")
         with as_usage():
-            check_writable(arguments.output)
-            check_summary(arguments.output, [arguments.scores])
+            check_table_output(arguments.output, [arguments.scores], "summary")
     scores = open_scores(arguments.scores)
     by = arguments.by or distinguishing(scores)
     table = summarize(scores, by, exclude=arguments.exclude)
     if arguments.output is not None:
-        with replacing(arguments.output) as part:
-            write_csv(table, part)
+        write_table(table, arguments.output)
     print_summary(table)
     if arguments.by is None:
         note_what_else_differs(scores, by)

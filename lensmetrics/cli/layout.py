@@ -1,0 +1,166 @@
+"""Tables of texts that fit the width of a terminal."""
+
+import itertools
+import os
+import re
+import shutil
+import sys
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_GAP = "  "
+# A column of texts is folded to no less than this.
+_NARROW = 16
+# Texts break after these characters.
+_PIECE = re.compile(r"[^\s/_;,(\-]*[\s/_;,(\-]?")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a printed table."""
+
+    name: str
+    cells: Sequence[str]
+    right: bool = False  # numbers are aligned at the right
+    foldable: bool = False  # long texts may take several lines
+
+    @property
+    def width(self) -> int:
+        return max(map(display_width, (self.name, *self.cells)))
+
+    @property
+    def least(self) -> int:
+        """The width below which the column cannot be folded."""
+        return min(self.width, max(_NARROW, display_width(self.name))) if self.foldable else self.width
+
+    def rows(self, rows: Sequence[int]) -> "Column":
+        return Column(self.name, [self.cells[i] for i in rows], self.right, self.foldable)
+
+
+def terminal_width() -> int | None:
+    """Return the width for tables: that of the terminal, or COLUMNS; None in files and pipes."""
+    if os.environ.get("COLUMNS", "").isdecimal() or (sys.stdout is not None and sys.stdout.isatty()):
+        return shutil.get_terminal_size().columns
+    return None
+
+
+def table_lines(labels: Sequence[Column], columns: Sequence[Column], width: int | None) -> list[str]:
+    """Return the lines of a table whose rows are labelled by the columns `labels`.
+
+    If the lines would be longer than `width`, labels that are the same in all rows move above the table,
+    then all labels but the last into headings; then long texts are folded; then the other columns are
+    printed in parts, one below the other.
+    """
+    lines: list[str] = []
+    labels = list(labels)
+    n_rows = len((*labels, *columns)[0].cells)
+    if not _fits([*labels, *columns], width) and n_rows > 1:
+        fixed = [label for label in labels if len(set(label.cells)) == 1]
+        if fixed:
+            labels = [label for label in labels if label not in fixed]
+            text = ", ".join(f"{label.name} {label.cells[0]}" for label in fixed)
+            lines += [*folded(f"In all rows: {text}", width), ""]
+    heads: list[Column] = []
+    if not _fits([*labels, *columns], width) and len(labels) > 1:
+        heads, labels = labels[:-1], labels[-1:]
+    for number, part in enumerate(_parts(labels, columns, width)):
+        lines += [""] * (number > 0) + _grid(heads, labels, part, width)
+    return lines
+
+
+def _fits(columns: Sequence[Column], width: int | None) -> bool:
+    return width is None or _total([column.width for column in columns]) <= width
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _parts(labels: Sequence[Column], columns: Sequence[Column], width: int | None) -> list[list[Column]]:
+    """Distribute the columns over parts that fit beside the labels."""
+    parts: list[list[Column]] = [[]]
+    for column in columns:
+        candidate = [*labels, *parts[-1], column]
+        if width is not None and parts[-1] and _total([c.least for c in candidate]) > width:
+            parts.append([])
+        parts[-1].append(column)
+    return parts
+
+
+def _grid(
+    heads: Sequence[Column], labels: Sequence[Column], columns: Sequence[Column], width: int | None
+) -> list[str]:
+    shown = [*labels, *columns]
+    widths = _widths(shown, width)
+    lines = _row(shown, ["" for _ in labels] + [column.name for column in columns], widths)
+    if labels:
+        lines += _row(shown, [label.name for label in labels] + ["" for _ in columns], widths)
+    heading: list[str] = []
+    above: list[str] = []
+    for i in range(len(shown[0].cells)):
+        values = [head.cells[i] for head in heads]
+        if values != heading:
+            text = ", ".join(f"{head.name} {value}" for head, value in zip(heads, values, strict=True))
+            lines += ["", *folded(text, width)]
+            heading, above = values, []
+        cells = [column.cells[i] for column in shown]
+        lines += _row(shown, _sparse(cells, above, len(labels)), widths)
+        above = cells
+    return lines
+
+
+def _sparse(cells: Sequence[str], above: Sequence[str], n_labels: int) -> list[str]:
+    """Leave out the labels that repeat those of the row above, apart from the last one."""
+    n_same = 0
+    while n_same < n_labels - 1 and above and cells[n_same] == above[n_same]:
+        n_same += 1
+    return [*[""] * n_same, *cells[n_same:]]
+
+
+def _widths(columns: Sequence[Column], width: int | None) -> list[int]:
+    """Return the widths of columns, where the widest texts are folded until the line fits."""
+    widths = [column.width for column in columns]
+    while width is not None and _total(widths) > width:
+        i = max(range(len(columns)), key=lambda i: widths[i] - columns[i].least and widths[i])
+        if widths[i] == columns[i].least:
+            break
+        widths[i] -= 1
+    return widths
+
+
+def _row(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Return the lines of one row."""
+    parts = [folded(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    lines = []
+    for line in itertools.zip_longest(*parts, fillvalue=""):
+        padded = [
+            " " * (width - display_width(text)) + text
+            if column.right
+            else text.ljust(width + len(text) - display_width(text))
+            for text, column, width in zip(line, columns, widths, strict=True)
+        ]
+        lines.append(_GAP.join(padded).rstrip())
+    return lines
+
+
+def folded(text: str, width: int | None) -> list[str]:
+    """Return the lines of a text, broken after a blank or a separator where it does not fit."""
+    if width is None or display_width(text) <= width:
+        return [text]
+    lines = [""]
+    for piece in _PIECE.findall(text):
+        if display_width(lines[-1] + piece.rstrip()) > width and lines[-1]:
+            lines.append("")
+        for character in piece:
+            if display_width(lines[-1] + character.strip()) > width:
+                lines.append("")
+            lines[-1] += character
+    return [line.rstrip() for line in lines]
+
+
+def display_width(text: str) -> int:
+    """Return how many cells of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
