@@ -3,7 +3,7 @@
 import io
 import re
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -17,14 +17,6 @@ _RASTER_DPI = 200
 # A reference to another element of the SVG: href="#id" or clip-path="url(#id)".
 _REFERENCE = re.compile(r"^(#|url\(#)([^)]+)")
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
-
-
-class Shown(NamedTuple):
-    """A figure on a page: its ``<svg>`` element, title and caption."""
-
-    svg: str
-    title: str
-    caption: str
 
 
 def inline_svg(figure: Figure, *, prefix: str, description: str) -> str:

@@ -1,0 +1,161 @@
+"""The section of a page on differences between conditions, sample by sample."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ..tables.columns import Column
+from ..tables.comparison import compare
+from ..tables.known import known_metrics
+from ..tables.labels import column_title, condition_text, labelled, number_text
+from ..tables.view import View
+from .parts import Ids
+from .tables import FEW_SAMPLES, RowHead, row_heads
+
+# Up to so many comparisons, all scores are compared, then only those that lead; above, conditions are pooled.
+_MAX_OF_ALL = 12
+_MAX_COMPARISONS = 200
+# Differences whose p is not below this level are not shown to exist.
+_LEVEL = 0.05
+
+
+class Difference(NamedTuple):
+    """One comparison in words."""
+
+    pair: str
+    n: str
+    first: str
+    second: str
+    difference: str
+    interval: str
+    verdict: str
+    notes: list[str]
+
+
+class Differences(NamedTuple):
+    """The comparisons by one score."""
+
+    id: str
+    title: str
+    heads: list[list[RowHead]]
+    rows: list[Difference]
+
+
+class Comparison(NamedTuple):
+    """The section: what is compared, and the tables; a text says why there are none."""
+
+    by: list[str]
+    text: str
+    tables: list[Differences]
+    table: pd.DataFrame | None  # as `compare` returned it
+
+
+def comparison(view: View, leading: Sequence[Column], ids: Ids) -> Comparison | None:
+    """Compare all pairs of training regimes, or of values of the last condition.
+
+    None if the table has one condition alone.
+    """
+    if not view.by:
+        return None
+    on = view.by[-1]
+    kept = view.kept
+    groups = view.summary.groups[view.summary.n_rows > 0]
+    others = view.by[:-1]
+    sizes = groups.groupby(others, observed=True, dropna=False).size() if others else pd.Series([len(groups)])
+    n_pairs = int((sizes * (sizes - 1) // 2).sum())
+    if n_pairs == 0:
+        return None
+    by: list[str] = others
+    columns = list(view.columns)
+    pooled = ""
+    if n_pairs > _MAX_OF_ALL:
+        columns = list(leading)
+    if n_pairs > _MAX_COMPARISONS:
+        n_levels = int(groups[on].nunique(dropna=False))
+        few = n_levels * (n_levels - 1) // 2 <= _MAX_COMPARISONS
+        if not few or not (sizes == n_levels).all():
+            return Comparison(by, _too_many(n_pairs, on), [], None)
+        by = []
+        pooled = (
+            f" There would be {n_pairs:,} comparisons within single conditions, so each sample is first averaged "
+            f"over the {len(sizes):,} combinations of {' and '.join(others)}."
+        )
+    columns = [c for c in columns if not c.name.endswith("_chance")] or list(columns)
+    try:
+        table = compare(kept, on=on, by=by, metrics=[c.text for c in columns])
+    except ValueError as error:
+        return Comparison(by, f"There are no differences to show: {error}.", [], None)
+    text = (
+        f"Conditions are compared on the source samples that both have, so that the choice of samples cannot make a "
+        f"difference.{pooled} The interval holds 95 % of the mean differences in resamples of the samples. A "
+        "difference counts as shown if p is below .05 in a sign-flip test, after Holm's correction for all rows of "
+        "the table. This concerns the choice of samples alone: another network of the same kind can differ."
+    )
+    if len(columns) < len([c for c in view.columns if not c.name.endswith("_chance")]):
+        text += f" To compare by the other scores too: lensmetrics compare TABLE --on {on}"
+    return Comparison(by, text, [_differences(table, on, by, c, ids) for c in columns], table)
+
+
+def _too_many(n_pairs: int, on: str) -> str:
+    return (
+        f"{n_pairs:,} pairs of conditions are too many for a page. To compare some of them: "
+        f"lensmetrics compare TABLE --on {on} --between VALUE VALUE"
+    )
+
+
+def _differences(table: pd.DataFrame, on: str, by: Sequence[str], column: Column, ids: Ids) -> Differences:
+    rows = table[table["metric"] == column.text]
+    facts = known_metrics(table.attrs).get(column.name)
+    rising = facts.higher_is_better if facts else None
+    shown = [[condition_text(c, value) for value in rows[c]] for c in by]
+    pairs = [_difference(row, on, rising) for _, row in rows.iterrows()]
+    conditions = list(zip(*shown, [pair.pair for pair in pairs], strict=True))
+    return Differences(
+        ids.new(f"differences-{column.text}"), column_title(column), row_heads(conditions), pairs
+    )
+
+
+def _difference(row: "pd.Series[Any]", on: str, rising: bool | None) -> Difference:
+    first, second = (labelled(on, row[side]) for side in ("first", "second"))
+    n = int(row["n"])
+    interval = ""
+    if not math.isnan(row["ci_low"]):
+        interval = f"[{_signed(row['ci_low'])}, {_signed(row['ci_high'])}]" + " *" * (n < FEW_SAMPLES)
+    only = [
+        f"{int(row[count]):,} only in {name}"
+        for count, name in (("n_only_first", first), ("n_only_second", second))
+        if row[count]
+    ]
+    return Difference(
+        f"{second} − {first}",
+        f"{n:,}",
+        number_text(float(row["mean_first"])),
+        number_text(float(row["mean_second"])),
+        _signed(row["difference"]),
+        interval,
+        _verdict(row, first, second, rising),
+        [", ".join(only)] if only else [],
+    )
+
+
+def _verdict(row: "pd.Series[Any]", first: str, second: str, rising: bool | None) -> str:
+    p = float(row["p_holm"])
+    if math.isnan(p):
+        return "no sample in common"
+    text = "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
+    if p >= _LEVEL:
+        return f"no difference shown, {text}"
+    higher = second if row["difference"] > 0 else first
+    if rising is None:
+        return f"{higher} is higher, {text}"
+    lower = first if higher == second else second
+    return f"{higher if rising else lower} is more robust, {text}"
+
+
+def _signed(value: float) -> str:
+    """Return a number with its sign."""
+    value = float(np.round(value, 12)) + 0.0
+    return number_text(value).replace("-", "−") if value <= 0 else f"+{number_text(value)}"
