@@ -1,20 +1,33 @@
-"""Colours, fonts and labels that all figures share; matplotlib without pyplot."""
+"""Colours, marks, fonts and sizes that all figures share; matplotlib without pyplot."""
 
-from typing import Any
+import io
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import IO, Any, NamedTuple
 
-# Height of a row of a legend, in inches.
-LEGEND_ROW = 0.2
-# The colours of Okabe and Ito, which colour-blind readers can distinguish; lines also differ by marker.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Colours of Okabe and Ito, which colour-blind readers can distinguish, and a grey instead of their black,
+# which remains visible on a dark page. Their yellow is too light for a line on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7A7A")
 INK = "#1F2328"
 RULE = "#C9CED6"
+# Lines also differ by marker, and from the second round of colours on by their dashes: in grey too, no two
+# of 280 are alike. Dots belong to the level of chance.
+_MARKERS = "os^Dv<>Ph*"
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (9, 2, 2, 2)))
+CHANCE: Any = (0, (1, 1.3))
 # Characters of a label in a figure.
 MAX_LABEL = 30
 
 STYLE: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
-    "axes.titlesize": 9,
+    "axes.titlesize": "medium",
     "axes.linewidth": 0.8,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -27,16 +40,102 @@ STYLE: Any = {
     "image.composite_image": False,
     # Labels come from files, where a dollar sign does not begin a formula.
     "text.parse_math": False,
-    # Text remains text: small, selectable and searchable.
+    # Text remains text: small, selectable and searchable. Type 42 embeds TrueType fonts, as publishers ask.
     "svg.fonttype": "none",
     "svg.hashsalt": "lensmetrics",
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "savefig.dpi": 300,
 }
 
 
+class Look(NamedTuple):
+    """The size of a figure, in inches, and of its text, in points."""
+
+    width: float
+    font: float
+    panel: float  # smallest width of a panel
+    widest: float  # largest width of a panel
+    height: float  # largest height of the figure
+
+    @property
+    def style(self) -> dict[str, Any]:
+        """The settings of matplotlib while such a figure is drawn."""
+        return STYLE | {"font.size": self.font, "lines.linewidth": self.font / 6}
+
+
+SCREEN = Look(10.2, 9, 2.3, 4.2, math.inf)
+
+
+def paper(width: float) -> Look:
+    """Return the look of a figure of a paper.
+
+    Raises
+    ------
+    ValueError
+        If no figure of that width is legible.
+    """
+    if not 2 <= width <= 20:
+        raise ValueError(f"width is in inches, from 2 to 20 (3.3 is one column of a paper), got {width:g}")
+    return Look(width, 7.5, 1.35, 20, 9.5)
+
+
+class Picture(Figure):
+    """A figure that is saved with its own settings, and that a notebook displays without pyplot."""
+
+    def savefig(self, fname: str | os.PathLike[str] | IO[Any], **kwargs: Any) -> None:
+        """Save the figure: text remains text, fonts are embedded, pixels are 300 per inch."""
+        with mpl.rc_context(STYLE):
+            super().savefig(fname, **kwargs)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=144)
+        return buffer.getvalue()
+
+
+def save_picture(figure: Figure, path: Path, kind: str) -> None:
+    """Write a figure as ``pdf``, ``svg`` or ``png``: the same figure always gives the same bytes."""
+    dates: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure.savefig(path, format=kind, metadata=dates.get(kind))
+    missing = [str(warning.message) for warning in caught if "missing from font" in str(warning.message)]
+    if missing and kind != "svg":  # the reader of an SVG has other fonts
+        warnings.warn(
+            f"the font of figures has no character for {len(set(missing))} of those in labels: they are drawn "
+            "as boxes; an SVG keeps them as text",
+            stacklevel=2,
+        )
+
+
+def line_look(i: int) -> dict[str, Any]:
+    """Return colour, marker and dashes of the i-th line of a figure."""
+    round_ = i // len(PALETTE)
+    return {
+        "color": PALETTE[i % len(PALETTE)],
+        "marker": _MARKERS[i % len(_MARKERS)],
+        "linestyle": _DASHES[round_ % len(_DASHES)],
+        # Every other round is hollow.
+        "markerfacecolor": "white" if round_ % 2 else PALETTE[i % len(PALETTE)],
+    }
+
+
+def renderer_of(figure: Figure) -> Any:
+    """Return what measures text of a figure."""
+    canvas: Any = FigureCanvasAgg(figure)
+    return canvas.get_renderer()
+
+
 def cut_label(text: str) -> str:
-    """Return text from a file as one short line that matplotlib and XML accept."""
+    """Return text from a file as one short line that matplotlib and XML accept.
+
+    It is cut in the middle: names of a series often differ at their ends.
+    """
     printable = "".join(c if c.isprintable() else " " for c in text)
     line = " ".join(printable.split()) or "(empty)"
-    short = line if len(line) <= MAX_LABEL else line[: MAX_LABEL - 1] + "…"
+    short = line
+    if len(line) > MAX_LABEL:
+        short = f"{line[: MAX_LABEL - 11].rstrip()}…{line[-10:].lstrip()}"
     # Before matplotlib 3.10 a legend drops labels that begin with an underscore.
     return "\u200b" + short if short.startswith("_") else short

@@ -1,0 +1,120 @@
+"""Differences as points with intervals, a row for each metric or group."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from .differences import Differences
+from .panels import add_legend, fitted, text_width
+from .style import INK, RULE, Look, Picture, line_look, renderer_of
+
+_LOWER = "↓ a lower score is more robust"
+
+
+def draw_points(found: Differences, look: Look) -> Picture:
+    """Draw the differences of a comparison with few series, or with one metric.
+
+    Metrics that share a scale are in one panel; each other metric has its own.
+    """
+    one_metric = len(found.metrics) == 1 and len(found.groups) > 1
+    rows = found.series if one_metric else found.metrics
+    series = [""] if one_metric else found.series
+    value, low, high, certain = (
+        values if one_metric else values.T for values in (found.value, found.low, found.high, found.certain)
+    )
+    blocks = [list(range(len(rows)))]
+    if not one_metric:
+        alike = np.flatnonzero(found.shared).tolist()
+        blocks = [block for block in (alike, *([i] for i in np.flatnonzero(~found.shared).tolist())) if block]
+    em = look.font / 72
+    with mpl.rc_context(look.style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Picture(figsize=(look.width, look.width), facecolor="white")
+        renderer = renderer_of(figure)
+        width = min(look.width, 7.5)
+        rows = [fitted(text, 0.45 * width * figure.dpi, look, renderer) for text in rows]
+        left = max(text_width(text, look, renderer) for text in rows) / figure.dpi + 0.9 * em
+        above = 0.3 * em
+        above += add_legend(figure, _entries(series, certain, look), width * figure.dpi, look, renderer) / figure.dpi
+        title = found.given if not one_metric else ", ".join(filter(None, [found.metrics[0], found.given]))
+        above += 0.6 * em + (1.4 * em if title else 0)
+        pitch = max(1.9, 0.75 * len(series) + 0.9) * em
+        heights = [len(block) * pitch for block in blocks]
+        below = 1.9 * em  # the numbers of an axis
+        height = above + sum(heights) + below * len(blocks) + 1.6 * em
+        arrows = any(text.endswith("↓") for text in found.metrics)
+        height += 1.4 * em if arrows else 0
+        if height > look.height:
+            raise ValueError(
+                f"the {len(rows)} rows need {height:.0f} inches, which is more than a page ({look.height:g}): "
+                "compare fewer metrics or groups"
+            )
+        figure.set_size_inches(width, height)
+        figure.legends[0].set_bbox_to_anchor((0, 1 - 0.1 * em / height))
+        if title:
+            figure.text(left / width, 1 - (above - 0.4 * em) / height, title, va="bottom", gid="given")
+        y = above
+        for block, high_ in zip(blocks, heights, strict=True):
+            place = (left / width, 1 - (y + high_) / height, 1 - (left + em) / width, high_ / height)
+            axes = figure.add_axes(place, label=str(block[0]))
+            _draw_block(axes, [rows[i] for i in block], value[block], low[block], high[block], certain[block], look)
+            y += high_ + below
+        label = f"difference: {found.subject}"
+        figure.text((left + width - em) / 2 / width, (1.7 if arrows else 0.3) * em / height, label, ha="center", va="bottom")
+        if arrows:
+            figure.text(1 - em / width, 0.3 * em / height, _LOWER, ha="right", va="bottom")
+    return figure
+
+
+def _draw_block(
+    axes: Axes,
+    rows: Sequence[str],
+    value: npt.NDArray[np.float64],
+    low: npt.NDArray[np.float64],
+    high: npt.NDArray[np.float64],
+    certain: npt.NDArray[np.bool_],
+    look: Look,
+) -> None:
+    n = value.shape[1]
+    axes.axvline(0, color=INK, linewidth=0.8, gid="zero")
+    for j in range(n):
+        shown = line_look(j) | {"linestyle": "none"}
+        y = np.arange(len(rows)) + (0.7 * ((j + 0.5) / n - 0.5) if n > 1 else 0)
+        axes.hlines(y, low[:, j], high[:, j], color=shown["color"], linewidth=0.14 * look.font)
+        for sure in (True, False):
+            some = certain[:, j] == sure
+            face = shown["color"] if sure else "white"
+            axes.plot(
+                value[some, j],
+                y[some],
+                markersize=0.55 * look.font,
+                markeredgewidth=0.12 * look.font,
+                gid=f"{'certain' if sure else 'uncertain'}-{j}",
+                **shown | {"markerfacecolor": face},
+            )
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_yticks(range(len(rows)), labels=rows)
+    axes.tick_params(labelsize=look.font, color=INK, labelcolor=INK)
+    axes.tick_params(axis="y", length=0)
+    axes.locator_params(axis="x", nbins=5)
+    axes.grid(axis="x", color=RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.08)
+
+
+def _entries(series: Sequence[str], certain: npt.NDArray[np.bool_], look: Look) -> list[tuple[Any, str]]:
+    size = {"markersize": 0.55 * look.font, "markeredgewidth": 0.12 * look.font}
+    entries: list[tuple[Any, str]] = []
+    if len(series) > 1:
+        entries = [(Line2D([], [], **size, **line_look(j) | {"linestyle": "-"}), name) for j, name in enumerate(series)]
+    dot: dict[str, Any] = {"color": INK, "marker": "o", "linestyle": "-"}
+    entries.append((Line2D([], [], markerfacecolor=INK, **size, **dot), "Holm p < .05"))
+    entries.append((Line2D([], [], markerfacecolor="white", **size, **dot), "not (95 % interval)"))
+    return entries

@@ -1,0 +1,155 @@
+"""Differences as a heat map, where points would be too many."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from .differences import Differences
+from .panels import add_legend, fitted, text_width
+from .style import INK, RULE, Look, Picture, renderer_of
+
+# From orange over white to purple: colour-blind readers can distinguish the ends, and marks tell them apart in grey.
+_COLOURS = "PuOr"
+_DARK = 0.62  # of the scale: from here on, marks are white
+
+
+def draw_cells(found: Differences, look: Look) -> Picture:
+    """Draw the differences of a comparison with many groups.
+
+    A row for each group and pair and a column for each metric; with one metric, a column for each value
+    of the last column of the groups.
+    """
+    rows, columns, value, certain, own = _cells(found)
+    finite = np.where(np.isfinite(value), np.abs(value), 0)
+    # Metrics that share a scale share their colours; every other column has its own.
+    largest = np.where(own, finite.max(axis=0), finite[:, ~own].max(initial=0))
+    scaled = value / np.where(largest > 0, largest, 1)
+    common = float(finite[:, ~own].max(initial=0))
+    columns = [f"{text} (±{top:.2g})" if mine else text for text, top, mine in zip(columns, largest, own, strict=True)]
+    em = look.font / 72
+    with mpl.rc_context(look.style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Picture(figsize=(look.width, look.width), facecolor="white")
+        renderer = renderer_of(figure)
+        rows = [fitted(text, 0.5 * look.width * figure.dpi, look, renderer) for text in rows]
+        columns = [fitted(text, 2.6 * figure.dpi, look, renderer) for text in columns]
+        left = max(text_width(text, look, renderer) for text in rows) / figure.dpi + 0.8 * em
+        # Names of columns are upright unless they fit.
+        cell = min((look.width - left - 0.5 * em) / len(columns), 0.7)
+        if cell < 1.15 * em:
+            raise ValueError(
+                f"the {len(columns)} columns do not fit into {look.width:g} inches: compare fewer metrics, or draw a "
+                "wider figure"
+            )
+        longest = max(text_width(text, look, renderer) for text in columns) / figure.dpi
+        flat = longest < cell - 0.5 * em
+        below = (1.4 * em if flat else longest) + 0.8 * em
+        pitch = 1.45 * em
+        width = max(left + cell * len(columns) + 0.5 * em, min(look.width, 3.3))
+        entries = _entries(value, certain, look)
+        above = 0.3 * em
+        if entries:
+            above += add_legend(figure, entries, width * figure.dpi, look, renderer) / figure.dpi + 0.5 * em
+        bar = 3.4 * em  # the scale of colours with its numbers and name
+        above += bar + 0.6 * em
+        height = above + pitch * len(rows) + below
+        if height > look.height:
+            raise ValueError(
+                f"the {len(rows)} rows need {height:.0f} inches, which is more than a page ({look.height:g}): compare "
+                "fewer groups, such as those of scores[scores['attack'] == 'topk']"
+            )
+        figure.set_size_inches(width, height)
+        if entries:
+            figure.legends[0].set_bbox_to_anchor((0, 1 - 0.1 * em / height))
+        place = (left / width, below / height, cell * len(columns) / width, pitch * len(rows) / height)
+        axes = figure.add_axes(place, label="cells")
+        image = axes.imshow(
+            np.ma.masked_invalid(scaled),
+            cmap=mpl.colormaps[_COLOURS].with_extremes(bad=RULE),
+            vmin=-1,
+            vmax=1,
+            aspect="auto",
+            interpolation="nearest",
+        )
+        _mark(axes, scaled, certain, look)
+        axes.set_xticks(range(len(columns)), labels=columns, rotation=0 if flat else 90)
+        axes.set_yticks(range(len(rows)), labels=rows)
+        axes.tick_params(labelsize=look.font, labelcolor=INK, length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        _bar(figure, image, common, found, look, (width, height, above))
+    return figure
+
+
+def _cells(
+    found: Differences,
+) -> tuple[list[str], list[str], npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return rows, columns, values, marks, and which columns have a scale of their own."""
+    if len(found.metrics) > 1:
+        own = ~found.shared
+        return found.series, found.metrics, found.value, found.certain, own
+    heads = list(dict.fromkeys(texts[:-1] for texts in found.groups))
+    last = list(dict.fromkeys(texts[-1] for texts in found.groups))
+    if len(found.groups[0]) < 2 or len(set(found.groups)) < len(found.groups):
+        return found.series, [""], found.value, found.certain, np.zeros(1, np.bool_)
+    value = np.full((len(heads), len(last)), np.nan)
+    certain = np.zeros(value.shape, np.bool_)
+    for i, texts in enumerate(found.groups):
+        place = heads.index(texts[:-1]), last.index(texts[-1])
+        value[place], certain[place] = found.value[i, 0], found.certain[i, 0]
+    return [" · ".join(texts) for texts in heads], last, value, certain, np.zeros(len(last), np.bool_)
+
+
+def _mark(axes: Any, scaled: npt.NDArray[np.float64], certain: npt.NDArray[np.bool_], look: Look) -> None:
+    """Draw the sign of every difference that is certain."""
+    for sign, marker in ((1, "+"), (-1, "_")):
+        for dark in (False, True):
+            y, x = np.nonzero(certain & (np.sign(scaled) == sign) & ((np.abs(scaled) > _DARK) == dark))
+            axes.plot(
+                x,
+                y,
+                linestyle="none",
+                marker=marker,
+                color="white" if dark else "black",
+                markersize=0.6 * look.font,
+                markeredgewidth=0.13 * look.font,
+                gid=f"{'higher' if sign > 0 else 'lower'}-{'dark' if dark else 'light'}",
+            )
+
+
+def _bar(
+    figure: Picture, image: Any, common: float, found: Differences, look: Look, size: tuple[float, float, float]
+) -> None:
+    """Draw the scale of the colours, its ends as numbers, under the name of the difference."""
+    width, height, above = size
+    em = look.font / 72
+    long = min(0.8 * width, 2.6)
+    place = (1 - (long + em) / width, 1 - (above - 1.9 * em) / height, long / width, 0.6 * em / height)
+    bar = figure.colorbar(image, cax=figure.add_axes(place, label="scale"), orientation="horizontal")
+    bar.outline.set_visible(False)
+    one = len(found.metrics) == 1
+    ends = [f"{-common:.2g}", "0", f"+{common:.2g}"] if common else ["", "0", ""]
+    bar.set_ticks([-1, 0, 1], labels=ends)
+    bar.ax.tick_params(labelsize=look.font, labelcolor=INK, length=0)
+    what = ", ".join(filter(None, [found.metrics[0] if one else "", found.given]))
+    text = f"difference: {found.subject}" + (f"\n{what}" if what else "")
+    figure.text(1 - em / width, 1 - (above - 2.8 * em) / height, text.replace("\n", ", "), ha="right", va="bottom")
+
+
+def _entries(value: npt.NDArray[np.float64], certain: npt.NDArray[np.bool_], look: Look) -> list[tuple[Any, str]]:
+    entries: list[tuple[Any, str]] = []
+    mark: dict[str, Any] = {"linestyle": "none", "color": INK, "markersize": 0.6 * look.font}
+    if certain.any():
+        entries.append((Line2D([], [], marker="+", **mark), "higher, Holm p < .05"))
+        entries.append((Line2D([], [], marker="_", **mark), "lower, Holm p < .05"))
+    if np.isnan(value).any():
+        entries.append((Patch(color=RULE), "no value"))
+    return entries
+
+
