@@ -59,7 +59,10 @@ PROVENANCE = (
 )
 # Columns of the long form, and of a summary.
 _LONG = ("metric", "value", "k", "w", "pool")
-SUMMARY = ("mean", "sd", "n", "n_undefined", "n_excluded", "ci_low", "ci_high", "mean_attacked")
+SUMMARY = (
+    *("mean", "sd", "n", "n_source_samples", "n_undefined", "n_excluded"),
+    *("ci_low", "ci_high", "mean_attacked"),
+)
 
 # Names that no metric can have. No parameter of a metric can have them either, apart from k, w and pool.
 NO_METRIC = (*IDENTITY, *CONDITIONS, *_LONG)
@@ -173,8 +176,11 @@ def equal_number(value: Any) -> Any:
 def unified(scores: "pd.DataFrame") -> "pd.DataFrame":
     """Return the table with equal floats of a condition replaced by one of them.
 
-    The replacement is the smallest of the values that float32 cannot represent, if there is one.
+    The replacement is the smallest of the values that float32 cannot represent, if there is one. Categories
+    that are texts get their natural order.
     """
+    from .natural import in_natural_order
+
     changed: dict[str, pd.Series[Any]] = {}
     for column in condition_columns(scores):
         values = scores[column]
@@ -186,6 +192,8 @@ def unified(scores: "pd.DataFrame") -> "pd.DataFrame":
         replaced = {value: chosen.get(equal_number(value), value) for value in different}
         if any(value != other for value, other in replaced.items()):
             changed[column] = values.astype(object).map(replaced).astype("category")
+        elif hasattr(values, "cat") and (sorted_values := in_natural_order(values)) is not values:
+            changed[column] = sorted_values
     return scores.assign(**changed) if changed else scores
 
 
@@ -205,15 +213,26 @@ def _most_precise(value: Any) -> tuple[bool, float]:
         return float(np.float32(value)) == value, value
 
 
-def distinguishing(scores: "pd.DataFrame") -> list[str]:
-    """Return the columns that distinguish the conditions in the table.
+def distinguishing(scores: "pd.DataFrame", ignored: Sequence[str] = ()) -> list[str]:
+    """Return the columns that distinguish the conditions in the table, if those in `ignored` are pooled.
 
     These are the columns of `CONDITIONS` that differ, then every other attribute of the files
     without which two of them would share a group. A column that the columns before it determine is
     left out. A column that differs within a file is not an attribute of the file.
+
+    Raises
+    ------
+    ValueError
+        If one of `ignored` is no condition of the table.
     """
     scores = unified(scores)
     conditions = condition_columns(scores)
+    for name in ignored:
+        if name not in conditions:
+            raise ValueError(
+                f"cannot ignore {name!r}: the conditions of the table are {', '.join(conditions) or 'none'}"
+            )
+    conditions = [name for name in conditions if name not in ignored]
     codes = {column: numbered(scores[column]) for column in conditions}
     found = [c for c in CONDITIONS if c in codes]
     if "file" in scores:

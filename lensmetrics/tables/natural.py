@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-# A run of digits; the digits after a decimal point are compared as they stand: 0.05 is before 0.1.
-_NUMBER = re.compile(r"(?a:(?<!\d\.)0*(\d+))")
+import pandas as pd
+
+# A run of digits, apart from those after a decimal point: 0.05 is before 0.1.
+_NUMBER = re.compile(r"(?<![0-9]\.)0*([0-9]+)")
 
 
 def natural_key(text: object) -> tuple[str, str]:
@@ -24,6 +26,26 @@ def natural_key(text: object) -> tuple[str, str]:
 
 def in_order(values: Iterable[Any]) -> list[Any]:
     """Return values of a condition in order: numbers by size, then texts in natural order."""
-    texts = [value for value in values if isinstance(value, str)]
-    others = [value for value in values if not isinstance(value, str)]
-    return sorted(others) + sorted(texts, key=natural_key)
+    known = list(values)
+    texts = [value for value in known if isinstance(value, str)]
+    return sorted(value for value in known if not isinstance(value, str)) + sorted(texts, key=natural_key)
+
+
+def in_natural_order(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return a column whose texts sort in natural order; an order of categories that was chosen stays."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        known = values.cat.categories.tolist()
+        if values.cat.ordered or not _are_texts(known):
+            return values
+        wanted = sorted(known, key=natural_key)
+        return values if wanted == known or sorted(known) != known else values.cat.reorder_categories(wanted)
+    if values.dtype.kind != "O":
+        return values
+    different = values.dropna().unique().tolist()
+    if not _are_texts(different):
+        return values
+    return values.astype(pd.CategoricalDtype(sorted(different, key=natural_key)))
+
+
+def _are_texts(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)

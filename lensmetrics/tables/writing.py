@@ -14,14 +14,12 @@ from ..messages import printable
 from .columns import SUMMARY
 from .csv_files import write_csv
 from .labels import condition_text, number_text
-from .summary import undefined_reason
+from .summary import FEW_SAMPLES, undefined_reason
 
 if TYPE_CHECKING:
     from typing import Any
 
 TABLE_SUFFIXES = (".csv", ".tex", ".md")
-# Intervals of fewer samples than this are marked: a percentile bootstrap of them is too narrow.
-FEW_SAMPLES = 10
 FEW_NOTE = f"* fewer than {FEW_SAMPLES} samples: too few for a reliable interval"
 ATTACKED_NOTE = "mean_attacked is the mean without the samples whose attack found nothing (not_attacked)."
 INTERVAL = "95 % interval"
@@ -90,7 +88,16 @@ def _shown_columns(table: pd.DataFrame) -> list[str]:
     if not is_summary(table.columns):
         return columns
     by = columns[: columns.index("metric") + 1]
-    statistics = ("mean", "mean_attacked", "ci_low", "sd", "n", "n_samples", "n_undefined", "n_excluded")
+    statistics = (
+        "mean",
+        "mean_attacked",
+        "ci_low",
+        "sd",
+        "n",
+        "n_source_samples",
+        "n_undefined",
+        "n_excluded",
+    )
     return by + [name for name in statistics if name in columns[len(by) :]]
 
 
@@ -102,7 +109,7 @@ def is_summary(columns: Iterable[object]) -> bool:
 def _intervals(table: pd.DataFrame, missing: str) -> list[str]:
     """Return the texts of intervals, or the reason why a metric of a summary has no score at all."""
     # Rows of one source sample are not independent, so it is source samples that count.
-    n = table.get("n_samples", table.get("n", pd.Series(FEW_SAMPLES, index=table.index)))
+    n = table.get("n_source_samples", table.get("n", pd.Series(FEW_SAMPLES, index=table.index)))
     ends = zip(table["ci_low"].tolist(), table["ci_high"].tolist(), (n < FEW_SAMPLES).tolist(), strict=True)
     texts = [interval_text(low, high, few=few, missing=missing) for low, high, few in ends]
     if is_summary(table.columns):
