@@ -67,7 +67,9 @@ def score_distributions(view: View, metric: Column) -> Figure:
         axes.set_xlabel(column_title(metric))
         figure.legend(
             [
-                Line2D([], [], color=INK, linestyle="none", marker="o", markersize=4, markerfacecolor="white"),
+                Line2D(
+                    [], [], color=INK, linestyle="none", marker="o", markersize=4, markerfacecolor="white"
+                ),
                 Line2D([], [], color=INK, linewidth=4.5, alpha=0.75),
                 Line2D([], [], color=INK, linewidth=1),
             ],

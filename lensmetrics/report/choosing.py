@@ -39,9 +39,7 @@ def pick_by_score(view: View, rule: Column, held: npt.NDArray[np.bool_]) -> tupl
         )
         regimes = [(labelled("training", value), part.to_numpy()) for value, part in rows]
     n = 3 if 3 * len(regimes) <= _MAX_EXAMPLES else 1
-    picks = [
-        pick for name, rows in regimes[:_MAX_EXAMPLES] for pick in _ranked(view, rule, rows, n, name)
-    ]
+    picks = [pick for name, rows in regimes[:_MAX_EXAMPLES] for pick in _ranked(view, rule, rows, n, name)]
     of_each = "of each training regime " if of_regimes else ""
     if len(regimes) > _MAX_EXAMPLES:
         of_each = f"of each of the first {_MAX_EXAMPLES} of {len(regimes)} training regimes "
@@ -173,4 +171,3 @@ def _how(rule: Column, n: int, of_each: str) -> str:
         f"Chosen by score, not by eye: {of_each}{which} {rule.text} in the given files. Among equal scores, "
         "the first in the table is shown."
     )
-

@@ -7,13 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..figures.comparison import difference_figure
+from ..figures.svg import inline_svg
 from ..tables.columns import Column
 from ..tables.comparison import compare
 from ..tables.known import known_metrics
 from ..tables.labels import column_title, condition_text, labelled, number_text
+from ..tables.summary import FEW_SAMPLES
 from ..tables.view import View
-from .parts import Ids
-from .tables import FEW_SAMPLES, RowHead, row_heads
+from .parts import Ids, Shown
+from .tables import RowHead, row_heads
 
 # Up to so many comparisons, all scores are compared, then only those that lead; above, conditions are pooled.
 _MAX_OF_ALL = 12
@@ -49,8 +52,8 @@ class Comparison(NamedTuple):
 
     by: list[str]
     text: str
+    shown: list[Shown]
     tables: list[Differences]
-    table: pd.DataFrame | None  # as `compare` returned it
 
 
 def comparison(view: View, leading: Sequence[Column], ids: Ids) -> Comparison | None:
@@ -77,26 +80,43 @@ def comparison(view: View, leading: Sequence[Column], ids: Ids) -> Comparison | 
         n_levels = int(groups[on].nunique(dropna=False))
         few = n_levels * (n_levels - 1) // 2 <= _MAX_COMPARISONS
         if not few or not (sizes == n_levels).all():
-            return Comparison(by, _too_many(n_pairs, on), [], None)
+            return Comparison(by, _too_many(n_pairs, on), [], [])
         by = []
         pooled = (
-            f" There would be {n_pairs:,} comparisons within single conditions, so each sample is first averaged "
-            f"over the {len(sizes):,} combinations of {' and '.join(others)}."
+            f" There would be {n_pairs:,} comparisons within single conditions, so each sample is first "
+            f"averaged over the {len(sizes):,} combinations of {' and '.join(others)}."
         )
-    columns = [c for c in columns if not c.name.endswith("_chance")] or list(columns)
+    columns = [*leading, *(c for c in columns if c not in leading and not c.name.endswith("_chance"))]
     try:
         table = compare(kept, on=on, by=by, metrics=[c.text for c in columns])
     except ValueError as error:
-        return Comparison(by, f"There are no differences to show: {error}.", [], None)
+        return Comparison(by, f"There are no differences to show: {error}.", [], [])
     text = (
-        f"Conditions are compared on the source samples that both have, so that the choice of samples cannot make a "
-        f"difference.{pooled} The interval holds 95 % of the mean differences in resamples of the samples. A "
-        "difference counts as shown if p is below .05 in a sign-flip test, after Holm's correction for all rows of "
-        "the table. This concerns the choice of samples alone: another network of the same kind can differ."
+        f"Two conditions are compared sample by sample, on the source samples that both have.{pooled} The "
+        "interval is the 95 % bootstrap interval of the mean difference. A difference counts as shown if "
+        "p is below .05 in a sign-flip test, after Holm's correction for all rows of the table. This concerns "
+        "the choice of samples alone: another network, trained in the same way, can differ."
     )
     if len(columns) < len([c for c in view.columns if not c.name.endswith("_chance")]):
         text += f" To compare by the other scores too: lensmetrics compare TABLE --on {on}"
-    return Comparison(by, text, [_differences(table, on, by, c, ids) for c in columns], table)
+    return Comparison(by, text, _figures(table, ids), [_differences(table, on, by, c, ids) for c in columns])
+
+
+def _figures(table: pd.DataFrame, ids: Ids) -> list[Shown]:
+    title = "Mean differences with 95 % intervals"
+    caption = (
+        "Each difference is the mean over the samples that both conditions have. Filled marks, and cells "
+        "with + or −, are differences that count as shown."
+    )
+    try:
+        figure = difference_figure(table)
+    except ValueError:  # it does not fit on a page
+        return []
+    name = ids.new("differences-figure")
+    svg = inline_svg(
+        figure, prefix=name, description=f"{title}. {caption} The tables below contain all values."
+    )
+    return [Shown(name, svg, title, caption)]
 
 
 def _too_many(n_pairs: int, on: str) -> str:

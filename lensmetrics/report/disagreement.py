@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..tables.columns import Column
 from ..tables.known import known_metrics
 from ..tables.labels import column_title, labelled, metric_title, number_text
 from ..tables.view import View
@@ -68,15 +67,16 @@ def disagreement(view: View) -> Disagreement | None:
         for n, i in enumerate(members):
             row = int(rows[i])
             values = [
-                f"{number_text(float(scores[j][row]))}, above {100 * shares[j][i]:.0f} % of the pairs" for j in (0, 1)
+                f"{number_text(float(scores[j][row]))}, above {100 * shares[j][i]:.0f} % of the pairs"
+                for j in (0, 1)
             ]
             listed.append(_listed(view, row, values))
             if n < _N_SHOWN:
                 title = f"{metric_title(pair[high].name)} high, {metric_title(pair[low].name)} low"
                 picks.append(Pick(row, f"where scores disagree: {title}"))
     text = (
-        f"The pairs are ranked by {titles[0]} and by {titles[1]}, and listed where the two ranks differ most, "
-        "in both directions. "
+        f"The pairs are ranked by {titles[0]} and by {titles[1]}. Listed are those whose two ranks differ "
+        "most, in both directions. "
     )
     if not np.isnan(agreement):
         text += f"Over all {len(rows):,} pairs, the rank correlation of the two scores is {agreement:.2f}. "

@@ -35,8 +35,8 @@ def distributions(view: View, leading: list[Column], ids: Ids) -> tuple[list[Sho
         if 0 < n_drawn <= _MAX_ROWS and any(row[0] != "0" for row in rows):
             name = ids.new(f"distribution-{column.text}")
             caption = (
-                "Each row shows the pairs of one condition. Where two conditions overlap widely, single samples "
-                "differ more than the conditions do; the section on differences compares sample by sample."
+                "Each row shows the pairs of one condition. Where two rows overlap widely, samples differ "
+                "more than the conditions do; the section on differences compares sample by sample."
             )
             svg = inline_svg(
                 score_distributions(view, column),

@@ -1,6 +1,7 @@
 """The pairs that a page shows: found in their files, drawn and described."""
 
 import math
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -114,7 +115,8 @@ def figure_id(scores: pd.DataFrame) -> Callable[[str, object], str]:
     for file, name in names.items():
         if n_same[name] > 1:
             names[file] = f"{name}-{zlib.crc32(file.encode(errors='surrogateescape')):08x}"
-    return lambda file, sample: f"s-{names[str(file)]}-{slug(str(sample))}"
+    # A number below 0 keeps its sign.
+    return lambda file, sample: f"s-{names[str(file)]}-" + re.sub(r"[^\w.-]+", "-", str(sample))
 
 
 def _match(scores: pd.DataFrame, stores: Sequence[PairStore]) -> tuple[dict[str, PairStore], list[str]]:
@@ -172,7 +174,7 @@ class _Drawer:
         # Without a score that says so, k is 2 % of the pixels.
         k = self.k if self.k is not None else max(1, round(0.02 * n_pixels))
         if not len(places):
-            return f"sample {row['sample']} is not shown: {store.path} does not have it any more"
+            return f"sample {row['sample']} is not shown: {store.path} has no such sample that is complete"
         if k > n_pixels:
             return f"sample {row['sample']} is not shown: the maps of {store.path} have fewer than {k} pixels"
         pair = store[int(places[0])]
@@ -193,9 +195,7 @@ class _Drawer:
         if "name" in row and not pd.isna(row["name"]):
             sample += f" named {row['name']}"
         of = [*(labelled(c, row[c]) for c in self.view.conditions), sample, f"file {store.path.name}"]
-        fitting = [
-            c for c in self.view.columns if c.params.get("w", w) == w and c.params.get("k", k) == k
-        ]
+        fitting = [c for c in self.view.columns if c.params.get("w", w) == w and c.params.get("k", k) == k]
         values = ", ".join(f"{metric_title(c.name)} {number_text(float(row[c.text]))}" for c in fitting)
         caption = f"{', '.join(of)}. {_reading(pair, k, w)}"
         if values:
@@ -208,7 +208,7 @@ class _Drawer:
 
 
 def _is_close(now: float, then: float) -> bool:
-    return math.isnan(now) and math.isnan(then) or math.isclose(now, then, abs_tol=1e-6)
+    return (math.isnan(now) and math.isnan(then)) or math.isclose(now, then, abs_tol=1e-6)
 
 
 def _reading(pair: MapPair, k: int, w: int) -> str:

@@ -1,11 +1,10 @@
 """What the head of a page says about the table of scores, and what its reader must know."""
 
-import numpy as np
 import pandas as pd
 
 from ..tables.columns import CONDITIONS, condition_columns
 from ..tables.labels import condition_text
-from ..tables.sources import shared_samples, source_samples
+from ..tables.sharing import pooling_text, samples_text
 from ..tables.view import View
 
 # Values listed in the header.
@@ -46,40 +45,21 @@ def _listed(scores: pd.DataFrame, name: str) -> str:
     return ", ".join(texts[:_MAX_VALUES]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def shared_text(view: View) -> str:
-    """Return how many source samples the conditions share, in a sentence; "" if that is no question."""
-    summary = view.summary
-    filled = np.flatnonzero(summary.n_rows > 0)
-    if len(filled) < 2 or not {"sample", "name"} & set(view.scores):
-        return ""
-    number = np.full(len(summary.groups), -1)
-    number[filled] = np.arange(len(filled))
-    group = number[summary.row_group[summary.row_counts]]
-    common, each = shared_samples(source_samples(view.kept, group), group, len(filled))
-    fewest, most = int(each.min()), int(each.max())
-    if fewest == most == common:
-        return f"All {len(filled)} conditions have the same {common:,} source samples."
-    held = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
-    text = f"A condition has {held} source samples, and {common:,} of them are in every condition."
-    return (
-        f"{text} Means of different conditions are then means over different samples: the section on "
-        "differences compares two conditions only on the samples that both have."
-    )
-
-
-def pooled_text(view: View) -> str:
-    """Return a warning if files that nothing tells apart are averaged together, "" otherwise."""
-    if "file" not in view.scores:
-        return ""
-    columns = condition_columns(view.scores)
-    files = view.scores[["file", *columns]].drop_duplicates()
-    n_files = files["file"].nunique()
-    n_conditions = len(files[columns].drop_duplicates()) if columns else 1
-    if n_files <= n_conditions:
-        return ""
-    sets = "the same attributes" if n_conditions == 1 else f"only {n_conditions} different sets of attributes"
-    return (
-        f"{n_files} files have {sets}: files with the same attributes are one condition, and are averaged "
-        "together on this page. If they belong to different conditions, name what distinguishes them with "
-        "lensmetrics set FILE NAME=VALUE, and score them again."
-    )
+def warnings_of(view: View) -> list[str]:
+    """Return what a reader must know to compare the conditions: pooled files, and samples in common."""
+    found = []
+    pooled = pooling_text(view.scores)
+    if pooled:
+        found.append(
+            f"{pooled} on this page. If they belong to different conditions, name what tells them apart with "
+            "lensmetrics set FILE NAME=VALUE, and score them again."
+        )
+    for counts in view.summary.source_samples:
+        text = f"There are {samples_text(counts)}"
+        if counts["shared"] < counts["most"]:
+            text += (
+                " So the means of two conditions are over different samples; the section on differences "
+                "compares conditions only on the samples that both have."
+            )
+        found.append(text)
+    return found

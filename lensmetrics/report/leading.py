@@ -42,7 +42,9 @@ def contrasted(columns: Sequence[Column], known: dict[str, MetricFacts]) -> tupl
     others = [
         c for c in columns if c.name != first.name and c.name in known and known[c.name].best is not None
     ]
-    return (first, others[0]) if others and first.name in known and known[first.name].best is not None else None
+    return (
+        (first, others[0]) if others and first.name in known and known[first.name].best is not None else None
+    )
 
 
 def _recalls(columns: Sequence[Column]) -> list[Column]:

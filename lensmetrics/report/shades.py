@@ -41,7 +41,8 @@ def shaded(view: View, curve: Curve, ids: Ids) -> Shades:
     summary, line = view.summary, view.by[-1]
     level = numbered(summary.groups[line])
     levels = [
-        condition_text(line, summary.groups[line].iloc[int(i)]) for i in np.unique(level, return_index=True)[1]
+        condition_text(line, summary.groups[line].iloc[int(i)])
+        for i in np.unique(level, return_index=True)[1]
     ]
     heads: list[tuple[str, ...]] = []
     rows: list[list[Shade | None]] = []

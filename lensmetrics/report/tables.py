@@ -12,9 +12,6 @@ from ..tables.labels import column_title, condition_text, metric_title, number_t
 from ..tables.view import View
 from .parts import Ids
 
-# An interval of fewer source samples is marked: the bootstrap then repeats a few values.
-FEW_SAMPLES = 10
-
 
 class RowHead(NamedTuple):
     """The value of a condition, beside the rows that share it; n_rows is 0 where a row above shows it."""
@@ -96,7 +93,7 @@ def _cell(view: View, group: int, metric: str) -> Cell:
     interval = f"[{number_text(row['ci_low'])}, {number_text(row['ci_high'])}]"
     if math.isnan(row["ci_low"]):
         interval = "(no interval)" if row["n"] else ""
-    elif row["n"] < FEW_SAMPLES:
+    elif view.summary.has_few_samples(group, metric):
         interval += " *"
     notes = []
     if row["n_undefined"]:
