@@ -94,8 +94,8 @@ def comparison(view: View, leading: Sequence[Column], ids: Ids) -> Comparison | 
     text = (
         f"Two conditions are compared sample by sample, on the source samples that both have.{pooled} The "
         "interval is the 95 % bootstrap interval of the mean difference. A difference counts as shown if "
-        "p is below .05 in a sign-flip test, after Holm's correction for all rows of the table. This concerns "
-        "the choice of samples alone: another network, trained in the same way, can differ."
+        "p is below .05 in a sign-flip test, after Holm's correction for all rows of the table. This "
+        "concerns the choice of samples alone: another network, trained in the same way, can differ."
     )
     if len(columns) < len([c for c in view.columns if not c.name.endswith("_chance")]):
         text += f" To compare by the other scores too: lensmetrics compare TABLE --on {on}"
@@ -108,8 +108,9 @@ def _figures(table: pd.DataFrame, ids: Ids) -> list[Shown]:
         "Each difference is the mean over the samples that both conditions have. Filled marks, and cells "
         "with + or −, are differences that count as shown."
     )
+    defined = table.groupby("metric", observed=True)["n"].transform("max") > 0
     try:
-        figure = difference_figure(table)
+        figure = difference_figure(table[defined])
     except ValueError:  # it does not fit on a page
         return []
     name = ids.new("differences-figure")
@@ -157,7 +158,7 @@ def _difference(row: "pd.Series[Any]", on: str, rising: bool | None) -> Differen
         _signed(row["difference"]),
         interval,
         _verdict(row, first, second, rising),
-        [", ".join(only)] if only else [],
+        only,
     )
 
 

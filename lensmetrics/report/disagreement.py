@@ -66,17 +66,14 @@ def disagreement(view: View) -> Disagreement | None:
     for members, high, low in ((most, 1, 0), (least, 0, 1)):
         for n, i in enumerate(members):
             row = int(rows[i])
-            values = [
-                f"{number_text(float(scores[j][row]))}, above {100 * shares[j][i]:.0f} % of the pairs"
-                for j in (0, 1)
-            ]
+            values = [f"{number_text(float(scores[j][row]))} ({100 * shares[j][i]:.0f} %)" for j in (0, 1)]
             listed.append(_listed(view, row, values))
             if n < _N_SHOWN:
                 title = f"{metric_title(pair[high].name)} high, {metric_title(pair[low].name)} low"
                 picks.append(Pick(row, f"where scores disagree: {title}"))
     text = (
         f"The pairs are ranked by {titles[0]} and by {titles[1]}. Listed are those whose two ranks differ "
-        "most, in both directions. "
+        "most, in both directions, with the share of pairs that agree less in brackets. "
     )
     if not np.isnan(agreement):
         text += f"Over all {len(rows):,} pairs, the rank correlation of the two scores is {agreement:.2f}. "

@@ -85,6 +85,9 @@ def draw_examples(
             picks, how = pick_of_conditions(view, rule, held, per_condition)
         how = how if picks else _NO_PAIR
         wanted = [*wanted, *picks]
+    if named:
+        first = "The first pair was" if len(set(named)) == 1 else f"The first {len(set(named))} pairs were"
+        how = f"{first} named. {how}"
     titles: dict[int, list[str]] = {}
     for pick in [*wanted, *(pick for pick in also if held[pick.row])]:
         titles.setdefault(pick.row, []).append(pick.title)

@@ -85,10 +85,11 @@ def score_tables(view: View, ids: Ids) -> Iterator[Table]:
 
 def _cells(view: View, members: Sequence[Column]) -> list[list[Cell]]:
     groups = range(len(view.summary.groups))
-    return [[_cell(view, group, member.text) for member in members] for group in groups]
+    return [[_cell(view, group, member) for member in members] for group in groups]
 
 
-def _cell(view: View, group: int, metric: str) -> Cell:
+def _cell(view: View, group: int, member: Column) -> Cell:
+    metric = member.text
     row = view.summary.row(group, metric)
     interval = f"[{number_text(row['ci_low'])}, {number_text(row['ci_high'])}]"
     if math.isnan(row["ci_low"]):
@@ -99,6 +100,9 @@ def _cell(view: View, group: int, metric: str) -> Cell:
     if row["n_undefined"]:
         reason = view.summary.undefined_reason(group, metric)
         notes.append(f"n = {row['n']}, {row['n_undefined']} undefined" + (f": {reason}" if reason else ""))
+    if row["n"] > 1 and row["sd"] == 0 and not member.name.endswith("_chance"):
+        identical = row.get("n_identical", 0) >= row["n"]
+        notes.append("the same in all pairs" + (": identical maps" if identical else ""))
     if row["n"] and row.get("n_not_attacked", 0) and "mean_attacked" in row:
         notes.append(f"{number_text(row['mean_attacked'])} without not_attacked")
     return Cell(number_text(row["mean"]), interval, notes)
