@@ -21,6 +21,8 @@ from .tables import RowHead, row_heads
 # Up to so many comparisons, all scores are compared, then only those that lead; above, conditions are pooled.
 _MAX_OF_ALL = 12
 _MAX_COMPARISONS = 200
+# Up to so many are drawn.
+_MAX_DRAWN = 40
 # Differences whose p is not below this level are not shown to exist.
 _LEVEL = 0.05
 
@@ -103,7 +105,9 @@ def comparison(view: View, leading: Sequence[Column], ids: Ids) -> Comparison | 
 
 
 def _figures(table: pd.DataFrame, ids: Ids) -> list[Shown]:
-    title = "Mean differences with 95 % intervals"
+    if len(table[[*table.columns[: table.columns.get_loc("metric")], "first", "second"]].drop_duplicates()) > _MAX_DRAWN:
+        return []
+    title = "Mean differences"
     caption = (
         "Each difference is the mean over the samples that both conditions have. Filled marks, and cells "
         "with + or −, are differences that count as shown."
