@@ -40,6 +40,7 @@ from .tables.files import read_scores as read_scores
 from .tables.summary import summarize as summarize
 from .tables.shapes import tidy as tidy
 from .tables.shapes import to_xarray as to_xarray
+from .tables.ranking import worst as worst
 from .tables.files import write_scores as write_scores
 from .figures.plots import plot_comparison as plot_comparison
 from .figures.plots import plot_curves as plot_curves

@@ -32,7 +32,7 @@ from .. import __version__
 from ..errors import FormatError
 from ..messages import open_streams, say, show_traceback
 from ..processes import handling
-from . import demo, imports, inspect, metrics, report, score, summarize, verify
+from . import compare, demo, figure, imports, inspect, metrics, report, score, summarize, verify, worst
 from .parsing import CommandParser
 
 
@@ -52,6 +52,9 @@ COMMANDS: dict[str, Command] = {
     "demo": demo,
     "score": score,
     "summarize": summarize,
+    "compare": compare,
+    "worst": worst,
+    "figure": figure,
     "report": report,
     "inspect": inspect,
     "verify": verify,

@@ -40,7 +40,8 @@ class Column:
 
 def terminal_width() -> int | None:
     """Return the width for tables: that of the terminal, or COLUMNS; None in files and pipes."""
-    if os.environ.get("COLUMNS", "").isdecimal() or (sys.stdout is not None and sys.stdout.isatty()):
+    asked = os.environ.get("COLUMNS", "")
+    if (asked.isdecimal() and int(asked)) or sys.stdout.isatty():
         return shutil.get_terminal_size().columns
     return None
 
@@ -93,9 +94,10 @@ def _grid(
 ) -> list[str]:
     shown = [*labels, *columns]
     widths = _widths(shown, width)
-    lines = _row(shown, ["" for _ in labels] + [column.name for column in columns], widths)
-    if labels:
-        lines += _row(shown, [label.name for label in labels] + ["" for _ in columns], widths)
+    names, blank = [label.name for label in labels], [""] * len(labels)
+    lines = _row(shown, [*(names if heads else blank), *(column.name for column in columns)], widths)
+    if labels and not heads:
+        lines += _row(shown, [*names, *[""] * len(columns)], widths)
     heading: list[str] = []
     above: list[str] = []
     for i in range(len(shown[0].cells)):

@@ -41,29 +41,51 @@ def print_table(table: "pd.DataFrame", *, n_labels: int | None = None) -> None:
 
 def print_texts(texts: "pd.DataFrame", n_labels: int) -> None:
     """Print a table of texts, and its notes below it."""
-    from ..tables.writing import INTERVAL, is_number_column
+    from ..tables.writing import is_number_column
     from .layout import Column, table_lines, terminal_width
 
     columns = []
     for name in texts.columns:
         right = is_number_column(texts[name])
-        foldable = not right and name != INTERVAL
+        foldable = not right and not any("[" in text for text in texts[name])  # as intervals have
         columns.append(Column(name, texts[name].tolist(), right=right, foldable=foldable))
     for line in table_lines(columns[:n_labels], columns[n_labels:], terminal_width()):
         print(line)
     for note in texts.attrs.get("notes", []):
-        print(f"\n{note}")
+        print()
+        print_text(note)
 
 
-def print_summary(table: "pd.DataFrame") -> None:
-    """Print a summary with three decimals, then how many samples of each group have which status."""
+def print_text(text: str) -> None:
+    """Print a sentence in lines that fit the terminal."""
+    from .layout import folded, terminal_width
+
+    for line in folded(text, terminal_width()):
+        print(line)
+
+
+def print_summary(table: "pd.DataFrame", *, wide: str | None = None) -> None:
+    """Print a summary, how many samples its conditions share, and how many samples have which status.
+
+    The values of the condition `wide` stand side by side.
+    """
+    from ..tables.sharing import samples_text
+    from ..tables.writing import wide_texts
+
     columns = list(table.columns)
     by = columns[: columns.index("metric")]
     counted = [c for c in columns[columns.index("ci_high") + 1 :] if c.startswith("n_")]
-    print_table(table)
+    if wide is None:
+        print_table(table)
+    else:
+        print_texts(wide_texts(table, wide), len(by))
+    for counts in table.attrs.get("source_samples", []):
+        print()
+        print_text(samples_text(counts))
     if counted:
-        print(
-            "\nSamples by status, for at least one of the metrics scored (lensmetrics report explains them)"
+        print()
+        print_text(
+            "Samples by status, for at least one of the metrics scored (lensmetrics report explains them)"
             + (", including those left out:" if "n_excluded" in table else ":")
         )
         print_table(table[[*by, *counted]].drop_duplicates(), n_labels=len(by))

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ..messages import say
 from .arguments import add_exclude, as_usage, check_files
 from .opening import open_scores
 
@@ -12,11 +13,33 @@ HELP = "print mean, interval and counts for each condition of a table of scores"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare options and arguments."""
     parser.add_argument("scores", type=Path, metavar="TABLE", help="a table that score wrote")
-    parser.add_argument(
+    groups = parser.add_mutually_exclusive_group()
+    groups.add_argument(
         "--by",
         nargs="+",
         metavar="COLUMN",
         help="columns that define the groups (default: the conditions that differ)",
+    )
+    groups.add_argument(
+        "--ignore",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN",
+        help="conditions to average over, such as seed",
+    )
+    parser.add_argument(
+        "-m",
+        "--metric",
+        nargs="+",
+        action="extend",
+        metavar="METRIC",
+        help="metrics to show; a name without brackets stands for all its k and w (default: all)",
+    )
+    parser.add_argument(
+        "--wide",
+        metavar="COLUMN",
+        help="put the values of this condition side by side, as in --wide training",
     )
     add_exclude(parser)
     parser.add_argument(
@@ -30,8 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the summary of a table of scores."""
-    from ..tables.columns import distinguishing
+    from ..tables.choosing import chosen_metrics
+    from ..tables.columns import distinguishing, left_to_split, metric_columns
     from ..tables.outputs import check_table_output
+    from ..tables.sharing import pooling_text
     from ..tables.summary import summarize
     from ..tables.writing import write_table
     from .notes import note_what_else_differs
@@ -42,11 +67,22 @@ def run(arguments: argparse.Namespace) -> int:
         with as_usage():
             check_table_output(arguments.output, [arguments.scores], "summary")
     scores = open_scores(arguments.scores)
-    by = arguments.by or distinguishing(scores)
-    table = summarize(scores, by, exclude=arguments.exclude)
+    by = list(arguments.by or distinguishing(scores, arguments.ignore))
+    wide = arguments.wide
+    if wide is not None and wide not in by:
+        by = [wide, *(by if arguments.by else left_to_split(scores, [wide], by))]
+    shown = scores
+    if arguments.metric is not None:
+        others = {*metric_columns(scores)} - {*chosen_metrics(scores, arguments.metric)}
+        shown = scores.drop(columns=list(others))
+    table = summarize(shown, by, exclude=arguments.exclude)
     if arguments.output is not None:
-        write_table(table, arguments.output)
-    print_summary(table)
+        write_table(table, arguments.output, wide=wide)
+    print_summary(table, wide=wide)
+    if not len(scores):
+        say(f"lensmetrics: {arguments.scores} has no rows: there is nothing to summarize")
     if arguments.by is None:
-        note_what_else_differs(scores, by)
+        note_what_else_differs(scores.drop(columns=arguments.ignore), by)
+        if text := pooling_text(scores):
+            say(f"lensmetrics: {text}: tell them apart with lensmetrics set, or use --by file")
     return 0

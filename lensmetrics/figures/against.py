@@ -11,7 +11,8 @@ from ..tables.columns import Column, parse_column
 from ..tables.known import known_metrics
 from ..tables.labels import column_title, condition_text
 from ..tables.view import View
-from .lines import Axis, Line, Panel, levels_of, line_figure, names_of, place_of, title_of
+from .lines import Line, Panel, levels_of, line_figure, names_of, place_of, title_of
+from .panels import Axis, number_label
 from .style import SCREEN, Look, Picture
 
 # Numbers whose largest is so many times their smallest are drawn on a logarithmic axis.
@@ -92,14 +93,14 @@ def check_numbers(scores: pd.DataFrame, x: str) -> None:
     finite = [float(value) for value in values if math.isfinite(value)]
     if len(finite) < 2:
         only = condition_text(x, finite[0]) if finite else "none"
-        raise ValueError(f"{x} has {len(finite)} value{'s' * (len(finite) != 1)} in the table ({only}): a line needs two")
+        raise ValueError(
+            f"{x} has {len(finite)} value{'s' * (len(finite) != 1)} in the table ({only}): a line needs two"
+        )
 
 
 def chance_column(columns: Sequence[Column], metric: Column) -> Column | None:
     """Return the column with the level of chance of a score, if the table has it."""
-    return next(
-        (c for c in columns if c.name == f"{metric.name}_chance" and c.params == metric.params), None
-    )
+    return next((c for c in columns if c.name == f"{metric.name}_chance" and c.params == metric.params), None)
 
 
 def _line(view: View, groups: Sequence[int], place: int, metric: Column, x: str) -> Line:
@@ -114,10 +115,11 @@ def _line(view: View, groups: Sequence[int], place: int, metric: Column, x: str)
 def _axis(x: str, values: Sequence[float]) -> Axis:
     """Return an axis with ticks at some of the values, in steps of 1/255 if all of them are such steps."""
     log = values[0] > 0 and values[-1] >= _LOG_FROM * values[0]
+    space = 0.06 * (values[-1] - values[0])
+    limits = (0.8 * values[0], 1.25 * values[-1]) if log else (values[0] - space, values[-1] + space)
     ticks = list(values)
     while len(ticks) > _MAX_TICKS:
         ticks = ticks[::2]
-    texts = [condition_text(x, value) for value in values]
-    if all(text.endswith("/255") or text == "0" for text in texts):
-        return Axis(f"{x}, in steps of 1/255", ticks, [f"{round(tick * 255)}" for tick in ticks], log)
-    return Axis(x, ticks, [f"{tick:g}" for tick in ticks], log)
+    if all(condition_text(x, value).endswith("/255") or value == 0 for value in values):
+        return Axis(f"{x}, in steps of 1/255", limits, ticks, [f"{round(tick * 255)}" for tick in ticks], log)
+    return Axis(x, limits, ticks, [number_label(f"{tick:g}") for tick in ticks], log)

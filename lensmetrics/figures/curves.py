@@ -6,7 +6,8 @@ from typing import NamedTuple
 from ..tables.columns import Column
 from ..tables.labels import metric_title
 from ..tables.view import View
-from .lines import Axis, Line, Panel, levels_of, line_figure, names_of, place_of, title_of
+from .lines import Line, Panel, levels_of, line_figure, names_of, place_of, title_of
+from .panels import Axis
 from .style import SCREEN, Look, Picture
 
 # The metrics whose value for w = 0 is the top-k intersection: only these are drawn as curves.
@@ -85,9 +86,13 @@ def lens_curves(view: View, curve: Curve, look: Look = SCREEN, by: Sequence[str]
     for key, part in view.parts(split):
         places = [0] if line is None else [place_of(levels, v) for v in part.summary.groups[line]]
         groups = sorted(range(len(places)), key=places.__getitem__)
-        panels.append(Panel(title_of(split, key), [_line(part, group, places[group], curve) for group in groups]))
+        panels.append(
+            Panel(title_of(split, key), [_line(part, group, places[group], curve) for group in groups])
+        )
     ticks = sorted({*curve.score, *curve.chance})
-    axis = Axis("half-width w of the window in pixels", list(map(float, ticks)), list(map(str, ticks)))
+    space = 0.06 * (ticks[-1] - ticks[0]) or 0.5
+    limits = ticks[0] - space, ticks[-1] + space
+    axis = Axis("half-width w of the window in pixels", limits, ticks, list(map(str, ticks)))
     y_label = f"{metric_title(curve.metric)}, k = {curve.k}"
     return line_figure(panels, names_of(line, levels), look, axis, y_label, (0, 1))
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..tables.columns import Column, parse_column
+from ..tables.comparison import ON
 from ..tables.known import known_metrics
 from ..tables.labels import column_title, condition_text, labelled
 from .style import cut_label
@@ -23,7 +24,9 @@ class Differences(NamedTuple):
     metrics: list[str]  # their labels
     given: str  # the parameters that all metrics share
     shared: npt.NDArray[np.bool_]  # of each metric: whether its differences lie between -2 and 2
-    groups: list[tuple[str, ...]]  # of each series: the values of the columns that define groups, and the pair
+    groups: list[
+        tuple[str, ...]
+    ]  # of each series: the values of the columns that define groups, and the pair
     subject: str  # what all differences are: "pgd − natural", or "second − first"
     value: npt.NDArray[np.float64]
     low: npt.NDArray[np.float64]
@@ -57,7 +60,7 @@ def read_differences(table: pd.DataFrame) -> Differences:
     columns = [parse_column(text) for text in texts]
     pairs = list(zip(table["first"], table["second"], strict=True))
     n_pairs = len(set(pairs))
-    on = str(table.attrs.get("on", "condition"))
+    on = str(table.attrs.get(ON, "condition"))
     signs = [f"{_value(on, second)} − {_value(on, first)}" for first, second in pairs]
     # Columns of groups that do not differ say nothing.
     told = [column for column in by if table[column].nunique(dropna=False) > 1]
@@ -67,12 +70,16 @@ def read_differences(table: pd.DataFrame) -> Differences:
         for values, sign in zip(table[told].itertuples(index=False, name=None), signs, strict=True)
     ]
     # Different values can have the same label once it is cut, so rows are told apart by the values.
-    exact = [(*map(str, row), *pair) for row, pair in zip(table[by].itertuples(index=False), pairs, strict=True)]
+    exact = [
+        (*map(str, row), *pair) for row, pair in zip(table[by].itertuples(index=False), pairs, strict=True)
+    ]
     place = {key: i for i, key in enumerate(dict.fromkeys(exact))}
     row = [place[key] for key in exact]
     column = [texts.index(str(metric)) for metric in table["metric"]]
     if len(set(zip(row, column, strict=True))) < len(table):
-        raise ValueError("the comparison has a group, pair and metric more than once: draw one comparison at a time")
+        raise ValueError(
+            "the comparison has a group, pair and metric more than once: draw one comparison at a time"
+        )
 
     def filled(name: str) -> npt.NDArray[np.float64]:
         values = np.full((len(place), len(texts)), math.nan)
@@ -100,7 +107,11 @@ def read_differences(table: pd.DataFrame) -> Differences:
 
 
 def _value(on: str, value: object) -> str:
-    return cut_label(labelled(on, value)) if isinstance(value, int | float) else cut_label(condition_text(on, value))
+    return (
+        cut_label(labelled(on, value))
+        if isinstance(value, int | float)
+        else cut_label(condition_text(on, value))
+    )
 
 
 def _metric_label(column: Column, without: list[str], best: float | None) -> str:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from .differences import Differences
-from .panels import add_legend, fitted, text_width
+from .panels import add_legend, number_axis, text_width, wrapped
 from .style import INK, RULE, Look, Picture, line_look, renderer_of
 
 _LOWER = "↓ a lower score is more robust"
@@ -38,14 +38,17 @@ def draw_points(found: Differences, look: Look) -> Picture:
         figure = Picture(figsize=(look.width, look.width), facecolor="white")
         renderer = renderer_of(figure)
         width = min(look.width, 7.5)
-        rows = [fitted(text, 0.45 * width * figure.dpi, look, renderer) for text in rows]
-        left = max(text_width(text, look, renderer) for text in rows) / figure.dpi + 0.9 * em
+        rows = [_in_lines(text, 0.42 * width * figure.dpi, look, renderer) for text in rows]
+        left = 1.03 * max(text_width(text, look, renderer) for text in rows) / figure.dpi + 1.2 * em
         above = 0.3 * em
-        above += add_legend(figure, _entries(series, certain, look), width * figure.dpi, look, renderer) / figure.dpi
+        above += (
+            add_legend(figure, _entries(series, certain, look), width * figure.dpi, look, renderer)
+            / figure.dpi
+        )
         title = found.given if not one_metric else ", ".join(filter(None, [found.metrics[0], found.given]))
         above += 0.6 * em + (1.4 * em if title else 0)
-        pitch = max(1.9, 0.75 * len(series) + 0.9) * em
-        heights = [len(block) * pitch for block in blocks]
+        pitch = np.array([max(1.2 * text.count("\n") + 1.9, 0.75 * len(series) + 0.9) * em for text in rows])
+        heights = [float(pitch[block].sum()) for block in blocks]
         below = 1.9 * em  # the numbers of an axis
         height = above + sum(heights) + below * len(blocks) + 1.6 * em
         arrows = any(text.endswith("↓") for text in found.metrics)
@@ -58,15 +61,16 @@ def draw_points(found: Differences, look: Look) -> Picture:
         figure.set_size_inches(width, height)
         figure.legends[0].set_bbox_to_anchor((0, 1 - 0.1 * em / height))
         if title:
-            figure.text(left / width, 1 - (above - 0.4 * em) / height, title, va="bottom", gid="given")
+            figure.text(0.4 * em / width, 1 - (above - 0.4 * em) / height, title, va="bottom", gid="given")
         y = above
         for block, high_ in zip(blocks, heights, strict=True):
             place = (left / width, 1 - (y + high_) / height, 1 - (left + em) / width, high_ / height)
             axes = figure.add_axes(place, label=str(block[0]))
-            _draw_block(axes, [rows[i] for i in block], value[block], low[block], high[block], certain[block], look)
+            values = value[block], low[block], high[block]
+            _draw_block(axes, [rows[i] for i in block], pitch[block], values, certain[block], look)
             y += high_ + below
-        label = f"difference: {found.subject}"
-        figure.text((left + width - em) / 2 / width, (1.7 if arrows else 0.3) * em / height, label, ha="center", va="bottom")
+        label = f"difference: {found.subject}, 95 % interval"
+        figure.text(1 - em / width, (1.7 if arrows else 0.3) * em / height, label, ha="right", va="bottom")
         if arrows:
             figure.text(1 - em / width, 0.3 * em / height, _LOWER, ha="right", va="bottom")
     return figure
@@ -75,17 +79,18 @@ def draw_points(found: Differences, look: Look) -> Picture:
 def _draw_block(
     axes: Axes,
     rows: Sequence[str],
-    value: npt.NDArray[np.float64],
-    low: npt.NDArray[np.float64],
-    high: npt.NDArray[np.float64],
+    pitch: npt.NDArray[np.float64],
+    values: tuple[npt.NDArray[np.float64], ...],
     certain: npt.NDArray[np.bool_],
     look: Look,
 ) -> None:
+    value, low, high = values
     n = value.shape[1]
+    centres = np.cumsum(pitch) - pitch / 2
     axes.axvline(0, color=INK, linewidth=0.8, gid="zero")
     for j in range(n):
         shown = line_look(j) | {"linestyle": "none"}
-        y = np.arange(len(rows)) + (0.7 * ((j + 0.5) / n - 0.5) if n > 1 else 0)
+        y = centres + (0.7 * pitch * ((j + 0.5) / n - 0.5) if n > 1 else 0)
         axes.hlines(y, low[:, j], high[:, j], color=shown["color"], linewidth=0.14 * look.font)
         for sure in (True, False):
             some = certain[:, j] == sure
@@ -98,23 +103,36 @@ def _draw_block(
                 gid=f"{'certain' if sure else 'uncertain'}-{j}",
                 **shown | {"markerfacecolor": face},
             )
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_yticks(range(len(rows)), labels=rows)
+    axes.set_ylim(pitch.sum(), 0)
+    axes.set_yticks(centres, labels=rows)
     axes.tick_params(labelsize=look.font, color=INK, labelcolor=INK)
     axes.tick_params(axis="y", length=0)
-    axes.locator_params(axis="x", nbins=5)
+    seen = np.concatenate([low.ravel(), value.ravel(), high.ravel(), [0]])
+    ends = np.nanmin(seen), np.nanmax(seen)
+    space = 0.06 * (ends[1] - ends[0]) or 1.0
+    x = number_axis("", float(ends[0] - space), float(ends[1] + space), 4)
+    axes.set_xlim(x.limits)
+    axes.set_xticks(x.ticks, labels=x.texts)
     axes.grid(axis="x", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
-    axes.margins(x=0.08)
+
+
+def _in_lines(text: str, width: float, look: Look, renderer: Any) -> str:
+    """Break a label into lines, at commas and dots between its parts."""
+    parts = text.replace(", ", ",\n").replace(" · ", " ·\n").split("\n")
+    return wrapped(parts, width, look, renderer, " ")
 
 
 def _entries(series: Sequence[str], certain: npt.NDArray[np.bool_], look: Look) -> list[tuple[Any, str]]:
     size = {"markersize": 0.55 * look.font, "markeredgewidth": 0.12 * look.font}
     entries: list[tuple[Any, str]] = []
     if len(series) > 1:
-        entries = [(Line2D([], [], **size, **line_look(j) | {"linestyle": "-"}), name) for j, name in enumerate(series)]
+        entries = [
+            (Line2D([], [], **size, **line_look(j) | {"linestyle": "-"}), name)
+            for j, name in enumerate(series)
+        ]
     dot: dict[str, Any] = {"color": INK, "marker": "o", "linestyle": "-"}
     entries.append((Line2D([], [], markerfacecolor=INK, **size, **dot), "Holm p < .05"))
-    entries.append((Line2D([], [], markerfacecolor="white", **size, **dot), "not (95 % interval)"))
+    entries.append((Line2D([], [], markerfacecolor="white", **size, **dot), "Holm p ≥ .05"))
     return entries

@@ -11,11 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from .differences import Differences
-from .panels import add_legend, fitted, text_width
+from .panels import add_legend, fitted, number_label, text_width
 from .style import INK, RULE, Look, Picture, renderer_of
 
 # From orange over white to purple: colour-blind readers can distinguish the ends, and marks tell them apart in grey.
 _COLOURS = "PuOr"
+_NARROW = 1.2  # smallest width of a column, in units of the size of the text
 _DARK = 0.62  # of the scale: from here on, marks are white
 
 
@@ -31,25 +32,30 @@ def draw_cells(found: Differences, look: Look) -> Picture:
     largest = np.where(own, finite.max(axis=0), finite[:, ~own].max(initial=0))
     scaled = value / np.where(largest > 0, largest, 1)
     common = float(finite[:, ~own].max(initial=0))
-    columns = [f"{text} (±{top:.2g})" if mine else text for text, top, mine in zip(columns, largest, own, strict=True)]
+    columns = [
+        f"{text} (±{number_label(f'{top:.2g}')})" if mine else text
+        for text, top, mine in zip(columns, largest, own, strict=True)
+    ]
     em = look.font / 72
     with mpl.rc_context(look.style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Picture(figsize=(look.width, look.width), facecolor="white")
         renderer = renderer_of(figure)
-        rows = [fitted(text, 0.5 * look.width * figure.dpi, look, renderer) for text in rows]
+        free = look.width - _NARROW * em * len(columns) - 1.8 * em
+        most = figure.dpi * min(max(free, 0.2 * look.width), 0.5 * look.width)
+        rows = [fitted(text, most, look, renderer) for text in rows]
         columns = [fitted(text, 2.6 * figure.dpi, look, renderer) for text in columns]
-        left = max(text_width(text, look, renderer) for text in rows) / figure.dpi + 0.8 * em
+        left = max(text_width(text, look, renderer) for text in rows) / figure.dpi * 1.03 + 1.2 * em
         # Names of columns are upright unless they fit.
         cell = min((look.width - left - 0.5 * em) / len(columns), 0.7)
-        if cell < 1.15 * em:
+        if cell < 0.97 * _NARROW * em:
             raise ValueError(
                 f"the {len(columns)} columns do not fit into {look.width:g} inches: compare fewer metrics, or draw a "
                 "wider figure"
             )
-        longest = max(text_width(text, look, renderer) for text in columns) / figure.dpi
+        longest = 1.03 * max(text_width(text, look, renderer) for text in columns) / figure.dpi
         flat = longest < cell - 0.5 * em
-        below = (1.4 * em if flat else longest) + 0.8 * em
+        below = (1.2 * em if flat else longest) + 1.1 * em
         pitch = 1.45 * em
         width = max(left + cell * len(columns) + 0.5 * em, min(look.width, 3.3))
         entries = _entries(value, certain, look)
@@ -62,7 +68,7 @@ def draw_cells(found: Differences, look: Look) -> Picture:
         if height > look.height:
             raise ValueError(
                 f"the {len(rows)} rows need {height:.0f} inches, which is more than a page ({look.height:g}): compare "
-                "fewer groups, such as those of scores[scores['attack'] == 'topk']"
+                "fewer groups, such as those of scores[scores['attack'] == 'topk'], or a single metric"
             )
         figure.set_size_inches(width, height)
         if entries:
@@ -124,7 +130,12 @@ def _mark(axes: Any, scaled: npt.NDArray[np.float64], certain: npt.NDArray[np.bo
 
 
 def _bar(
-    figure: Picture, image: Any, common: float, found: Differences, look: Look, size: tuple[float, float, float]
+    figure: Picture,
+    image: Any,
+    common: float,
+    found: Differences,
+    look: Look,
+    size: tuple[float, float, float],
 ) -> None:
     """Draw the scale of the colours, its ends as numbers, under the name of the difference."""
     width, height, above = size
@@ -134,15 +145,23 @@ def _bar(
     bar = figure.colorbar(image, cax=figure.add_axes(place, label="scale"), orientation="horizontal")
     bar.outline.set_visible(False)
     one = len(found.metrics) == 1
-    ends = [f"{-common:.2g}", "0", f"+{common:.2g}"] if common else ["", "0", ""]
+    ends = (
+        [number_label(f"{-common:.2g}"), "0", f"+{number_label(f'{common:.2g}')}"]
+        if common
+        else ["", "0", ""]
+    )
     bar.set_ticks([-1, 0, 1], labels=ends)
+    for label, side in zip(bar.ax.get_xticklabels(), ("left", "center", "right"), strict=True):
+        label.set_horizontalalignment(side)
     bar.ax.tick_params(labelsize=look.font, labelcolor=INK, length=0)
     what = ", ".join(filter(None, [found.metrics[0] if one else "", found.given]))
-    text = f"difference: {found.subject}" + (f"\n{what}" if what else "")
-    figure.text(1 - em / width, 1 - (above - 2.8 * em) / height, text.replace("\n", ", "), ha="right", va="bottom")
+    text = ", ".join(filter(None, [f"difference: {found.subject}", what]))
+    figure.text(1 - em / width, 1 - (above - 2.8 * em) / height, text, ha="right", va="bottom", gid="given")
 
 
-def _entries(value: npt.NDArray[np.float64], certain: npt.NDArray[np.bool_], look: Look) -> list[tuple[Any, str]]:
+def _entries(
+    value: npt.NDArray[np.float64], certain: npt.NDArray[np.bool_], look: Look
+) -> list[tuple[Any, str]]:
     entries: list[tuple[Any, str]] = []
     mark: dict[str, Any] = {"linestyle": "none", "color": INK, "markersize": 0.6 * look.font}
     if certain.any():
@@ -151,5 +170,3 @@ def _entries(value: npt.NDArray[np.float64], certain: npt.NDArray[np.bool_], loo
     if np.isnan(value).any():
         entries.append((Patch(color=RULE), "no value"))
     return entries
-
-

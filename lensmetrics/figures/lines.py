@@ -1,7 +1,7 @@
 """Lines with intervals in panels: what curves against the window and against a condition share."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ..tables.labels import labelled
-from .panels import close_grid, open_grid
+from ..tables.natural import in_natural_order, in_order
+from .panels import Axis, close_grid, number_axis, open_grid
 from .style import CHANCE, INK, Look, Picture, cut_label, line_look
 
 # Limits of legibility in a panel: lines, and lines with bands.
@@ -39,57 +40,51 @@ class Panel(NamedTuple):
     lines: list[Line]
 
 
-class Axis(NamedTuple):
-    """The x axis: its label, the places of ticks and their texts."""
-
-    label: str
-    ticks: list[float]
-    texts: list[str]
-    log: bool = False
-
-
 def line_figure(
     panels: Sequence[Panel],
     names: Sequence[str],
     look: Look,
-    axis: Axis,
+    x: Axis,
     y_label: str,
     bounds: tuple[float, float],
 ) -> Picture:
-    """Draw panels of lines; `names` are those of all lines, by their places."""
-    panels = [part for panel in panels for part in _split(panel, len(names))]
+    """Draw panels of lines.
+
+    `names` are those of all lines, by their places, and `bounds` those of the score.
+    """
+    drawn = sorted({line.place for panel in panels for line in panel.lines})
+    panels = [part for panel in panels for part in _split(panel, drawn)]
     chance = any(line.chance for panel in panels for line in panel.lines)
+    y = number_axis(y_label, *_limits(panels, bounds))
+    # Error bars stand side by side.
+    aside = 0.0 if x.log else 0.1 * min(np.diff(x.ticks), default=1.0)
+    if any(len(panel.lines) > _MAX_BANDS for panel in panels):
+        x = x._replace(limits=(x.limits[0] - aside, x.limits[1] + aside))
     with mpl.rc_context(look.style):
-        figure, grid = open_grid(len(panels), look)
-        if axis.log:
-            grid[0].set_xscale("log")
-        step = min(np.diff(sorted(axis.ticks)), default=1.0)
+        figure, grid = open_grid(len(panels), look, x, y)
         for axes, panel in zip(grid, panels, strict=True):
             banded = len(panel.lines) <= _MAX_BANDS
             for i, line in enumerate(panel.lines):
-                # Error bars stand side by side.
-                shift = 0.0 if banded or axis.log else 0.4 * step * (i / (len(panel.lines) - 1) - 0.5)
+                shift = 0.0 if banded else aside * (2 * i / (len(panel.lines) - 1) - 1)
                 _draw_line(axes, line, look, banded=banded, shift=shift)
-        grid[0].set_xticks(axis.ticks, labels=axis.texts, minor=False)
-        grid[0].minorticks_off()
-        _limit(grid, panels, bounds)
         banded = all(len(panel.lines) <= _MAX_BANDS for panel in panels)
         close_grid(
             figure,
             grid,
             look,
             titles=[panel.title for panel in panels],
-            x_label=axis.label,
-            y_label=y_label,
-            legend=_legend(names, look, chance=chance, banded=banded),
+            axes=(x, y),
+            legend=_legend({place: names[place] for place in drawn}, look, chance=chance, banded=banded),
         )
     return figure
 
 
 def levels_of(values: "pd.Series[Any]") -> list[Any]:
     """Return all values that a column can have, missing last: a line keeps its colour in every part."""
-    named = list(values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values.unique())
-    named = [value for value in named if not pd.isna(value)]
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        named = list(in_natural_order(values).cat.categories)
+    else:
+        named = in_order(values.dropna().unique().tolist())
     return [*named, math.nan] if values.isna().any() else named
 
 
@@ -108,15 +103,13 @@ def title_of(columns: Sequence[str], values: Sequence[Any]) -> list[str]:
     return [cut_label(labelled(column, value)) for column, value in zip(columns, values, strict=True)]
 
 
-def _split(panel: Panel, n_names: int) -> list[Panel]:
+def _split(panel: Panel, places: Sequence[int]) -> list[Panel]:
     """Spread the lines of a panel over several if there are too many; a line has one place in all of them."""
-    if n_names <= _MAX_LINES:
+    n_parts = math.ceil(len(places) / _MAX_LINES)
+    if n_parts < 2:
         return [panel]
-    n_parts = math.ceil(n_names / _MAX_LINES)
-    size = math.ceil(n_names / n_parts)
-    parts = [
-        Panel(panel.title, [line for line in panel.lines if line.place // size == i]) for i in range(n_parts)
-    ]
+    shares = [set(share.tolist()) for share in np.array_split(places, n_parts)]
+    parts = [Panel(panel.title, [line for line in panel.lines if line.place in share]) for share in shares]
     return [part for part in parts if part.lines]
 
 
@@ -129,7 +122,12 @@ def _draw_line(axes: Axes, line: Line, look: Look, *, banded: bool, shift: float
     else:
         axes.vlines(x, line.low, line.high, color=shown["color"], linewidth=0.09 * look.font)
     axes.plot(
-        x, line.mean, markersize=0.48 * look.font, markeredgewidth=0.09 * look.font, gid=f"line-{line.place}", **shown
+        x,
+        line.mean,
+        markersize=0.48 * look.font,
+        markeredgewidth=0.09 * look.font,
+        gid=f"line-{line.place}",
+        **shown,
     )
     if line.chance:
         axes.plot(
@@ -138,26 +136,29 @@ def _draw_line(axes: Axes, line: Line, look: Look, *, banded: bool, shift: float
         )  # fmt: skip
 
 
-def _limit(grid: Sequence[Axes], panels: Sequence[Panel], bounds: tuple[float, float]) -> None:
-    """Show the scale of a bounded score whole from 0 on, so that its figures can be compared."""
-    low, high = grid[0].get_ylim()
-    values = [value for panel in panels for line in panel.lines for value in (*line.low, *line.mean)]
-    smallest = min((value for value in values if math.isfinite(value)), default=0.0)
+def _limits(panels: Sequence[Panel], bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return the limits of the y axis: scores up to 1 are shown from 0 on, so that figures can be compared."""
+    values = [
+        value
+        for panel in panels
+        for line in panel.lines
+        for value in (*line.low, *line.mean, *line.high, *line.chance)
+        if math.isfinite(value)
+    ]
+    low, high = min(values, default=0.0), max(values, default=1.0)
     if bounds[1] == 1:
-        high = 1.02
-        low = min(0.0, low) if smallest < 0 else 0.0
-    elif bounds[0] == 0:
-        low = 0.0
-    grid[0].set_ylim(low, high)
+        return min(0.0, 1.04 * low), 1.02
+    space = 0.05 * ((high - low) or abs(high) or 1.0)
+    return 0.0 if bounds[0] == 0 else low - space, high + space
 
 
-def _legend(names: Sequence[str], look: Look, *, chance: bool, banded: bool) -> list[tuple[Any, str]]:
+def _legend(names: Mapping[int, str], look: Look, *, chance: bool, banded: bool) -> list[tuple[Any, str]]:
     entries: list[tuple[Any, str]] = [
         (
             Line2D([], [], markersize=0.48 * look.font, markeredgewidth=0.09 * look.font, **line_look(i)),
             name,
         )
-        for i, name in enumerate(names)
+        for i, name in names.items()
     ]
     if banded:
         interval: Any = Patch(color=INK, alpha=0.22, linewidth=0)

@@ -1,18 +1,19 @@
 """Panels in a grid under a legend, laid out by measuring a few texts.
 
 Matplotlib's constrained layout measures every text of every panel, which takes a third of the time
-of a figure of 25 panels. Panels of one grid share their axes, so that the texts of one panel suffice.
+of a figure of 25 panels. Panels of one grid have the same axes, so that the texts of one panel suffice.
 """
 
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.legend_handler import HandlerTuple
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from .style import INK, RULE, Look, Picture, renderer_of
 
@@ -20,19 +21,51 @@ from .style import INK, RULE, Look, Picture, renderer_of
 _HANDLE, _PAD, _SPACE = 2.6, 0.6, 1.6
 
 
-def open_grid(n_panels: int, look: Look) -> tuple[Picture, list[Axes]]:
-    """Return a figure with panels that share both axes; `close_grid` places them."""
+class Axis(NamedTuple):
+    """An axis that all panels of a grid have: its name, limits, ticks and their texts."""
+
+    label: str
+    limits: tuple[float, float]
+    ticks: Sequence[float]
+    texts: Sequence[str]
+    log: bool = False
+
+
+def open_grid(n_panels: int, look: Look, x: Axis, y: Axis) -> tuple[Picture, list[Axes]]:
+    """Return a figure with panels that have the same axes; `close_grid` places them.
+
+    Their limits are fixed: matplotlib takes most of its time to find those of axes that are shared.
+    """
     figure = Picture(figsize=(look.width, look.width), facecolor="white")
     panels: list[Axes] = []
     for i in range(n_panels):
         # Axes at the same place are distinct objects only if their labels differ.
-        shared: Any = {"sharex": panels[0], "sharey": panels[0]} if panels else {}
-        axes = figure.add_axes((0.1, 0.1, 0.8, 0.8), label=str(i), **shared)
-        axes.grid(axis="y", color=RULE, linewidth=0.6)
-        axes.set_axisbelow(True)
+        axes = figure.add_axes((0.1, 0.1, 0.8, 0.8), label=str(i), xlim=x.limits, ylim=y.limits)
         axes.tick_params(labelsize=look.font, color=INK, labelcolor=INK, length=0.35 * look.font)
+        if x.log:
+            axes.set_xscale("log")
+            axes.set_xlim(x.limits)
+        # One collection of lines takes less time than those of ticks.
+        axes.hlines(y.ticks, *x.limits, color=RULE, linewidth=0.6, zorder=0.5, gid="rules")
         panels.append(axes)
     return figure, panels
+
+
+def number_axis(label: str, low: float, high: float, n_ticks: int = 5) -> Axis:
+    """Return an axis with ticks at round numbers, which have equally many decimals."""
+    within = MaxNLocator(n_ticks, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    ticks = [float(tick) for tick in within if low <= tick <= high]
+    texts = [f"{tick:g}" for tick in ticks]
+    if not any("e" in text for text in texts):
+        decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+        texts = [f"{tick:.{decimals}f}" for tick in ticks]
+    return Axis(label, (low, high), ticks, [number_label(text) for text in texts])
+
+
+def number_label(text: str) -> str:
+    """Return a printed number as figures show it: a minus sign, and an exponent without zeros."""
+    mantissa, e, exponent = text.partition("e")
+    return (mantissa + (f"e{int(exponent)}" if e else "")).replace("-", "\u2212")
 
 
 def close_grid(
@@ -41,8 +74,7 @@ def close_grid(
     look: Look,
     *,
     titles: Sequence[Sequence[str]],
-    x_label: str,
-    y_label: str,
+    axes: tuple[Axis, Axis],
     legend: Sequence[tuple[Any, str]],
 ) -> None:
     """Place the panels, titles, labels and legend of a figure, and give it its height.
@@ -55,8 +87,8 @@ def close_grid(
         The size.
     titles
         The parts of the title of each panel.
-    x_label, y_label
-        The labels of all panels together.
+    axes
+        x and y. Only the outer panels have ticks: making ticks takes long.
     legend
         Its handles and labels.
 
@@ -66,13 +98,13 @@ def close_grid(
         If the figure would be higher than a page.
     """
     em = look.font / 72
+    x, y = axes
     with warnings.catch_warnings():
         # Missing characters are reported when the figure is saved.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         renderer = renderer_of(figure)
-        # The extent of an axis is that of its numbers, without ticks and the space beside them.
-        left = _extent(panels[0].yaxis, renderer)[0] / figure.dpi + 1.3 * em
-        bottom = _extent(panels[0].xaxis, renderer)[1] / figure.dpi + 1.3 * em
+        left = max(text_width(text, look, renderer) for text in (*y.texts, "")) / figure.dpi + 1.3 * em
+        bottom = 1.9 * em
         gap = 1.2 * em
         n_rows = math.ceil(len(panels) / max(1, int((look.width - left) / look.panel)))
         n_columns = math.ceil(len(panels) / n_rows)
@@ -81,17 +113,17 @@ def close_grid(
         down = min(max(0.72 * across, 1.0), 2.2)
         width = left + n_columns * (across + gap)
         lines = [wrapped(parts, across * figure.dpi, look, renderer) for parts in titles]
-        # of every row of panels
-        title = [
+        x = _thinned(x, across * figure.dpi, look, renderer)
+        title = [  # of every row of panels
             1.25 * em * max(text.count("\n") + bool(text) + 0.5 for text in lines[i : i + n_columns])
             for i in range(0, len(lines), n_columns)
         ]
         box = add_legend(figure, legend, width * figure.dpi, look, renderer)
         above = box / figure.dpi + 0.3 * em
-        turned = text_width(y_label, look, renderer) < figure.dpi * (n_rows * down + sum(title[1:]))
+        turned = text_width(y.label, look, renderer) < figure.dpi * (n_rows * down + sum(title[1:]))
         if not turned:
             above += 1.6 * em
-    height = above + n_rows * (down + gap / 2) + sum(title) + bottom + 1.8 * em
+    height = above + n_rows * (down + gap / 2) + sum(title) + bottom + 1.4 * em
     if height > look.height:
         raise ValueError(
             f"the {len(panels)} panels need {height:.0f} inches, which is more than a page ({look.height:g}): "
@@ -99,26 +131,38 @@ def close_grid(
         )
     figure.set_size_inches(width, height)
     figure.legends[0].set_bbox_to_anchor((0.2 * em / width, 1 - 0.1 * em / height))
-    for i, (axes, text) in enumerate(zip(panels, lines, strict=True)):
+    for i, (panel, text) in enumerate(zip(panels, lines, strict=True)):
         row, column = divmod(i, n_columns)
-        x, y = left + column * (across + gap), above + row * (down + gap / 2) + sum(title[: row + 1])
-        axes.set_position((x / width, 1 - (y + down) / height, across / width, down / height))
-        axes.set_title(text, loc="left", pad=0.4 * look.font, linespacing=1.2)
-        axes.tick_params(labelleft=column == 0, labelbottom=i + n_columns >= len(panels))
+        place = left + column * (across + gap), above + row * (down + gap / 2) + sum(title[: row + 1])
+        panel.set_position((place[0] / width, 1 - (place[1] + down) / height, across / width, down / height))
+        panel.set_title(text, loc="left", pad=0.4 * look.font, linespacing=1.2)
+        for axis, shown, outer in (
+            (panel.xaxis, x, i + n_columns >= len(panels)),
+            (panel.yaxis, y, column == 0),
+        ):
+            axis.set_ticks(shown.ticks if outer else [], labels=shown.texts if outer else [])
+            axis.set_minor_locator(NullLocator())
     middle = (left + n_columns * (across + gap) - gap) / 2 + left / 2
-    figure.supxlabel(x_label, x=middle / width, y=0.3 * em / height, va="bottom", fontsize=look.font)
+    figure.supxlabel(x.label, x=middle / width, y=0.3 * em / height, va="bottom", fontsize=look.font)
     if turned:
-        centre = 1 - (above + title[0] + height - bottom - 1.8 * em) / 2 / height
-        figure.supylabel(y_label, x=0.2 * em / width, y=centre, ha="left", va="center", fontsize=look.font)
+        centre = 1 - (above + title[0] + height - bottom - 1.4 * em) / 2 / height
+        figure.supylabel(y.label, x=0.2 * em / width, y=centre, ha="left", va="center", fontsize=look.font)
     else:
         # Too long for the height of the panels.
-        figure.text(0.4 * em / width, 1 - (above - 1.5 * em) / height, y_label, ha="left", va="top", gid="y")
+        figure.text(0.4 * em / width, 1 - (above - 1.5 * em) / height, y.label, ha="left", va="top", gid="y")
 
 
-def _extent(axis: Any, renderer: Any) -> tuple[float, float]:
-    """Return width and height of an axis with its labels, in pixels."""
-    box = axis.get_tightbbox(renderer)
-    return (0.0, 0.0) if box is None else (float(box.width), float(box.height))
+def _thinned(axis: Axis, width: float, look: Look, renderer: Any) -> Axis:
+    """Leave out texts that would touch the one before."""
+    low, high = np.log(axis.limits) if axis.log else axis.limits
+    end, texts, space = -math.inf, [], text_width("n", look, renderer)
+    for tick, text in zip(np.log(axis.ticks) if axis.log else axis.ticks, axis.texts, strict=True):
+        half = text_width(text, look, renderer) / 2
+        centre = (tick - low) / (high - low) * width
+        fits = centre - half > end + space
+        texts.append(text if fits else "")
+        end = centre + half if fits else end
+    return axis._replace(texts=texts)
 
 
 def text_width(text: str, look: Look, renderer: Any) -> float:
@@ -140,9 +184,7 @@ def fitted(text: str, width: float, look: Look, renderer: Any) -> str:
     return short
 
 
-def wrapped(
-    parts: Sequence[str], width: float, look: Look, renderer: Any, between: str = " · "
-) -> str:
+def wrapped(parts: Sequence[str], width: float, look: Look, renderer: Any, between: str = " · ") -> str:
     """Join the parts of a title; start a new line before it reaches the next panel."""
     lines: list[str] = []
     for part in parts:

@@ -1,13 +1,13 @@
 """The figures of a table that the public interface offers, in the size of a paper."""
 
-import difflib
 import warnings
 from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..tables.columns import Column, check_table, metric_columns, parse_column, unified
+from ..tables.choosing import chosen_metrics
+from ..tables.columns import Column, check_table, condition_columns, metric_columns, parse_column, unified
 from ..tables.summary import aggregated
 from ..tables.view import View
 from .against import check_numbers, score_lines
@@ -140,16 +140,13 @@ def plot_scores(
     ([0.1, 0.2], [0.625, 0.375])
     """
     check_table(scores, "the table")
-    found = find_column([parse_column(text) for text in metric_columns(scores)], metric)
+    found = _one_column(scores, metric)
     check_numbers(scores, x)
-    others = _listed(by)
-    if others is None:
-        others = [column for column in View.of(scores, exclude=exclude).by if column != x]
-    view = _view(scores, [*others, x], exclude)
+    view = _view(scores, by, exclude, [x])
     n_missing = int(view.kept[x].isna().sum())
     if n_missing:
         warnings.warn(f"{n_missing} of {len(view.kept)} rows have no {x} and are not drawn", stacklevel=2)
-    return score_lines(view, found, x, paper(width), others)
+    return score_lines(view, found, x, paper(width), _listed(by))
 
 
 def plot_comparison(table: pd.DataFrame, *, width: float = 3.3) -> Figure:
@@ -198,32 +195,31 @@ def plot_comparison(table: pd.DataFrame, *, width: float = 3.3) -> Figure:
     return difference_figure(table, paper(width))
 
 
-def find_column(columns: Sequence[Column], metric: object) -> Column:
-    """Return the column of a score; blanks in its text do not matter.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
-    wanted = parse_column(str(metric))
-    for column in columns:
-        if column.text == wanted.text or (column.name, column.params) == (wanted.name, wanted.params):
-            return column
-    texts = [column.text for column in columns]
-    close = difflib.get_close_matches(wanted.text, texts, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(texts)}"
-    raise ValueError(f"the table has no scores of {wanted.text!r}; {hint}")
+def _one_column(scores: pd.DataFrame, metric: object) -> Column:
+    """Return the column of a score; refuse a name that stands for several."""
+    found = chosen_metrics(scores, metric)
+    if len(found) > 1:
+        raise ValueError(f"a figure shows one score, and {metric} stands for {', '.join(found)}: name one")
+    return parse_column(found[0])
 
 
-def _view(scores: pd.DataFrame, by: str | Sequence[str] | None, exclude: str | Sequence[str]) -> View:
-    names = _listed(by)
-    if names is None:
-        return View.of(scores, exclude=exclude)
+def _view(
+    scores: pd.DataFrame, by: str | Sequence[str] | None, exclude: str | Sequence[str], x: Sequence[str] = ()
+) -> View:
+    """Return the view of a table whose conditions are `by` and `x`; `by` is by default those that differ."""
     check_table(scores, "the table")
+    # A value that no row has any longer needs no line in the legend.
+    unused = [c for c in condition_columns(scores) if isinstance(scores[c].dtype, pd.CategoricalDtype)]
+    scores = scores.assign(**{c: scores[c].cat.remove_unused_categories() for c in unused})
+    if by is None:
+        view = View.of(scores, exclude=exclude)
+        if set(x) <= set(view.conditions):
+            return view
+        by = view.by
     scores = unified(scores)
     columns = [parse_column(text) for text in metric_columns(scores)]
-    return View(scores, columns, names, aggregated(scores, names, exclude=exclude))
+    named = list(dict.fromkeys([*(_listed(by) or []), *x]))
+    return View(scores, columns, named, aggregated(scores, named, exclude=exclude))
 
 
 def _listed(by: str | Sequence[str] | None) -> list[str] | None:

@@ -3,8 +3,6 @@
 import io
 import math
 import os
-import warnings
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import matplotlib as mpl
@@ -92,21 +90,6 @@ class Picture(Figure):
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=144)
         return buffer.getvalue()
-
-
-def save_picture(figure: Figure, path: Path, kind: str) -> None:
-    """Write a figure as ``pdf``, ``svg`` or ``png``: the same figure always gives the same bytes."""
-    dates: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        figure.savefig(path, format=kind, metadata=dates.get(kind))
-    missing = [str(warning.message) for warning in caught if "missing from font" in str(warning.message)]
-    if missing and kind != "svg":  # the reader of an SVG has other fonts
-        warnings.warn(
-            f"the font of figures has no character for {len(set(missing))} of those in labels: they are drawn "
-            "as boxes; an SVG keeps them as text",
-            stacklevel=2,
-        )
 
 
 def line_look(i: int) -> dict[str, Any]:

@@ -31,7 +31,10 @@ def chosen_metrics(scores: pd.DataFrame, metrics: object) -> list[str]:
             name, params = split_metric(text)
             matches = [c.text for c in parsed if c.name == name and (not params or c.params == params)]
         if not matches:
-            raise ValueError(f"the table has no scores of {text}; it has: {', '.join(columns)}")
+            similar = [c.text for c in parsed if c.name == name] or list(
+                dict.fromkeys(c.name for c in parsed)
+            )
+            raise ValueError(f"the table has no scores of {text}; it has: {', '.join(similar)}")
         found |= dict.fromkeys(matches)
     return list(found)
 
@@ -81,3 +84,11 @@ def check_columns(scores: pd.DataFrame, what: str, names: Iterable[str], taken: 
             raise ValueError(f"cannot {what} {name!r}: the table has {', '.join(identity_columns(scores))}")
         if name in taken:
             raise ValueError(f"cannot {what} {name!r}: the result has a column of that name; rename yours")
+
+
+def plain(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return the values of a column without categories, numbered from 0."""
+    values = values.reset_index(drop=True)
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        return values
+    return values.astype(values.cat.categories.dtype)

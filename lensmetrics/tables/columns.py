@@ -243,6 +243,13 @@ def distinguishing(scores: "pd.DataFrame", ignored: Sequence[str] = ()) -> list[
     return [found[i] for i in splitting([codes[column] for column in found])]
 
 
+def left_to_split(scores: "pd.DataFrame", first: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Return those of the `others` that the columns before them, `first` included, do not determine."""
+    columns = [column for column in [*first, *others] if column in scores]
+    kept = [columns[i] for i in splitting([numbered(scores[column]) for column in columns])]
+    return [column for column in others if column in kept]
+
+
 def splitting(columns: Sequence[npt.NDArray[np.int64]]) -> list[int]:
     """Return the positions of the columns of codes that split a group of the columns before them."""
     kept: list[int] = []

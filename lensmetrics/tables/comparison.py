@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,21 @@ def compare(
         metric    first second  n  difference      p  higher  equal  n_only_first
     0  kendall  natural    pgd  5         0.2  0.125     0.8    0.2             1
     """
+    return compared(scores, on, between, by, metrics, exclude, seed)
+
+
+def compared(
+    scores: pd.DataFrame,
+    on: str,
+    between: Sequence[object] | None,
+    by: str | Sequence[str] | None,
+    metrics: object,
+    exclude: str | Sequence[str],
+    seed: int = 0,
+    *,
+    announce: Callable[[int, int], object] = lambda n_comparisons, n_metrics: None,
+) -> pd.DataFrame:
+    """Do what `compare` does; first call `announce` with the number of comparisons and of metrics."""
     check_table(scores, "the table")
     scores = unified(scores)
     columns = metric_columns(scores) if metrics is None else chosen_metrics(scores, metrics)
@@ -128,6 +143,7 @@ def compare(
     cells = Cells.of(kept, columns, group, level, len(groups), len(levels))
     pairs = _pairs(cells, on, levels)
     _refuse_disjoint(kept, cells, pairs, on, levels, group, level)
+    announce(len(pairs), len(columns))
     found = statistics(cells, pairs, seed)
     n_metrics = len(columns)
     repeat = np.repeat(np.arange(len(pairs)), n_metrics)

@@ -15,6 +15,7 @@ from .columns import SUMMARY
 from .csv_files import write_csv
 from .labels import condition_text, number_text
 from .summary import FEW_SAMPLES, undefined_reason
+from .wide import Spread, wide_table
 
 if TYPE_CHECKING:
     from typing import Any
@@ -39,17 +40,18 @@ def check_table_suffix(path: Path) -> None:
         raise ValueError(f"{path}: unknown kind of table; choose a name that ends in .csv, .tex or .md")
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: pd.DataFrame, path: Path, *, wide: str | None = None) -> None:
     """Write a table as CSV with all digits, or as it is printed in LaTeX (booktabs) or Markdown.
 
-    `table` comes from `summarize`, `compare` or `worst`. The file appears whole or not at all.
+    `table` comes from `summarize`, `compare` or `worst`; of a summary, the values of the condition `wide`
+    can stand side by side. The file appears whole or not at all.
     """
     check_table_suffix(path)
     with replacing(path) as part:
         if path.suffix == ".csv":
-            write_csv(table, part)
+            write_csv(table if wide is None else wide_table(table, wide), part)
             return
-        texts = text_table(table, missing="–")
+        texts = text_table(table, missing="–") if wide is None else wide_texts(table, wide, missing="–")
         text = _latex(texts) if path.suffix == ".tex" else _markdown(texts)
         part.write_text(f"{MARKS[path.suffix]}\n{text}", encoding="utf-8", newline="\n")
 
@@ -80,6 +82,31 @@ def text_table(table: pd.DataFrame, *, missing: str = "nan") -> pd.DataFrame:
     few = any(text.endswith("*") for text in texts.get(INTERVAL, []))
     shown.attrs["notes"] = [ATTACKED_NOTE] * ("mean_attacked" in texts) + [FEW_NOTE] * few
     return shown
+
+
+def wide_texts(table: pd.DataFrame, column: str, *, missing: str = "nan") -> pd.DataFrame:
+    """Return the texts of a summary with a column for each value of a condition: mean and interval."""
+    texts = text_table(table, missing=missing)
+    spread = Spread.of(table, column)
+    parts = zip(texts["mean"], texts[INTERVAL], table["n_undefined"], strict=True)
+    cells = [_cell(mean, interval, n, missing) for mean, interval, n in parts]
+    cells.append("")  # for groups that do not exist, whose place is -1
+    shown = text_table(spread.rows)
+    for text, places in spread.places.items():
+        shown[printable(text)] = [cells[place] for place in places.tolist()]
+    shown.attrs["notes"] = [note for note in texts.attrs["notes"] if note != ATTACKED_NOTE]
+    if "n_excluded" in table:
+        n = int(table.loc[table["metric"] == table["metric"].iloc[0], "n_excluded"].sum())
+        shown.attrs["notes"].append(f"{n:,} sample{' is' if n == 1 else 's are'} left out.")
+    return shown
+
+
+def _cell(mean: str, interval: str, n_undefined: int, missing: str) -> str:
+    """Return mean and interval in one text, and how many scores are undefined."""
+    if interval.startswith("undefined"):
+        return interval
+    text = mean if interval == missing else f"{mean} {interval}"
+    return f"{text} ({n_undefined} undefined)" if n_undefined else text
 
 
 def _shown_columns(table: pd.DataFrame) -> list[str]:
