@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from ..tables.columns import Column
 from ..tables.labels import column_title, labelled
 from ..tables.view import View
-from .style import INK, PALETTE, RULE, STYLE, cut_label
+from .style import HOLLOW, INK, PALETTE, RULE, STYLE, cut_label
 
 # Above this number of values in a condition, only their quantiles are drawn.
 _MAX_DOTS = 300
@@ -51,14 +51,14 @@ def score_distributions(view: View, metric: Column) -> Figure:
                 # Dots of one row are spread over its height in the order of the table.
                 spread = ((np.arange(found.size) * 0.618) % 1 - 0.5) * 0.62
                 axes.plot(
-                    found, place + spread, linestyle="none", marker=".", markersize=2.2, markeredgewidth=0,
+                    found, place + spread, linestyle="none", marker=".", markersize=3, markeredgewidth=0,
                     color=colour, alpha=0.55, gid="pairs",
                 )  # fmt: skip
             low, first, median, third, high = np.quantile(found, [0.05, 0.25, 0.5, 0.75, 0.95])
             axes.plot([low, high], [place] * 2, color=colour, linewidth=1, gid="whole")
             axes.plot([first, third], [place] * 2, color=colour, linewidth=4.5, alpha=0.75, gid="quartiles")
             axes.plot(
-                [median], [place], marker="o", markersize=4, markerfacecolor="white", markeredgecolor=INK,
+                [median], [place], marker="o", markersize=4, markerfacecolor=HOLLOW, markeredgecolor=INK,
                 markeredgewidth=0.9, gid="median",
             )  # fmt: skip
         axes.set_ylim(len(groups) - 0.4, -0.6)
@@ -67,9 +67,7 @@ def score_distributions(view: View, metric: Column) -> Figure:
         axes.set_xlabel(column_title(metric))
         figure.legend(
             [
-                Line2D(
-                    [], [], color=INK, linestyle="none", marker="o", markersize=4, markerfacecolor="white"
-                ),
+                Line2D([], [], color=INK, linestyle="none", marker="o", markersize=4, markerfacecolor=HOLLOW),
                 Line2D([], [], color=INK, linewidth=4.5, alpha=0.75),
                 Line2D([], [], color=INK, linewidth=1),
             ],

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from .differences import Differences
 from .panels import add_legend, number_axis, text_width, wrapped
-from .style import INK, RULE, Look, Picture, line_look, renderer_of
+from .style import HOLLOW, INK, RULE, Look, Picture, line_look, renderer_of
 
 _LOWER = "↓ a lower score is more robust"
 
@@ -94,7 +94,7 @@ def _draw_block(
         axes.hlines(y, low[:, j], high[:, j], color=shown["color"], linewidth=0.14 * look.font)
         for sure in (True, False):
             some = certain[:, j] == sure
-            face = shown["color"] if sure else "white"
+            face = shown["color"] if sure else HOLLOW
             axes.plot(
                 value[some, j],
                 y[some],
@@ -134,5 +134,5 @@ def _entries(series: Sequence[str], certain: npt.NDArray[np.bool_], look: Look) 
         ]
     dot: dict[str, Any] = {"color": INK, "marker": "o", "linestyle": "-"}
     entries.append((Line2D([], [], markerfacecolor=INK, **size, **dot), "Holm p < .05"))
-    entries.append((Line2D([], [], markerfacecolor="white", **size, **dot), "Holm p ≥ .05"))
+    entries.append((Line2D([], [], markerfacecolor=HOLLOW, **size, **dot), "Holm p ≥ .05"))
     return entries

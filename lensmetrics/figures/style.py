@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7A7A")
 INK = "#1F2328"
 RULE = "#C9CED6"
+# The inside of hollow marks: the colour of the page, which is dark in a dark theme, unlike white.
+HOLLOW = "#FEFEFE"
 # Lines also differ by marker, and from the second round of colours on by their dashes: in grey too, no two
 # of 280 are alike. Dots belong to the level of chance.
 _MARKERS = "os^Dv<>Ph*"
@@ -100,7 +102,7 @@ def line_look(i: int) -> dict[str, Any]:
         "marker": _MARKERS[i % len(_MARKERS)],
         "linestyle": _DASHES[round_ % len(_DASHES)],
         # Every other round is hollow.
-        "markerfacecolor": "white" if round_ % 2 else PALETTE[i % len(PALETTE)],
+        "markerfacecolor": HOLLOW if round_ % 2 else PALETTE[i % len(PALETTE)],
     }
 
 

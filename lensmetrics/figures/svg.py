@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from .style import INK, PALETTE, RULE, STYLE
+from .style import HOLLOW, INK, PALETTE, RULE, STYLE
 
 # Resolution of what a figure draws as pixels.
 _RASTER_DPI = 200
@@ -49,7 +49,7 @@ def inline_svg(figure: Figure, *, prefix: str, description: str) -> str:
                 parent.remove(child)
     values = (value for element in root.iter() for value in element.attrib.values())
     used = {found[2] for value in values if (found := _REFERENCE.match(value))}
-    variables = {INK: "ink", RULE: "rule"} | {c: f"line-{i}" for i, c in enumerate(PALETTE)}
+    variables = {INK: "ink", RULE: "rule", HOLLOW: "page"} | {c: f"line-{i}" for i, c in enumerate(PALETTE)}
     colours = {colour.lower(): f"var(--{name}, {colour})" for colour, name in variables.items()}
     for element in root.iter():
         element.tag = _local(element.tag)

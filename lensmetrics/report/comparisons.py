@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from ..figures.comparison import difference_figure
@@ -56,6 +55,7 @@ class Comparison(NamedTuple):
     text: str
     shown: list[Shown]
     tables: list[Differences]
+    n_leading: int = 0  # of the tables, those of the scores that lead
 
 
 def comparison(view: View, leading: Sequence[Column], ids: Ids) -> Comparison | None:
@@ -101,11 +101,24 @@ def comparison(view: View, leading: Sequence[Column], ids: Ids) -> Comparison | 
     )
     if len(columns) < len([c for c in view.columns if not c.name.endswith("_chance")]):
         text += f" To compare by the other scores too: lensmetrics compare TABLE --on {on}"
-    return Comparison(by, text, _figures(table, ids), [_differences(table, on, by, c, ids) for c in columns])
+    defined = [c for c in columns if table.loc[table["metric"] == c.text, "n"].any()]
+    if len(defined) < len(columns):
+        names = ", ".join(column_title(c) for c in columns if c not in defined)
+        text += f" No sample has scores on both sides by {names}."
+    return Comparison(
+        by,
+        text,
+        _figures(table, ids),
+        [_differences(table, on, by, c, ids) for c in defined],
+        len([c for c in defined if c in leading]),
+    )
 
 
 def _figures(table: pd.DataFrame, ids: Ids) -> list[Shown]:
-    if len(table[[*table.columns[: table.columns.get_loc("metric")], "first", "second"]].drop_duplicates()) > _MAX_DRAWN:
+    if (
+        len(table[[*table.columns[: table.columns.get_loc("metric")], "first", "second"]].drop_duplicates())
+        > _MAX_DRAWN
+    ):
         return []
     title = "Mean differences"
     caption = (
@@ -146,9 +159,11 @@ def _differences(table: pd.DataFrame, on: str, by: Sequence[str], column: Column
 def _difference(row: "pd.Series[Any]", on: str, rising: bool | None) -> Difference:
     first, second = (labelled(on, row[side]) for side in ("first", "second"))
     n = int(row["n"])
+    ends = [float(row[name]) for name in ("ci_low", "ci_high")]
+    largest = max(map(abs, (float(row["difference"]), *ends)))
     interval = ""
-    if not math.isnan(row["ci_low"]):
-        interval = f"[{_signed(row['ci_low'])}, {_signed(row['ci_high'])}]" + " *" * (n < FEW_SAMPLES)
+    if not math.isnan(ends[0]):
+        interval = f"[{_signed(ends[0], largest)}, {_signed(ends[1], largest)}]" + " *" * (n < FEW_SAMPLES)
     only = [
         f"{int(row[count]):,} only in {name}"
         for count, name in (("n_only_first", first), ("n_only_second", second))
@@ -159,7 +174,7 @@ def _difference(row: "pd.Series[Any]", on: str, rising: bool | None) -> Differen
         f"{n:,}",
         number_text(float(row["mean_first"])),
         number_text(float(row["mean_second"])),
-        _signed(row["difference"]),
+        _signed(float(row["difference"]), largest),
         interval,
         _verdict(row, first, second, rising),
         only,
@@ -169,8 +184,9 @@ def _difference(row: "pd.Series[Any]", on: str, rising: bool | None) -> Differen
 def _verdict(row: "pd.Series[Any]", first: str, second: str, rising: bool | None) -> str:
     p = float(row["p_holm"])
     if math.isnan(p):
-        return "no sample in common"
-    text = "p < .001" if p < 0.001 else f"p = {p:.3f}".replace("0.", ".", 1)
+        return "no sample with both scores"
+    # No line break within.
+    text = "p\u00a0<\u00a0.001" if p < 0.001 else f"p\u00a0=\u00a0{p:.3f}".replace("0.", ".", 1)
     if p >= _LEVEL:
         return f"no difference shown, {text}"
     higher = second if row["difference"] > 0 else first
@@ -180,7 +196,9 @@ def _verdict(row: "pd.Series[Any]", first: str, second: str, rising: bool | None
     return f"{higher if rising else lower} is more robust, {text}"
 
 
-def _signed(value: float) -> str:
-    """Return a number with its sign."""
-    value = float(np.round(value, 12)) + 0.0
-    return number_text(value).replace("-", "−") if value <= 0 else f"+{number_text(value)}"
+def _signed(value: float, largest: float) -> str:
+    """Return a number with its sign, with three decimals unless the largest of its row needs more."""
+    if math.isnan(value):
+        return "–"
+    text = f"{value:+.3f}" if 1e-3 <= largest < 1e4 or value == 0 else f"{value:+.2e}"
+    return text.replace("-", "−")

@@ -123,7 +123,6 @@ def _page(
         n_shades=N_SHADES,
         against=list(scores_against(view, leading, ids)),
         comparison=comparison(view, leading, ids),
-        n_leading=len(leading),
         spread=spread,
         quantiles=quantiles,
         disagreement=disagreeing,
