@@ -35,7 +35,7 @@ def pick_by_score(view: View, rule: Column, held: npt.NDArray[np.bool_]) -> tupl
     of_regimes = "training" in view.scores
     if of_regimes:
         rows = pd.Series(usable).groupby(
-            view.scores["training"].iloc[usable].array, sort=True, observed=True, dropna=False
+            view.scores["training"].iloc[usable].reset_index(drop=True), sort=True, observed=True, dropna=False
         )
         regimes = [(labelled("training", value), part.to_numpy()) for value, part in rows]
     n = 3 if 3 * len(regimes) <= _MAX_EXAMPLES else 1
