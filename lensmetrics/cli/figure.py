@@ -10,7 +10,8 @@ from .opening import open_scores
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+
+    from ..figures.style import Picture
 
 HELP = "draw a figure for a paper: curves of LENS, scores against eps, or a comparison"
 # What each kind of figure needs and takes, beside the options of all.
@@ -54,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--by",
         nargs="+",
         metavar="COLUMN",
-        help="conditions that the figure tells apart; of curves and scores, the last one by lines and the others "
-        "by panels (default: the conditions that differ)",
+        help="conditions that the figure tells apart; in curves and scores, the last one by lines and the "
+        "others by panels (default: the conditions that differ)",
     )
     parser.add_argument(
         "--width",
@@ -105,13 +106,13 @@ def _check_options(arguments: argparse.Namespace) -> None:
     n_metrics = len(arguments.metric or [])
     if kind == "scores" and n_metrics != 1:
         raise ValueError(
-            f'a figure of scores shows one score: name it with -m, such as -m "lens_recall(k=100,w=1)"'
+            'a figure of scores shows one score: name it with -m, such as -m "lens_recall(k=100,w=1)"'
         )
     if kind == "curves" and n_metrics > 1:
         raise ValueError(f"a figure of curves shows one metric, got {' '.join(arguments.metric)}")
 
 
-def _drawn(scores: "pd.DataFrame", arguments: argparse.Namespace) -> "Figure":
+def _drawn(scores: "pd.DataFrame", arguments: argparse.Namespace) -> "Picture":
     from ..figures.plots import plot_comparison, plot_curves, plot_scores
     from ..tables.comparison import compare
     from .compare import typed_values

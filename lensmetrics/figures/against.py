@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..tables.columns import Column, parse_column
+from ..tables.columns import Column, condition_columns
 from ..tables.known import known_metrics
 from ..tables.labels import column_title, condition_text
 from ..tables.view import View
@@ -59,7 +59,7 @@ def score_lines(
         groups = part.summary.groups
         of_place: dict[int, list[int]] = {}
         for group in np.argsort(pd.to_numeric(groups[x]).to_numpy(dtype=np.float64), kind="stable").tolist():
-            if not pd.isna(groups[x].iloc[group]):
+            if math.isfinite(groups[x].iloc[group]):
                 place = 0 if line is None else place_of(levels, groups[line].iloc[group])
                 of_place.setdefault(place, []).append(group)
         drawn = [_line(part, of_place[place], place, metric, x) for place in sorted(of_place)]
@@ -72,7 +72,7 @@ def score_lines(
 
 
 def is_number(scores: pd.DataFrame, x: str) -> bool:
-    """Return whether a condition is a number with at least two values, so that scores can be drawn against it."""
+    """Return whether scores can be drawn against a condition: a number with at least two values."""
     try:
         check_numbers(scores, x)
     except ValueError:
@@ -82,8 +82,10 @@ def is_number(scores: pd.DataFrame, x: str) -> bool:
 
 def check_numbers(scores: pd.DataFrame, x: str) -> None:
     """Refuse a column against which no line can be drawn."""
-    if x not in scores:
-        raise ValueError(f"the table has no column {x!r} to draw scores against; it has {', '.join(scores)}")
+    conditions = condition_columns(scores)
+    if x not in conditions:
+        has = ", ".join(conditions) or "none"
+        raise ValueError(f"cannot draw scores against {x!r}: the conditions of the table are {has}")
     values = scores[x].dropna().unique().tolist()
     wrong = [value for value in values if isinstance(value, bool) or not isinstance(value, numbers.Real)]
     if wrong:

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from ..tables.columns import Column
 from ..tables.labels import column_title, labelled
 from ..tables.view import View
-from .panels import fitted, text_width
-from .style import HOLLOW, INK, PALETTE, RULE, SCREEN, Look, Picture, cut_label, renderer_of
+from .measuring import fitted, text_width
+from .style import HOLLOW, INK, PALETTE, RULE, SCREEN, Look, Picture, cut_label
 
 # Above this number of values in a condition, only their quantiles are drawn.
 _MAX_DOTS = 300
@@ -58,10 +58,9 @@ def score_distributions(view: View, metric: Column, look: Look = SCREEN) -> Pict
     with mpl.rc_context(look.style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Picture(figsize=(look.width, height), facecolor="white")
-        renderer = renderer_of(figure)
-        room = _MAX_LABELS * look.width * figure.dpi
-        labels = [fitted(_label(view, group), room, look, renderer) for group in groups]
-        left = (max(text_width(text, look, renderer) for text in labels) / figure.dpi + em) / look.width
+        room = _MAX_LABELS * look.width
+        labels = [fitted(_label(view, group), room, look) for group in groups]
+        left = (max(text_width(text, look) for text in labels) + em) / look.width
         axes = figure.add_axes(
             (left, em * _BELOW / height, 0.97 - left, em * _ROW * len(groups) / height), gid="distributions"
         )

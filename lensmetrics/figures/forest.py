@@ -1,6 +1,5 @@
 """Differences as points with intervals, a row for each metric or group."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from .differences import Differences
-from .panels import add_legend, number_axis, text_width, wrapped
-from .style import HOLLOW, INK, RULE, Look, Picture, line_look, renderer_of
+from .measuring import text_width, wrapped
+from .panels import add_legend, number_axis
+from .style import HOLLOW, INK, RULE, Look, Picture, line_look
 
 _LOWER = "↓ a lower score is more robust"
 
@@ -25,26 +25,22 @@ def draw_points(found: Differences, look: Look) -> Picture:
     one_metric = len(found.metrics) == 1 and len(found.groups) > 1
     rows = found.series if one_metric else found.metrics
     series = [""] if one_metric else found.series
-    value, low, high, certain = (
-        values if one_metric else values.T for values in (found.value, found.low, found.high, found.certain)
-    )
+    low, value, high = found.low, found.value, found.high
+    certain = found.certain
+    if not one_metric:
+        low, value, high, certain = low.T, value.T, high.T, certain.T
     blocks = [list(range(len(rows)))]
     if not one_metric:
         alike = np.flatnonzero(found.shared).tolist()
         blocks = [block for block in (alike, *([i] for i in np.flatnonzero(~found.shared).tolist())) if block]
     em = look.font / 72
-    with mpl.rc_context(look.style), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with mpl.rc_context(look.style):
         figure = Picture(figsize=(look.width, look.width), facecolor="white")
-        renderer = renderer_of(figure)
         width = min(look.width, 7.5)
-        rows = [_in_lines(text, 0.42 * width * figure.dpi, look, renderer) for text in rows]
-        left = 1.03 * max(text_width(text, look, renderer) for text in rows) / figure.dpi + 1.2 * em
+        rows = [_in_lines(text, 0.48 * width, look) for text in rows]
+        left = 1.03 * max(text_width(text, look) for text in rows) + 1.2 * em
         above = 0.3 * em
-        above += (
-            add_legend(figure, _entries(series, certain, look), width * figure.dpi, look, renderer)
-            / figure.dpi
-        )
+        above += add_legend(figure, _entries(series, certain, look), width, look)
         title = found.given if not one_metric else ", ".join(filter(None, [found.metrics[0], found.given]))
         above += 0.6 * em + (1.4 * em if title else 0)
         pitch = np.array([max(1.2 * text.count("\n") + 1.9, 0.75 * len(series) + 0.9) * em for text in rows])
@@ -55,8 +51,8 @@ def draw_points(found: Differences, look: Look) -> Picture:
         height += 1.4 * em if arrows else 0
         if height > look.height:
             raise ValueError(
-                f"the {len(rows)} rows need {height:.0f} inches, which is more than a page ({look.height:g}): "
-                "compare fewer metrics or groups"
+                f"the {len(rows)} rows need {height:.0f} inches, more than a page ({look.height:g}): compare "
+                "fewer metrics or groups"
             )
         figure.set_size_inches(width, height)
         figure.legends[0].set_bbox_to_anchor((0, 1 - 0.1 * em / height))
@@ -118,14 +114,14 @@ def _draw_block(
     axes.spines["left"].set_visible(False)
 
 
-def _in_lines(text: str, width: float, look: Look, renderer: Any) -> str:
+def _in_lines(text: str, width: float, look: Look) -> str:
     """Break a label into lines, at commas and dots between its parts."""
     parts = text.replace(", ", ",\n").replace(" · ", " ·\n").split("\n")
-    return wrapped(parts, width, look, renderer, " ")
+    return wrapped(parts, width, look, " ")
 
 
 def _entries(series: Sequence[str], certain: npt.NDArray[np.bool_], look: Look) -> list[tuple[Any, str]]:
-    size = {"markersize": 0.55 * look.font, "markeredgewidth": 0.12 * look.font}
+    size: dict[str, Any] = {"markersize": 0.55 * look.font, "markeredgewidth": 0.12 * look.font}
     entries: list[tuple[Any, str]] = []
     if len(series) > 1:
         entries = [

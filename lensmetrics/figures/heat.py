@@ -1,8 +1,6 @@
 """Differences as a heat map, where points would be too many."""
 
-import warnings
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -11,63 +9,66 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from .differences import Differences
-from .panels import add_legend, fitted, number_label, text_width
-from .style import INK, RULE, Look, Picture, renderer_of
+from .measuring import fitted, text_width
+from .panels import add_legend, number_label
+from .style import INK, RULE, Look, Picture
 
-# From orange over white to purple: colour-blind readers can distinguish the ends, and marks tell them apart in grey.
+# From orange over white to purple: colour-blind readers can distinguish the ends. In grey, marks do.
 _COLOURS = "PuOr"
 _NARROW = 1.2  # smallest width of a column, in units of the size of the text
 _DARK = 0.62  # of the scale: from here on, marks are white
 
 
+class _Cells(NamedTuple):
+    """What a heat map shows."""
+
+    rows: list[str]
+    columns: list[str]
+    scaled: npt.NDArray[np.float64]  # from -1 to 1
+    certain: npt.NDArray[np.bool_]
+    largest: float  # the difference of all metrics with a common scale that has the full colour
+
+
 def draw_cells(found: Differences, look: Look) -> Picture:
     """Draw the differences of a comparison with many groups.
 
-    A row for each group and pair and a column for each metric; with one metric, a column for each value
-    of the last column of the groups.
+    Groups and pairs, and metrics, are rows and columns: rows are those that are more. With one metric,
+    columns are the values of the last column of the groups.
     """
-    rows, columns, value, certain, own = _cells(found)
-    finite = np.where(np.isfinite(value), np.abs(value), 0)
-    # Metrics that share a scale share their colours; every other column has its own.
-    largest = np.where(own, finite.max(axis=0), finite[:, ~own].max(initial=0))
-    scaled = value / np.where(largest > 0, largest, 1)
-    common = float(finite[:, ~own].max(initial=0))
-    columns = [
-        f"{text} (±{number_label(f'{top:.2g}')})" if mine else text
-        for text, top, mine in zip(columns, largest, own, strict=True)
-    ]
+    rows, columns, scaled, certain, largest = _cells(found)
     em = look.font / 72
-    with mpl.rc_context(look.style), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with mpl.rc_context(look.style):
         figure = Picture(figsize=(look.width, look.width), facecolor="white")
-        renderer = renderer_of(figure)
         free = look.width - _NARROW * em * len(columns) - 1.8 * em
-        most = figure.dpi * min(max(free, 0.2 * look.width), 0.5 * look.width)
-        rows = [fitted(text, most, look, renderer) for text in rows]
-        columns = [fitted(text, 2.6 * figure.dpi, look, renderer) for text in columns]
-        left = max(text_width(text, look, renderer) for text in rows) / figure.dpi * 1.03 + 1.2 * em
+        most = min(max(free, 0.2 * look.width), 0.62 * look.width)
+        rows = [fitted(text, most, look) for text in rows]
+        columns = [fitted(text, 2.6, look) for text in columns]
+        left = max(text_width(text, look) for text in rows) * 1.03 + 1.2 * em
         # Names of columns are upright unless they fit.
         cell = min((look.width - left - 0.5 * em) / len(columns), 0.7)
         if cell < 0.97 * _NARROW * em:
             raise ValueError(
-                f"the {len(columns)} columns do not fit into {look.width:g} inches: compare fewer metrics, or draw a "
-                "wider figure"
+                f"the {len(columns)} columns do not fit into {look.width:g} inches: compare fewer groups or "
+                "metrics, or draw a wider figure"
             )
-        longest = 1.03 * max(text_width(text, look, renderer) for text in columns) / figure.dpi
+        if cell > 2.8 * em:  # upright names have room for two lines
+            columns = [text.replace(" · ", "\n", 1) for text in columns]
+        longest = 1.03 * max(text_width(text, look) for text in columns)
         flat = longest < cell - 0.5 * em
-        below = (1.2 * em if flat else longest) + 1.1 * em
+        n_lines = max(text.count("\n") + 1 for text in columns)
+        below = (1.2 * em * n_lines if flat else longest) + 1.1 * em
         pitch = 1.45 * em
         width = max(left + cell * len(columns) + 0.5 * em, min(look.width, 3.3))
-        entries = _entries(value, certain, look)
+        entries = _entries(scaled, certain, look)
         above = 0.3 * em
         if entries:
-            above += add_legend(figure, entries, width * figure.dpi, look, renderer) / figure.dpi + 0.5 * em
+            above += add_legend(figure, entries, width, look) + 0.5 * em
         bar = 3.4 * em  # the scale of colours with its numbers and name
         above += bar + 0.6 * em
         height = above + pitch * len(rows) + below
         if height > look.height:
             raise ValueError(
-                f"the {len(rows)} rows need {height:.0f} inches, which is more than a page ({look.height:g}): compare "
+                f"the {len(rows)} rows need {height:.0f} inches, more than a page ({look.height:g}): compare "
                 "fewer groups, such as those of scores[scores['attack'] == 'topk'], or a single metric"
             )
         figure.set_size_inches(width, height)
@@ -89,27 +90,35 @@ def draw_cells(found: Differences, look: Look) -> Picture:
         axes.tick_params(labelsize=look.font, labelcolor=INK, length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        _bar(figure, image, common, found, look, (width, height, above))
+        _bar(figure, image, largest, found, look, (width, height, above))
     return figure
 
 
-def _cells(
-    found: Differences,
-) -> tuple[list[str], list[str], npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return rows, columns, values, marks, and which columns have a scale of their own."""
-    if len(found.metrics) > 1:
-        own = ~found.shared
-        return found.series, found.metrics, found.value, found.certain, own
+def _cells(found: Differences) -> _Cells:
+    finite = np.where(np.isfinite(found.value), np.abs(found.value), 0)
+    own = ~found.shared if len(found.metrics) > 1 else np.zeros(1, np.bool_)
+    common = float(finite[:, ~own].max(initial=0))
+    # Metrics that share a scale share their colours; every other metric has its own.
+    largest = np.where(own, finite.max(axis=0), common)
+    scaled = found.value / np.where(largest > 0, largest, 1)
+    metrics = [
+        f"{text} (±{number_label(f'{top:.2g}')})" if mine else text
+        for text, top, mine in zip(found.metrics, largest, own, strict=True)
+    ]
+    if len(metrics) > 1:
+        if len(metrics) > len(found.groups):
+            return _Cells(metrics, found.series, scaled.T, found.certain.T, common)
+        return _Cells(found.series, metrics, scaled, found.certain, common)
+    if len(found.groups[0]) < 2 or len(set(found.groups)) < len(found.groups):
+        return _Cells(found.series, [""], scaled, found.certain, common)
     heads = list(dict.fromkeys(texts[:-1] for texts in found.groups))
     last = list(dict.fromkeys(texts[-1] for texts in found.groups))
-    if len(found.groups[0]) < 2 or len(set(found.groups)) < len(found.groups):
-        return found.series, [""], found.value, found.certain, np.zeros(1, np.bool_)
-    value = np.full((len(heads), len(last)), np.nan)
-    certain = np.zeros(value.shape, np.bool_)
+    cells = np.full((len(heads), len(last)), np.nan)
+    certain = np.zeros(cells.shape, np.bool_)
     for i, texts in enumerate(found.groups):
         place = heads.index(texts[:-1]), last.index(texts[-1])
-        value[place], certain[place] = found.value[i, 0], found.certain[i, 0]
-    return [" · ".join(texts) for texts in heads], last, value, certain, np.zeros(len(last), np.bool_)
+        cells[place], certain[place] = scaled[i, 0], found.certain[i, 0]
+    return _Cells([" · ".join(texts) for texts in heads], last, cells, certain, common)
 
 
 def _mark(axes: Any, scaled: npt.NDArray[np.float64], certain: npt.NDArray[np.bool_], look: Look) -> None:
@@ -151,8 +160,9 @@ def _bar(
         else ["", "0", ""]
     )
     bar.set_ticks([-1, 0, 1], labels=ends)
-    for label, side in zip(bar.ax.get_xticklabels(), ("left", "center", "right"), strict=True):
-        label.set_horizontalalignment(side)
+    texts = bar.ax.get_xticklabels()
+    texts[0].set_horizontalalignment("left")
+    texts[-1].set_horizontalalignment("right")
     bar.ax.tick_params(labelsize=look.font, labelcolor=INK, length=0)
     what = ", ".join(filter(None, [found.metrics[0] if one else "", found.given]))
     text = ", ".join(filter(None, [f"difference: {found.subject}", what]))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -117,10 +118,14 @@ def _draw_line(axes: Axes, line: Line, look: Look, *, banded: bool, shift: float
     """Draw mean, interval and chance level of one group."""
     shown = line_look(line.place)
     x = np.asarray(line.x) + shift
+    low, mean, high = np.asarray(line.low), np.asarray(line.mean), np.asarray(line.high)
+    as_bar = np.full(len(x), not banded) | _alone(mean)
+    gid = f"interval-{line.place}"
     if banded:
-        axes.fill_between(x, line.low, line.high, color=shown["color"], alpha=0.22, linewidth=0)
-    else:
-        axes.vlines(x, line.low, line.high, color=shown["color"], linewidth=0.09 * look.font)
+        axes.fill_between(x, low, high, color=shown["color"], alpha=0.22, linewidth=0, gid=gid)
+    if as_bar.any():
+        ends = x[as_bar], low[as_bar], high[as_bar]
+        axes.vlines(*ends, color=shown["color"], linewidth=0.09 * look.font, gid=gid)
     axes.plot(
         x,
         line.mean,
@@ -136,8 +141,17 @@ def _draw_line(axes: Axes, line: Line, look: Look, *, banded: bool, shift: float
         )  # fmt: skip
 
 
+def _alone(mean: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Return which points have no neighbour to which a band could reach."""
+    defined = np.isfinite(mean)
+    beside = np.zeros(len(mean), np.bool_)
+    beside[1:] |= defined[:-1]
+    beside[:-1] |= defined[1:]
+    return defined & ~beside
+
+
 def _limits(panels: Sequence[Panel], bounds: tuple[float, float]) -> tuple[float, float]:
-    """Return the limits of the y axis: scores up to 1 are shown from 0 on, so that figures can be compared."""
+    """Return the limits of the y axis: scores up to 1 start at 0, so that figures can be compared."""
     values = [
         value
         for panel in panels

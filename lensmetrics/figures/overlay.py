@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from .panels import add_legend, wrapped
-from .style import SCREEN, Look, Picture, paper, renderer_of
+from .measuring import wrapped
+from .panels import add_legend
+from .style import SCREEN, Look, Picture, paper
 
 if TYPE_CHECKING:
     from ..pairs.mappair import MapPair, Which
@@ -42,7 +42,7 @@ def plot_pair(
     *,
     image: npt.NDArray[Any] | None = None,
     width: float = 6.9,
-) -> Figure:
+) -> Picture:
     """Draw the two maps of a pair with the sets that the LENS metrics compare.
 
     Parameters
@@ -61,7 +61,7 @@ def plot_pair(
 
     Returns
     -------
-    Figure
+    Picture
         The unperturbed map with its top-k set S outlined and its diverse top-k pixels as rings, the
         perturbed map likewise with T, and the sets alone: N_w(S), the pixels within w of S, as a light
         area, S outlined, T filled, with a cross on pixels of T outside N_w(S). A matplotlib Figure made
@@ -92,7 +92,7 @@ def plot_pair(
 
 def pair_overlay(
     pair: "MapPair", *, k: int, w: int, image: npt.NDArray[Any] | None = None, look: Look = SCREEN
-) -> Figure:
+) -> Picture:
     """Draw the two maps of a pair with the sets that the LENS metrics compare.
 
     Parameters
@@ -109,7 +109,7 @@ def pair_overlay(
 
     Returns
     -------
-    Figure
+    Picture
         The unperturbed map with its top-k set S outlined and its diverse top-k pixels as rings, the
         perturbed map likewise with T, and the sets alone: N_w(S) as a light area, S outlined, T
         filled, with a cross on pixels outside N_w(S). The grey scale of each map goes from white at
@@ -134,7 +134,7 @@ def pair_overlay(
             axes = panels.pop(0)
             titles.append(["image"])
             axes.imshow(_as_picture(image), cmap="gray", interpolation="none")
-        sides: "tuple[tuple[Which, str, npt.NDArray[Any]], ...]" = (
+        sides: tuple[tuple[Which, str, npt.NDArray[Any]], ...] = (
             ("unperturbed", _BLUE, pair.unperturbed),
             ("perturbed", _RED, pair.perturbed),
         )
@@ -165,10 +165,9 @@ def _place(
     """Place the panels in a row over the legend, and give the figure its height."""
     across, down = size
     em = look.font / 72
-    renderer = renderer_of(figure)
-    texts = [wrapped(parts, across * figure.dpi, look, renderer, between=" ") for parts in titles]
+    texts = [wrapped(parts, across, look, between=" ") for parts in titles]
     above = 1.25 * em * max(text.count("\n") + 1 for text in texts) + 0.6 * em
-    below = add_legend(figure, legend, figure.get_figwidth() * figure.dpi, look, renderer) / figure.dpi + em
+    below = add_legend(figure, legend, figure.get_figwidth(), look) + em
     width, height = figure.get_figwidth(), above + down + below
     figure.set_figheight(height)
     figure.legends[0].set_bbox_to_anchor((0.05 / width, (below - 0.7 * em) / height))

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.font_manager import FontProperties
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from .measuring import text_width, wrapped
 from .style import INK, RULE, Look, Picture, renderer_of
 
 # Parts of a legend, in units of the size of its text.
@@ -99,35 +99,30 @@ def close_grid(
     """
     em = look.font / 72
     x, y = axes
-    with warnings.catch_warnings():
-        # Missing characters are reported when the figure is saved.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        renderer = renderer_of(figure)
-        left = max(text_width(text, look, renderer) for text in (*y.texts, "")) / figure.dpi + 1.3 * em
-        bottom = 1.9 * em
-        gap = 1.2 * em
-        n_rows = math.ceil(len(panels) / max(1, int((look.width - left) / look.panel)))
-        n_columns = math.ceil(len(panels) / n_rows)
-        left += 1.7 * em  # the label of the y axis
-        across = min((look.width - left - gap * n_columns) / n_columns, look.widest)
-        down = min(max(0.72 * across, 1.0), 2.2)
-        width = left + n_columns * (across + gap)
-        lines = [wrapped(parts, across * figure.dpi, look, renderer) for parts in titles]
-        x = _thinned(x, across * figure.dpi, look, renderer)
-        title = [  # of every row of panels
-            1.25 * em * max(text.count("\n") + bool(text) + 0.5 for text in lines[i : i + n_columns])
-            for i in range(0, len(lines), n_columns)
-        ]
-        box = add_legend(figure, legend, width * figure.dpi, look, renderer)
-        above = box / figure.dpi + 0.3 * em
-        turned = text_width(y.label, look, renderer) < figure.dpi * (n_rows * down + sum(title[1:]))
-        if not turned:
-            above += 1.6 * em
+    left = max(text_width(text, look) for text in (*y.texts, "")) + 1.3 * em
+    bottom = 1.9 * em
+    gap = 1.2 * em
+    n_rows = math.ceil(len(panels) / max(1, int((look.width - left) / look.panel)))
+    n_columns = math.ceil(len(panels) / n_rows)
+    left += 1.7 * em  # the label of the y axis
+    across = min((look.width - left - gap * n_columns) / n_columns, look.widest)
+    down = min(max(0.72 * across, 1.0), 2.2)
+    width = left + n_columns * (across + gap)
+    lines = [wrapped(parts, across, look) for parts in titles]
+    x = _thinned(x, across, look)
+    title = [  # of every row of panels
+        1.25 * em * max(text.count("\n") + bool(text) + 0.5 for text in lines[i : i + n_columns])
+        for i in range(0, len(lines), n_columns)
+    ]
+    above = add_legend(figure, legend, width, look) + 0.3 * em
+    turned = text_width(y.label, look) < n_rows * down + sum(title[1:])
+    if not turned:
+        above += 1.6 * em
     height = above + n_rows * (down + gap / 2) + sum(title) + bottom + 1.4 * em
     if height > look.height:
         raise ValueError(
-            f"the {len(panels)} panels need {height:.0f} inches, which is more than a page ({look.height:g}): "
-            "draw fewer conditions, such as those with scores[scores['attack'] == 'topk'], or a wider figure"
+            f"the {len(panels)} panels need {height:.0f} inches, more than a page ({look.height:g}): draw "
+            "fewer conditions, such as those with scores[scores['attack'] == 'topk'], or a wider figure"
         )
     figure.set_size_inches(width, height)
     figure.legends[0].set_bbox_to_anchor((0.2 * em / width, 1 - 0.1 * em / height))
@@ -152,12 +147,12 @@ def close_grid(
         figure.text(0.4 * em / width, 1 - (above - 1.5 * em) / height, y.label, ha="left", va="top", gid="y")
 
 
-def _thinned(axis: Axis, width: float, look: Look, renderer: Any) -> Axis:
+def _thinned(axis: Axis, width: float, look: Look) -> Axis:
     """Leave out texts that would touch the one before."""
     low, high = np.log(axis.limits) if axis.log else axis.limits
-    end, texts, space = -math.inf, [], text_width("n", look, renderer)
+    end, texts, space = -math.inf, [], text_width("n", look)
     for tick, text in zip(np.log(axis.ticks) if axis.log else axis.ticks, axis.texts, strict=True):
-        half = text_width(text, look, renderer) / 2
+        half = text_width(text, look) / 2
         centre = (tick - low) / (high - low) * width
         fits = centre - half > end + space
         texts.append(text if fits else "")
@@ -165,47 +160,13 @@ def _thinned(axis: Axis, width: float, look: Look, renderer: Any) -> Axis:
     return axis._replace(texts=texts)
 
 
-def text_width(text: str, look: Look, renderer: Any) -> float:
-    """Return the width of a text in pixels."""
-    if not text:
-        return 0.0
-    properties = FontProperties(size=look.font)
-    return max(
-        float(renderer.get_text_width_height_descent(line, properties, False)[0]) for line in text.split("\n")
-    )
-
-
-def fitted(text: str, width: float, look: Look, renderer: Any) -> str:
-    """Cut the middle out of a text that is wider than `width` pixels."""
-    kept, short = len(text), text
-    while text_width(short, look, renderer) > width and kept > 4:
-        kept -= 1
-        short = f"{text[: kept - kept // 3]}…{text[len(text) - kept // 3 :]}"
-    return short
-
-
-def wrapped(parts: Sequence[str], width: float, look: Look, renderer: Any, between: str = " · ") -> str:
-    """Join the parts of a title; start a new line before it reaches the next panel."""
-    lines: list[str] = []
-    for part in parts:
-        text = fitted(part, width, look, renderer)
-        joined = f"{lines[-1]}{between}{text}" if lines else text
-        if lines and text_width(joined, look, renderer) <= width:
-            lines[-1] = joined
-        else:
-            lines.append(text)
-    return "\n".join(lines)
-
-
-def add_legend(
-    figure: Picture, entries: Sequence[tuple[Any, str]], width: float, look: Look, renderer: Any
-) -> float:
-    """Add a legend with as many columns as fit into the width; return its height in pixels.
+def add_legend(figure: Picture, entries: Sequence[tuple[Any, str]], width: float, look: Look) -> float:
+    """Add a legend with as many columns as fit into the width; return its height.
 
     The parts of a handle that is a list are side by side, those of a tuple on top of each other.
     """
-    em = look.font / 72 * figure.dpi
-    widths = [text_width(label, look, renderer) + (_HANDLE + _PAD) * em for _, label in entries]
+    em = look.font / 72
+    widths = [text_width(label, look) + (_HANDLE + _PAD) * em for _, label in entries]
     for n_columns in range(len(entries), 0, -1):
         columns = [max(part) for part in np.array_split(widths, n_columns)]
         if sum(columns) + (n_columns - 1) * _SPACE * em <= width - em:
@@ -225,4 +186,6 @@ def add_legend(
         borderaxespad=0,
         borderpad=0.2,
     )
-    return float(drawn.get_window_extent(renderer).height)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        return float(drawn.get_window_extent(renderer_of(figure)).height) / figure.dpi

@@ -3,8 +3,8 @@
 import warnings
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ..tables.choosing import chosen_metrics
 from ..tables.columns import Column, check_table, condition_columns, metric_columns, parse_column, unified
@@ -13,7 +13,7 @@ from ..tables.view import View
 from .against import check_numbers, score_lines
 from .comparison import difference_figure
 from .curves import find_curve, lens_curves
-from .style import paper
+from .style import Picture, paper
 
 
 def plot_curves(
@@ -24,7 +24,7 @@ def plot_curves(
     by: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] = (),
     width: float = 3.3,
-) -> Figure:
+) -> Picture:
     """Draw a LENS score against the half-width of its window.
 
     Parameters
@@ -46,7 +46,7 @@ def plot_curves(
 
     Returns
     -------
-    Figure
+    Picture
         Means with their 95 % intervals, as :func:`summarize` returns them. For LENS recall and
         precision the point at w = 0 is the top-k intersection. The level of chance is dotted, if
         the table has it (``lens_recall_chance``).
@@ -89,7 +89,7 @@ def plot_scores(
     by: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] = (),
     width: float = 3.3,
-) -> Figure:
+) -> Picture:
     """Draw a score against a condition that is a number, such as eps.
 
     Parameters
@@ -111,7 +111,7 @@ def plot_scores(
 
     Returns
     -------
-    Figure
+    Picture
         Means with their 95 % intervals, as :func:`summarize` returns them, and the level of chance,
         dotted, if the table has it (``lens_recall_chance(k=100,w=1)``).
 
@@ -143,13 +143,13 @@ def plot_scores(
     found = _one_column(scores, metric)
     check_numbers(scores, x)
     view = _view(scores, by, exclude, [x])
-    n_missing = int(view.kept[x].isna().sum())
+    n_missing = int((~np.isfinite(view.kept[x].astype(np.float64))).sum())
     if n_missing:
         warnings.warn(f"{n_missing} of {len(view.kept)} rows have no {x} and are not drawn", stacklevel=2)
     return score_lines(view, found, x, paper(width), _listed(by))
 
 
-def plot_comparison(table: pd.DataFrame, *, width: float = 3.3) -> Figure:
+def plot_comparison(table: pd.DataFrame, *, width: float = 3.3) -> Picture:
     """Draw the differences of a comparison with their intervals.
 
     Parameters
@@ -161,7 +161,7 @@ def plot_comparison(table: pd.DataFrame, *, width: float = 3.3) -> Figure:
 
     Returns
     -------
-    Figure
+    Picture
         A row for each metric, with a point and its 95 % interval for each group and pair; with a single
         metric, a row for each group and pair. Points are filled where the p value after Holm is below
         .05. With more than seven groups and pairs, or fourteen of a single metric, a heat map: its

@@ -34,7 +34,8 @@ def check_figure(output: Path, inputs: Iterable[Path]) -> None:
     found = output.read_bytes()
     if found and _MARK.encode() not in found:
         raise FileExistsError(
-            f"{output} exists and is not a figure of lensmetrics: choose another output, or move that file away"
+            f"{output} exists and is not a figure of lensmetrics: choose another output, or move that file "
+            "away"
         )
 
 

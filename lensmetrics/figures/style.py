@@ -16,8 +16,8 @@ INK = "#1F2328"
 RULE = "#C9CED6"
 # The inside of hollow marks: the colour of the page, which is dark in a dark theme, unlike white.
 HOLLOW = "#FEFEFE"
-# Lines also differ by marker, and from the second round of colours on by their dashes: in grey too, no two
-# of 280 are alike. Dots belong to the level of chance.
+# Lines also differ by marker and, from the second round of colours on, by dashes and hollow markers: no two
+# of 56 are alike in grey. Dots belong to the level of chance.
 _MARKERS = "os^Dv<>Ph*"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (9, 2, 2, 2)))
 CHANCE: Any = (0, (1, 1.3))
@@ -59,7 +59,7 @@ class Look(NamedTuple):
     height: float  # largest height of the figure
 
     @property
-    def style(self) -> dict[str, Any]:
+    def style(self) -> Any:
         """The settings of matplotlib while such a figure is drawn."""
         return STYLE | {"font.size": self.font, "lines.linewidth": self.font / 6}
 
@@ -96,13 +96,13 @@ class Picture(Figure):
 
 def line_look(i: int) -> dict[str, Any]:
     """Return colour, marker and dashes of the i-th line of a figure."""
-    round_ = i // len(PALETTE)
+    round_, place = divmod(i, len(PALETTE))
+    hollow = (round_ + round_ // len(_DASHES)) % 2
     return {
-        "color": PALETTE[i % len(PALETTE)],
-        "marker": _MARKERS[i % len(_MARKERS)],
+        "color": PALETTE[place],
+        "marker": _MARKERS[(place + 3 * round_) % len(_MARKERS)],
         "linestyle": _DASHES[round_ % len(_DASHES)],
-        # Every other round is hollow.
-        "markerfacecolor": HOLLOW if round_ % 2 else PALETTE[i % len(PALETTE)],
+        "markerfacecolor": HOLLOW if hollow else PALETTE[place],
     }
 
 
