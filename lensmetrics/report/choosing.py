@@ -34,10 +34,9 @@ def pick_by_score(view: View, rule: Column, held: npt.NDArray[np.bool_]) -> tupl
     regimes: list[tuple[str, npt.NDArray[np.intp]]] = [("all pairs", usable)]
     of_regimes = "training" in view.scores
     if of_regimes:
-        rows = pd.Series(usable).groupby(
-            view.scores["training"].iloc[usable].reset_index(drop=True), sort=True, observed=True, dropna=False
-        )
-        regimes = [(labelled("training", value), part.to_numpy()) for value, part in rows]
+        of_row = view.scores["training"].iloc[usable].reset_index(drop=True)
+        grouped = pd.Series(usable).groupby(of_row, sort=True, observed=True, dropna=False)
+        regimes = [(labelled("training", value), part.to_numpy()) for value, part in grouped]
     n = 3 if 3 * len(regimes) <= _MAX_EXAMPLES else 1
     picks = [pick for name, rows in regimes[:_MAX_EXAMPLES] for pick in _ranked(view, rule, rows, n, name)]
     of_each = "of each training regime " if of_regimes else ""
