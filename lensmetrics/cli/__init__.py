@@ -32,7 +32,20 @@ from .. import __version__
 from ..errors import FormatError
 from ..messages import open_streams, say, show_traceback
 from ..processes import handling
-from . import compare, demo, figure, imports, inspect, metrics, report, score, summarize, verify, worst
+from . import (
+    compare,
+    correct,
+    demo,
+    figure,
+    imports,
+    inspect,
+    metrics,
+    report,
+    score,
+    summarize,
+    verify,
+    worst,
+)
 from .parsing import CommandParser
 
 
@@ -60,6 +73,7 @@ COMMANDS: dict[str, Command] = {
     "verify": verify,
     "metrics": metrics,
     "import": imports,
+    "set": correct,
 }
 
 

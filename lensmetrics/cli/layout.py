@@ -49,25 +49,32 @@ def terminal_width() -> int | None:
 def table_lines(labels: Sequence[Column], columns: Sequence[Column], width: int | None) -> list[str]:
     """Return the lines of a table whose rows are labelled by the columns `labels`.
 
-    If the lines would be longer than `width`, labels that are the same in all rows move above the table,
-    then all labels but the last into headings; then long texts are folded; then the other columns are
-    printed in parts, one below the other.
+    As long as its lines are longer than `width`, labels that are the same in all rows move above the table,
+    all labels but the last become headings, other columns that are the same in all rows move above the
+    table, long texts are folded, and the columns come in parts, one below the other.
     """
-    lines: list[str] = []
-    labels = list(labels)
-    n_rows = len((*labels, *columns)[0].cells)
-    if not _fits([*labels, *columns], width) and n_rows > 1:
-        fixed = [label for label in labels if len(set(label.cells)) == 1]
-        if fixed:
-            labels = [label for label in labels if label not in fixed]
-            text = ", ".join(f"{label.name} {label.cells[0]}" for label in fixed)
-            lines += [*folded(f"In all rows: {text}", width), ""]
-    heads: list[Column] = []
+    labels, columns, heads = list(labels), list(columns), list[Column]()
+    above: list[Column] = []
+    if not _fits([*labels, *columns], width):
+        above, labels = _split_off_fixed(labels)
     if not _fits([*labels, *columns], width) and len(labels) > 1:
         heads, labels = labels[:-1], labels[-1:]
+    if not _fits([*labels, *columns], width):
+        more, columns = _split_off_fixed(columns)
+        above += more
+    lines: list[str] = []
+    if above:
+        text = ", ".join(f"{column.name} {column.cells[0]}" for column in above)
+        lines += [*folded(f"In all rows: {text}", width), ""]
     for number, part in enumerate(_parts(labels, columns, width)):
         lines += [""] * (number > 0) + _grid(heads, labels, part, width)
     return lines
+
+
+def _split_off_fixed(columns: list[Column]) -> tuple[list[Column], list[Column]]:
+    """Return the columns that are the same in all of several rows, and the others."""
+    fixed = [column for column in columns if len(column.cells) > 1 and len({*column.cells}) == 1]
+    return fixed, [column for column in columns if column not in fixed]
 
 
 def _fits(columns: Sequence[Column], width: int | None) -> bool:

@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,12 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def parse_known_args(
-        self, args: Sequence[str] | None = None, namespace: Any = None
+        self, args: Iterable[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
         """Parse the words, the files among them first."""
         return super().parse_known_args(self._files_first(sys.argv[1:] if args is None else args), namespace)
 
-    def _files_first(self, words: Sequence[str]) -> list[str]:
+    def _files_first(self, words: Iterable[str]) -> list[str]:
         files: list[str] = []
         options: list[list[str]] = []  # each with its values
         several: list[list[str]] = []  # those that take any number of values

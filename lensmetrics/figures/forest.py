@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from .differences import Differences
 from .measuring import text_width, wrapped
 from .panels import add_legend, number_axis
-from .style import INK, RULE, Look, Picture, line_look
+from .style import HOLLOW, INK, RULE, Look, Picture, line_look
 
 _LOWER = "↓ a lower score is more robust"
 
@@ -90,7 +90,7 @@ def _draw_block(
         axes.hlines(y, low[:, j], high[:, j], color=shown["color"], linewidth=0.14 * look.font)
         for sure in (True, False):
             some = certain[:, j] == sure
-            face = shown["color"] if sure else "white"
+            face = shown["color"] if sure else HOLLOW
             axes.plot(
                 value[some, j],
                 y[some],
@@ -130,5 +130,5 @@ def _entries(series: Sequence[str], certain: npt.NDArray[np.bool_], look: Look) 
         ]
     dot: dict[str, Any] = {"color": INK, "marker": "o", "linestyle": "-"}
     entries.append((Line2D([], [], markerfacecolor=INK, **size, **dot), "Holm p < .05"))
-    entries.append((Line2D([], [], markerfacecolor="white", **size, **dot), "Holm p ≥ .05"))
+    entries.append((Line2D([], [], markerfacecolor=HOLLOW, **size, **dot), "Holm p ≥ .05"))
     return entries

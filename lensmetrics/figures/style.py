@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7A7A")
 INK = "#1F2328"
 RULE = "#C9CED6"
+# The inside of hollow marks: the colour of the page, which is dark in a dark theme, unlike white.
+HOLLOW = "#FEFEFE"
 # Lines also differ by marker and, from the second round of colours on, by dashes and hollow markers: no two
 # of 56 are alike in grey. Dots belong to the level of chance.
 _MARKERS = "os^Dv<>Ph*"
@@ -114,7 +116,7 @@ def line_look(i: int) -> dict[str, Any]:
         "color": PALETTE[place],
         "marker": _MARKERS[(place + 3 * round_) % len(_MARKERS)],
         "linestyle": _DASHES[round_ % len(_DASHES)],
-        "markerfacecolor": "white" if hollow else PALETTE[place],
+        "markerfacecolor": HOLLOW if hollow else PALETTE[place],
     }
 
 

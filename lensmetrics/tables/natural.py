@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 # A run of digits, apart from those after a decimal point: 0.05 is before 0.1.
 _NUMBER = re.compile(r"(?<![0-9]\.)0*([0-9]+)")
@@ -33,6 +34,8 @@ def in_order(values: Iterable[Any]) -> list[Any]:
 
 def in_natural_order(values: "pd.Series[Any]") -> "pd.Series[Any]":
     """Return a column whose texts sort in natural order; an order of categories that was chosen stays."""
+    import pandas as pd  # the command sorts names of files before it knows whether it needs tables
+
     if isinstance(values.dtype, pd.CategoricalDtype):
         known = values.cat.categories.tolist()
         if values.cat.ordered or not _are_texts(known):
