@@ -68,6 +68,9 @@ def line_figure(
             for i, line in enumerate(panel.lines):
                 shift = 0.0 if banded else aside * (2 * i / (len(panel.lines) - 1) - 1)
                 _draw_line(axes, line, look, banded=banded, shift=shift)
+            if not any(math.isfinite(value) for line in panel.lines for value in line.mean):
+                place = {"ha": "center", "va": "center", "transform": axes.transAxes}
+                axes.text(0.5, 0.5, "no score is defined", **place)
         banded = all(len(panel.lines) <= _MAX_BANDS for panel in panels)
         close_grid(
             figure,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lensmetrics.figures.curves import Curve, find_curve, find_curves, lens_curves
-from lensmetrics.figures.style import PALETTE, SCREEN, line_look, paper
+from lensmetrics.figures.style import HOLLOW, PALETTE, SCREEN, line_look, paper
 from lensmetrics.tables.summary import summarize
 from lensmetrics.tables.view import View
 from tests.figures.overlaps import check_overlaps
@@ -101,6 +101,15 @@ def test_an_interval_of_a_single_point_is_a_bar() -> None:
         assert ends.tolist() == [summary["ci_low"][i], summary["ci_high"][i]]
 
 
+def test_a_panel_without_defined_scores_says_so() -> None:
+    table = curve_table()
+    table.loc[table["attack"] == "mass", table.columns.str.startswith("lens_precision")] = np.nan
+    table = table.drop(columns="topk_intersection(k=9)")
+    mass, topk = drawn(table, "lens_precision").axes
+    assert [text.get_text() for text in mass.texts] == ["no score is defined"]
+    assert not topk.texts
+
+
 def test_more_panels_than_columns_leave_no_empty_axes() -> None:
     table = curve_table().assign(attack=[f"a{i % 5}" for i in range(40)])
     assert len(drawn(table).axes) == 5
@@ -128,7 +137,7 @@ def test_any_number_of_lines_can_be_told_apart(n: int) -> None:
 
 def test_lines_differ_without_their_colours() -> None:
     looks = [line_look(i) for i in range(56)]
-    in_grey = {(look["marker"], str(look["linestyle"]), look["markerfacecolor"] == "white") for look in looks}
+    in_grey = {(look["marker"], str(look["linestyle"]), look["markerfacecolor"] == HOLLOW) for look in looks}
     assert len(in_grey) == 56
 
 
