@@ -111,7 +111,8 @@ def _line(view: View, groups: Sequence[int], place: int, metric: Column, x: str)
     mean, low, high = ([float(row[name]) for row in rows] for name in ("mean", "ci_low", "ci_high"))
     chance = chance_column(view.columns, metric)
     level = [] if chance is None else [view.summary.row(group, chance.text)["mean"] for group in groups]
-    return Line(place, along, mean, low, high, along if level else [], level)
+    few = any(view.summary.has_few_samples(group, metric.text) for group in groups)
+    return Line(place, along, mean, low, high, along if level else [], level, few)
 
 
 def _axis(x: str, values: Sequence[float]) -> Axis:

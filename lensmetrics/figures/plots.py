@@ -46,7 +46,7 @@ def plot_curves(
 
     Returns
     -------
-    Picture
+    Figure
         Means with their 95 % intervals, as :func:`summarize` returns them. For LENS recall and
         precision the point at w = 0 is the top-k intersection. The level of chance is dotted, if
         the table has it (``lens_recall_chance``).
@@ -111,7 +111,7 @@ def plot_scores(
 
     Returns
     -------
-    Picture
+    Figure
         Means with their 95 % intervals, as :func:`summarize` returns them, and the level of chance,
         dotted, if the table has it (``lens_recall_chance(k=100,w=1)``).
 
@@ -161,7 +161,7 @@ def plot_comparison(table: pd.DataFrame, *, width: float = 3.3) -> Picture:
 
     Returns
     -------
-    Picture
+    Figure
         A row for each metric, with a point and its 95 % interval for each group and pair; with a single
         metric, a row for each group and pair. Points are filled where the p value after Holm is below
         .05. With more than seven groups and pairs, or fourteen of a single metric, a heat map: its

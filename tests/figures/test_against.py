@@ -49,7 +49,7 @@ def test_points_are_means_with_their_intervals() -> None:
             ends = np.asarray(interval.get_paths()[0].vertices)[:, 1]
             assert set(ends) == {*rows["ci_low"], *rows["ci_high"]}
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        *("natural", "pgd", "95 % interval", "chance level (same colour)")
+        *("natural", "pgd", "95 % interval (some of n < 10)", "chance level (same colour)")
     ]
     check_overlaps(figure)
 
@@ -139,4 +139,4 @@ def test_categories_without_rows_are_not_drawn() -> None:
     table = eps_table(training=["natural", "pgd"]).astype({"training": "category", "eps": "category"})
     figure = lm.plot_scores(table[table["training"] == "pgd"], SCORE)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["mean", "95 % interval", "chance level"]
+    assert names == ["mean", "95 % interval (some of n < 10)", "chance level"]

@@ -209,5 +209,8 @@ def test_a_real_comparison_is_drawn() -> None:
     scores["kendall"] = rng.random(24)
     table = lm.compare(scores)
     (axes,) = lm.plot_comparison(table).axes
+    assert "difference: pgd − natural, 95 % interval" in texts(lm.plot_comparison(table))
+    few = texts(lm.plot_comparison(lm.compare(scores[scores["sample"] < 9])))
+    assert "difference: pgd − natural, 95 % interval (some of n < 10)" in few
     (drawn,) = [values for values in points(axes, 0).values() if values]
     assert drawn == table["difference"].tolist()
