@@ -55,6 +55,8 @@ def line_figure(
 
     `names` are those of all lines, by their places, and `bounds` those of the score.
     """
+    if not panels:
+        raise ValueError("the table has no rows to draw")
     drawn = sorted({line.place for panel in panels for line in panel.lines})
     panels = [part for panel in panels for part in _split(panel, drawn)]
     y = number_axis(y_label, *_limits(panels, bounds))
@@ -70,7 +72,7 @@ def line_figure(
                 shift = 0.0 if banded else aside * (2 * i / (len(panel.lines) - 1) - 1)
                 _draw_line(axes, line, look, banded=banded, shift=shift)
             if not any(math.isfinite(value) for line in panel.lines for value in line.mean):
-                place = {"ha": "center", "va": "center", "transform": axes.transAxes}
+                place: Any = {"ha": "center", "va": "center", "transform": axes.transAxes}
                 axes.text(0.5, 0.5, "no score is defined", **place)
         banded = all(len(panel.lines) <= _MAX_BANDS for panel in panels)
         close_grid(

@@ -10,7 +10,7 @@ from ..tables.choosing import chosen_metrics
 from ..tables.columns import Column, check_table, condition_columns, metric_columns, parse_column, unified
 from ..tables.summary import aggregated
 from ..tables.view import View
-from .against import check_numbers, score_lines
+from .against import check_numbers, numbers_of, score_lines
 from .comparison import difference_figure
 from .curves import find_curve, lens_curves
 from .style import Picture, paper
@@ -143,7 +143,8 @@ def plot_scores(
     found = _one_column(scores, metric)
     check_numbers(scores, x)
     view = _view(scores, by, exclude, [x])
-    n_missing = int((~np.isfinite(view.kept[x].astype(np.float64))).sum())
+    without = ~np.isfinite(numbers_of(view.summary.groups, x))
+    n_missing = int(view.summary.n_rows[without].sum())
     if n_missing:
         warnings.warn(f"{n_missing} of {len(view.kept)} rows have no {x} and are not drawn", stacklevel=2)
     return score_lines(view, found, x, paper(width), _listed(by))

@@ -157,7 +157,7 @@ def test_a_metric_without_a_common_scale_has_its_own_colours() -> None:
 
 
 def test_a_heat_map_of_one_metric_has_conditions_for_columns() -> None:
-    by = {"explanation": [f"e{i}" for i in range(50)], "attack": [f"a{i}" for i in range(5)]}
+    by: dict[str, Any] = {"explanation": [f"e{i}" for i in range(50)], "attack": [f"a{i}" for i in range(5)]}
     table = comparison(["kendall"], **by)
     figure = lm.plot_comparison(table.drop(index=[7]))  # e1, a2
     axes, shown = cells(figure)
@@ -177,12 +177,12 @@ def test_equal_differences_have_a_scale() -> None:
 
 
 def test_what_does_not_fit_on_a_page_is_refused() -> None:
-    groups = {"explanation": [f"e{i}" for i in range(250)]}
+    groups: dict[str, Any] = {"explanation": [f"e{i}" for i in range(250)]}
     with pytest.raises(
         ValueError, match=r"the 250 rows need \d+ inches, more than a page .*: compare fewer groups"
     ):
         lm.plot_comparison(comparison(SHARED, **groups))
-    wide = {"explanation": [f"e{i}" for i in range(40)]}
+    wide: dict[str, Any] = {"explanation": [f"e{i}" for i in range(40)]}
     with pytest.raises(ValueError, match=r"the 40 columns do not fit into 3.3 inches"):
         lm.plot_comparison(comparison([f"m(a={i})" for i in range(45)], **wide))
 
