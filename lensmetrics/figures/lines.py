@@ -188,11 +188,12 @@ def _legend(
         )
         for i, name in names.items()
     ]
-    if banded:
+    shown = [line for line in lines if any(map(math.isfinite, line.low))]
+    if shown:
         interval: Any = Patch(color=INK, alpha=0.22, linewidth=0)
-    else:
-        interval = Line2D([], [], color=INK, marker="|", markersize=look.font, linestyle="none")
-    entries.append((interval, interval_label(few=any(line.few for line in lines))))
+        if not banded:
+            interval = Line2D([], [], color=INK, marker="|", markersize=look.font, linestyle="none")
+        entries.append((interval, interval_label(few=any(line.few for line in shown))))
     if any(line.chance for line in lines):
         text = "chance level (same colour)" if len(names) > 1 else "chance level"
         entries.append((Line2D([], [], color=INK, linewidth=0.14 * look.font, linestyle=CHANCE), text))

@@ -101,6 +101,12 @@ def test_an_interval_of_a_single_point_is_a_bar() -> None:
         assert ends.tolist() == [summary["ci_low"][i], summary["ci_high"][i]]
 
 
+def test_a_single_sample_has_no_interval() -> None:
+    figure = drawn(curve_table()[:1])
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["mean", "chance level"]
+
+
 def test_a_panel_without_defined_scores_says_so() -> None:
     table = curve_table()
     table.loc[table["attack"] == "mass", table.columns.str.startswith("lens_precision")] = np.nan
