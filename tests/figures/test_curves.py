@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lensmetrics.figures.curves import Curve, find_curve, find_curves, lens_curves
-from lensmetrics.figures.style import PALETTE, SCREEN, line_look, paper
+from lensmetrics.figures.style import HOLLOW, PALETTE, SCREEN, line_look, paper
 from lensmetrics.tables.summary import summarize
 from lensmetrics.tables.view import View
 from tests.figures.overlaps import check_overlaps
@@ -128,7 +128,7 @@ def test_any_number_of_lines_can_be_told_apart(n: int) -> None:
 
 def test_lines_differ_without_their_colours() -> None:
     looks = [line_look(i) for i in range(56)]
-    in_grey = {(look["marker"], str(look["linestyle"]), look["markerfacecolor"] == "white") for look in looks}
+    in_grey = {(look["marker"], str(look["linestyle"]), look["markerfacecolor"] == HOLLOW) for look in looks}
     assert len(in_grey) == 56
 
 
