@@ -66,8 +66,8 @@ def disagreement(view: View) -> Disagreement | None:
     for members, high, low in ((most, 1, 0), (least, 0, 1)):
         for n, i in enumerate(members):
             row = int(rows[i])
-            values = [f"{number_text(float(scores[j][row]))} ({100 * shares[j][i]:.0f} %)" for j in (0, 1)]
-            listed.append(_listed(view, row, values))
+            texts = [f"{number_text(float(scores[j][row]))} ({100 * shares[j][i]:.0f} %)" for j in (0, 1)]
+            listed.append(_listed(view, row, texts))
             if n < _N_SHOWN:
                 title = f"{metric_title(pair[high].name)} high, {metric_title(pair[low].name)} low"
                 picks.append(Pick(row, f"where scores disagree: {title}"))

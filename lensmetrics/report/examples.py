@@ -113,8 +113,8 @@ def figure_id(scores: pd.DataFrame) -> Callable[[str, object], str]:
     It does not depend on which pairs are shown. Where files of the table have names that lead to the
     same id, a checksum of the path tells them apart.
     """
-    files = scores["file"].unique() if "file" in scores else []
-    names = {str(file): slug(Path(str(file)).name.removesuffix(".h5")) for file in files}
+    files = list(map(str, scores["file"].unique())) if "file" in scores else []
+    names = {file: slug(Path(file).name.removesuffix(".h5")) for file in files}
     n_same = Counter(names.values())
     for file, name in names.items():
         if n_same[name] > 1:

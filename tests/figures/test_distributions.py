@@ -18,7 +18,7 @@ def test_rows_show_quantiles_and_pairs() -> None:
     values = rng.random(60)
     values[[3, 50]] = [np.nan, np.inf]
     training = np.repeat(["t10", "t2", "t1"], 20)
-    table = make_scores(values, np.tile(np.arange(20), 3), training=training)
+    table = make_scores(values, np.tile(np.arange(20), 3).tolist(), training=training)
     figure = score_distributions(View.of(table), parse_column("kendall"))
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["t1", "t2", "t10"]

@@ -73,7 +73,7 @@ def test_pair_is_found_by_file_and_sample(text: str, row: int, scores: pd.DataFr
 def test_name_of_a_sample_comes_before_its_number(scores: pd.DataFrame) -> None:
     names = ["14", "x", "x", "x", "x"] * 2
     assert pick_named(scores.assign(name=names), ["pgd ü:14"])[0].row == 5
-    assert pick_named(scores.assign(name=[None] * 10), ["pgd ü:14"])[0].row == 9
+    assert pick_named(scores.assign(name=None), ["pgd ü:14"])[0].row == 9
 
 
 @pytest.mark.parametrize(
