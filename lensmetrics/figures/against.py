@@ -5,6 +5,7 @@ import numbers
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ..tables.columns import Column, condition_columns
@@ -50,7 +51,7 @@ def score_lines(
     ValueError
         If `x` is not a number, or has fewer than two values.
     """
-    check_numbers(view.scores, x)
+    check_numbers(view.kept, x)
     others = [column for column in (view.by if by is None else by) if column != x]
     split, line = others[:-1], others[-1] if others else None
     levels = levels_of(view.kept[line]) if line is not None else [None]
@@ -58,8 +59,9 @@ def score_lines(
     for key, part in view.parts(split):
         groups = part.summary.groups
         of_place: dict[int, list[int]] = {}
-        for group in np.argsort(pd.to_numeric(groups[x]).to_numpy(dtype=np.float64), kind="stable").tolist():
-            if math.isfinite(groups[x].iloc[group]):
+        values = numbers_of(groups, x)
+        for group in np.argsort(values, kind="stable").tolist():
+            if math.isfinite(values[group]):
                 place = 0 if line is None else place_of(levels, groups[line].iloc[group])
                 of_place.setdefault(place, []).append(group)
         drawn = [_line(part, of_place[place], place, metric, x) for place in sorted(of_place)]
@@ -100,6 +102,11 @@ def check_numbers(scores: pd.DataFrame, x: str) -> None:
         )
 
 
+def numbers_of(groups: pd.DataFrame, x: str) -> npt.NDArray[np.float64]:
+    """Return the values of a condition that is a number, NaN where there is none."""
+    return np.array([math.nan if pd.isna(value) else float(value) for value in groups[x].tolist()])
+
+
 def chance_column(columns: Sequence[Column], metric: Column) -> Column | None:
     """Return the column with the level of chance of a score, if the table has it."""
     return next((c for c in columns if c.name == f"{metric.name}_chance" and c.params == metric.params), None)
@@ -111,7 +118,8 @@ def _line(view: View, groups: Sequence[int], place: int, metric: Column, x: str)
     mean, low, high = ([float(row[name]) for row in rows] for name in ("mean", "ci_low", "ci_high"))
     chance = chance_column(view.columns, metric)
     level = [] if chance is None else [view.summary.row(group, chance.text)["mean"] for group in groups]
-    return Line(place, along, mean, low, high, along if level else [], level)
+    few = any(view.summary.has_few_samples(group, metric.text) for group in groups)
+    return Line(place, along, mean, low, high, along if level else [], level, few)
 
 
 def _axis(x: str, values: Sequence[float]) -> Axis:

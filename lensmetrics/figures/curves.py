@@ -101,4 +101,6 @@ def _line(view: View, group: int, place: int, curve: Curve) -> Line:
     rows = [view.summary.row(group, text) for text in curve.score.values()]
     chance = [view.summary.row(group, text)["mean"] for text in curve.chance.values()]
     mean, low, high = ([float(row[name]) for row in rows] for name in ("mean", "ci_low", "ci_high"))
-    return Line(place, list(map(float, curve.score)), mean, low, high, list(map(float, curve.chance)), chance)
+    few = any(view.summary.has_few_samples(group, text) for text in curve.score.values())
+    x, chance_x = list(map(float, curve.score)), list(map(float, curve.chance))
+    return Line(place, x, mean, low, high, chance_x, chance, few)

@@ -11,6 +11,7 @@ from ..tables.columns import Column, parse_column
 from ..tables.comparison import ON
 from ..tables.known import known_metrics
 from ..tables.labels import column_title, condition_text, labelled
+from ..tables.summary import FEW_SAMPLES
 from .style import cut_label
 
 # The columns of a comparison that figures need; those before `metric` define its groups.
@@ -32,6 +33,7 @@ class Differences(NamedTuple):
     low: npt.NDArray[np.float64]
     high: npt.NDArray[np.float64]
     certain: npt.NDArray[np.bool_]  # p after Holm below .05
+    few: bool  # whether an interval is of few samples
 
     @property
     def series(self) -> list[str]:
@@ -103,6 +105,7 @@ def read_differences(table: pd.DataFrame) -> Differences:
         filled("ci_low"),
         filled("ci_high"),
         filled("p_holm") < _ALPHA,
+        bool(("n" in table) and (table["n"] < FEW_SAMPLES).any()),
     )
 
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from .differences import Differences
+from .lines import interval_label
 from .measuring import text_width, wrapped
 from .panels import add_legend, number_axis
 from .style import HOLLOW, INK, RULE, Look, Picture, line_look
@@ -65,7 +66,7 @@ def draw_points(found: Differences, look: Look) -> Picture:
             values = value[block], low[block], high[block]
             _draw_block(axes, [rows[i] for i in block], pitch[block], values, certain[block], look)
             y += high_ + below
-        label = f"difference: {found.subject}, 95 % interval"
+        label = f"difference: {found.subject}, {interval_label(few=found.few)}"
         figure.text(1 - em / width, (1.7 if arrows else 0.3) * em / height, label, ha="right", va="bottom")
         if arrows:
             figure.text(1 - em / width, 0.3 * em / height, _LOWER, ha="right", va="bottom")

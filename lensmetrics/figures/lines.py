@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 
 from ..tables.labels import labelled
 from ..tables.natural import in_natural_order, in_order
+from ..tables.summary import FEW_SAMPLES
 from .panels import Axis, close_grid, number_axis, open_grid
 from .style import CHANCE, INK, Look, Picture, cut_label, line_look
 
@@ -32,6 +33,7 @@ class Line(NamedTuple):
     high: list[float]
     chance_x: list[float]
     chance: list[float]
+    few: bool  # whether an interval is of few samples
 
 
 class Panel(NamedTuple):
@@ -53,9 +55,10 @@ def line_figure(
 
     `names` are those of all lines, by their places, and `bounds` those of the score.
     """
+    if not panels:
+        raise ValueError("the table has no rows to draw")
     drawn = sorted({line.place for panel in panels for line in panel.lines})
     panels = [part for panel in panels for part in _split(panel, drawn)]
-    chance = any(line.chance for panel in panels for line in panel.lines)
     y = number_axis(y_label, *_limits(panels, bounds))
     # Error bars stand side by side.
     aside = 0.0 if x.log else 0.1 * min(np.diff(x.ticks), default=1.0)
@@ -68,6 +71,9 @@ def line_figure(
             for i, line in enumerate(panel.lines):
                 shift = 0.0 if banded else aside * (2 * i / (len(panel.lines) - 1) - 1)
                 _draw_line(axes, line, look, banded=banded, shift=shift)
+            if not any(math.isfinite(value) for line in panel.lines for value in line.mean):
+                place: Any = {"ha": "center", "va": "center", "transform": axes.transAxes}
+                axes.text(0.5, 0.5, "no score is defined", **place)
         banded = all(len(panel.lines) <= _MAX_BANDS for panel in panels)
         close_grid(
             figure,
@@ -75,9 +81,14 @@ def line_figure(
             look,
             titles=[panel.title for panel in panels],
             axes=(x, y),
-            legend=_legend({place: names[place] for place in drawn}, look, chance=chance, banded=banded),
+            legend=_legend(panels, {place: names[place] for place in drawn}, look, banded=banded),
         )
     return figure
+
+
+def interval_label(*, few: bool) -> str:
+    """Return the name of intervals, which says if some are of so few samples that they are unreliable."""
+    return f"95 % interval (some of n < {FEW_SAMPLES})" if few else "95 % interval"
 
 
 def levels_of(values: "pd.Series[Any]") -> list[Any]:
@@ -166,7 +177,10 @@ def _limits(panels: Sequence[Panel], bounds: tuple[float, float]) -> tuple[float
     return 0.0 if bounds[0] == 0 else low - space, high + space
 
 
-def _legend(names: Mapping[int, str], look: Look, *, chance: bool, banded: bool) -> list[tuple[Any, str]]:
+def _legend(
+    panels: Sequence[Panel], names: Mapping[int, str], look: Look, *, banded: bool
+) -> list[tuple[Any, str]]:
+    lines = [line for panel in panels for line in panel.lines]
     entries: list[tuple[Any, str]] = [
         (
             Line2D([], [], markersize=0.48 * look.font, markeredgewidth=0.09 * look.font, **line_look(i)),
@@ -174,12 +188,13 @@ def _legend(names: Mapping[int, str], look: Look, *, chance: bool, banded: bool)
         )
         for i, name in names.items()
     ]
-    if banded:
+    shown = [line for line in lines if any(map(math.isfinite, line.low))]
+    if shown:
         interval: Any = Patch(color=INK, alpha=0.22, linewidth=0)
-    else:
-        interval = Line2D([], [], color=INK, marker="|", markersize=look.font, linestyle="none")
-    entries.append((interval, "95 % interval"))
-    if chance:
+        if not banded:
+            interval = Line2D([], [], color=INK, marker="|", markersize=look.font, linestyle="none")
+        entries.append((interval, interval_label(few=any(line.few for line in shown))))
+    if any(line.chance for line in lines):
         text = "chance level (same colour)" if len(names) > 1 else "chance level"
         entries.append((Line2D([], [], color=INK, linewidth=0.14 * look.font, linestyle=CHANCE), text))
     return entries

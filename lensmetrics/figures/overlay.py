@@ -61,7 +61,7 @@ def plot_pair(
 
     Returns
     -------
-    Picture
+    Figure
         The unperturbed map with its top-k set S outlined and its diverse top-k pixels as rings, the
         perturbed map likewise with T, and the sets alone: N_w(S), the pixels within w of S, as a light
         area, S outlined, T filled, with a cross on pixels of T outside N_w(S). A matplotlib Figure made

@@ -10,7 +10,7 @@ from ..tables.choosing import chosen_metrics
 from ..tables.columns import Column, check_table, condition_columns, metric_columns, parse_column, unified
 from ..tables.summary import aggregated
 from ..tables.view import View
-from .against import check_numbers, score_lines
+from .against import check_numbers, numbers_of, score_lines
 from .comparison import difference_figure
 from .curves import find_curve, lens_curves
 from .style import Picture, paper
@@ -46,7 +46,7 @@ def plot_curves(
 
     Returns
     -------
-    Picture
+    Figure
         Means with their 95 % intervals, as :func:`summarize` returns them. For LENS recall and
         precision the point at w = 0 is the top-k intersection. The level of chance is dotted, if
         the table has it (``lens_recall_chance``).
@@ -111,7 +111,7 @@ def plot_scores(
 
     Returns
     -------
-    Picture
+    Figure
         Means with their 95 % intervals, as :func:`summarize` returns them, and the level of chance,
         dotted, if the table has it (``lens_recall_chance(k=100,w=1)``).
 
@@ -143,7 +143,8 @@ def plot_scores(
     found = _one_column(scores, metric)
     check_numbers(scores, x)
     view = _view(scores, by, exclude, [x])
-    n_missing = int((~np.isfinite(view.kept[x].astype(np.float64))).sum())
+    without = ~np.isfinite(numbers_of(view.summary.groups, x))
+    n_missing = int(view.summary.n_rows[without].sum())
     if n_missing:
         warnings.warn(f"{n_missing} of {len(view.kept)} rows have no {x} and are not drawn", stacklevel=2)
     return score_lines(view, found, x, paper(width), _listed(by))
@@ -161,7 +162,7 @@ def plot_comparison(table: pd.DataFrame, *, width: float = 3.3) -> Picture:
 
     Returns
     -------
-    Picture
+    Figure
         A row for each metric, with a point and its 95 % interval for each group and pair; with a single
         metric, a row for each group and pair. Points are filled where the p value after Holm is below
         .05. With more than seven groups and pairs, or fourteen of a single metric, a heat map: its

@@ -1,14 +1,11 @@
 """Files of figures: the same figure always gives the same bytes, and only figures are replaced."""
 
-import os
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from ..tables.outputs import check_no_input
+from .style import Picture
 
 # By this name in its metadata a figure is recognized.
 _MARK = "drawn by lensmetrics"
@@ -39,15 +36,6 @@ def check_figure(output: Path, inputs: Iterable[Path]) -> None:
         )
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str], kind: str) -> None:
+def save_figure(figure: Picture, path: Path, kind: str) -> None:
     """Write a figure as ``pdf``, ``svg`` or ``png``."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        figure.savefig(path, format=kind, metadata=_METADATA[kind])
-    missing = {str(warning.message) for warning in caught if "missing from font" in str(warning.message)}
-    if missing and kind != "svg":  # the reader of an SVG has other fonts
-        lacks = "a character" if len(missing) == 1 else f"{len(missing)} characters"
-        warnings.warn(
-            f"the font of figures lacks {lacks} of the labels and draws boxes: an SVG keeps them as text",
-            stacklevel=2,
-        )
+    figure.savefig(path, format=kind, metadata=_METADATA[kind])

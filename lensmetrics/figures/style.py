@@ -3,6 +3,8 @@
 import io
 import math
 import os
+import warnings
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import matplotlib as mpl
@@ -85,8 +87,20 @@ class Picture(Figure):
 
     def savefig(self, fname: str | os.PathLike[str] | IO[Any], **kwargs: Any) -> None:
         """Save the figure: text remains text, fonts are embedded, pixels are 300 per inch."""
-        with mpl.rc_context(STYLE):
+        with mpl.rc_context(STYLE), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             super().savefig(fname, **kwargs)
+        texts = dict.fromkeys(str(warning.message) for warning in caught)
+        missing = [text for text in texts if "missing from font" in text]
+        for text in texts.keys() - missing:
+            warnings.warn(text, stacklevel=2)
+        kind = kwargs.get("format") or Path(str(fname)).suffix
+        if missing and "svg" not in str(kind):  # the reader of an SVG has other fonts
+            lacks = "a character" if len(missing) == 1 else f"{len(missing)} characters"
+            warnings.warn(
+                f"the font of figures lacks {lacks} of the labels and draws boxes: an SVG keeps them as text",
+                stacklevel=2,
+            )
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

@@ -23,7 +23,9 @@ def eps_table(eps: Any = STEPS, **columns: list[Any]) -> pd.DataFrame:
         for *values, sample in itertools.product(eps, *columns.values(), range(6))
     ]
     table = pd.DataFrame(rows)
-    return table.assign(**{SCORE: rng.random(len(table)), "lens_recall_chance(k=9,w=1)": 0.25})
+    table[SCORE] = rng.random(len(table))
+    table["lens_recall_chance(k=9,w=1)"] = 0.25
+    return table
 
 
 def points(axes: Axes, gid: str) -> tuple[list[float], list[float]]:
@@ -49,7 +51,7 @@ def test_points_are_means_with_their_intervals() -> None:
             ends = np.asarray(interval.get_paths()[0].vertices)[:, 1]
             assert set(ends) == {*rows["ci_low"], *rows["ci_high"]}
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        *("natural", "pgd", "95 % interval", "chance level (same colour)")
+        *("natural", "pgd", "95 % interval (some of n < 10)", "chance level (same colour)")
     ]
     check_overlaps(figure)
 
@@ -86,7 +88,7 @@ def test_texts_of_close_ticks_are_left_out() -> None:
 def test_the_scale_follows_the_metric() -> None:
     table = eps_table(training=["natural", "pgd"])
     names = {SCORE: (0, 1.02), "kendall": (-0.208, 1.02), "mse": (0, 0.0105), "mine(a=1)": (49.5, 60.5)}
-    low_high = {"kendall": [-0.2, 0.5], "mse": [0.004, 0.01], "mine(a=1)": [50, 60]}
+    low_high: dict[str, list[float]] = {"kendall": [-0.2, 0.5], "mse": [0.004, 0.01], "mine(a=1)": [50, 60]}
     for name, limits in names.items():
         values = np.repeat(low_high.get(name, [0.5, 0.6]), 6)
         shown = table.assign(**{name: np.tile(values, len(table) // 12)}).drop(columns="training")
@@ -99,6 +101,20 @@ def test_rows_without_a_value_are_counted() -> None:
     with pytest.warns(UserWarning, match="12 of 24 rows have no eps and are not drawn"):
         figure = lm.plot_scores(table, SCORE)
     assert points(figure.axes[0], "line-0")[0] == [0.1, 0.2]
+    table["steps"] = pd.array([None] * 12 + [1] * 6 + [2] * 6, dtype="Int64")
+    with pytest.warns(UserWarning, match="12 of 24 rows have no steps"):
+        figure = lm.plot_scores(table.drop(columns="eps"), SCORE, "steps")
+    assert points(figure.axes[0], "line-0")[0] == [1, 2]
+
+
+def test_a_table_without_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match="eps has 0 values in the table"):
+        lm.plot_scores(eps_table()[:0], SCORE)
+    with pytest.raises(ValueError, match="the table has no rows to draw"):
+        lm.plot_curves(eps_table()[:0], 9)
+    table = eps_table([0.1, 0.2]).assign(status=["ok"] * 6 + ["not_attacked"] * 6)
+    with pytest.raises(ValueError, match=r"eps has 1 value in the table \(0.1\): a line needs two"):
+        lm.plot_scores(table, SCORE, exclude="not_attacked")
 
 
 @pytest.mark.parametrize(
@@ -121,9 +137,7 @@ def test_one_score_is_drawn() -> None:
     with pytest.raises(ValueError, match="the table has no scores of kendall; it has: lens_recall"):
         lm.plot_scores(table, "kendall")
     table["lens_recall(k=9,w=2)"] = 0.5
-    with pytest.raises(
-        ValueError, match="one score, and lens_recall stands for lens_recall.*w=2\\): name one"
-    ):
+    with pytest.raises(ValueError, match=r"one score, and lens_recall stands for .*w=2\): name one"):
         lm.plot_scores(table, "lens_recall")
 
 
@@ -141,4 +155,4 @@ def test_categories_without_rows_are_not_drawn() -> None:
     table = eps_table(training=["natural", "pgd"]).astype({"training": "category", "eps": "category"})
     figure = lm.plot_scores(table[table["training"] == "pgd"], SCORE)
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["mean", "95 % interval", "chance level"]
+    assert names == ["mean", "95 % interval (some of n < 10)", "chance level"]

@@ -101,6 +101,21 @@ def test_an_interval_of_a_single_point_is_a_bar() -> None:
         assert ends.tolist() == [summary["ci_low"][i], summary["ci_high"][i]]
 
 
+def test_a_single_sample_has_no_interval() -> None:
+    figure = drawn(curve_table()[:1])
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["mean", "chance level"]
+
+
+def test_a_panel_without_defined_scores_says_so() -> None:
+    table = curve_table()
+    table.loc[table["attack"] == "mass", table.columns.str.startswith("lens_precision")] = np.nan
+    table = table.drop(columns="topk_intersection(k=9)")
+    mass, topk = drawn(table, "lens_precision").axes
+    assert [text.get_text() for text in mass.texts] == ["no score is defined"]
+    assert not topk.texts
+
+
 def test_more_panels_than_columns_leave_no_empty_axes() -> None:
     table = curve_table().assign(attack=[f"a{i % 5}" for i in range(40)])
     assert len(drawn(table).axes) == 5
@@ -123,7 +138,10 @@ def test_any_number_of_lines_can_be_told_apart(n: int) -> None:
     assert len(looks) == n
     assert len(set(looks.values())) == n
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == [*(f"t{i}" for i in range(n))] * (n > 1) + ["mean"] * (n == 1) + names[-2:]
+    # With 30 regimes, each has one source sample.
+    intervals = ["95 % interval" + " (some of n < 10)" * (n > 1)] * (n < 30)
+    levels = ["mean"] if n == 1 else [f"t{i}" for i in range(n)]
+    assert names[:-1] == levels + intervals
 
 
 def test_lines_differ_without_their_colours() -> None:
@@ -133,13 +151,12 @@ def test_lines_differ_without_their_colours() -> None:
 
 
 def test_texts_cover_nothing() -> None:
-    for n in (2, 30):
-        for look in (SCREEN, paper(3.3)):
-            table = curve_table().assign(training=[f"a regime with a long name, {i % n}" for i in range(40)])
-            view = View.of(table)
-            figure = lens_curves(view, find_curve(view.columns, "lens_recall", 9), look)
-            check_overlaps(figure)
-            assert figure.get_figwidth() <= look.width + 1e-9
+    for n, look in ((2, SCREEN), (30, paper(3.3))):
+        table = curve_table().assign(training=[f"a regime with a long name, {i % n}" for i in range(40)])
+        view = View.of(table)
+        figure = lens_curves(view, find_curve(view.columns, "lens_recall", 9), look)
+        check_overlaps(figure)
+        assert figure.get_figwidth() <= look.width + 1e-9
 
 
 def test_a_figure_higher_than_a_page_is_refused() -> None:
