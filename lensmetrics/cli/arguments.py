@@ -108,7 +108,8 @@ def check_once(files: Sequence[Path]) -> None:
         found = path.stat()
         first = seen.setdefault((found.st_dev, found.st_ino), path)
         if first is not path:
-            raise ValueError(f"{first} and {path} are one file: name every file once")
+            what = f"{path} is named twice" if first == path else f"{first} and {path} are one file"
+            raise ValueError(f"{what}: name every file once")
 
 
 def check_suffix(output: Path, suffix: str) -> None:

@@ -1,7 +1,6 @@
 """``lensmetrics compare``."""
 
 import argparse
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from .opening import open_scores
 if TYPE_CHECKING:
     import pandas as pd
 
-HELP = "compare conditions on the samples that they share: is one more robust than the other?"
+HELP = "compare conditions on the samples that they share, and say which one is more robust"
 # More comparisons than this are announced, because they may take a while and lower every adjusted p.
 _MANY = 50
 
@@ -56,9 +55,10 @@ def add_compared(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--by",
-        nargs="+",
+        nargs="*",
         metavar="COLUMN",
-        help="columns that define groups to compare within (default: the other conditions that differ)",
+        help="columns that define groups to compare within, or none to pool everything (default: the other "
+        "conditions that differ)",
     )
 
 
@@ -116,9 +116,10 @@ def _note_many(n: int, n_metrics: int) -> None:
     from ..tables.permutation import n_flips
 
     if n > _MANY:
+        metrics = f"{n_metrics} metric{'s' * (n_metrics > 1)}"
         say(
-            f"lensmetrics: {n:,} comparisons for each of {n_metrics} metrics, with {n_flips(n):,} random "
-            "combinations of signs for each of them: --between and --by select fewer"
+            f"lensmetrics: {n:,} comparisons for each of {metrics}, with {n_flips(n):,} random combinations "
+            "of signs for each of them: --between and --by select fewer"
         )
 
 
@@ -127,8 +128,9 @@ def _print_comparison(table: "pd.DataFrame") -> None:
     from ..tables.comparison import ON
     from ..tables.conclusions import conclusions, p_text
     from ..tables.labels import condition_text, number_text
-    from ..tables.writing import FEW_NOTE, FEW_SAMPLES, INTERVAL, interval_text
-    from .layout import Column, table_lines, terminal_width
+    from ..tables.summary import FEW_SAMPLES
+    from ..tables.writing import FEW_NOTE, INTERVAL, interval_text
+    from .layout import Column, sentence_lines, table_lines, terminal_width
 
     width = terminal_width()
     on = table.attrs[ON]
@@ -156,7 +158,7 @@ def _print_comparison(table: "pd.DataFrame") -> None:
         numbers("difference", "difference"),
         Column(INTERVAL, intervals, right=True),
         Column(
-            "adjusted p" if len(table) > table["metric"].nunique() else "p",
+            "Holm p" if len(table) > table["metric"].nunique() else "p",
             list(map(p_text, table["p_holm"])),
             right=True,
         ),
@@ -173,15 +175,8 @@ def _print_comparison(table: "pd.DataFrame") -> None:
         print(f"\np is adjusted for the {n_tests:,} comparisons of each metric (Holm).")
     for where, sentences in conclusions(table):
         print()
-        for line in _wrapped(f"{where}.", width):
+        for line in sentence_lines(f"{where}.", width):
             print(line)
         for sentence in sentences:
-            for line in _wrapped(sentence, None if width is None else width - 2):
+            for line in sentence_lines(sentence, None if width is None else width - 2):
                 print(f"  {line}")
-
-
-def _wrapped(text: str, width: int | None) -> list[str]:
-    """Return the lines of a sentence; names of metrics are not broken."""
-    if width is None:
-        return [text]
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

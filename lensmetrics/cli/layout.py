@@ -1,5 +1,6 @@
 """Tables of texts that fit the width of a terminal."""
 
+import functools
 import itertools
 import os
 import re
@@ -13,6 +14,7 @@ _GAP = "  "
 # A column of texts is folded to no less than this.
 _NARROW = 16
 # Texts break after these characters.
+_WORD = re.compile(r"\S*\s?")
 _PIECE = re.compile(r"[^\s/_;,(\-]*[\s/_;,(\-]?")
 
 
@@ -25,17 +27,15 @@ class Column:
     right: bool = False  # numbers are aligned at the right
     foldable: bool = False  # long texts may take several lines
 
-    @property
+    @functools.cached_property
     def width(self) -> int:
+        """The width of the name and of the widest text."""
         return max(map(display_width, (self.name, *self.cells)))
 
-    @property
+    @functools.cached_property
     def least(self) -> int:
         """The width below which the column cannot be folded."""
         return min(self.width, max(_NARROW, display_width(self.name))) if self.foldable else self.width
-
-    def rows(self, rows: Sequence[int]) -> "Column":
-        return Column(self.name, [self.cells[i] for i in rows], self.right, self.foldable)
 
 
 def terminal_width() -> int | None:
@@ -60,12 +60,13 @@ def table_lines(labels: Sequence[Column], columns: Sequence[Column], width: int 
     if not _fits([*labels, *columns], width) and len(labels) > 1:
         heads, labels = labels[:-1], labels[-1:]
     if not _fits([*labels, *columns], width):
-        more, columns = _split_off_fixed(columns)
-        above += more
+        fixed, others = _split_off_fixed(columns)
+        if others:
+            above, columns = above + fixed, others
     lines: list[str] = []
     if above:
         text = ", ".join(f"{column.name} {column.cells[0]}" for column in above)
-        lines += [*folded(f"In all rows: {text}", width), ""]
+        lines += [*sentence_lines(f"In all rows: {text}", width), ""]
     for number, part in enumerate(_parts(labels, columns, width)):
         lines += [""] * (number > 0) + _grid(heads, labels, part, width)
     return lines
@@ -111,7 +112,7 @@ def _grid(
         values = [head.cells[i] for head in heads]
         if values != heading:
             text = ", ".join(f"{head.name} {value}" for head, value in zip(heads, values, strict=True))
-            lines += ["", *folded(text, width)]
+            lines += ["", *sentence_lines(text, width)]
             heading, above = values, []
         cells = [column.cells[i] for column in shown]
         lines += _row(shown, _sparse(cells, above, len(labels)), widths)
@@ -153,12 +154,21 @@ def _row(columns: Sequence[Column], cells: Sequence[str], widths: Sequence[int])
     return lines
 
 
+def sentence_lines(text: str, width: int | None) -> list[str]:
+    """Return the lines of a sentence, broken at blanks where it does not fit."""
+    return _filled(_WORD.findall(text), text, width)
+
+
 def folded(text: str, width: int | None) -> list[str]:
-    """Return the lines of a text, broken after a blank or a separator where it does not fit."""
+    """Return the lines of the text of a cell, broken after a blank or a separator where it does not fit."""
+    return _filled(_PIECE.findall(text), text, width)
+
+
+def _filled(pieces: Sequence[str], text: str, width: int | None) -> list[str]:
     if width is None or display_width(text) <= width:
         return [text]
     lines = [""]
-    for piece in _PIECE.findall(text):
+    for piece in pieces:
         if display_width(lines[-1] + piece.rstrip()) > width and lines[-1]:
             lines.append("")
         for character in piece:

@@ -58,9 +58,9 @@ def print_texts(texts: "pd.DataFrame", n_labels: int) -> None:
 
 def print_text(text: str) -> None:
     """Print a sentence in lines that fit the terminal."""
-    from .layout import folded, terminal_width
+    from .layout import sentence_lines, terminal_width
 
-    for line in folded(text, terminal_width()):
+    for line in sentence_lines(text, terminal_width()):
         print(line)
 
 

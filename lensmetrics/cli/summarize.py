@@ -56,10 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     from ..tables.choosing import chosen_metrics
     from ..tables.columns import distinguishing, left_to_split, metric_columns
     from ..tables.outputs import check_table_output
-    from ..tables.sharing import pooling_text
     from ..tables.summary import summarize
     from ..tables.writing import write_table
-    from .notes import note_what_else_differs
+    from .notes import note_pooling, note_what_else_differs
     from .printing import print_summary
 
     check_files([arguments.scores])
@@ -83,6 +82,5 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"lensmetrics: {arguments.scores} has no rows: there is nothing to summarize")
     if arguments.by is None:
         note_what_else_differs(scores.drop(columns=arguments.ignore), by)
-        if text := pooling_text(scores):
-            say(f"lensmetrics: {text}: tell them apart with lensmetrics set, or use --by file")
+        note_pooling(scores)
     return 0

@@ -47,7 +47,7 @@ def lens_suite(
         "lens_precision_div",
         *(("lens_recall_adjusted", "lens_precision_adjusted") if adjusted else ()),
     )
-    sizes = list(k) if isinstance(k, Iterable) and not isinstance(k, str) else [k]
+    sizes = list(k) if isinstance(k, Iterable) else [k]
     suite = [get_metric("topk_intersection", k=size) for size in sizes]
     suite += [get_metric("kendall"), get_metric("spearman")]
     suite += [get_metric(name, k=size, w=w) for size in sizes for w in windows for name in windowed]

@@ -165,9 +165,9 @@ def _difference(row: "pd.Series[Any]", on: str, rising: bool | None) -> Differen
     if not math.isnan(ends[0]):
         interval = f"[{_signed(ends[0], largest)}, {_signed(ends[1], largest)}]" + " *" * (n < FEW_SAMPLES)
     only = [
-        f"{int(row[count]):,} only in {name}"
-        for count, name in (("n_only_first", first), ("n_only_second", second))
-        if row[count]
+        f"{int(row[f'n_only_{side}']):,} only in the {side}"
+        for side in ("first", "second")
+        if row[f"n_only_{side}"]
     ]
     return Difference(
         f"{second} − {first}",

@@ -59,8 +59,9 @@ def mean_intervals(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np
     n, n_columns = values.shape
     if n < 2:
         return np.full((n_columns, 2), np.nan)
-    mean = values.mean(axis=0)
-    return mean[:, np.newaxis] + _ends(_resampled_sums(values - mean, seed) / n)
+    mean: npt.NDArray[np.float64] = values.mean(axis=0)
+    ends = _ends(_resampled_sums(values - mean, seed) / n)
+    return np.add(ends, mean[:, np.newaxis])
 
 
 def _ends(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

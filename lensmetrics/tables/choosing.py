@@ -24,8 +24,8 @@ def chosen_metrics(scores: pd.DataFrame, metrics: object) -> list[str]:
     columns = metric_columns(scores)
     parsed = [parse_column(column) for column in columns]
     found: dict[str, None] = {}
-    several = isinstance(metrics, Iterable) and not isinstance(metrics, str)
-    for text in map(str, metrics if several else [metrics]):
+    several = metrics if isinstance(metrics, Iterable) and not isinstance(metrics, str) else [metrics]
+    for text in map(str, several):
         matches = [text] if text in columns else []
         if not matches:
             name, params = split_metric(text)
@@ -36,6 +36,8 @@ def chosen_metrics(scores: pd.DataFrame, metrics: object) -> list[str]:
             )
             raise ValueError(f"the table has no scores of {text}; it has: {', '.join(similar)}")
         found |= dict.fromkeys(matches)
+    if not found:
+        raise ValueError(f"name at least one metric; the table has: {', '.join(columns)}")
     return list(found)
 
 

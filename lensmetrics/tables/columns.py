@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ..statuses import STATUSES
 from .known import BUILT_IN, registered
+from .natural import in_natural_order
 from .texts import split_metric
 
 if TYPE_CHECKING:
@@ -179,8 +180,6 @@ def unified(scores: "pd.DataFrame") -> "pd.DataFrame":
     The replacement is the smallest of the values that float32 cannot represent, if there is one. Categories
     that are texts get their natural order.
     """
-    from .natural import in_natural_order
-
     changed: dict[str, pd.Series[Any]] = {}
     for column in condition_columns(scores):
         values = scores[column]

@@ -1,7 +1,6 @@
 """Paired comparisons of conditions: the same samples under two values of a column."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -22,8 +21,8 @@ COMPARISON = ("metric", "first", "second", *STATISTICS)
 ON = "on"
 # More comparisons than this would draw more than a million combinations of signs for each of them.
 MAX_COMPARISONS = 5000
-# Samples that a message names.
-_N_NAMED = 3
+# Samples that a message names, and values of a column that it lists.
+_N_NAMED, _N_LISTED = 3, 20
 
 
 def compare(
@@ -179,14 +178,14 @@ def _compared(
 
 def _chosen_levels(on: str, levels: Sequence[Any], between: Sequence[object]) -> list[int]:
     asked = [between] if isinstance(between, str) else list(between)
-    existing = ", ".join(condition_text(on, level) for level in levels)
+    existing = ", ".join(condition_text(on, level) for level in levels[:_N_LISTED])
+    existing += f", and {len(levels) - _N_LISTED} others" * (len(levels) > _N_LISTED)
     if len(asked) < 2:
         raise ValueError(f"a comparison needs at least two values of {on!r}; it has: {existing}")
     known = [equal_number(level) for level in levels]
     chosen = []
     for value in asked:
-        missing = value is None or (isinstance(value, float) and math.isnan(value))
-        wanted = None if missing else equal_number(value)
+        wanted = None if value is pd.NA or value != value else equal_number(value)  # NaN differs from itself
         matches = [i for i, level in enumerate(known) if level is wanted or level == wanted]
         if not matches:
             raise ValueError(f"no row has {on}={printable(value)}; it has: {existing}")
@@ -241,9 +240,7 @@ def _refuse_disjoint(
     names = [labelled(on, value) for value in levels]
     if not sided:
         which = f"both {names[0]} and {names[1]}" if len(names) == 2 else f"two values of {on!r}"
-        raise ValueError(
-            f"nothing to compare: no group has {which}; group by fewer columns, such as none (by=[])"
-        )
+        raise ValueError(f"nothing to compare: no group has {which}; group by fewer columns, or by none")
     if "sample" not in scores and "name" not in scores:
         raise ValueError(
             "nothing to compare: the table has no column 'sample', so nobody knows which rows belong together"

@@ -33,11 +33,11 @@ def conclusions(table: pd.DataFrame) -> list[Conclusion]:
     """
     known = known_metrics(table.attrs)
     on = str(table.attrs[ON])
-    n_tests = table.groupby("metric")["p"].count().to_dict()
+    n_tests = table["metric"][table["p"].notna()].value_counts()
     by = list(table.columns[: table.columns.get_loc("metric")])
     found = []
     for (where, first, second), members in itertools.groupby(
-        table.to_dict("records"),
+        ({str(name): value for name, value in row.items()} for row in table.to_dict("records")),
         key=lambda row: (
             tuple(labelled(name, row[name]) for name in by),
             labelled(on, row["first"]),
@@ -47,6 +47,7 @@ def conclusions(table: pd.DataFrame) -> list[Conclusion]:
         rows = list(members)
         sentences = [
             _difference(row, on, (first, second), known.get(parse_column(row["metric"]).name), n_tests)
+            + ("; adjusted for chance, no difference is shown." if _is_chance(row, rows) else ".")
             for row in rows
             if row["p_holm"] < LEVEL
         ]
@@ -66,7 +67,7 @@ def _difference(
     on: str,
     sides: tuple[str, str],
     facts: MetricFacts | None,
-    n_tests: Mapping[str, int],
+    n_tests: "pd.Series[int]",
 ) -> str:
     higher = row["difference"] > 0
     ends = sorted((abs(row["ci_low"]), abs(row["ci_high"])))
@@ -77,14 +78,21 @@ def _difference(
     worse, better = sides if higher == (direction is not False) else sides[::-1]
     metric, p = printable(row["metric"]), p_text(row["p_holm"])
     sign = " =" * (not p.startswith("<"))
-    tested = f"{'adjusted ' * (n_tests[row['metric']] > 1)}p{sign} {p}"
+    tested = f"{'adjusted ' * (int(n_tests[row['metric']]) > 1)}p{sign} {p}"
     if direction is None:
-        return f"{metric} is higher for {better} than for {worse}: by {size}, {tested}."
+        return f"{metric} is higher for {better} than for {worse}: by {size}, {tested}"
     word = "higher" if direction else "lower"
     claim = f"{better} is more robust than {worse}"
     if on not in _ROBUST:
         claim = f"Maps change less with {better} than with {worse}"
-    return f"{claim} by {metric}: {word} by {size}, {tested}."
+    return f"{claim} by {metric}: {word} by {size}, {tested}"
+
+
+def _is_chance(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the same metric, adjusted for chance, shows no difference."""
+    name = parse_column(row["metric"]).name
+    adjusted = row["metric"].replace(name, f"{name}_adjusted", 1)
+    return any(other["metric"] == adjusted and other["p_holm"] >= LEVEL for other in rows)
 
 
 def _samples(rows: Sequence[Mapping[str, Any]], first: str, second: str) -> str:

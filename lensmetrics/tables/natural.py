@@ -34,7 +34,7 @@ def in_order(values: Iterable[Any]) -> list[Any]:
 
 def in_natural_order(values: "pd.Series[Any]") -> "pd.Series[Any]":
     """Return a column whose texts sort in natural order; an order of categories that was chosen stays."""
-    import pandas as pd  # the command sorts names of files before it knows whether it needs tables
+    import pandas as pd  # importers and commands only need the key
 
     if isinstance(values.dtype, pd.CategoricalDtype):
         known = values.cat.categories.tolist()

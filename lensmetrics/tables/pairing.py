@@ -20,8 +20,9 @@ STATISTICS = (
 )
 # Two scores that differ by less than this share of the larger one are equal.
 _EQUAL = 1e-9
-# Numbers in the differences that are tested together.
-_BATCH = 2**22
+_LARGEST = np.finfo(np.float64).max
+# Tests that share their draws, unless their differences exceed so many numbers.
+_TESTS, _NUMBERS = 512, 2**22
 
 
 class Pair(NamedTuple):
@@ -94,10 +95,12 @@ def statistics(cells: Cells, pairs: Sequence[Pair], seed: int) -> dict[str, npt.
             found[name][i] = numbers
     for tests in _batches(found["n"]):
         differences = np.stack(list(_differences(cells, pairs, tests)), axis=1)
+        scale = np.abs(differences).max(axis=0)
+        differences /= np.where(scale > 0, scale, 1)  # so that no sum overflows
         index = tuple(np.array(tests).T)
         found["p"][index] = sign_flip_p(differences, len(pairs), seed)
         ends = mean_intervals(differences, seed)
-        found["ci_low"][index], found["ci_high"][index] = ends.T
+        found["ci_low"][index], found["ci_high"][index] = scale * ends.T
     for j in range(shape[1]):
         found["p_holm"][:, j] = holm(found["p"][:, j])
     return found
@@ -124,7 +127,8 @@ def _of_pair(cells: Cells, pair: Pair) -> dict[str, npt.NDArray[Any]]:
 
 
 def _n_defined(cells: Cells, group: int, level: int) -> npt.NDArray[np.int64]:
-    return np.count_nonzero(~np.isnan(cells.values[cells.rows(group, level)]), axis=0)
+    defined = ~np.isnan(cells.values[cells.rows(group, level)])
+    return np.asarray(defined.sum(axis=0), dtype=np.int64)
 
 
 def _difference(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -132,14 +136,14 @@ def _difference(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64])
     with np.errstate(over="ignore"):
         difference = second - first
     equal = np.abs(difference) <= _EQUAL * np.maximum(np.abs(first), np.abs(second))
-    return np.where(equal, 0.0, difference)
+    return np.clip(np.where(equal, 0.0, difference), -_LARGEST, _LARGEST)
 
 
 def _batches(n: npt.NDArray[np.int64]) -> Iterator[list[tuple[int, int]]]:
     """Yield tests (pair, metric) of equally many samples, which share their draws; none is empty."""
     for size in np.unique(n[n > 0]).tolist():
         tests = [(i, j) for i, j in np.argwhere(n == size).tolist()]
-        length = max(1, _BATCH // size)
+        length = max(1, min(_TESTS, _NUMBERS // size))
         for start in range(0, len(tests), length):
             yield tests[start : start + length]
 

@@ -1,5 +1,7 @@
 """Sign-flip permutation tests of paired differences, and Holm's adjustment for many of them."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -26,30 +28,43 @@ def sign_flip_p(differences: npt.NDArray[np.float64], n_tests: int, seed: int) -
     All columns share the signs, which depend on the number of samples and the seed alone. `n_tests` is the
     size of the family.
     """
-    n = len(differences)
-    scale = np.abs(differences).max(axis=0, initial=0)
-    differences = differences / np.where(scale > 0, scale, 1)  # their sum cannot overflow
-    total = differences.sum(axis=0)
-    threshold = np.abs(total) - TIED * np.abs(differences).sum(axis=0)
+    n, n_columns = differences.shape
     if n == 0:
-        return np.full(differences.shape[1], np.nan)
+        return np.full(n_columns, np.nan)
+    by_test = np.ascontiguousarray(differences.T)
+    total = by_test.sum(axis=1)
+    # With minus signs at some samples, the sum is total - 2 * (sum of these samples). It is as large as the
+    # total, with either sign, where the sum of these samples is at most `low` or at least `high`.
+    slack = TIED * np.abs(by_test).sum(axis=1)
+    low = ((total - np.abs(total) + slack) / 2)[:, np.newaxis]
+    high = ((total + np.abs(total) - slack) / 2)[:, np.newaxis]
     if n <= EXACT_SAMPLES:
         # The opposite of all signs gives the same absolute value, so one sign can stay.
-        minus = (np.arange(2 ** (n - 1))[:, np.newaxis] >> np.arange(n)) & 1
-        sums = total - 2 * (minus.astype(np.float64) @ differences)
-        p: npt.NDArray[np.float64] = (np.abs(sums) >= threshold).mean(axis=0)
-    else:
-        flips = n_flips(n_tests)
-        reached = np.zeros(differences.shape[1], dtype=np.int64)
-        rng = np.random.default_rng(seed)
-        length = max(1, _CHUNK // n)
-        for start in range(0, flips, length):
-            rows = min(length, flips - start)
-            drawn = rng.integers(256, size=(rows, -(-n // 8)), dtype=np.uint8)
-            minus = np.unpackbits(drawn, axis=1, count=n).astype(np.float64)
-            reached += np.count_nonzero(np.abs(total - 2 * (minus @ differences)) >= threshold, axis=0)
-        p = (reached + 1) / (flips + 1)
-    return np.where(np.isfinite(total), p, np.nan)
+        minus = (np.arange(2 ** (n - 1)) >> np.arange(n)[:, np.newaxis]) & 1
+        exact: npt.NDArray[np.float64] = _n_reached(by_test, minus, low, high) / 2 ** (n - 1)
+        return exact
+    flips = n_flips(n_tests)
+    reached = np.zeros(n_columns, dtype=np.int64)
+    rng = np.random.default_rng(seed)
+    length = max(1, _CHUNK // max(n, n_columns))
+    for start in range(0, flips, length):
+        rows = min(length, flips - start)
+        drawn = rng.integers(256, size=(rows, -(-n // 8)), dtype=np.uint8)
+        reached += _n_reached(by_test, np.unpackbits(drawn, axis=1, count=n).T, low, high)
+    p: npt.NDArray[np.float64] = (reached + 1) / (flips + 1)
+    return p
+
+
+def _n_reached(
+    by_test: npt.NDArray[np.float64],
+    minus: npt.NDArray[Any],
+    low: npt.NDArray[np.float64],
+    high: npt.NDArray[np.float64],
+) -> npt.NDArray[np.int64]:
+    """Count for each test the combinations of signs (sample, combination) that reach its total."""
+    sums = by_test @ minus.astype(np.float64)
+    reached: npt.NDArray[np.int64] = np.count_nonzero((sums <= low) | (sums >= high), axis=1)
+    return reached
 
 
 def holm(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

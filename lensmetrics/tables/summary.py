@@ -235,6 +235,7 @@ def aggregated(
     for token in UNREADABLE_STATUSES:
         unreadable |= has.get(token, False)
     scored = ~unreadable[~left_out]
+    identified = "sample" in scores or "name" in scores
     return Summary(
         groups,
         metrics,
@@ -244,7 +245,7 @@ def aggregated(
         excluded,
         group,
         ~left_out,
-        sample_counts(groups, source[scored], group[~left_out][scored]),
+        sample_counts(groups, source[scored], group[~left_out][scored]) if identified else [],
     )
 
 

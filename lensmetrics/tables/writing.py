@@ -72,7 +72,9 @@ def text_table(table: pd.DataFrame, *, missing: str = "nan") -> pd.DataFrame:
         elif name in ("metric", "status"):
             texts[printable(name)] = list(map(printable, values))
         else:
-            texts[printable(name)] = [condition_text(name, value) for value in values]
+            # The columns first and second of a comparison hold values of the compared condition.
+            condition = str(table.attrs.get("on")) if name in ("first", "second") else name
+            texts[printable(name)] = [condition_text(condition, value) for value in values]
     if "mean_attacked" in texts:
         beside = ((table["n"] > 0) & (table["n_not_attacked"] > 0)).tolist()  # elsewhere it equals the mean
         texts["mean_attacked"] = [

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from lensmetrics.cli.layout import Column, display_width, folded, table_lines, terminal_width
+from lensmetrics.cli.layout import Column, display_width, folded, sentence_lines, table_lines, terminal_width
 
 WORDS = st.text("ab_(,=/ 雪é", min_size=1, max_size=40).map(str.strip).filter(bool)
 
@@ -115,6 +115,24 @@ def test_folding_keeps_every_character(text: str, width: int) -> None:
     assert max(map(display_width, lines)) <= width
     assert "".join("".join(lines).split()) == "".join(text.split())
     assert folded(text, None) == [text]
+
+
+def test_sentences_break_at_blanks() -> None:
+    assert sentence_lines("n_undefined 0, metric mse", 14) == ["n_undefined 0,", "metric mse"]
+    assert sentence_lines("abcdefgh ij", 3) == ["abc", "def", "gh", "ij"]
+
+
+def test_columns_stay_if_all_of_them_never_change() -> None:
+    lines = grid(["file", "mean", "n"], [["a/long-name-1", "1", "2"], ["a/long-name-2", "1", "2"]], 1, 12)
+    assert not any("In all rows" in line for line in lines)
+    assert grid(["file", "mean", "n"], [["a/long-name-1", "1", "2"], ["a/long-name-2", "3", "2"]], 1, 20) == [
+        "In all rows: n 2",
+        "",
+        "               mean",
+        "file",
+        "a/long-name-1     1",
+        "a/long-name-2     3",
+    ]
 
 
 def test_texts_break_after_separators() -> None:

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -93,7 +94,7 @@ def test_a_resumed_run_scores_corrected_files_again(run: Run) -> None:
         (["a.h5"], 2, ["nothing to change: give NAME=VALUE, --from-name or --remove"]),
         (["x=1"], 2, ["no pair files given: name at least one"]),
         (["a.h5", "none.h5", "x=1"], 2, ["none.h5 does not exist"]),
-        (["a.h5", "./a.h5", "x=1"], 2, ["a.h5 and a.h5 are one file"]),
+        (["a.h5", "./a.h5", "x=1"], 2, ["a.h5 is named twice"]),
         (["a.h5", "x=1", "x=2"], 2, ["x is given twice"]),
         (["a.h5", "x="], 2, ["a value may not be empty; --remove x removes an attribute"]),
         (["a.h5", "=x"], 2, ["expected NAME=VALUE, got '=x'"]),
@@ -138,6 +139,19 @@ def test_mistakes_of_set_change_nothing(run: Run, words: list[str], status: int,
 
 def change_attribute(path: str, name: str, value: object) -> None:
     edit(Path(path), lambda file: file.attrs.__setitem__(name, value))
+
+
+@pytest.mark.usefixtures("files")
+def test_a_file_that_is_being_written_keeps_all_files_as_they_are(run: Run) -> None:
+    before = Path("b.h5").read_bytes()
+    with h5py.File("a.h5", "r+"):
+        status, out, err = run("set", "b.h5", "a.h5", "x=1")
+    assert (status, out) == (1, "")
+    assert err == (
+        "lensmetrics: a.h5 is being written by another process; wait until it ends\n"
+        "lensmetrics: no file is changed\n"
+    )
+    assert Path("b.h5").read_bytes() == before
 
 
 def test_bad_samples_do_not_keep_a_file_from_being_corrected(run: Run) -> None:

@@ -105,8 +105,8 @@ def test_published_says_what_to_type_where_the_scripts_have_no_pool(run: Run) ->
     assert (status, out) == (2, "")
     assert err.splitlines()[0] == (
         "lensmetrics: the released scripts have no candidate pool for maps of 6x7 pixels and w=2, only for "
-        "28x28, 128x128 with w=1 and 227x227 with w=1, 2 and 3: instead of --published, give a pool, as in -m "
-        "'lens_recall_div_published(k=3,w=2,pool=42)', or name metrics that need none, as in -m "
+        "28x28, 128x128 with w=1 and 227x227 with w=1, 2 and 3: instead of --published, give a pool, as in "
+        "-m 'lens_recall_div_published(k=3,w=2,pool=42)', or name metrics that need none, as in -m "
         "'lens_recall_published(k=3,w=2)'"
     )
     advice = ["lens_recall_div_published(k=3,w=2,pool=42)", "lens_recall_published(k=3,w=2)"]

@@ -42,13 +42,13 @@ def test_only_attributes_change(tmp_path: Path, kind: str) -> None:
     if kind == "every variable":
         write_all(path)
     else:
-        options: dict[str, Any] = {
+        options: dict[str, dict[str, Any]] = {
             "gzip": {"compression": "gzip"},
             "missing": {"missing": [0, 5]},
             "channels": {"channels": 3},
             "plain": {},
-        }[kind]
-        write_file(path, attrs={**ATTRS, "note": "größer", "list": [1.5, 2.5]}, labels=True, **options)
+        }
+        write_file(path, attrs={**ATTRS, "note": "größer", "list": [1.5, 2.5]}, labels=True, **options[kind])
     before, values = PairStore(path), values_of(path)
     bad = verify(path)
     changes = {

@@ -76,10 +76,8 @@ def test_differences_are_those_of_compare() -> None:
                 f"{row.mean_second:.3f}",
             )
             assert shown.verdict.startswith(f"{row.second} is more robust, p")
-            assert shown.notes == [
-                f"{row.n_only_first} only in {row.first}",
-                f"{row.n_only_second} only in {row.second}",
-            ]
+            only = [f"{row.n_only_first} only in the first", f"{row.n_only_second} only in the second"]
+            assert shown.notes == only
     assert [figure.title for figure in found.shown] == ["Mean differences"]
 
 

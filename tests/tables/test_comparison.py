@@ -236,13 +236,22 @@ def test_samples_without_a_partner_are_counted() -> None:
     assert (row["mean_first"], row["mean_second"], row["difference"], row["p"]) == (2, 6, 4, 1)
 
 
+def test_huge_and_tiny_scores_are_compared() -> None:
+    first, second = [1e308, -1e308, 1e308, 1e308], [-1e308, 1e308, -1e308, -1e308]
+    for factor in (1, 1e-300, 0):
+        table = paired_table(np.multiply(first, factor), np.multiply(second, factor), name="mse")
+        row = lm.compare(table).iloc[0]
+        assert row["p"] == (0.625 if factor else 1)
+        assert np.isfinite(row[["ci_low", "ci_high"]].to_numpy(float)).all()
+
+
 def test_metrics_without_common_scores_are_undefined() -> None:
     table = paired_table([0.1, 0.2, 0.4], [0.3, 0.2, 0.9])
     table["mse"] = [1, 2, 3, np.nan, np.nan, np.nan]
-    found = lm.compare(table).set_index("metric")
-    assert found.loc["mse", ["n", "n_only_first", "n_only_second"]].tolist() == [0, 3, 0]
-    assert found.loc["mse", NUMBERS[1:-2]].isna().all()
-    assert found.loc["kendall", "n"] == 3
+    kendall, mse = (row for _, row in lm.compare(table).iterrows())
+    assert mse[["n", "n_only_first", "n_only_second"]].tolist() == [0, 3, 0]
+    assert mse[NUMBERS[1:-2]].isna().all()
+    assert kendall["n"] == 3
 
 
 def test_groups_with_one_side_are_kept() -> None:
@@ -278,18 +287,20 @@ def test_default_groups_leave_out_what_the_compared_column_decides() -> None:
 
 
 def test_values_are_compared_in_natural_order_or_as_named() -> None:
-    layers = ["conv10", "conv2", "conv1", None]
-    table = make_scores(np.arange(8) / 8, [0, 1] * 4, layer=np.repeat(layers, 2))
+    layers = [layer for layer in ("conv10", "conv2", "conv1", None) for _ in range(2)]
+    table = make_scores(np.arange(8) / 8, [0, 1] * 4, layer=layers)
     found = lm.compare(table, on="layer")
     assert found["first"].tolist() == ["conv1", "conv1", "conv1", "conv2", "conv2", "conv10"]
     assert found["second"].iloc[:3].tolist()[:2] == ["conv2", "conv10"]
     assert found["second"].isna().tolist() == [False, False, True, False, True, True]
     named = lm.compare(table, on="layer", between=[None, "conv10"])
-    assert (named["first"].isna().all(), named["second"].tolist()) == (True, ["conv10"])
+    assert named["first"].isna().all()
+    assert named["second"].tolist() == ["conv10"]
     eps = make_scores(np.arange(6) / 8, [0, 1] * 3, eps=np.repeat([8 / 255, 2 / 255, 16 / 255], 2))
     assert lm.compare(eps, on="eps")["first"].tolist() == [2 / 255, 2 / 255, 8 / 255]
     single = lm.compare(eps, on="eps", between=[np.float32(8 / 255), 2 / 255])
     assert single["first"].tolist() == [8 / 255]
+    assert lm.compare(table, on="layer", between=[pd.NA, "conv2"])["second"].tolist() == ["conv2"]
 
 
 def test_samples_are_matched_by_dataset_and_name() -> None:
@@ -299,7 +310,7 @@ def test_samples_are_matched_by_dataset_and_name() -> None:
     apart = table.assign(dataset=pd.Categorical(["d"] * 3 + ["e"] * 3))
     with pytest.raises(ValueError, match=r"no sample is common: a has 3 samples \(x, y, z\) of d and b has"):
         lm.compare(apart)
-    half = table.assign(name=[*names[:3], None, None, None])
+    half = table.assign(name=table["name"].where(table["training"] == "a"))
     with pytest.raises(ValueError, match="some samples of d have names and others have only numbers"):
         lm.compare(half)
 
@@ -343,6 +354,7 @@ def test_comparison_of_a_stored_table(tmp_path: Any, suffix: str) -> None:
         ({"by": ["nope"]}, "cannot group by 'nope': the table has"),
         ({"by": ["training"]}, "leave it out of by"),
         ({"metrics": ["mse"]}, "no scores of mse; it has: kendall"),
+        ({"metrics": []}, "name at least one metric; the table has: kendall"),
         ({"metrics": ["?"]}, "cannot read the metric"),
     ],
 )

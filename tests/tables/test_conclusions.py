@@ -1,5 +1,7 @@
 """What a comparison is said to show."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,10 +13,11 @@ from tests.scores import make_scores
 METRICS = ("lens_recall(k=5,w=1)", "mse", "lens_recall_chance(k=5,w=2)", "kendall")
 
 
-def scores(on: str, values: list[object]) -> pd.DataFrame:
+def scores(on: str, values: list[Any]) -> pd.DataFrame:
     """Return a table where the second value has .25 more of each metric but the last, which is the same."""
     n = 20
-    table = make_scores(np.zeros(2 * n), [*range(n), *range(n)], **{on: np.repeat(values, n)})
+    condition: dict[str, Any] = {on: np.repeat(values, n)}
+    table = make_scores(np.zeros(2 * n), [*range(n), *range(n)], **condition)
     rng = np.random.default_rng(0)
     for metric in METRICS:
         first = rng.random(n) / 2
@@ -85,3 +88,12 @@ def test_p_is_never_printed_as_zero() -> None:
     assert [p_text(p) for p in (1.0, 0.0123, 0.001, 0.00099, float("nan"))] == [
         *("1.000", "0.012", "0.001", "< 0.001", "–")
     ]
+
+
+def test_a_difference_that_chance_explains_is_marked() -> None:
+    table = scores("training", ["natural", "pgd"])
+    table["lens_recall_adjusted(k=5,w=1)"] = table["kendall"]
+    recall = conclusions(lm.compare(table))[0].sentences[0]
+    assert recall.endswith(", p < 0.001; adjusted for chance, no difference is shown.")
+    table["lens_recall_adjusted(k=5,w=1)"] = table["lens_recall(k=5,w=1)"]
+    assert conclusions(lm.compare(table))[0].sentences[0].endswith(", p < 0.001.")

@@ -39,6 +39,11 @@ def test_samples_are_shared_within_a_dataset() -> None:
     assert lm.summarize(table, by="dataset").attrs["source_samples"] == []
 
 
+def test_samples_without_a_number_cannot_be_told_apart() -> None:
+    table = make_scores([1, 2], attack=["a", "b"]).drop(columns="sample")
+    assert lm.summarize(table).attrs["source_samples"] == []
+
+
 def test_names_identify_samples_where_files_have_them() -> None:
     table = named_scores([1, 2, 3], ["x", "y", "x"], attack=["a", "a", "b"])
     ((counts),) = lm.summarize(table).attrs["source_samples"]
