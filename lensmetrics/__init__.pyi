@@ -42,6 +42,10 @@ from .tables.shapes import tidy as tidy
 from .tables.shapes import to_xarray as to_xarray
 from .tables.ranking import worst as worst
 from .tables.files import write_scores as write_scores
+from .figures.plots import plot_comparison as plot_comparison
+from .figures.plots import plot_curves as plot_curves
+from .figures.overlay import plot_pair as plot_pair
+from .figures.plots import plot_scores as plot_scores
 from .scoring.files import evaluate as evaluate
 from .scoring.arrays import score as score
 from .errors import FormatError as FormatError

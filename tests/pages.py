@@ -10,6 +10,7 @@ class Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
+        self.html = html
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.texts: list[tuple[str, str]] = []
         self._open: list[str] = []
@@ -32,6 +33,11 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._open and data.strip() and self._open[-1] != "style":
             self.texts.append((self._open[-1], data.strip()))
+
+    def section(self, name: str) -> "Page":
+        """Return the section with this id alone."""
+        start = self.html.index(f'<section id="{name}">')
+        return Page(self.html[start : self.html.index("</section>", start)])
 
     def attributes(self, tag: str) -> list[dict[str, str]]:
         return [attributes for found, attributes in self.tags if found == tag]

@@ -34,7 +34,20 @@ from .. import __version__
 from ..errors import FormatError
 from ..messages import open_streams, say, show_traceback
 from ..processes import handling
-from . import compare, correct, demo, imports, inspect, metrics, report, score, summarize, verify, worst
+from . import (
+    compare,
+    correct,
+    demo,
+    figure,
+    imports,
+    inspect,
+    metrics,
+    report,
+    score,
+    summarize,
+    verify,
+    worst,
+)
 from .parsing import CommandParser
 
 
@@ -56,6 +69,7 @@ COMMANDS: dict[str, Command] = {
     "summarize": summarize,
     "compare": compare,
     "worst": worst,
+    "figure": figure,
     "report": report,
     "inspect": inspect,
     "verify": verify,

@@ -1,24 +1,17 @@
-"""Curves of scores against the window."""
+"""Curves of LENS scores against the window."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import matplotlib as mpl
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from typing import NamedTuple
 
 from ..tables.columns import Column
-from ..tables.labels import labelled, metric_title
-from ..tables.summary import Summary
+from ..tables.labels import metric_title
 from ..tables.view import View
-from .style import INK, LEGEND_ROW, PALETTE, RULE, STYLE, cut_label
+from .lines import Line, Panel, levels_of, line_figure, names_of, place_of, title_of
+from .panels import Axis
+from .style import SCREEN, Look, Picture
 
-_MARKERS = "os^Dv<>Ph*"
-_MAX_COLUMNS = 4
+# The metrics whose value for w = 0 is the top-k intersection: only these are drawn as curves.
+CURVES = ("lens_recall", "lens_precision")
 
 
 class Curve(NamedTuple):
@@ -28,6 +21,16 @@ class Curve(NamedTuple):
     k: int
     score: dict[int, str]
     chance: dict[int, str]
+
+
+def find_curves(columns: Sequence[Column]) -> list[Curve]:
+    """Return every curve that a table has, by k, LENS recall before precision."""
+    given = {
+        (int(c.params["k"]), CURVES.index(c.name))
+        for c in columns
+        if c.name in CURVES and isinstance(c.params.get("k"), int) and set(c.params) <= {"k", "w"}
+    }
+    return [find_curve(columns, CURVES[i], k) for k, i in sorted(given)]
 
 
 def find_curve(columns: Sequence[Column], metric: str, k: int) -> Curve:
@@ -45,14 +48,16 @@ def find_curve(columns: Sequence[Column], metric: str, k: int) -> Curve:
     }
     along = {w: text for (name, w), text in sorted(found.items()) if name == metric}
     if not along:
-        raise ValueError(f"the table has no column {metric}(k={k},w=...); score that metric first")
-    if ("topk_intersection", 0) in found:
+        sizes = sorted({int(c.params["k"]) for c in columns if c.name == metric and "k" in c.params})
+        has = f"; it has k = {', '.join(map(str, sizes))}" if sizes else "; score that metric first"
+        raise ValueError(f"the table has no column {metric}(k={k},w=...){has}")
+    if ("topk_intersection", 0) in found and metric in CURVES:
         along = {0: found["topk_intersection", 0]} | along
     chance = {w: text for (name, w), text in sorted(found.items()) if name == f"{metric}_chance"}
     return Curve(metric, k, dict(sorted(along.items())), chance)
 
 
-def lens_curves(view: View, curve: Curve) -> Figure:
+def lens_curves(view: View, curve: Curve, look: Look = SCREEN, by: Sequence[str] | None = None) -> Picture:
     """Draw a LENS score against the half-width of its window.
 
     Parameters
@@ -60,95 +65,42 @@ def lens_curves(view: View, curve: Curve) -> Figure:
     view
         The table of scores.
     curve
-        The columns to draw. The chance level is a dashed line in the colour of the score.
+        The columns to draw. The chance level is a dotted line in the colour of the score.
+    look
+        The size of the figure.
+    by
+        The conditions in the order of panels; the last one tells lines apart. The default is that
+        of the view.
 
     Returns
     -------
-    Figure
+    Picture
         A line with its 95 % interval for each training regime (or for each value of the last
-        condition, if all regimes are equal), and a panel for each combination of the others.
+        condition, if all regimes are equal), and a panel for each combination of the others. With
+        more than 5 lines in a panel, error bars replace bands; more than 12 are spread over panels.
     """
-    panels, line = view.by[:-1], view.by[-1] if view.by else None
-    levels = _levels(view.kept[line]) if line is not None else [None]
-    parts = view.parts(panels)
-    with mpl.rc_context(STYLE):
-        figure, grid = _grid(len(parts))
-        for axes, (key, part) in zip(grid, parts, strict=True):
-            axes.set_title(_panel_title(panels, key), loc="left")
-            of_group = [0] if line is None else [_place(levels, v) for v in part.summary.groups[line]]
-            for group in sorted(range(len(of_group)), key=of_group.__getitem__):
-                _draw_line(axes, part.summary, group, curve, of_group[group])
-            axes.set_xticks(sorted({*curve.score, *curve.chance}))
-            axes.set_ylim(min(0, axes.get_ylim()[0]), max(1.02, axes.get_ylim()[1]))
-        figure.supylabel(f"{metric_title(curve.metric)}, k = {curve.k}", fontsize=9)
-        figure.supxlabel("half-width w of the window in pixels", fontsize=9)
-        names = ["mean"] if line is None else [cut_label(labelled(line, level)) for level in levels]
-        _curve_legend(figure, names, chance=bool(curve.chance))
-    return figure
+    by = view.by if by is None else by
+    split, line = by[:-1], by[-1] if by else None
+    levels = levels_of(view.kept[line]) if line is not None else [None]
+    panels = []
+    for key, part in view.parts(split):
+        places = [0] if line is None else [place_of(levels, v) for v in part.summary.groups[line]]
+        groups = sorted(range(len(places)), key=places.__getitem__)
+        panels.append(
+            Panel(title_of(split, key), [_line(part, group, places[group], curve) for group in groups])
+        )
+    ticks = sorted({*curve.score, *curve.chance})
+    space = 0.06 * (ticks[-1] - ticks[0]) or 0.5
+    limits = ticks[0] - space, ticks[-1] + space
+    axis = Axis("half-width w of the window in pixels", limits, ticks, list(map(str, ticks)))
+    y_label = f"{metric_title(curve.metric)}, k = {curve.k}"
+    return line_figure(panels, names_of(line, levels), look, axis, y_label, (0, 1))
 
 
-def _levels(values: "pd.Series[Any]") -> list[Any]:
-    """Return all values that a column can have, missing last: a line keeps its colour in every part."""
-    named = list(values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values.unique())
-    named = [value for value in named if not pd.isna(value)]
-    return [*named, math.nan] if values.isna().any() else named
-
-
-def _place(levels: Sequence[Any], value: Any) -> int:
-    return len(levels) - 1 if pd.isna(value) else levels.index(value)
-
-
-def _panel_title(names: Sequence[str], key: Sequence[Any]) -> str:
-    lines: list[str] = []
-    for text in (cut_label(labelled(name, value)) for name, value in zip(names, key, strict=True)):
-        # Start a new line before the title reaches the next panel.
-        if lines and len(lines[-1]) + len(text) < 26:
-            lines[-1] += f" · {text}"
-        else:
-            lines.append(text)
-    return "\n".join(lines)
-
-
-def _grid(n_panels: int) -> tuple[Figure, list[Axes]]:
-    n_columns = min(n_panels, _MAX_COLUMNS)
-    n_rows = -(-n_panels // n_columns)
-    width = 2.4 * n_columns + (0.6 if n_columns > 1 else 2.2)
-    figure = Figure(figsize=(width, 1.95 * n_rows + 0.75), layout="constrained", facecolor="white")
-    grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel().tolist()
-    for axes in grid[n_panels:]:
-        axes.remove()
-    for axes in grid[:n_panels]:
-        axes.grid(axis="y", color=RULE, linewidth=0.6)
-        axes.set_axisbelow(True)
-    return figure, grid[:n_panels]
-
-
-def _draw_line(axes: Axes, summary: Summary, group: int, curve: Curve, i: int) -> None:
-    """Draw mean, interval and chance level of one group."""
-    colour, w = PALETTE[i % len(PALETTE)], list(curve.score)
-    rows = [summary.row(group, text) for text in curve.score.values()]
-    low, high = ([row[name] for row in rows] for name in ("ci_low", "ci_high"))
-    axes.fill_between(w, low, high, color=colour, alpha=0.22, linewidth=0)
-    marker = _MARKERS[i % len(_MARKERS)]
-    mean = [row["mean"] for row in rows]
-    axes.plot(w, mean, color=colour, marker=marker, markersize=4.5, linewidth=1.6, gid=f"line-{i}")
-    if curve.chance:
-        chance = [summary.row(group, text)["mean"] for text in curve.chance.values()]
-        axes.plot(list(curve.chance), chance, color=colour, linestyle="--", linewidth=1.1, gid=f"chance-{i}")
-
-
-def _curve_legend(figure: Figure, names: Sequence[str], *, chance: bool) -> None:
-    handles: list[Line2D | Patch] = [
-        Line2D([], [], color=PALETTE[i % len(PALETTE)], marker=_MARKERS[i % len(_MARKERS)], markersize=4.5)
-        for i in range(len(names))
-    ]
-    labels = [*names, "95 % interval"]
-    handles.append(Patch(color=INK, alpha=0.22, linewidth=0))
-    if chance:
-        handles.append(Line2D([], [], color=INK, linewidth=1.1, linestyle="--"))
-        labels.append("chance level (same colour)" if len(names) > 1 else "chance level")
-    n_columns = int(figure.get_figwidth() / 2)
-    # Two rows fit beside the title; every further row needs a taller figure, or it would cover the axes.
-    more = max(0, math.ceil(len(handles) / n_columns) - 2)
-    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * more)
-    figure.legend(handles, labels, loc="outside upper left", ncols=n_columns, borderaxespad=0.2)
+def _line(view: View, group: int, place: int, curve: Curve) -> Line:
+    rows = [view.summary.row(group, text) for text in curve.score.values()]
+    chance = [view.summary.row(group, text)["mean"] for text in curve.chance.values()]
+    mean, low, high = ([float(row[name]) for row in rows] for name in ("mean", "ci_low", "ci_high"))
+    few = any(view.summary.has_few_samples(group, text) for text in curve.score.values())
+    x, chance_x = list(map(float, curve.score)), list(map(float, curve.chance))
+    return Line(place, x, mean, low, high, chance_x, chance, few)

@@ -1,20 +1,23 @@
 """The sets of a pair over its maps."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
-from matplotlib.figure import Figure
-from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ..pairs.mappair import MapPair, Which
-from .style import STYLE
+from .measuring import wrapped
+from .panels import add_legend
+from .style import SCREEN, Look, Picture, paper
+
+if TYPE_CHECKING:
+    from ..pairs.mappair import MapPair, Which
 
 # S and T are drawn over maps, which remain light on a dark page, so these colours do not follow the page.
 _BLUE = "#0068A8"
@@ -27,10 +30,69 @@ _NOT_FINITE = "#F0E442"
 _GREYS = LinearSegmentedColormap.from_list("greys", ["#FFFFFF", "#4A4A4A"]).with_extremes(bad=_NOT_FINITE)
 # Above this many pixels the marks of a map are rasterized: as paths they would take megabytes.
 _VECTOR_PIXELS = 64 * 64
+# Largest width of a map, and the space between two, in inches.
 _MAP_INCHES = 2.35
+_GAP = 0.08
 
 
-def pair_overlay(pair: MapPair, *, k: int, w: int, image: npt.NDArray[Any] | None = None) -> Figure:
+def plot_pair(
+    pair: "MapPair",
+    k: int = 100,
+    w: int = 1,
+    *,
+    image: npt.NDArray[Any] | None = None,
+    width: float = 6.9,
+) -> Picture:
+    """Draw the two maps of a pair with the sets that the LENS metrics compare.
+
+    Parameters
+    ----------
+    pair
+        The two maps.
+    k
+        Size of the top sets in pixels, from 1 to the number of pixels.
+    w
+        Half-width of the windows in pixels, at least 0.
+    image
+        What the maps explain, drawn as the first panel: (height, width) or (channel, height, width),
+        uint8 or float. One channel is shown as grey, three as RGB, other numbers by their mean.
+    width
+        Width in inches, from 2 to 20. A page of a paper has about 6.9 inches (175 mm).
+
+    Returns
+    -------
+    Figure
+        The unperturbed map with its top-k set S outlined and its diverse top-k pixels as rings, the
+        perturbed map likewise with T, and the sets alone: N_w(S), the pixels within w of S, as a light
+        area, S outlined, T filled, with a cross on pixels of T outside N_w(S). A matplotlib Figure made
+        without pyplot: save it by ``figure.savefig("pair.pdf")``, or let a notebook display it.
+
+    Raises
+    ------
+    ValueError
+        If k, w or the width is out of range.
+
+    Notes
+    -----
+    The grey scale of each map goes from white at its smallest value to dark at its 99.5 % quantile.
+    Pixels that are not finite are yellow; if there are any, no sets are drawn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lensmetrics as lm
+    >>> unperturbed = np.arange(30.0).reshape(5, 6)
+    >>> pair = lm.MapPair(unperturbed, unperturbed[::-1].copy())
+    >>> figure = lm.plot_pair(pair, k=4, w=1)
+    >>> [axes.get_title() for axes in figure.axes]
+    ['unperturbed map', 'perturbed map', 'the sets, k = 4, w = 1']
+    """
+    return pair_overlay(pair, k=k, w=w, image=image, look=paper(width))
+
+
+def pair_overlay(
+    pair: "MapPair", *, k: int, w: int, image: npt.NDArray[Any] | None = None, look: Look = SCREEN
+) -> Picture:
     """Draw the two maps of a pair with the sets that the LENS metrics compare.
 
     Parameters
@@ -47,7 +109,7 @@ def pair_overlay(pair: MapPair, *, k: int, w: int, image: npt.NDArray[Any] | Non
 
     Returns
     -------
-    Figure
+    Picture
         The unperturbed map with its top-k set S outlined and its diverse top-k pixels as rings, the
         perturbed map likewise with T, and the sets alone: N_w(S) as a light area, S outlined, T
         filled, with a cross on pixels outside N_w(S). The grey scale of each map goes from white at
@@ -59,39 +121,63 @@ def pair_overlay(pair: MapPair, *, k: int, w: int, image: npt.NDArray[Any] | Non
     ValueError
         If k or w is out of range.
     """
-    with mpl.rc_context(STYLE):
-        n_panels = 3 if image is None else 4
-        height, width = pair.shape
-        inches = _MAP_INCHES * min(max(height / width, 0.25), 2.0)
-        figure = Figure(
-            figsize=(_MAP_INCHES * n_panels + 0.2, inches + 0.85), layout="constrained", facecolor="white"
-        )
-        grid: list[Axes] = figure.subplots(1, n_panels, squeeze=False).ravel().tolist()
+    n_panels = 3 if image is None else 4
+    height, width = pair.shape
+    across = min((look.width - 0.1) / n_panels - _GAP, _MAP_INCHES)
+    pixel = 72 * across / max(height, width)  # in points; an upper bound suffices for line widths
+    with mpl.rc_context(look.style):
+        figure = Picture(figsize=((across + _GAP) * n_panels + 0.1, 1), facecolor="white")
+        grid = [figure.add_axes((0, 0, 1, 1), label=str(i)) for i in range(n_panels)]
+        panels = list(grid)
+        titles = []
         if image is not None:
-            axes = grid.pop(0)
-            axes.set_title("image")
+            axes = panels.pop(0)
+            titles.append(["image"])
             axes.imshow(_as_picture(image), cmap="gray", interpolation="none")
-            _frame(axes)
-        pixel = 72 * _MAP_INCHES / max(height, width)  # in points; an upper bound suffices for line widths
         sides: tuple[tuple[Which, str, npt.NDArray[Any]], ...] = (
             ("unperturbed", _BLUE, pair.unperturbed),
             ("perturbed", _RED, pair.perturbed),
         )
-        for axes, (which, colour, values) in zip(grid, sides, strict=False):
-            axes.set_title(f"{which} map")
+        for axes, (which, colour, values) in zip(panels, sides, strict=False):
+            titles.append([which, "map"])
             _show_map(axes, values)
             if pair.finite:
                 _rings(axes, pair.diverse_top_k(which, k, w), pair.shape, colour, pixel)
                 _outline(axes, pair.top_k(which, k), colour, pixel)
-            _frame(axes)
-        grid[2].set_title(f"the sets, k = {k}, w = {w}")
+        titles.append(["the sets,", f"k = {k},", f"w = {w}"])
         if pair.finite:
-            _show_sets(grid[2], pair, k, w, pixel)
+            _show_sets(panels[2], pair, k, w, pixel)
         else:
-            _show_none(grid[2], pair.shape)
-        _frame(grid[2])
-        _overlay_legend(figure, k, w, finite=pair.finite)
+            _show_none(panels[2], pair.shape)
+        down = across * min(max(height / width, 0.25), 2.0)
+        _place(figure, grid, titles, (across, down), look, _legend_entries(k, w, finite=pair.finite))
     return figure
+
+
+def _place(
+    figure: Picture,
+    grid: Sequence[Axes],
+    titles: Sequence[Sequence[str]],
+    size: tuple[float, float],
+    look: Look,
+    legend: Sequence[tuple[Any, str]],
+) -> None:
+    """Place the panels in a row over the legend, and give the figure its height."""
+    across, down = size
+    em = look.font / 72
+    texts = [wrapped(parts, across, look, between=" ") for parts in titles]
+    above = 1.25 * em * max(text.count("\n") + 1 for text in texts) + 0.6 * em
+    below = add_legend(figure, legend, figure.get_figwidth(), look) + em
+    width, height = figure.get_figwidth(), above + down + below
+    figure.set_figheight(height)
+    figure.legends[0].set_bbox_to_anchor((0.05 / width, (below - 0.7 * em) / height))
+    for i, (axes, text) in enumerate(zip(grid, texts, strict=True)):
+        x = 0.05 + _GAP / 2 + i * (across + _GAP)
+        axes.set_position((x / width, below / height, across / width, down / height))
+        axes.set_title(text, pad=0.4 * look.font, linespacing=1.2)
+        axes.set(xticks=[], yticks=[])
+        for spine in axes.spines.values():
+            spine.set(visible=True, linewidth=0.6)
 
 
 def _as_picture(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -116,7 +202,7 @@ def _show_map(axes: Axes, values: npt.NDArray[Any]) -> None:
     axes.imshow(np.ma.masked_where(~finite, scaled), cmap=_GREYS, vmin=0, vmax=1, interpolation="none")
 
 
-def _show_sets(axes: Axes, pair: MapPair, k: int, w: int, pixel: float) -> None:
+def _show_sets(axes: Axes, pair: "MapPair", k: int, w: int, pixel: float) -> None:
     near, top = pair.neighbourhood("unperturbed", k, w), pair.top_k("perturbed", k)
     picture = np.full((*pair.shape, 3), to_rgb(_PAPER))
     picture[near] = to_rgb(_NEAR)
@@ -190,34 +276,18 @@ def _rings(
     )
 
 
-def _frame(axes: Axes) -> None:
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(visible=True, linewidth=0.6)
-
-
-def _overlay_legend(figure: Figure, k: int, w: int, *, finite: bool) -> None:
+def _legend_entries(k: int, w: int, *, finite: bool) -> list[tuple[Any, str]]:
     if not finite:
-        figure.legend([Patch(color=_NOT_FINITE)], ["not finite"], loc="outside lower center")
-        return
-    rings = tuple(
+        return [(Patch(color=_NOT_FINITE), "not finite")]
+    rings = [
         Line2D([], [], linestyle="none", marker="o", markersize=5, markerfacecolor="white", markeredgecolor=c)
         for c in (_BLUE, _RED)
-    )
-    # The two marks of `missed` are drawn on top of each other, those of the other tuples side by side.
-    missed = (Patch(color=_TOP), Line2D([], [], color="black", linestyle="none", marker="x", markersize=5))
-    marks: list[tuple[Any, str]] = [
+    ]
+    missed = Patch(color=_TOP), Line2D([], [], color="black", linestyle="none", marker="x", markersize=5)
+    return [
         (Line2D([], [], color=_BLUE, linewidth=1.5), f"S: top {k} of the unperturbed map"),
         (Patch(color=_NEAR), f"N_w(S): pixels within {w} of S"),
-        ((Line2D([], [], color=_RED, linewidth=1.5), Patch(color=_TOP)), f"T: top {k} of the perturbed map"),
+        ([Line2D([], [], color=_RED, linewidth=1.5), Patch(color=_TOP)], f"T: top {k} of the perturbed map"),
         (missed, "in T but outside N_w(S)"),
         (rings, "diverse top k of each map"),
     ]
-    figure.legend(
-        [handle for handle, _ in marks],
-        [label for _, label in marks],
-        loc="outside lower center",
-        ncols=3,
-        fontsize=8,
-        handler_map={tuple: HandlerTuple(ndivide=None), missed: HandlerTuple()},
-    )

@@ -3,28 +3,20 @@
 import io
 import re
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from .style import INK, PALETTE, RULE, STYLE
+from .style import HOLLOW, INK, PALETTE, RULE, STYLE
 
 # Resolution of what a figure draws as pixels.
 _RASTER_DPI = 200
 # A reference to another element of the SVG: href="#id" or clip-path="url(#id)".
 _REFERENCE = re.compile(r"^(#|url\(#)([^)]+)")
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
-
-
-class Shown(NamedTuple):
-    """A figure on a page: its ``<svg>`` element, title and caption."""
-
-    svg: str
-    title: str
-    caption: str
 
 
 def inline_svg(figure: Figure, *, prefix: str, description: str) -> str:
@@ -57,7 +49,7 @@ def inline_svg(figure: Figure, *, prefix: str, description: str) -> str:
                 parent.remove(child)
     values = (value for element in root.iter() for value in element.attrib.values())
     used = {found[2] for value in values if (found := _REFERENCE.match(value))}
-    variables = {INK: "ink", RULE: "rule"} | {c: f"line-{i}" for i, c in enumerate(PALETTE)}
+    variables = {INK: "ink", RULE: "rule", HOLLOW: "page"} | {c: f"line-{i}" for i, c in enumerate(PALETTE)}
     colours = {colour.lower(): f"var(--{name}, {colour})" for colour, name in variables.items()}
     for element in root.iter():
         element.tag = _local(element.tag)

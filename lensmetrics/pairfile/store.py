@@ -3,12 +3,14 @@
 import operator
 import os
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..messages import printable
 from .attributes import CHECKSUM
 from .format import IMAGES
 from .header import read_header
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ..pairs.mappair import MapPair
+
+# Characters of an attribute shown in a notebook.
+_SHOWN = 120
 
 
 class PairStore:
@@ -155,6 +160,22 @@ class PairStore:
         height, width = self.shape
         n_complete = int(self.complete.sum())
         return f"PairStore('{self.path}': {n_complete} of {len(self)} samples complete, {height}x{width})"
+
+    def _repr_html_(self) -> str:
+        """Return what the file contains as a small table, for notebooks."""
+        height, width = self.shape
+        maps = f"{height}x{width}, {self.header.layout.dtype.name}"
+        if self.n_channels is not None:
+            maps += f", {self.n_channels} channels reduced by {self.reduction}"
+        n_complete = int(self.complete.sum())
+        facts = {"samples": f"{n_complete} of {len(self)} complete", "maps": maps, **self.attrs}
+        texts = {printable(name): printable(value) for name, value in facts.items()}
+        rows = "".join(
+            f'<tr><th style="text-align:left">{escape(name)}</th>'
+            f'<td style="text-align:left">{escape(text[:_SHOWN])}{"…" * (len(text) > _SHOWN)}</td></tr>'
+            for name, text in texts.items()
+        )
+        return f"<div>PairStore of <code>{escape(printable(self.path))}</code><table>{rows}</table></div>"
 
     def __iter__(self) -> Iterator["MapPair"]:
         from ..pairs.mappair import MapPair

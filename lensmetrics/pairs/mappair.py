@@ -14,9 +14,13 @@ from .agreement import OrderAgreement
 from .arrays import Maps, aligned
 from .checks import FloatMap, as_map, check_k, check_w
 from .ordering import Pixels, SortedMap
+from .picture import data_address
 from .smoothing import smooth
 
 Which = Literal["unperturbed", "perturbed"]
+
+# Longest side of a map in a notebook, in pixels of the screen.
+_SHOWN = 200
 
 _Set = npt.NDArray[np.uint64]  # a set of pixels, as the overlap kernels represent it
 
@@ -81,6 +85,8 @@ class MapPair:
     --------
     >>> import lensmetrics as lm
     >>> pair = lm.MapPair([[9, 8], [7, 0]], [[9, 0], [7, 8]])
+    >>> pair
+    MapPair(2x2, float64)
     >>> pair.shape
     (2, 2)
     >>> lm.topk_intersection(pair, k=2)
@@ -119,6 +125,24 @@ class MapPair:
         self._smoothed: dict[int, MapPair] = {}
         self._absolute: MapPair | None = None
         self._agreement: OrderAgreement | None = None
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        types = dict.fromkeys(str(values.dtype) for values in (self.unperturbed, self.perturbed))
+        doubts = f", {self.status}" if self._tokens else ""
+        return f"MapPair({height}x{width}, {' and '.join(types)}{doubts})"
+
+    def _repr_html_(self) -> str:
+        """Return both maps as small pictures, for notebooks."""
+        height, width = self.shape
+        size = f"width:{_SHOWN * min(1, width / height):.0f}px;height:{_SHOWN * min(1, height / width):.0f}px"
+        pictures = "".join(
+            f'<figure style="display:inline-block;margin:0 12px 0 0"><img src="{data_address(values)}" '
+            f'alt="{which} map" style="{size};image-rendering:pixelated;border:1px solid #888">'
+            f"<figcaption>{which}</figcaption></figure>"
+            for which, values in (("unperturbed", self.unperturbed), ("perturbed", self.perturbed))
+        )
+        return f"<div>{pictures}<div>{self!r}</div></div>"
 
     @property
     def finite(self) -> bool:

@@ -1,64 +1,134 @@
-"""The example pairs of the page: how they are chosen, drawn and described."""
+"""The pairs that a page shows: found in their files, drawn and described."""
 
 import math
+import re
+import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ..figures.overlay import pair_overlay
-from ..figures.svg import Shown, inline_svg
+from ..figures.svg import inline_svg
 from ..metrics.registry import parse_metric
 from ..pairfile.store import PairStore
 from ..pairs.mappair import MapPair
 from ..tables.columns import Column
 from ..tables.labels import labelled, metric_title, number_text
 from ..tables.view import View
+from .choosing import Pick, pick_by_score, pick_named, pick_of_conditions
+from .leading import leading_score
+from .parts import Shown, slug
 
-_MAX_EXAMPLES = 12
-
-
-def draw_examples(view: View, stores: Sequence[PairStore]) -> tuple[list[Shown], str]:
-    """Return some pairs of every training regime, and how they were chosen or why there are none."""
-    rule = _rule(view.columns)
-    if rule is None:
-        return (
-            [],
-            "There are none, because the table has no score to choose by: lens_recall or topk_intersection.",
-        )
-    scores = view.kept
-    files = _match(scores, stores)
-    held = scores["file"].astype(str).isin(list(files)) if files else np.zeros(len(scores), np.bool_)
-    usable = scores[held & scores[rule.text].notna()]
-    if usable.empty:
-        return [], "There are none, because the given pair files contain no scored pair of the table."
-    picks, how = _pick(usable, rule)
-    drawn: list[Shown] = []
-    for title, row in picks:
-        store = files[str(row["file"])]
-        position = _position(store, row, rule)
-        if position is not None:
-            drawn.append(_draw(view, rule, row, store, position, title, f"pair-{len(drawn)}"))
-    return drawn, how
+_NO_SCORE = "There are none, because the table has no score to choose by: lens_recall or topk_intersection."
+_NO_PAIR = "There are none, because the given pair files contain no scored pair of the table."
 
 
-def _rule(columns: Sequence[Column]) -> Column | None:
-    """Return the score to choose by: LENS recall with the smallest window of w > 0 if there is one."""
-    whole = [c for c in columns if all(isinstance(value, int) for value in c.params.values())]
-    recall = [c for c in whole if c.name == "lens_recall" and {*c.params} == {"k", "w"}]
-    plain = [c for c in whole if c.name == "topk_intersection" and {*c.params} == {"k"}]
-    recall.sort(key=lambda c: (c.params["w"] == 0, c.params["w"], c.params["k"]))
-    plain.sort(key=lambda c: c.params["k"])
-    return next(iter(recall + plain), None)
+class Examples(NamedTuple):
+    """The example pairs of a page."""
+
+    shown: list[Shown]
+    how_chosen: str  # or why there are none
+    ids: dict[int, str]  # row of the table -> id of its figure
+    notes: list[str]  # what whoever writes the page should know
 
 
-def _match(scores: pd.DataFrame, stores: Sequence[PairStore]) -> dict[str, PairStore]:
+def draw_examples(
+    view: View,
+    stores: Sequence[PairStore],
+    *,
+    per_condition: int | None = None,
+    named: Sequence[str] = (),
+    also: Sequence[Pick] = (),
+) -> Examples:
+    """Draw the pairs that were named, then some chosen by score, then others.
+
+    Parameters
+    ----------
+    view
+        The table of scores.
+    stores
+        Pair files; those that the table does not name are not used.
+    per_condition
+        Number of pairs of every condition; None shows some of every training regime.
+    named
+        Pairs to show whatever their scores, such as ``topk.h5:12``.
+    also
+        Further pairs to show where their maps are at hand.
+
+    Raises
+    ------
+    ValueError
+        If a pair is named that the table does not have, or whose maps no given file has.
+    """
+    rule = leading_score(view.columns)
+    files, notes = _match(view.scores, stores)
+    held = np.zeros(len(view.scores), np.bool_)
+    if files:
+        held = view.scores["file"].astype(str).isin(list(files)).to_numpy()
+    wanted = pick_named(view.scores, named)
+    for pick in wanted:
+        if not held[pick.row]:
+            raise ValueError(
+                f"cannot show {pick.title!r}: no given pair file is {view.scores['file'].iloc[pick.row]}"
+            )
+    how = _NO_SCORE
+    if per_condition == 0:
+        how = "None was chosen by score, as asked."
+    elif rule is not None:
+        if per_condition is None:
+            picks, how = pick_by_score(view, rule, held)
+        else:
+            picks, how = pick_of_conditions(view, rule, held, per_condition)
+        how = how if picks else _NO_PAIR
+        wanted = [*wanted, *picks]
+    if named:
+        first = "The first pair was" if len(set(named)) == 1 else f"The first {len(set(named))} pairs were"
+        how = f"{first} named. {how}"
+    titles: dict[int, list[str]] = {}
+    for pick in [*wanted, *(pick for pick in also if held[pick.row])]:
+        titles.setdefault(pick.row, []).append(pick.title)
+    drawer = _Drawer(view, rule, files, figure_id(view.scores))
+    shown: list[Shown] = []
+    ids: dict[int, str] = {}
+    for row, of_row in titles.items():
+        try:
+            figure = drawer.draw(row, "; ".join(dict.fromkeys(of_row)))
+        except OSError as error:  # the file has gone since it was opened
+            figure = f"not shown: {error}"
+        if isinstance(figure, str):
+            notes.append(figure)
+        else:
+            shown.append(figure)
+            ids[row] = figure.id
+    return Examples(shown, how, ids, notes)
+
+
+def figure_id(scores: pd.DataFrame) -> Callable[[str, object], str]:
+    """Return the function that gives the id of the figure of a pair: ``s-topk-12`` for ``topk.h5:12``.
+
+    It does not depend on which pairs are shown. Where files of the table have names that lead to the
+    same id, a checksum of the path tells them apart.
+    """
+    files = list(map(str, scores["file"].unique())) if "file" in scores else []
+    names = {file: slug(Path(file).name.removesuffix(".h5")) for file in files}
+    n_same = Counter(names.values())
+    for file, name in names.items():
+        if n_same[name] > 1:
+            names[file] = f"{name}-{zlib.crc32(file.encode(errors='surrogateescape')):08x}"
+    # A number below 0 keeps its sign.
+    return lambda file, sample: f"s-{names[str(file)]}-" + re.sub(r"[^\w.-]+", "-", str(sample))
+
+
+def _match(scores: pd.DataFrame, stores: Sequence[PairStore]) -> tuple[dict[str, PairStore], list[str]]:
     """Find the store of each file in the table: by its path, or by its name if that is unique."""
-    if "file" not in scores:
-        return {}
+    if not stores:
+        return {}, []
+    if "file" not in scores or "sample" not in scores:
+        return {}, ["the table does not name the files of its pairs, so the page shows none of them"]
     files = [str(file) for file in scores["file"].unique()]
     by_path = {store.path.resolve(): store for store in stores}
     n_files = Counter(Path(file).name for file in files)
@@ -69,78 +139,84 @@ def _match(scores: pd.DataFrame, stores: Sequence[PairStore]) -> dict[str, PairS
         if n_files[store.path.name] == 1 and n_stores[store.path.name] == 1
     }
     found = {file: by_path.get(Path(file).resolve(), by_name.get(Path(file).name)) for file in files}
-    return {file: store for file, store in found.items() if store is not None}
+    matched = {file: store for file, store in found.items() if store is not None}
+    if matched or not files:
+        return matched, []
+    return {}, [
+        "no given pair file is one of the table, so the page shows no pair of maps: the table has "
+        f"{_first([Path(file).name for file in files])}; given were {_first([s.path.name for s in stores])}"
+    ]
 
 
-def _pick(usable: pd.DataFrame, rule: Column) -> tuple[list[tuple[str, "pd.Series[Any]"]], str]:
-    """Choose rows by their score alone; return them with their titles, and how they were chosen."""
-    regimes: list[tuple[str, pd.DataFrame]] = [("all pairs", usable)]
-    if "training" in usable:
-        grouped = usable.groupby("training", sort=True, observed=True, dropna=False)
-        regimes = [(labelled("training", value), rows) for value, rows in grouped]
-    three = 3 * len(regimes) <= _MAX_EXAMPLES
-    picks = []
-    for regime, rows in regimes[:_MAX_EXAMPLES]:
-        ranked = rows.sort_values(rule.text, kind="stable")
-        last = len(ranked) - 1
-        places = {last: "highest", last // 2: "median", 0: "lowest"} if three else {last // 2: "median"}
-        picks += [
-            (f"{regime}: {places[i]} {metric_title(rule.name)}", ranked.iloc[i]) for i in sorted(places)
-        ]
-    which = "the pairs with the lowest, the median and the highest" if three else "the pair with the median"
-    of_each = "of each training regime " if "training" in usable else ""
-    if len(regimes) > _MAX_EXAMPLES:
-        of_each = f"of each of the first {_MAX_EXAMPLES} of {len(regimes)} training regimes "
-    how = f"Chosen by score, not by eye: {of_each}{which} {rule.text} in the given files"
-    return picks, f"{how}. Among equal scores, the first in the table is shown."
+def _first(names: Sequence[str]) -> str:
+    rest = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _position(store: PairStore, row: "pd.Series[Any]", rule: Column) -> int | None:
-    """Return the position of the sample in the file, None if it is gone or its maps are now smaller."""
-    positions = np.flatnonzero((store.sample == row["sample"]) & store.complete)
-    if not len(positions) or rule.params["k"] > math.prod(store.shape):
-        return None
-    return int(positions[0])
+class _Drawer:
+    """Draws pairs of one table."""
+
+    def __init__(
+        self,
+        view: View,
+        rule: Column | None,
+        files: dict[str, PairStore],
+        id_of: Callable[[str, object], str],
+    ) -> None:
+        self.view, self.rule, self.files, self.id_of = view, rule, files, id_of
+        params = rule.params if rule else {}
+        self.k = int(params["k"]) if "k" in params else None
+        self.w = int(params.get("w", 0)) if rule else 1
+
+    def draw(self, position: int, title: str) -> Shown | str:
+        """Return the figure of the pair at a position of the table, or why there is none."""
+        row = self.view.scores.iloc[position]
+        file = str(row["file"])
+        store = self.files[file]
+        places = np.flatnonzero((store.sample == row["sample"]) & store.complete)
+        n_pixels = math.prod(store.shape)
+        # Without a score that says so, k is 2 % of the pixels.
+        k = self.k if self.k is not None else max(1, round(0.02 * n_pixels))
+        if not len(places):
+            return f"sample {row['sample']} is not shown: {store.path} has no such sample that is complete"
+        if k > n_pixels:
+            return f"sample {row['sample']} is not shown: the maps of {store.path} have fewer than {k} pixels"
+        pair = store[int(places[0])]
+        caption = self._caption(row, store, pair, k)
+        name = self.id_of(file, row["sample"])
+        svg = inline_svg(
+            pair_overlay(pair, k=k, w=self.w, image=store.read_image(int(places[0]))[0]),
+            prefix=name,
+            description=f"Maps of one pair and their top-k sets, {title}. {caption}",
+        )
+        return Shown(name, svg, title, caption)
+
+    def _caption(self, row: "pd.Series[Any]", store: PairStore, pair: MapPair, k: int) -> str:
+        w = self.w
+        sample = f"sample {row['sample']}"
+        if "label" in row and not pd.isna(row["label"]):
+            sample += f" (label {row['label']})"
+        if "name" in row and not pd.isna(row["name"]):
+            sample += f" named {row['name']}"
+        of = [*(labelled(c, row[c]) for c in self.view.conditions), sample, f"file {store.path.name}"]
+        fitting = [c for c in self.view.columns if c.params.get("w", w) == w and c.params.get("k", k) == k]
+        values = ", ".join(f"{metric_title(c.name)} {number_text(float(row[c.text]))}" for c in fitting)
+        caption = f"{', '.join(of)}. {_reading(pair, k, w)}"
+        if values:
+            caption += f"Scores at k = {k}, w = {w}: {values}."
+        if "status" in row and row["status"] != "ok":
+            caption += f" Status: {row['status']}."
+        if self.rule and not _is_close(parse_metric(self.rule.text)(pair), float(row[self.rule.text])):
+            caption += " The maps in the file no longer have the score in the table: score them again."
+        return caption
 
 
-def _draw(
-    view: View,
-    rule: Column,
-    row: "pd.Series[Any]",
-    store: PairStore,
-    position: int,
-    title: str,
-    prefix: str,
-) -> Shown:
-    pair = store[position]
-    k, w = int(rule.params["k"]), int(rule.params.get("w", 0))
-    sample = f"sample {row['sample']}"
-    if "label" in row and not pd.isna(row["label"]):
-        sample += f" (label {row['label']})"
-    where = ", ".join(
-        [
-            *(labelled(c, row[c]) for c in view.conditions if c != "training"),
-            sample,
-            f"file {store.path.name}",
-        ]
-    )
-    fitting = [c for c in view.columns if c.params.get("w", w) == w and c.params.get("k", k) == k]
-    values = ", ".join(f"{metric_title(c.name)} {number_text(float(row[c.text]))}" for c in fitting)
-    caption = f"{where}. {_reading(pair, k, w)}Scores at k = {k}, w = {w}: {values}."
-    if "status" in row and row["status"] != "ok":
-        caption += f" Status: {row['status']}."
-    if not math.isclose(parse_metric(rule.text)(pair), float(row[rule.text]), abs_tol=1e-6):
-        caption += " The maps in the file no longer have the score in the table: score them again."
-    svg = inline_svg(
-        pair_overlay(pair, k=k, w=w, image=store.read_image(position)[0]),
-        prefix=prefix,
-        description=f"Maps of one pair and their top-k sets, {title}. {caption}",
-    )
-    return Shown(svg, title, caption)
+def _is_close(now: float, then: float) -> bool:
+    return (math.isnan(now) and math.isnan(then)) or math.isclose(now, then, abs_tol=1e-6)
 
 
 def _reading(pair: MapPair, k: int, w: int) -> str:
-    if not pair.finite:
+    if not pair.finite or pair.constant:
         return ""
     found = pair.overlap(k, w)
     by_chance = k * found.near_unperturbed / math.prod(pair.shape)

@@ -7,9 +7,11 @@ import pytest
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+import lensmetrics as lm
 from lensmetrics.figures.overlay import pair_overlay
 from lensmetrics.figures.svg import inline_svg
 from lensmetrics.pairs.mappair import MapPair
+from tests.figures.overlaps import check_overlaps
 
 
 def smooth_pair(height: int = 9, width: int = 14) -> MapPair:
@@ -107,6 +109,16 @@ def test_overlay_of_extreme_values_has_a_grey_scale() -> None:
 def test_overlay_refuses_a_k_above_the_number_of_pixels() -> None:
     with pytest.raises(ValueError, match="k must be between 1 and 126"):
         pair_overlay(smooth_pair(), k=127, w=1)
+
+
+@pytest.mark.parametrize("shape", [(9, 14), (3, 60), (60, 3)])
+@pytest.mark.parametrize("width", [3.3, 6.9])
+def test_a_pair_fits_into_a_paper(shape: tuple[int, int], width: float) -> None:
+    pair = smooth_pair(*shape)
+    figure = lm.plot_pair(pair, 10, image=np.zeros(shape, np.uint8), width=width)
+    assert figure.get_figwidth() <= width + 1e-9
+    assert len(figure.axes) == 4
+    check_overlaps(figure)
 
 
 def test_overlay_of_a_large_map_is_a_small_file() -> None:

@@ -13,6 +13,7 @@ from lensmetrics.errors import FormatError
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import verify
 from lensmetrics.pairfile.writer import PairWriter
+from tests.pages import Page
 from tests.pairfile.toys import ATTRS, MAP, write_all
 from tests.pairfiles import edit, replace
 
@@ -155,3 +156,20 @@ def test_names_as_other_programs_write_them(run: Path, kind: str) -> None:
     assert store.name is not None
     assert store.name.tolist() == [*names[:5], "ende ü"]
     assert verify(run) == []
+
+
+def test_notebook_shows_what_a_file_contains(tmp_path: Path) -> None:
+    attrs = {"training": "<b>pgd</b>", "note": 500 * "x", "eps": 0.5}
+    with PairWriter(tmp_path / "a&b.h5", n_samples=3, shape=(4, 5), channels=3, attrs=attrs) as writer:
+        writer.write(0, np.ones((3, 4, 5), "f4"), np.ones((3, 4, 5), "f4"))
+    store = PairStore(tmp_path / "a&b.h5")
+    assert repr(store).endswith("a&b.h5': 1 of 3 samples complete, 4x5)")
+    page = Page(store._repr_html_())
+    facts = dict(zip(page.text("th"), page.text("td"), strict=True))
+    assert facts["samples"] == "1 of 3 complete"
+    assert facts["maps"] == "4x5, float32, 3 channels reduced by abs_sum"
+    assert facts["training"] == "<b>pgd</b>"
+    assert facts["eps"] == "0.5"
+    assert facts["note"] == 120 * "x" + "…"
+    assert page.text("code") == [str(store.path)]
+    assert not page.attributes("b")

@@ -124,7 +124,8 @@ def test_ids_are_unique_and_references_resolve(page: Page) -> None:
 
 def test_every_figure_has_caption_and_text_alternative(page: Page) -> None:
     figures = page.attributes("figure")
-    assert len(figures) == 2 + 6  # recall, precision; three examples of two regimes
+    assert len(figures) == 2 + 1 + 2 + 6  # recall, precision; differences; distributions; examples
+    assert len({figure["id"] for figure in figures}) == len(figures)
     alternatives = [svg["aria-label"] for svg in page.attributes("svg") if svg.get("role") == "img"]
     assert len(alternatives) == len(figures)
     captions = page.text("figcaption")
@@ -134,11 +135,12 @@ def test_every_figure_has_caption_and_text_alternative(page: Page) -> None:
 
 def test_tables_show_the_numbers_of_summarize(scores: pd.DataFrame, page: Page) -> None:
     summary = summarize(scores, by=["attack", "training"])
-    means, rest = page.text("b"), page.text("span")
+    section = page.section("scores")
+    means, rest = section.text("b"), section.text("span")
     for row in summary.itertuples():
         assert f"{row.mean:.3f}" in means
-        assert f"[{row.ci_low:.3f}, {row.ci_high:.3f}]" in rest
-    notes = set(page.text("small"))
+        assert f"[{row.ci_low:.3f}, {row.ci_high:.3f}] *" in rest  # of fewer than ten samples
+    notes = set(section.text("small")) - {"the same in all pairs"}
     assert (summary["n"] > 0).all()
     assert notes == {f"n = {row.n}, {row.n_undefined} undefined" for row in summary.itertuples()}
 
@@ -148,20 +150,22 @@ def test_cells_are_in_the_right_row_and_column(scores: pd.DataFrame, tmp_path: P
     page = report(scores[["file", "attack", "training", "sample", "status", "kendall"]], tmp_path)
     summary = summarize(scores, by=["attack", "training"])
     expected = summary[summary["metric"] == "kendall"]["mean"]
-    assert page.text("b")[1:] == [f"{mean:.3f}" for mean in expected]
+    assert page.section("scores").text("b")[1:] == [f"{mean:.3f}" for mean in expected]
     counts = ["pairs", "constant_map", "incomplete", "nan_map"]
     rows = ["none", "natural", "pgd", "topk", "natural", "pgd"]
-    assert page.text("th") == ["attack", "training", *counts, *rows, "attack", "training", "Kendall", *rows]
+    assert page.section("conditions").text("th") == ["attack", "training", *counts, *rows]
+    assert page.section("scores").text("th") == ["attack", "training", "Kendall", *rows]
 
 
 def test_windows_are_sorted_after_the_intersection(scores: pd.DataFrame, tmp_path: Path) -> None:
     names = [f"lens_recall_div(k={K},w=2)", f"lens_recall_div(k={K},w=1)", f"lens_precision(k={K},w=1)"]
     page = report(scores[["sample", *names, f"topk_intersection(k={K})"]], tmp_path)
-    heads = [text for text in page.text("th") if text.startswith("w =")]
+    section = page.section("scores")
+    heads = [text for text in section.text("th") if text.startswith("w =")]
     assert heads == ["w = 1", "w = 2", "w = 0 (top-k intersection)", "w = 1"]
     means = [scores[name].mean() for name in (f"topk_intersection(k={K})", names[1], names[0])]
     means += [scores[name].mean() for name in (f"topk_intersection(k={K})", names[2])]
-    assert page.text("b")[1:] == [f"{mean:.3f}" for mean in means]
+    assert section.text("b")[1:] == [f"{mean:.3f}" for mean in means]
 
 
 def test_statuses_are_counted_and_explained(scores: pd.DataFrame, page: Page) -> None:
@@ -172,9 +176,10 @@ def test_statuses_are_counted_and_explained(scores: pd.DataFrame, page: Page) ->
         assert token in page.text("code")
         assert STATUSES[token].meaning in page.text("dd")
     assert STATUSES["checksum"].meaning not in page.text("dd")
-    heads = [text for text in page.text("th") if text == "pairs" or text in tokens]
+    section = page.section("conditions")
+    heads = [text for text in section.text("th") if text == "pairs" or text in tokens]
     assert heads == ["pairs", *sorted(tokens)]
-    counts = [text for text in page.text("td") if text.isdigit()]
+    counts = [text for text in section.text("td") if text.isdigit()]
     by_row = [counts[i : i + len(heads)] for i in range(0, len(counts), len(heads))]
     assert len(by_row) == 4
     assert [row[0] for row in by_row] == ["6"] * 4
@@ -206,11 +211,12 @@ def test_mean_without_failed_attacks_is_shown_below_the_mean(attacked: pd.DataFr
     assert any(text.startswith("Where the attack accepted no image") for text in page.text("p"))
     assert STATUSES["not_attacked"].meaning in page.text("dd")
     assert STATUSES["identical"].meaning in page.text("dd")
-    heads = page.text("th")
+    section = page.section("conditions")
+    heads = section.text("th")
     start = heads.index("pairs")
     counts = ["constant_map", "identical", "incomplete", "nan_map", "not_attacked"]
     assert heads[start + 1 : start + 6] == counts
-    cells = [text for text in page.text("td") if text.isdigit()]
+    cells = [text for text in section.text("td") if text.isdigit()]
     # rows: none natural, none pgd, topk natural, topk pgd
     assert [cells[i : i + 6] for i in range(0, 24, 6)] == [
         ["6", "1", "1", "1", "1", "1"],
@@ -232,14 +238,14 @@ def test_statuses_can_be_excluded(attacked: pd.DataFrame, stores: list[PairStore
     page = report(attacked, tmp_path, exclude=exclude, stores=stores)
     summary = summarize(attacked, by=["attack", "training"], exclude=exclude)
     assert {f"{mean:.3f}" for mean in summary["mean"].dropna()} <= set(page.text("b"))
-    cells = [text for text in page.text("td") if text.isdigit()]
+    cells = [text for text in page.section("conditions").text("td") if text.isdigit()]
     assert [cells[i : i + 2] for i in range(0, 28, 7)] == [["4", "2"], ["5", "1"], ["3", "3"], ["0", "6"]]
     assert cells[2:7] == ["1", "1", "1", "1", "1"]  # statuses of all pairs
     assert "left out" in page.text("th")
     assert not any("without not_attacked" in text for text in page.text("small"))
     sentence = "Left out everywhere on this page: pairs with the status not_attacked or constant_map."
     assert sentence in page.text("p")
-    examples = page.text("figcaption")[1:]
+    examples = page.section("examples").text("figcaption")
     assert examples
     assert not any("sample 10 " in text for text in examples if "natural" in text)
     with pytest.raises(ValueError, match="cannot exclude 'saturated'"):
@@ -254,7 +260,7 @@ def test_unknown_metric_has_a_table(scores: pd.DataFrame, tmp_path: Path) -> Non
     page = report(table, tmp_path)
     assert "Mine, k = 3" in page.text("h3")
     assert "Other, level = 2" in page.text("th")
-    assert page.text("b")[1:] == [f"{scores['kendall'].mean():.3f}", "0.750", "0.250"]
+    assert page.section("scores").text("b")[1:] == [f"{scores['kendall'].mean():.3f}", "0.750", "0.250"]
 
 
 def test_condition_named_like_a_count_is_a_condition(scores: pd.DataFrame, tmp_path: Path) -> None:
@@ -282,9 +288,10 @@ def test_header_describes_what_was_scored(page: Page) -> None:
 
 def test_examples_are_lowest_median_and_highest(scores: pd.DataFrame, page: Page) -> None:
     column = RECALL
-    captions = page.text("figcaption")[2:]
-    titles = page.text("h3")[-6:]
-    assert titles == [
+    section = page.section("examples")
+    captions, titles = section.text("figcaption"), section.text("h3")
+    # The pairs about which scores disagree most are among these six.
+    assert [title.split("; where scores disagree: ")[0] for title in titles] == [
         f"{t}: {p} LENS recall" for t in ("natural", "pgd") for p in ("lowest", "median", "highest")
     ]
     for i, training in enumerate(("natural", "pgd")):
@@ -301,8 +308,8 @@ def test_examples_are_lowest_median_and_highest(scores: pd.DataFrame, page: Page
 
 
 def test_page_without_maps_explains_how_to_get_examples(scores: pd.DataFrame, tmp_path: Path) -> None:
-    page = report(lean(scores), tmp_path)
-    assert len(page.attributes("figure")) == 1
+    page = report(lean(scores), tmp_path).section("examples")
+    assert not page.attributes("figure")
     assert any("--maps" in text for text in page.text("p"))
 
 
@@ -311,7 +318,7 @@ def test_moved_files_are_found_by_name_and_changed_maps_are_detected(
 ) -> None:
     (tmp_path / "moved").mkdir()
     store = write(tmp_path / "moved" / "pgd-none.h5", 99, 0.9, training="pgd", attack="none")
-    captions = report(lean(scores), tmp_path, stores=[store]).text("figcaption")[1:]
+    captions = report(lean(scores), tmp_path, stores=[store]).section("examples").text("figcaption")
     assert len(captions) == 3
     assert all("no longer have the score in the table" in caption for caption in captions)
     ambiguous = lean(scores)[["sample", RECALL]].assign(
@@ -325,7 +332,11 @@ def test_file_with_smaller_maps_or_other_samples_has_no_example(scores: pd.DataF
     path = tmp_path / "pgd-none.h5"
     with PairWriter(path, n_samples=N, shape=(2, 2), attrs={}) as writer:
         writer.write(slice(0, N), np.ones((N, 2, 2)), np.ones((N, 2, 2)), sample=np.arange(10, 10 + N))
-    assert len(report(lean(scores), tmp_path, stores=[PairStore(path)]).attributes("figure")) == 1
+    notes = write_report(lean(scores), tmp_path / "r.html", stores=[PairStore(path)])
+    page = Page((tmp_path / "r.html").read_text("utf-8"))
+    assert not page.section("examples").attributes("figure")
+    assert all("have fewer than 10 pixels" in note for note in notes)
+    assert notes
 
 
 def test_page_is_the_same_every_time(scores: pd.DataFrame, stores: list[PairStore], tmp_path: Path) -> None:
@@ -456,7 +467,7 @@ def test_page_of_many_conditions_is_short(tmp_path: Path) -> None:
         table[metric] = rng.random(len(table))
     page = report(table, tmp_path)
     assert (tmp_path / "r.html").stat().st_size < 300_000
-    opened = ["open" in attributes for attributes in page.attributes("details")]
+    opened = ["open" in attributes for attributes in page.section("scores").attributes("details")]
     assert opened == [True, True, True, False]
 
 

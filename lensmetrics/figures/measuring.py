@@ -1,0 +1,54 @@
+"""The width of texts in figures, in inches, and texts that fit a width."""
+
+import functools
+import warnings
+from collections.abc import Sequence
+
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
+from .style import STYLE, Look
+
+
+def text_width(text: str, look: Look) -> float:
+    """Return the width of a text, that of its longest line."""
+    return max(_width(line) for line in text.split("\n")) * look.font / 72
+
+
+@functools.lru_cache(4096)
+def _width(line: str) -> float:
+    """Return the width of a line in units of the size of its font."""
+    if not line:
+        return 0.0
+    with warnings.catch_warnings():
+        # Missing characters are reported when the figure is saved.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        font = FontProperties(family=STYLE["font.family"], size=1)
+        return float(text_to_path.get_text_width_height_descent(line, font, False)[0])
+
+
+def fitted(text: str, width: float, look: Look) -> str:
+    """Cut the middle out of a text that is wider than `width`."""
+    kept, short = len(text), text
+    while text_width(short, look) > width and kept > 4:
+        kept -= 1
+        short = f"{text[: kept - kept // 3]}…{text[len(text) - kept // 3 :]}"
+    return short
+
+
+def height_of(text: str) -> float:
+    """Return the height of a text in units of the size of its font."""
+    return 1.2 * (text.count("\n") + 1) if text else 0.0
+
+
+def wrapped(parts: Sequence[str], width: float, look: Look, between: str = " · ") -> str:
+    """Join the parts of a text; start a new line where it would be wider than `width`."""
+    lines: list[str] = []
+    for part in parts:
+        text = fitted(part, width, look)
+        joined = f"{lines[-1]}{between}{text}" if lines else text
+        if lines and text_width(joined, look) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(text)
+    return "\n".join(lines)
