@@ -30,3 +30,4 @@ class Source:
     keys: tuple[str, ...] | None = None  # of a group with one dataset per sample
     node: h5py.Dataset | h5py.Group | None = None
     axes: tuple[Axis, ...] | None = None  # if the file names them, in the order in which they are read
+    names: tuple[str, ...] | None = None  # of the samples, if the files tell: they become the column `name`
