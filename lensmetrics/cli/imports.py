@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the pair file."""
     from ..disk import check_writable
-    from ..importers import import_arrays
+    from ..importers import import_maps
     from ..pairfile.attributes import checked_attrs
     from ..pairfile.store import PairStore
 
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     except TypeError as error:
         raise ValueError(str(error)) from error
     try:
-        messages = import_arrays(
+        messages = import_maps(
             arguments.unperturbed,
             arguments.perturbed,
             arguments.output,

@@ -1,95 +1,29 @@
-"""Import maps of other projects: .npy, .npz and HDF5 files become a pair file.
-
-A new kind of file is a module with a function that recognizes it and two that read it, and a row in
-`KINDS`.
-"""
+"""Import maps of other projects: two arrays of maps become a pair file."""
 
 import contextlib
 import operator
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..disk import check_inputs, file_kind
 from ..errors import FormatError
 from ..pairfile.format import MAPS
 from ..pairfile.layout import check_pair_file_target
-from . import hdf5, npy
 from .axes import as_maps
 from .columns import check_samples
 from .copying import copy_pairs
 from .foreign import what_folder_it_is
+from .kinds import kind_of
+from .latec import one_method
 from .matching import refuse_other_axes, refuse_other_samples, sample_numbers
-from .source import Source
-from .virelay import AttributionPair, find_attributions
-
-# A file and the name of an array in it, and two of them.
-Address = tuple[Path, str | None]
-Given = Sequence[Address]
-MatchPairs = Callable[
-    [Given, Mapping[str, Address], int | None, contextlib.ExitStack], AttributionPair | None
-]
 
 
-class OpenMaps(Protocol):
-    """Find the array of maps in a file; `wanted` names it, `role` is unperturbed or perturbed.
-
-    The stack keeps files open; temporary files are created in the directory `beside`.
-    """
-
-    def __call__(
-        self,
-        path: Path,
-        role: str,
-        wanted: str | None,
-        *,
-        method: int | None,
-        beside: Path,
-        stack: contextlib.ExitStack,
-    ) -> Source: ...
-
-
-class ReadColumn(Protocol):
-    """Read one integer for each of these maps, and return the name of the array in messages with them."""
-
-    def __call__(
-        self,
-        path: Path,
-        wanted: str | None,
-        what: str,
-        maps: Source,
-        *,
-        beside: Path,
-        stack: contextlib.ExitStack,
-    ) -> tuple[str, NDArray[np.int64]]: ...
-
-
-class Kind(NamedTuple):
-    """One kind of file: how it is recognized, and how arrays in it are found.
-
-    `match_pairs` finds the maps of two files whose samples tell which belong together, and returns None
-    if they do not.
-    """
-
-    recognize: Callable[[Path], bool]
-    open_maps: OpenMaps
-    read_column: ReadColumn
-    match_pairs: MatchPairs | None = None
-
-
-# The first kind that recognizes a file reads it; the last one takes every file, or says what it is.
-KINDS = (
-    Kind(hdf5.is_hdf5, hdf5.open_maps, hdf5.read_column, find_attributions),
-    Kind(lambda _: True, npy.open_maps, npy.read_column),
-)
-
-
-def import_arrays(
+def import_maps(
     unperturbed_path: str | os.PathLike[str],
     perturbed_path: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -182,14 +116,14 @@ def import_arrays(
     with contextlib.ExitStack() as stack:
         columns: dict[str, NDArray[Any]] = {}
         order, is_matched = None, False
-        kinds = [_kind_of(path) for path, _ in given]
+        kinds = [kind_of(path) for path, _ in given]
         found = None
         if kinds[0] is kinds[1] and kinds[0].match_pairs is not None:
             found = kinds[0].match_pairs(given, columns_given, method, stack)
         if found is None:
             first, second = (
                 as_maps(
-                    kind.open_maps(path, role, name, method=method, beside=target.parent, stack=stack),
+                    one_method(kind.open_maps(path, role, name, beside=target.parent, stack=stack), method),
                     shape,
                     known=False,
                 )
@@ -211,21 +145,18 @@ def import_arrays(
         for column, what in (("sample", "samples"), ("label", "labels")):
             if what in columns_given:
                 path, name = columns_given[what]
-                words, columns[column] = _kind_of(path).read_column(
+                words, values = kind_of(path).read_column(
                     path, name, what, first, beside=target.parent, stack=stack
                 )
                 if what == "samples":
-                    check_samples(words, columns[column])
+                    check_samples(words, values)
+                columns["name" if values.dtype == object else column] = values
         if given[0][0].samefile(given[1][0]) and first.array == second.array:
             raise ValueError(
                 f"{unperturbed_path} and {perturbed_path} are one array, so there is nothing to compare: "
                 "give the maps before the attack, then those after it"
             )
         return copy_pairs(first, second, order, columns, target, attrs or {}, dtype)
-
-
-def _kind_of(path: Path) -> Kind:
-    return next(kind for kind in KINDS if kind.recognize(path))
 
 
 def _check_file(path: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..pairfile.checks import check_stored
 from ..pairfile.opening import filter_codes, load_filters, open_hdf5, reading
-from .columns import check_column, integers
+from .columns import check_column, column_values
 from .netcdf import Decode, decoded_type, decoder
 from .scales import named_axes, reading_order
 from .source import Rows, Source
@@ -79,11 +79,15 @@ def open_rows(path: Path, file: h5py.File, name: str, what: str = "maps", kinds:
     )
 
 
-def read_integers(path: Path, file: h5py.File, name: str, n: int, what: str) -> NDArray[np.int64]:
-    """Read one integer per sample."""
-    rows = open_rows(path, file, name, what, "iufbSUO")
+def open_column(path: Path, file: h5py.File, name: str, what: str) -> Source:
+    """Find an array with one value per sample, of a type that `check_column` takes or refuses."""
+    return open_rows(path, file, name, what, "iufbSUO")
+
+
+def read_values(rows: Source, n: int, what: str) -> NDArray[Any]:
+    """Read one value per sample."""
     check_column(rows.words, rows.shape, rows.dtype, n, what)
-    return integers(rows.words, rows.read(slice(None)), what)
+    return column_values(rows.words, rows.read(slice(None)), what)
 
 
 def _find(path: Path, start: h5py.Group, name: str) -> h5py.Dataset | h5py.Group:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from ..disk import check_space
 from ..errors import FormatError
-from .columns import check_column, integers
+from .columns import check_column, column_values
 from .foreign import what_archive_it_is, what_it_is
-from .latec import one_method
 from .source import Source
 
 _N_NAMED = 12
@@ -38,26 +37,20 @@ _UNREADABLE = (
 
 
 def open_maps(
-    path: Path,
-    role: str,
-    wanted: str | None,
-    *,
-    method: int | None,
-    beside: Path,
-    stack: contextlib.ExitStack,
+    path: Path, role: str, wanted: str | None, *, beside: Path, stack: contextlib.ExitStack
 ) -> Source:
-    """Find the array of maps in a .npy or .npz file, or one explanation of LATEC's layout."""
+    """Find the array of maps in a .npy or .npz file."""
     words, member, array = _open_array(path, role, wanted, beside, stack)
-    return one_method(Source(words, member, array.shape, array.dtype, array.__getitem__), method)
+    return Source(words, member, array.shape, array.dtype, array.__getitem__)
 
 
 def read_column(
     path: Path, wanted: str | None, what: str, maps: Source, *, beside: Path, stack: contextlib.ExitStack
-) -> tuple[str, NDArray[np.int64]]:
-    """Read one integer for each of these maps; return also the name of the array in messages."""
+) -> tuple[str, NDArray[Any]]:
+    """Read one value for each of these maps; return also the name of the array in messages."""
     words, _, array = _open_array(path, what, wanted, beside, stack)
     check_column(words, array.shape, array.dtype, maps.shape[0], what)
-    return words, integers(words, np.array(array), what)
+    return words, column_values(words, np.array(array), what)
 
 
 def _open_array(

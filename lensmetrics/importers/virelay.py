@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..pairfile.opening import reading
 from .columns import check_samples
-from .datasets import open_file, open_rows, read_integers
+from .datasets import open_column, open_file, open_rows, read_values
 from .matching import refuse_other_keys
 from .source import Source
 
@@ -128,7 +128,8 @@ def _match(
 def _index(path: Path, file: h5py.File, maps: Source) -> NDArray[np.int64]:
     if "index" not in file:
         return np.arange(maps.shape[0])
-    values = read_integers(path, file, "index", maps.shape[0], "sample numbers")
+    index = open_column(path, file, "index", "sample numbers")
+    values: NDArray[np.int64] = read_values(index, maps.shape[0], "sample numbers")
     check_samples(f"{path}, dataset 'index',", values)
     return values
 

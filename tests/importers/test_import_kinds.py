@@ -26,7 +26,7 @@ from PIL import Image
 
 import lensmetrics as lm
 from lensmetrics.errors import FormatError
-from lensmetrics.importers import import_arrays
+from lensmetrics.importers import import_maps
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import verify
 from tests.importers.test_importers import hdf5, some_maps
@@ -69,7 +69,7 @@ def refused(first: Any, second: Any, message: str, error: type[Exception], **opt
     """The import ends with exactly this kind of error, in one line, and leaves nothing."""
     before = sorted(Path().iterdir())
     with pytest.raises(error, match=message) as caught:
-        import_arrays(first, second, "out.h5", **options)
+        import_maps(first, second, "out.h5", **options)
     assert type(caught.value) is error
     assert "\n" not in str(caught.value)
     assert sorted(Path().iterdir()) == before
@@ -108,17 +108,17 @@ def test_following_either_advice_imports_the_reading_that_was_meant(shape: tuple
     _, first, second, last = shape
     remedies = {1: np.abs(array).sum(axis=1), -1: np.abs(array).sum(axis=-1)}
     for axis, size in ((1, (second, last)), (-1, (first, second))):
-        import_arrays(*both(remedies[axis]), f"{axis}.h5", shape=size)
+        import_maps(*both(remedies[axis]), f"{axis}.h5", shape=size)
         np.testing.assert_array_equal(stored(f"{axis}.h5")[0], remedies[axis])
     if last in (3, 4) and second > 4:
-        import_arrays(*both(np.moveaxis(array, -1, 1)), "moved.h5")
+        import_maps(*both(np.moveaxis(array, -1, 1)), "moved.h5")
         np.testing.assert_array_equal(stored("moved.h5")[0], np.moveaxis(array, -1, 1))
 
 
 @pytest.mark.parametrize("n_channels", [3, 4])
 def test_channels_that_can_be_read_in_one_way_are_kept(n_channels: int) -> None:
     maps = some_maps(2, n_channels, 6, 5)
-    import_arrays(*both(maps), "out.h5")
+    import_maps(*both(maps), "out.h5")
     np.testing.assert_array_equal(stored()[0], maps)
 
 
@@ -134,10 +134,10 @@ def test_three_axes_with_a_short_last_need_a_shape(last: int) -> None:
         rf"{flat}\[:, None\]$"
     )
     refused(*both(maps), message, ValueError)
-    import_arrays(*both(maps), "out.h5", shape=(9, last))
+    import_maps(*both(maps), "out.h5", shape=(9, last))
     np.testing.assert_array_equal(stored()[0], maps)
     series = np.abs(maps).sum(axis=-1)[:, None]
-    import_arrays(*both(series), "series.h5")
+    import_maps(*both(series), "series.h5")
     np.testing.assert_array_equal(stored("series.h5")[0], series)
 
 
@@ -157,9 +157,9 @@ def test_five_axes_need_a_method() -> None:
         rf"u\.npy is .*; LATEC stores .*; {SHAP}: .*array\[\.\.\., 0\], -1, 1\);.* --method 0 to 4, got None"
     )
     refused(*both(maps), message, ValueError)
-    import_arrays(*both(maps), "out.h5", method=2)
+    import_maps(*both(maps), "out.h5", method=2)
     np.testing.assert_array_equal(stored()[0], maps[:, 2])
-    import_arrays(*both(maps[:, :, :1]), "one.h5", method=2)
+    import_maps(*both(maps[:, :, :1]), "one.h5", method=2)
     np.testing.assert_array_equal(stored("one.h5")[0], maps[:, 2, 0])
 
 
@@ -167,7 +167,7 @@ def test_known_layouts_need_no_guess() -> None:
     maps = some_maps(2, 2, 2, 6, 7)
     for name, part in zip("ab", maps, strict=True):
         hdf5(Path(f"{name}.h5"), attribution=part)
-    import_arrays("a.h5", "b.h5", "pair.h5")
+    import_maps("a.h5", "b.h5", "pair.h5")
     np.testing.assert_array_equal(stored("pair.h5"), maps)
     hdf5(Path("c.h5"), attribution=np.zeros((2, 8, 8, 3)))
     shutil.copy("c.h5", "d.h5")
@@ -206,7 +206,7 @@ def test_one_channel_is_dropped_and_keeps_its_signs(kind: str) -> None:
     maps = some_maps(2, 4, 8, 9)
     np.save("u.npy", maps[0])
     np.save("p.npy", maps[1])
-    import_arrays("u.npy", "p.npy", "plain.h5")
+    import_maps("u.npy", "p.npy", "plain.h5")
     files = ["a.h5", "b.h5"]
     for file, part in zip(files, maps[:, :, None], strict=True):
         if kind == "npy":
@@ -215,7 +215,7 @@ def test_one_channel_is_dropped_and_keeps_its_signs(kind: str) -> None:
             values = dict(zip("abcd", part, strict=True)) if kind == "group" else part
             hdf5(Path(file), **{"x" if kind != "attribution" else "attribution": values})
     given = {"npy": ["a.npy", "b.npy"], "group": ["a.h5:x", "b.h5:x"]}.get(kind, files)
-    import_arrays(given[0], given[1], "channel.h5")
+    import_maps(given[0], given[1], "channel.h5")
     np.testing.assert_array_equal(stored("channel.h5"), maps)
     assert PairStore("channel.h5").n_channels is None
     scores = [
@@ -226,7 +226,7 @@ def test_one_channel_is_dropped_and_keeps_its_signs(kind: str) -> None:
 
 
 def test_one_side_may_have_the_channel_axis() -> None:
-    import_arrays(*both(MAPS, MAPS[:, None]), "out.h5")
+    import_maps(*both(MAPS, MAPS[:, None]), "out.h5")
     np.testing.assert_array_equal(stored(), [MAPS, MAPS])
 
 
@@ -246,7 +246,7 @@ def test_files_keep_the_precision_of_their_source(dtype: str, expected: str, kin
     else:
         hdf5(Path("a.h5"), u=maps[0], p=maps[1])
         paths = ("a.h5:u", "a.h5:p")
-    import_arrays(*paths, "out.h5")
+    import_maps(*paths, "out.h5")
     found = stored()
     assert found[0].dtype == found[1].dtype == f"<{expected}"
     np.testing.assert_array_equal(found, maps)
@@ -264,7 +264,7 @@ def test_the_type_fits_the_whole_of_both_files(
     monkeypatch.setattr("lensmetrics.importers.copying.BLOCK_BYTES", 1)
     maps = np.arange(2 * 4 * 42).reshape(2, 4, 6, 7)
     maps[side, 3, 5, 6] = largest
-    import_arrays(*both(*maps), "out.h5")
+    import_maps(*both(*maps), "out.h5")
     assert stored()[0].dtype == expected
     np.testing.assert_array_equal(np.array(stored()).astype(np.int64), maps)
 
@@ -274,14 +274,14 @@ def test_integers_that_no_float_tells_apart_are_refused(dtype: str) -> None:
     maps = np.arange(84).reshape(2, 6, 7).astype(dtype)
     maps[1, 2, 3] = 2**53 + 1
     refused(*both(maps, maps), r"'unperturbed' holds integers beyond 2\^53, .*dtype='float64' to", ValueError)
-    assert import_arrays(*both(maps, maps), "out.h5", dtype="float64")[0].startswith("new ties in float64: 0")
+    assert import_maps(*both(maps, maps), "out.h5", dtype="float64")[0].startswith("new ties in float64: 0")
 
 
 def test_rounding_on_purpose_counts_the_new_ties() -> None:
     maps = some_maps(2, 3, 6, 7).astype("f8")
     maps[0, 0, 0, :3] = 1, np.nextafter(1, 2), np.nextafter(1, 0)
     maps[1, 2, 3, :2] = 5, np.nextafter(5, 6)
-    said = import_arrays(*both(*np.abs(maps)), "out.h5", dtype="float32")
+    said = import_maps(*both(*np.abs(maps)), "out.h5", dtype="float32")
     assert said == ["new ties in float32: 3 (values of one map that differed and are now equal)"]
     assert stored()[0].dtype == np.float32
     np.testing.assert_array_equal(stored(), np.abs(maps).astype("f4"))
@@ -299,7 +299,7 @@ def test_rounding_that_would_make_other_maps_is_refused(change: Any, message: st
     maps = some_maps(2, 3, 6, 7).astype("f8")
     paths = both(maps[0], change(maps[1]))
     refused(*paths, f"'perturbed' holds .*{message}", ValueError, dtype="float32")
-    import_arrays(*paths, "out.h5")  # which loses nothing
+    import_maps(*paths, "out.h5")  # which loses nothing
     np.testing.assert_array_equal(stored()[1], change(maps[1]))
 
 
@@ -316,9 +316,9 @@ def test_negative_values_that_metrics_rank_are_reported(
 ) -> None:
     maps = np.abs(some_maps(2, *shape))
     attrs = {"reduction": reduction} if reduction else {}
-    assert import_arrays(*both(*maps), "none.h5", attrs=attrs) == []
+    assert import_maps(*both(*maps), "none.h5", attrs=attrs) == []
     maps[1, 2] *= -1
-    found = import_arrays(*both(*maps), "some.h5", attrs=attrs)
+    found = import_maps(*both(*maps), "some.h5", attrs=attrs)
     assert ["the maps hold negative values: top-k sets are of" in line for line in found] == [True] * said
 
 
@@ -333,7 +333,7 @@ def test_netcdf_maps_arrive_as_xarray_reads_them() -> None:
     xr.Dataset({"u": (axes, u), "p": (axes, p)}).to_netcdf(
         "a.nc", engine="h5netcdf", encoding={"u": {"_FillValue": np.float32(-999)}, "p": packed}
     )
-    import_arrays("a.nc:u", "a.nc:p", "out.h5")
+    import_maps("a.nc:u", "a.nc:p", "out.h5")
     with xr.open_dataset("a.nc", engine="h5netcdf") as dataset:
         for found, name in zip(stored(), "up", strict=True):
             np.testing.assert_array_equal(found, dataset[name].values)
@@ -347,7 +347,7 @@ def test_members_of_a_group_are_decoded_each_by_its_own_attributes() -> None:
         file["x/b"].attrs["_FillValue"] = np.int16(3)
         file["x/c"].attrs["scale_factor"] = 0.5
         file["y"] = np.zeros((3, 6, 7))
-    import_arrays("a.h5:x", "a.h5:y", "out.h5")
+    import_maps("a.h5:x", "a.h5:y", "out.h5")
     plain, masked, scaled = stored()[0].reshape(3, 42)
     assert plain.tolist() == list(range(42))
     assert np.flatnonzero(np.isnan(masked)).tolist() == [3]
@@ -388,14 +388,14 @@ def test_naming_the_maps_of_databases_keeps_the_matching(databases: NDArray[np.f
         r"row 0 does not; name the maps \(FILE:attribution\) to import them alone, still matched by 'index'"
     )
     refused("clean.h5", "adv.h5", message, FormatError)
-    import_arrays("clean.h5", "adv.h5", "out.h5", names=names)
+    import_maps("clean.h5", "adv.h5", "out.h5", names=names)
     np.testing.assert_array_equal(stored(), databases)
     store = PairStore("out.h5")
     assert (store.label, store.prediction) == (None, None)
     assert store.sample.tolist() == list(range(6))
     given = zip(("clean.h5", "adv.h5"), names, strict=True)
     first, second = (f"{file}:{name}" if name else file for file, name in given)
-    import_arrays(first, second, "again.h5")
+    import_maps(first, second, "again.h5")
     np.testing.assert_array_equal(stored("again.h5"), databases)
 
 
@@ -406,7 +406,7 @@ def test_an_index_that_differs_is_refused(where: str) -> None:
         hdf5(Path(name), deep__maps=MAPS, **{where.replace("/", "__"): index})
     message = r"have an 'index' beside them, which is 0 and 2 in row 0, so these may be maps of different"
     refused("a.h5:deep/maps", "b.h5:deep/maps", message, FormatError)
-    import_arrays("a.h5:deep/maps", "c.h5:deep/maps", "out.h5")
+    import_maps("a.h5:deep/maps", "c.h5:deep/maps", "out.h5")
     np.testing.assert_array_equal(stored(), [MAPS, MAPS])
 
 
@@ -415,7 +415,7 @@ def test_an_index_of_something_else_is_ignored() -> None:
     hdf5(Path("b.h5"), maps=MAPS, index=np.array([2, 0, 1]))
     hdf5(Path("c.h5"), maps=MAPS, index=np.array([0.5, 1, 2]))
     for number, (first, second) in enumerate([("a", "b"), ("b", "c")]):
-        import_arrays(f"{first}.h5:maps", f"{second}.h5:maps", f"{number}.h5")
+        import_maps(f"{first}.h5:maps", f"{second}.h5:maps", f"{number}.h5")
 
 
 def test_groups_with_other_names_are_refused() -> None:
@@ -437,8 +437,8 @@ def test_the_same_array_twice_is_refused() -> None:
         ("a.npz:u", "a.npz:u"), ("a.h5:u", "a.h5:/u"), ("db.h5", "db.h5"),
     ]:  # fmt: skip
         refused(first, second, message, ValueError)
-    import_arrays("a.npz:u", "a.npz:p", "npz.h5")
-    import_arrays("a.h5:u", "a.h5:p", "hdf5.h5")
+    import_maps("a.npz:u", "a.npz:p", "npz.h5")
+    import_maps("a.h5:u", "a.h5:p", "hdf5.h5")
 
 
 def test_maps_of_pair_files_are_refused() -> None:
@@ -490,7 +490,7 @@ def test_axes_are_read_by_their_names(
     maps = some_maps(2, 3, 2, 6, 5) if "channel" in first else some_maps(2, 3, 6, 2)
     netcdf("a.nc", first, maps[0])
     netcdf("b.nc", second, maps[1])
-    import_arrays("a.nc:maps", "b.nc:maps", "out.h5")
+    import_maps("a.nc:maps", "b.nc:maps", "out.h5")
     np.testing.assert_array_equal(stored(), maps)
 
 
@@ -504,7 +504,7 @@ def test_named_axes_of_databases_are_matched_by_index() -> None:
     for name, index in (("a.nc", np.arange(5)), ("b.nc", order)):
         with h5py.File(name, "r+") as file:
             file["index"] = index
-    import_arrays("a.nc", "b.nc", "out.h5")
+    import_maps("a.nc", "b.nc", "out.h5")
     np.testing.assert_array_equal(stored(), maps)
 
 
@@ -532,7 +532,7 @@ def test_samples_whose_coordinates_differ_are_refused(axis: str, first: Any, sec
     netcdf("c.nc", f"{axis} y x", MAPS)
     for number, other in enumerate(("a.nc", "c.nc")):  # equal ones, and none
         shutil.copy(other, "d.nc")
-        import_arrays("a.nc:maps", "d.nc:maps", f"{number}.h5")
+        import_maps("a.nc:maps", "d.nc:maps", f"{number}.h5")
 
 
 def test_times_are_compared_with_their_units() -> None:
@@ -542,7 +542,7 @@ def test_times_are_compared_with_their_units() -> None:
     message = r"'sample', whose units are 'days since 2020-01-01.*' and 'days since 2021-01-01.*', " + SAME
     refused("a.nc:maps", "b.nc:maps", message.format("sample"), FormatError)
     shutil.copy("a.nc", "c.nc")
-    import_arrays("a.nc:maps", "c.nc:maps", "out.h5")
+    import_maps("a.nc:maps", "c.nc:maps", "out.h5")
     assert PairStore("out.h5").sample.tolist() == [0, 1, 2]
 
 
@@ -553,17 +553,17 @@ def test_times_are_compared_with_their_units() -> None:
 def test_numbers_of_samples_come_along(values: Any, expected: list[int]) -> None:
     for name in ("a.nc", "b.nc"):
         netcdf(name, "y x sample", MAPS, sample=values)
-    import_arrays("a.nc:maps", "b.nc:maps", "out.h5")
+    import_maps("a.nc:maps", "b.nc:maps", "out.h5")
     assert PairStore("out.h5").sample.tolist() == expected
     np.save("s.npy", [4, 5, 6])
-    import_arrays("a.nc:maps", "b.nc:maps", "given.h5", samples="s.npy")
+    import_maps("a.nc:maps", "b.nc:maps", "given.h5", samples="s.npy")
     assert PairStore("given.h5").sample.tolist() == [4, 5, 6]
 
 
 def test_numbers_of_samples_come_along_from_databases_without_index() -> None:
     for name in ("a.nc", "b.nc"):
         netcdf(name, "sample y x", MAPS, "attribution", sample=[7, 3, 9])
-    import_arrays("a.nc", "b.nc", "out.h5")
+    import_maps("a.nc", "b.nc", "out.h5")
     assert PairStore("out.h5").sample.tolist() == [7, 3, 9]
 
 
@@ -580,7 +580,7 @@ def test_columns_of_other_samples_are_refused(what: str, column: str) -> None:
     bad: dict[str, Any] = {what: "bad.nc:id"}
     refused("a.nc:maps", "b.nc:maps", message, FormatError, **bad)
     good: dict[str, Any] = {what: "good.nc:id"}
-    import_arrays("a.nc:maps", "b.nc:maps", "out.h5", **good)
+    import_maps("a.nc:maps", "b.nc:maps", "out.h5", **good)
     assert getattr(PairStore("out.h5"), column).tolist() == [4, 5, 6]
 
 
@@ -609,7 +609,7 @@ def test_axes_with_other_names_are_refused() -> None:
     )
     refused("d.nc:maps", "e.nc:maps", message, FormatError)
     shutil.copy("b.nc", "f.nc")
-    import_arrays("b.nc:maps", "f.nc:maps", "out.h5")
+    import_maps("b.nc:maps", "f.nc:maps", "out.h5")
     np.testing.assert_array_equal(stored(), [MAPS, MAPS])
 
 
@@ -629,7 +629,7 @@ def test_scales_that_do_not_name_each_axis_are_ignored(kind: str) -> None:
                 file["x"].dims[2].attach_scale(file["other"])
             elif kind == "deleted":
                 del file["x0"]
-    import_arrays("a.h5:x", "b.h5:x", "out.h5")
+    import_maps("a.h5:x", "b.h5:x", "out.h5")
     np.testing.assert_array_equal(stored(), [MAPS, MAPS])
     assert PairStore("out.h5").sample.tolist() == [0, 1, 2]
 
@@ -659,7 +659,7 @@ def test_arrays_after_the_first_are_refused(kind: str, what: str) -> None:
         given = (f"y.{kind}", "p.npy") if what == "maps" else ("whole.npy", "p.npy")
         options = {} if what == "maps" else {"labels": f"y.{kind}"}
         refused(*given, rf"^y\.{kind}(, array 'y',)? {message}", FormatError, **options)
-    import_arrays("whole.npy", "p.npy", "good.h5")
+    import_maps("whole.npy", "p.npy", "good.h5")
 
 
 # What is no file, and files of others
@@ -717,7 +717,7 @@ def test_damaged_archives_are_named_in_one_sentence(method: str, use: str) -> No
     Path("y.npz").write_bytes(whole)
     given = ("y.npz", "p.npy") if use == "maps" else ("u.npy", "p.npy")
     labels = None if use == "maps" else "y.npz"
-    import_arrays(*given, "good.h5", labels=labels)
+    import_maps(*given, "good.h5", labels=labels)
     rng = np.random.default_rng(0)
     before = sorted(Path().iterdir())
     said = []
@@ -727,7 +727,7 @@ def test_damaged_archives_are_named_in_one_sentence(method: str, use: str) -> No
             raw[position] ^= 1 << int(rng.integers(8))
         Path("y.npz").write_bytes(raw)
         try:
-            import_arrays(*given, "out.h5", labels=labels)
+            import_maps(*given, "out.h5", labels=labels)
         except ValueError as error:
             said.append(str(error))
         Path("out.h5").unlink(missing_ok=True)  # where only dates and the like were hit
@@ -857,5 +857,5 @@ def test_a_mistake_of_ours_is_not_called_damage(monkeypatch: pytest.MonkeyPatch)
     hdf5(Path("a.h5"), u=MAPS, p=MAPS)
     monkeypatch.setattr("lensmetrics.importers.datasets.decoder", mistake)
     with pytest.raises(TypeError, match=r"^unsupported operand$") as caught:
-        import_arrays("a.h5:u", "a.h5:p", "out.h5")
+        import_maps("a.h5:u", "a.h5:p", "out.h5")
     assert type(caught.value) is TypeError

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lensmetrics.cli import main
 from lensmetrics.errors import FormatError
-from lensmetrics.importers import import_arrays
+from lensmetrics.importers import import_maps
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import verify
 
@@ -56,7 +56,7 @@ def test_every_layout_arrives(data: st.DataObject, tmp_path_factory: pytest.Temp
 
     out = folder / "out.h5"
     size = (height, width) if flat or width <= 4 or data.draw(st.booleans()) else None
-    import_arrays(*paths, out, shape=size, attrs={"dataset": "toy"})
+    import_maps(*paths, out, shape=size, attrs={"dataset": "toy"})
 
     assert sorted(path.name for path in folder.iterdir()) == sorted({*(p.name for p in paths), "out.h5"})
     assert verify(out) == []
@@ -75,7 +75,7 @@ def test_samples_and_labels(tmp_path: Path) -> None:
     np.save(tmp_path / "samples.npy", np.array([7, 3, 9], np.uint16))
     np.save(tmp_path / "labels.npy", [1, 0, 1])
     out = tmp_path / "out.h5"
-    import_arrays(*paths, out, samples=tmp_path / "samples.npy", labels=tmp_path / "labels.npy")
+    import_maps(*paths, out, samples=tmp_path / "samples.npy", labels=tmp_path / "labels.npy")
     store = PairStore(out)
     assert store.sample.tolist() == [7, 3, 9]
     assert store.label is not None
@@ -86,14 +86,14 @@ def test_samples_and_labels(tmp_path: Path) -> None:
 def test_names_choose_arrays(tmp_path: Path) -> None:
     archive = tmp_path / "a.npz"
     np.savez(archive, clean=np.full((2, 3, 5), 1.0), noisy=np.full((2, 3, 5), 2.0))
-    import_arrays(archive, archive, tmp_path / "out.h5", names=("clean", "noisy"))
+    import_maps(archive, archive, tmp_path / "out.h5", names=("clean", "noisy"))
     assert [maps[0, 0, 0] for maps in stored(tmp_path / "out.h5")] == [1.0, 2.0]
 
 
 def test_the_only_array_needs_no_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", np.full((2, 3, 5), 1.0))
     np.savez(tmp_path / "b.npz", np.full((2, 3, 5), 2.0))
-    import_arrays(tmp_path / "a.npz", tmp_path / "b.npz", tmp_path / "out.h5")
+    import_maps(tmp_path / "a.npz", tmp_path / "b.npz", tmp_path / "out.h5")
     assert [maps[0, 0, 0] for maps in stored(tmp_path / "out.h5")] == [1.0, 2.0]
 
 
@@ -109,7 +109,7 @@ def test_memory_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k
     monkeypatch.setattr("lensmetrics.importers.copying.BLOCK_BYTES", 2**18)
     tracemalloc.start()
     try:
-        import_arrays(*paths, tmp_path / "out.h5", shape=(50, 50))
+        import_maps(*paths, tmp_path / "out.h5", shape=(50, 50))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -125,7 +125,7 @@ def check(
     paths = save(folder, first, second)
     before = sorted(folder.iterdir())
     with pytest.raises(error, match=message):
-        import_arrays(*paths, folder / "out.h5", **options)
+        import_maps(*paths, folder / "out.h5", **options)
     assert sorted(folder.iterdir()) == before
 
 
@@ -167,13 +167,13 @@ def test_one_map_is_not_a_stack_of_its_rows(tmp_path: Path) -> None:
     message = r"first\.npy is \(6, 6\), one map of the shape given, .*: save array\[None\]"
     check(tmp_path, one, one, message, ValueError, shape=(6, 6))
     paths = save(tmp_path, one[None], one[None] + 1)
-    import_arrays(*paths, tmp_path / "one.h5")
+    import_maps(*paths, tmp_path / "one.h5")
     assert stored(tmp_path / "one.h5")[0].shape == (1, 6, 6)
 
 
 def test_features_that_do_not_form_a_picture(tmp_path: Path) -> None:
     maps = some_maps(2, 1, 20)
-    import_arrays(*save(tmp_path, *maps), tmp_path / "out.h5", shape=(1, 20))
+    import_maps(*save(tmp_path, *maps), tmp_path / "out.h5", shape=(1, 20))
     np.testing.assert_array_equal(stored(tmp_path / "out.h5"), maps[:, :, None])
 
 
@@ -217,6 +217,8 @@ COLUMNS: list[tuple[Any, str]] = [
 @pytest.mark.parametrize("kind", ["npy", "npz", "h5"])
 @pytest.mark.parametrize(("values", "message"), COLUMNS)
 def test_columns_that_are_refused(tmp_path: Path, what: str, kind: str, values: Any, message: str) -> None:
+    if what == "samples" and values.dtype.kind == "S":
+        pytest.skip("samples may be texts")
     path = save_column(tmp_path, kind, values)
     message = rf"column\.{kind}.*{message.replace('WHAT', what)}"
     given = {what: path}
@@ -245,7 +247,7 @@ def test_columns_are_taken_alike_from_all_files(
     column: Any = save_column(tmp_path, kind, np.array([7, 0, 3], dtype).reshape(shape))
     if named and kind != "npy":
         column = f"{column}:{'y' if kind == 'h5' else 'arr_0'}"
-    import_arrays(*paths, tmp_path / "out.h5", samples=column, labels=column)
+    import_maps(*paths, tmp_path / "out.h5", samples=column, labels=column)
     store = PairStore(tmp_path / "out.h5")
     assert store.label is not None
     assert store.label.dtype == np.int64
@@ -255,14 +257,14 @@ def test_columns_are_taken_alike_from_all_files(
 def test_large_sample_numbers_stay_exact(tmp_path: Path) -> None:
     numbers = np.array([2**63 - 1, 2**53 + 1, 0], "u8")
     np.save(tmp_path / "n.npy", numbers)
-    import_arrays(*save(tmp_path, MAPS, MAPS), tmp_path / "out.h5", samples=tmp_path / "n.npy")
+    import_maps(*save(tmp_path, MAPS, MAPS), tmp_path / "out.h5", samples=tmp_path / "n.npy")
     assert PairStore(tmp_path / "out.h5").sample.tolist() == numbers.tolist()
 
 
 def test_columns_of_an_archive_are_called_like_the_option(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", unperturbed=MAPS, perturbed=MAPS + 1, labels=np.array([3, 1, 2]))
     a = tmp_path / "a.npz"
-    import_arrays(a, a, tmp_path / "pair.h5", labels=a)
+    import_maps(a, a, tmp_path / "pair.h5", labels=a)
     label = PairStore(tmp_path / "pair.h5").label
     assert label is not None
     assert label.tolist() == [3, 1, 2]
@@ -283,11 +285,11 @@ def test_files_that_are_not_arrays(tmp_path: Path) -> None:
     good, other = save(tmp_path, MAPS, MAPS)
     out = tmp_path / "out.h5"
     with pytest.raises(FileNotFoundError, match=r"nothing\.npy does not exist$"):
-        import_arrays(good, tmp_path / "nothing.npy", out)
+        import_maps(good, tmp_path / "nothing.npy", out)
     with pytest.raises(
         IsADirectoryError, match=r"is a directory; give a \.npy, \.npz or HDF5 file; if it holds"
     ):
-        import_arrays(tmp_path, other, out)
+        import_maps(tmp_path, other, out)
     for name, content, message in (
         ("text.npy", b"hello", r"is text, not a \.npy, \.npz or HDF5 file: save the array with numpy\.save"),
         ("empty.npy", b"", r"is empty \(0 bytes\); give a \.npy, \.npz or HDF5 file"),
@@ -300,7 +302,7 @@ def test_files_that_are_not_arrays(tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(FormatError, match=f"{name} {message}"):
-            import_arrays(tmp_path / name, other, out)
+            import_maps(tmp_path / name, other, out)
     assert not out.exists()
 
 
@@ -311,47 +313,47 @@ def test_archives_that_are_wrong(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"a\.npz has no array 'unperturbed'; it has 2: clean, noisy; name one"
     ):
-        import_arrays(archive, archive, out)
+        import_maps(archive, archive, out)
     with pytest.raises(ValueError, match=r"a\.npz has no array 'clear'; it has 2: clean, noisy; name one$"):
-        import_arrays(archive, archive, out, names=("clear", "noisy"))
+        import_maps(archive, archive, out, names=("clear", "noisy"))
     np.savez(archive, np.array([{}], dtype=object))
     with pytest.raises(FormatError, match=r"a\.npz, array 'arr_0', holds Python objects"):
-        import_arrays(archive, archive, out)
+        import_maps(archive, archive, out)
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("readme.txt", "hello")
     with pytest.raises(FormatError, match=r"a\.npz is a zip archive without arrays, not a \.npy, \.npz"):
-        import_arrays(archive, archive, out)
+        import_maps(archive, archive, out)
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("u.npy", "hello")
     with pytest.raises(FormatError, match=r"a\.npz, array 'u', is not a NumPy array"):
-        import_arrays(archive, archive, out)
+        import_maps(archive, archive, out)
     np.savez(archive, **{f"img{i:02}": MAPS[0] for i in range(48)})
     listed = ", ".join(f"img{i:02}" for i in range(12))
     message = rf"it has 48: {listed}, \.\.\.; name one; if each is one sample, save numpy\.stack of all"
     with pytest.raises(ValueError, match=message):
-        import_arrays(archive, archive, out)
+        import_maps(archive, archive, out)
     scipy.sparse.save_npz(archive, scipy.sparse.csr_array(np.eye(3)))
     with pytest.raises(
         FormatError, match=r"a\.npz is a sparse matrix of SciPy: numpy\.save\('u\.npy', scipy"
     ):
-        import_arrays(archive, archive, out)
+        import_maps(archive, archive, out)
     np.savez(archive, unperturbed=MAPS, perturbed=MAPS)
     content = bytearray(archive.read_bytes())
     content[300] ^= 1
     archive.write_bytes(content)
     with pytest.raises(FormatError, match=r"a\.npz is truncated or damaged \(Bad CRC-32"):
-        import_arrays(archive, archive, out)
+        import_maps(archive, archive, out)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
 def test_an_existing_output_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "out.h5").touch()
     with pytest.raises(FileExistsError, match=r"out\.h5 exists already"):
-        import_arrays(tmp_path / "nothing.npy", tmp_path / "nothing.npy", tmp_path / "out.h5")
+        import_maps(tmp_path / "nothing.npy", tmp_path / "nothing.npy", tmp_path / "out.h5")
 
 
 def test_no_progress_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import_arrays(*save(tmp_path, MAPS, MAPS), tmp_path / "out.h5")
+    import_maps(*save(tmp_path, MAPS, MAPS), tmp_path / "out.h5")
     assert capsys.readouterr() == ("", "")
 
 
@@ -370,7 +372,7 @@ def test_truncated_npz_is_named(tmp_path: Path) -> None:
     whole = (tmp_path / "a.npz").read_bytes()
     (tmp_path / "a.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FormatError, match=r"a\.npz is truncated"):
-        import_arrays(tmp_path / "a.npz", tmp_path / "a.npz", tmp_path / "out.h5")
+        import_maps(tmp_path / "a.npz", tmp_path / "a.npz", tmp_path / "out.h5")
 
 
 # HDF5 files by the names of their datasets
@@ -411,7 +413,7 @@ def test_datasets_by_name(tmp_path: Path, layout: str) -> None:
             paths, names = (str(a), str(a)), ("x/clean", "x/adv")
     out = tmp_path / "out.h5"
     attrs = {"reduction": "sum"}
-    import_arrays(*paths, out, names=names, samples=f"{a}:meta/nr", labels=f"{a}:meta/label", attrs=attrs)
+    import_maps(*paths, out, names=names, samples=f"{a}:meta/nr", labels=f"{a}:meta/label", attrs=attrs)
     assert verify(out) == []
     store = PairStore(out)
     assert (store.n_channels, store.reduction) == (3, "sum")
@@ -435,7 +437,7 @@ def test_every_hdf5_storage_arrives(data: st.DataObject, tmp_path_factory: pytes
     with h5py.File(folder / "a.h5", "w") as file:
         for name, part in zip(("unperturbed", "perturbed"), maps, strict=True):
             file.create_dataset(name, data=part.reshape(n, -1) if flat else part, **options)
-    import_arrays(folder / "a.h5", folder / "a.h5", folder / "out.h5", shape=(height, width))
+    import_maps(folder / "a.h5", folder / "a.h5", folder / "out.h5", shape=(height, width))
     np.testing.assert_array_equal(stored(folder / "out.h5"), maps)
 
 
@@ -443,7 +445,7 @@ def test_the_only_dataset_needs_no_name_and_mixes_with_npy(tmp_path: Path) -> No
     maps = some_maps(2, 3, 4, 5)
     hdf5(tmp_path / "a.h5", deep__inside=maps[0])
     np.save(tmp_path / "b.npy", maps[1])
-    import_arrays(tmp_path / "a.h5", tmp_path / "b.npy", tmp_path / "out.h5")
+    import_maps(tmp_path / "a.h5", tmp_path / "b.npy", tmp_path / "out.h5")
     np.testing.assert_array_equal(stored(tmp_path / "out.h5"), maps)
 
 
@@ -452,7 +454,7 @@ def test_a_colon_in_a_file_name_comes_before_a_dataset(tmp_path: Path) -> None:
     hdf5(tmp_path / "a:x", x=maps[0])
     hdf5(tmp_path / "a", x=maps[1])
     np.savez(tmp_path / "b.npz", y=maps[1], z=maps[0])
-    import_arrays(tmp_path / "a:x", f"{tmp_path / 'b.npz'}:y", tmp_path / "out.h5")
+    import_maps(tmp_path / "a:x", f"{tmp_path / 'b.npz'}:y", tmp_path / "out.h5")
     np.testing.assert_array_equal(stored(tmp_path / "out.h5"), maps)
 
 
@@ -478,7 +480,7 @@ def test_memory_stays_bounded_for_hdf5(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("lensmetrics.importers.copying.BLOCK_BYTES", 2**18)
     tracemalloc.start()
     try:
-        import_arrays(tmp_path / "a.h5", second, tmp_path / "out.h5")
+        import_maps(tmp_path / "a.h5", second, tmp_path / "out.h5")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -492,7 +494,7 @@ def refused(
     """The message is one line, and nothing but the inputs is there afterwards."""
     before = sorted(folder.iterdir())
     with pytest.raises(error, match=message) as caught:
-        import_arrays(first, second, folder / "out.h5", **options)
+        import_maps(first, second, folder / "out.h5", **options)
     assert "\n" not in str(caught.value)
     assert sorted(folder.iterdir()) == before
 
@@ -576,7 +578,7 @@ def test_hdf5_files_that_are_wrong(tmp_path: Path) -> None:
     whole = good.read_bytes()
     (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.h5").write_text("text")
-    import_arrays(good, good, tmp_path / "pair.h5")
+    import_maps(good, good, tmp_path / "pair.h5")
     cases: list[tuple[str, str, type[Exception], dict[str, Any]]] = [
         ("cut.h5", r"cut\.h5 is truncated or damaged \(.*\): regenerate or copy it again", FormatError, {}),
         ("text.h5", r"text\.h5 is truncated, or not an HDF5 file", FormatError, {}),
@@ -676,7 +678,7 @@ def test_attribution_databases_are_matched_by_index(tmp_path: Path, layout: str,
         prediction=arranged(LOGITS[[1, 2, 0]], "cde"),
     )
     out = tmp_path / "out.h5"
-    import_arrays(first, second, out, attrs={"attack": "topk"})
+    import_maps(first, second, out, attrs={"attack": "topk"})
     assert verify(out) == []
     store = PairStore(out)
     np.testing.assert_array_equal(stored(out), maps)
@@ -696,7 +698,7 @@ def test_attributions_without_index_count_from_0(tmp_path: Path) -> None:
     maps = maps[:, :, 0]
     first = attributions(tmp_path / "a.h5", maps[0][:, None], label=np.array([1, 0, 3], np.uint16))
     second = attributions(tmp_path / "b.h5", maps[1][[1, 2, 0], None], index=np.array([1, 2, 0]))
-    import_arrays(first, second, tmp_path / "out.h5")
+    import_maps(first, second, tmp_path / "out.h5")
     np.testing.assert_array_equal(stored(tmp_path / "out.h5"), maps)
     store = PairStore(tmp_path / "out.h5")
     assert store.sample.tolist() == [0, 1, 2]
@@ -710,7 +712,7 @@ def test_group_labels_may_repeat_all_samples(tmp_path: Path) -> None:
     maps = some_maps(3, 3, 6, 5)
     groups = dict(zip("abc", maps, strict=True))
     a = attributions(tmp_path / "a.h5", groups, label=dict.fromkeys("abc", one_hot([2, 0, 1])))
-    import_arrays(a, shutil.copy(a, tmp_path / "b.h5"), tmp_path / "out.h5")
+    import_maps(a, shutil.copy(a, tmp_path / "b.h5"), tmp_path / "out.h5")
     label = PairStore(tmp_path / "out.h5").label
     assert label is not None
     assert label.tolist() == [2, 0, 1]
@@ -720,7 +722,7 @@ def test_many_logits_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("lensmetrics.importers.virelay.BLOCK_BYTES", 200)
     classes = np.random.default_rng(0).integers(0, 10, 23)
     a = attributions(tmp_path / "a.h5", some_maps(23, 2, 2), label=one_hot(classes, 10))
-    import_arrays(a, shutil.copy(a, tmp_path / "b.h5"), tmp_path / "out.h5")
+    import_maps(a, shutil.copy(a, tmp_path / "b.h5"), tmp_path / "out.h5")
     label = PairStore(tmp_path / "out.h5").label
     assert label is not None
     np.testing.assert_array_equal(label, classes)
@@ -730,12 +732,12 @@ def test_named_maps_and_given_labels_replace_those_of_a_database(tmp_path: Path)
     multi = np.ones((3, 4), bool)
     a = attributions(tmp_path / "a.h5", some_maps(3, 1, 6, 5), index=INDEX, label=multi)
     b = shutil.copy(a, tmp_path / "b.h5")
-    import_arrays(f"{a}:attribution", f"{b}:attribution", tmp_path / "named.h5")
+    import_maps(f"{a}:attribution", f"{b}:attribution", tmp_path / "named.h5")
     store = PairStore(tmp_path / "named.h5")
     assert store.label is None
     assert store.sample.tolist() == [2, 7, 4]
     np.save(tmp_path / "labels.npy", [5, 6, 7])
-    import_arrays(a, b, tmp_path / "given.h5", labels=tmp_path / "labels.npy")
+    import_maps(a, b, tmp_path / "given.h5", labels=tmp_path / "labels.npy")
     store = PairStore(tmp_path / "given.h5")
     assert store.sample.tolist() == [2, 7, 4]
     assert store.label is not None
@@ -793,7 +795,7 @@ def test_samples_and_method_are_refused_for_databases(tmp_path: Path, options: A
 def test_databases_without_index_take_sample_numbers(tmp_path: Path) -> None:
     a, b = (attributions(tmp_path / name, MAPS) for name in ("a.h5", "b.h5"))
     np.save(tmp_path / "x.npy", [4, 5, 6])
-    import_arrays(a, b, tmp_path / "out.h5", samples=tmp_path / "x.npy")
+    import_maps(a, b, tmp_path / "out.h5", samples=tmp_path / "x.npy")
     assert PairStore(tmp_path / "out.h5").sample.tolist() == [4, 5, 6]
 
 
@@ -814,9 +816,9 @@ def test_latec_gives_a_pair_file_per_model_and_explanation(tmp_path: Path, spell
     first, second = (str(path) for path in sorted(tmp_path.iterdir(), reverse=True))
     out = tmp_path / "out.h5"
     if spelling == "names":
-        import_arrays(first, second, out, names=("arr_1", "arr_1"), method=5)
+        import_maps(first, second, out, names=("arr_1", "arr_1"), method=5)
     else:
-        import_arrays(f"{first}:arr_1", f"{second}:arr_1", out, method=5)
+        import_maps(f"{first}:arr_1", f"{second}:arr_1", out, method=5)
     np.testing.assert_array_equal(stored(out), [clean[1][:, 5], noisy[1][:, 5]])
     assert PairStore(out).n_channels == 3
     assert len(list(tmp_path.iterdir())) == 3
@@ -898,7 +900,7 @@ def test_a_failed_import_leaves_the_unfinished_file_of_another(
     monkeypatch.setattr("lensmetrics.importers.copying.check_space", overtaken)
     monkeypatch.setattr("lensmetrics.pairfile.draft.check_space", lambda *_: None)
     with pytest.raises(FileExistsError):
-        import_arrays(first, second, tmp_path / "out.h5")
+        import_maps(first, second, tmp_path / "out.h5")
     assert part.read_text() == "of another process"
 
 
@@ -911,5 +913,5 @@ def test_a_mistake_of_ours_is_not_called_damage_of_an_array(
     paths = save(tmp_path, np.ones((3, 4, 5)), np.zeros((3, 4, 5)))
     monkeypatch.setattr("lensmetrics.importers.npy.one_method", mistake)
     with pytest.raises(ValueError, match=r"^ours$") as caught:
-        import_arrays(*paths, tmp_path / "out.h5")
+        import_maps(*paths, tmp_path / "out.h5")
     assert type(caught.value) is ValueError

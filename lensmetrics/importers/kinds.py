@@ -1,0 +1,103 @@
+"""The kinds of files that import reads, and who reads each of them.
+
+A new kind of file is a module with a function that recognizes it and two that read it, and a row in
+`KINDS`.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from numpy.typing import NDArray
+
+from . import hdf5, npy
+from .source import Source
+from .virelay import AttributionPair, find_attributions
+
+# A file and the name of an array in it, and two of them.
+Address: TypeAlias = tuple[Path, str | None]
+Given: TypeAlias = Sequence[Address]
+MatchPairs: TypeAlias = Callable[
+    [Given, Mapping[str, Address], int | None, contextlib.ExitStack], AttributionPair | None
+]
+
+
+class OpenMaps(Protocol):
+    """Find the array of maps in a file; `wanted` names it, `role` is unperturbed or perturbed.
+
+    The stack keeps files open; temporary files are created in the directory `beside`.
+    """
+
+    def __call__(
+        self, path: Path, role: str, wanted: str | None, *, beside: Path, stack: contextlib.ExitStack
+    ) -> Source: ...
+
+
+class ReadColumn(Protocol):
+    """Read one integer, or one text, for each of these maps.
+
+    Return also the name of the array in messages. `what` is labels or samples; only samples may be texts.
+    """
+
+    def __call__(
+        self,
+        path: Path,
+        wanted: str | None,
+        what: str,
+        maps: Source,
+        *,
+        beside: Path,
+        stack: contextlib.ExitStack,
+    ) -> tuple[str, NDArray[Any]]: ...
+
+
+class Kind(NamedTuple):
+    """One kind of file: how it is recognized, how arrays in it are found, and what people read about it.
+
+    `files` is what the help of the command calls such files. `examples` are rows of the table "what you
+    have, one line" of README.md: what people have, and the arguments of ``lensmetrics import`` that read it.
+    `match_pairs` finds the maps of two files whose samples tell which belong together, and returns None
+    if they do not.
+    """
+
+    files: str
+    examples: Sequence[tuple[str, str]]
+    recognize: Callable[[Path], bool]
+    open_maps: OpenMaps
+    read_column: ReadColumn
+    match_pairs: MatchPairs | None = None
+
+
+# The first kind that recognizes a file reads it; the last one takes every file, or says what it is.
+KINDS = (
+    Kind(
+        "HDF5, netCDF-4",
+        (
+            ("datasets of HDF5 files, also nested", "clean.h5:maps/attr adv.h5:maps/attr"),
+            ("groups of HDF5 files with one dataset per sample", "both.h5:clean both.h5:adv"),
+            ("variables of netCDF-4 files", "clean.nc adv.nc"),
+            ("ViRelAy or CoRelAy databases", "clean.attribution.h5 adv.attribution.h5"),
+        ),
+        hdf5.is_hdf5,
+        hdf5.open_maps,
+        hdf5.read_column,
+        find_attributions,
+    ),
+    Kind(
+        ".npy, .npz",
+        (
+            ("two `.npy` files", "clean.npy adv.npy"),
+            ("one `.npz` file with both arrays", "both.npz:clean both.npz:adv"),
+            ("LATEC's `.npz`: its model 0, explanation 9", "clean.npz:arr_0 adv.npz:arr_0 --method 9"),
+        ),
+        lambda _: True,
+        npy.open_maps,
+        npy.read_column,
+    ),
+)
+
+
+def kind_of(path: Path) -> Kind:
+    """Return who reads a file."""
+    return next(kind for kind in KINDS if kind.recognize(path))
