@@ -94,11 +94,6 @@ def pair_files(
         )
     else:
         first, second = (as_maps(source, layout, known=True) for source in found.maps)
-    if given.addresses[0][0].samefile(given.addresses[1][0]) and first.array == second.array:
-        raise ValueError(
-            f"{given.sides[0]} and {given.sides[1]} are one array, so there is nothing to compare: "
-            "give the maps before the attack, then those after it"
-        )
     refuse_other_axes(first, second)
     identities = [
         _read_identities(address, source, beside, stack)
@@ -141,6 +136,11 @@ def pair_files(
             f"{given.sides[0]} has maps {maps[0].shape} but {given.sides[1]} has {maps[1].shape}; both must "
             "have the same samples and size"
         )
+    if given.addresses[0][0].samefile(given.addresses[1][0]) and first.array == second.array:
+        raise ValueError(
+            f"{given.sides[0]} and {given.sides[1]} are one array, so there is nothing to compare: "
+            "give the maps before the attack, then those after it"
+        )
     return Pairs((maps[0], maps[1]), columns, _notes((first, second), matched))
 
 
@@ -148,7 +148,7 @@ def _read_identities(address: Address, maps: Source, beside: Path, stack: contex
     path, name = address
     words, values = kind_of(path).read_column(path, name, "samples", maps, beside=beside, stack=stack)
     check_samples(words, values)
-    return Identities(maps.words.removesuffix(","), words.removesuffix(","), values)
+    return Identities(maps.words, words.removesuffix(","), values)
 
 
 def _notes(sources: tuple[Source, Source], matched: Match) -> list[str]:
