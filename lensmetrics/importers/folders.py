@@ -20,7 +20,7 @@ from .source import Rows, Source
 
 
 def open_folder(
-    given: Given, role: str, wanted: str | None, output: Path, *, has_sample_axis: bool | None = None
+    given: Given, role: str, wanted: str | None, output: Path, *, letters: str | None = None
 ) -> Source:
     """Find the maps of a folder, a glob or a list of files, each of which holds the map of one sample.
 
@@ -30,9 +30,10 @@ def open_folder(
         As for `OpenMaps`: unperturbed or perturbed, and the name of the array in each file.
     output
         The file that will be written, which is not read if it lies there.
-    has_sample_axis
-        Whether the arrays have an axis of samples in front, which must have length 1 and is dropped. None
-        takes the first of four or more axes for one. A file that names its axes decides for itself.
+    letters
+        What the axes of the arrays are, see `letters.named`. An axis of samples, N, must have length 1 and
+        is dropped; without letters the first of four or more axes is one. A file that names its axes
+        decides for itself.
 
     Returns
     -------
@@ -45,7 +46,7 @@ def open_folder(
         return kind_of(path).open_maps(path, role, wanted, beside=output.parent, stack=stack)
 
     files = sample_files(given, output)
-    folder = _Folder(files, open_file, has_sample_axis)
+    folder = _Folder(files, open_file, letters)
     return Source(
         f"{shown(given)}, {len(files)} file{'s' * (len(files) > 1)},",
         "",
@@ -64,9 +65,9 @@ class _Folder:
         self,
         files: Sequence[SampleFile],
         open_file: Callable[[Path, contextlib.ExitStack], Source],
-        has_sample_axis: bool | None,
+        letters: str | None,
     ) -> None:
-        self._files, self._open_file, self._has_sample_axis = files, open_file, has_sample_axis
+        self._files, self._open_file, self._letters = files, open_file, letters
         self._first = files[0].path
         with contextlib.ExitStack() as stack:
             source = open_file(self._first, stack)
@@ -104,19 +105,25 @@ class _Folder:
 
     def _map_shape(self, path: Path, source: Source) -> tuple[int, ...]:
         """Return the shape of the map in a file, without an axis of samples, which must have length 1."""
-        shape = source.shape
-        told = source.keys is not None or (source.axes is not None and source.axes[0].name == "sample")
-        has_sample_axis = told or self._has_sample_axis
-        if has_sample_axis is None:
-            has_sample_axis = len(shape) >= 4
-        if not has_sample_axis:
+        shape, at = source.shape, _sample_axis(source, self._letters)
+        if at is None:
             return shape
-        if shape[:1] != (1,):
+        if shape[at] != 1:
             raise FormatError(
                 f"{path} is {shape}, but each of several files holds the map of one sample: save all as one "
                 "array, numpy.concatenate([numpy.load(file) for file in files])"
             )
-        return shape[1:]
+        return shape[:at] + shape[at + 1 :]
+
+
+def _sample_axis(source: Source, letters: str | None) -> int | None:
+    """Return which axis of a file is that of samples; a file may have none, since it holds one sample."""
+    names_samples = source.axes is not None and source.axes[0].name == "sample"
+    if source.keys is not None or source.names is not None or names_samples:
+        return 0
+    if letters is None:
+        return 0 if len(source.shape) >= 4 else None
+    return letters.index("N") if "N" in letters and len(letters) == len(source.shape) else None
 
 
 def _holds(dtype: np.dtype[Any], other: np.dtype[Any]) -> bool:
