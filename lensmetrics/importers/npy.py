@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from .columns import check_column, column_values
 from .foreign import what_it_is
-from .source import Source
+from .source import Source, array_source
 
 _NPY = b"\x93NUMPY"
 # What NumPy raises on a header that is damaged, or claims more than there is.
@@ -34,7 +34,7 @@ def open_maps(
 ) -> Source:
     """Map the array in a .npy file, or say what the file is."""
     array = _only_array(path, wanted)
-    return Source(str(path), "", array.shape, array.dtype, array.__getitem__)
+    return array_source(str(path), "", array)
 
 
 def read_column(

@@ -19,7 +19,7 @@ from . import npy
 from .columns import check_column, column_values
 from .foreign import what_archive_it_is
 from .names import natural_key, sample_name
-from .source import Rows, Source
+from .source import Rows, Source, array_source
 
 # The name that asks for all arrays, each of which is one sample.
 EACH = "*"
@@ -61,7 +61,7 @@ def open_maps(
         return _one_per_sample(path, archive, members)
     name = _choose(path, archive, members, role, wanted)
     array = _array(path, archive, name, members[name], beside, stack)
-    return Source(_words(path, name), members[name], array.shape, array.dtype, array.__getitem__)
+    return array_source(_words(path, name), members[name], array)
 
 
 def read_column(
