@@ -49,7 +49,7 @@ def open_folder(
     folder = _Folder(files, open_file, letters)
     return Source(
         f"{shown(given)}, {len(files)} file{'s' * (len(files) > 1)},",
-        "",
+        folder.array,
         (len(files), *folder.shape),
         folder.dtype,
         folder.read,
@@ -71,7 +71,8 @@ class _Folder:
         self._first = files[0].path
         with contextlib.ExitStack() as stack:
             source = open_file(self._first, stack)
-        self.shape, self.dtype = self._map_shape(self._first, source), source.dtype
+        self.array, self.dtype = source.array, source.dtype
+        self.shape = self._map_shape(self._first, source)
         self._fill = npy.filler(self._first, self.shape)
 
     def read(self, rows: Rows) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from ..disk import file_kind, part_path
+from ..disk import check_inputs, file_kind, part_path
 from ..errors import FormatError
 from .foreign import is_zarr, what_folder_it_is
 from .names import natural_key, sample_name
@@ -34,15 +34,24 @@ class SampleFile(NamedTuple):
     modified: int
 
 
-def has_a_file_per_sample(given: Given) -> bool:
-    """Return whether maps are given as a folder, a glob or several files, rather than as one file."""
-    if not isinstance(given, str | os.PathLike):
-        return True
+def one_file(given: Given) -> Path | None:
+    """Return the path of the file with all maps, None if a folder, a glob or a list of files is given."""
+    if not isinstance(given, str | os.PathLike) or Path(given).is_dir():
+        return None
     text = os.fspath(given)
-    if Path(text).is_dir():
-        return True
     names_an_array = any(Path(text[:at]).is_file() for at, letter in enumerate(text) if letter == ":")
-    return _WILDCARD.search(text) is not None and not names_an_array and not os.path.lexists(text)
+    is_glob = _WILDCARD.search(text) is not None and not names_an_array and not os.path.lexists(text)
+    return None if is_glob else Path(text)
+
+
+def are_the_same(given: Given, other: Given) -> bool:
+    """Return whether two things given are one file, folder, glob or list."""
+    if isinstance(given, str | os.PathLike) and isinstance(other, str | os.PathLike):
+        paths = Path(given), Path(other)
+        return paths[0] == paths[1] or (all(path.exists() for path in paths) and paths[0].samefile(paths[1]))
+    if isinstance(given, str | os.PathLike) or isinstance(other, str | os.PathLike):
+        return False
+    return list(map(Path, given)) == list(map(Path, other))
 
 
 def sample_files(given: Given, output: Path) -> list[SampleFile]:
@@ -59,6 +68,7 @@ def sample_files(given: Given, output: Path) -> list[SampleFile]:
     """
     folder = _folder(given)
     if not isinstance(given, str | os.PathLike):
+        check_inputs(given)
         named = [(Path(path).stem, Path(path)) for path in given]
     elif folder is not None:
         named = [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in _walk(folder, ())]
