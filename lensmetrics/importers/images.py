@@ -29,8 +29,12 @@ _COLOURS = (
     "array that it was drawn from with numpy.save; if it looks grey, "
     "numpy.save('u.npy', numpy.asarray(PIL.Image.open({name!r}).convert('RGB'))[None, ..., 0])"
 )
-# The tags of TIFF for how levels are shown and for the text with which ImageJ counts its pages.
-_PHOTOMETRIC, _DESCRIPTION = 262, 270
+# Tags of TIFF: the bits of a value and what they are (1 unsigned, 2 signed, 3 float), how levels are shown,
+# and the text in which ImageJ counts its pages.
+_BITS, _FORMAT, _PHOTOMETRIC, _DESCRIPTION, _ORIENTATION = 258, 339, 262, 270, 274
+_FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point"}
+# The bits and formats that Pillow reads without changing a value.
+_READ = {(8, 1), (16, 1), (16, 2), (32, 2), (32, 3)}
 _PAGES = re.compile(r"^ImageJ=.*\nimages=([0-9]+)")
 
 
@@ -95,9 +99,12 @@ def _reading(path: Path) -> Iterator[None]:
     except (MemoryError, PermissionError):
         raise
     except Exception as error:  # damaged bytes can make Pillow raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, PIL.UnidentifiedImageError):
-            reason = "or of a type that Pillow does not read"
+            raise FormatError(
+                f"{path} is damaged, or of a type that Pillow does not read, such as float64: save the array "
+                "with numpy.save"
+            ) from error
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(
             f"{path} is truncated or damaged ({reason}): save it again, or its array with numpy.save"
         ) from error
@@ -117,28 +124,41 @@ def _opened(path: Path) -> "PIL.Image.Image":
 def _page(path: Path, image: "PIL.Image.Image", number: int) -> NDArray[Any]:
     with _reading(path):
         image.seek(number)
-        mode, inverted = image.mode, _tag(image, _PHOTOMETRIC) == 0
+        mode, fault = image.mode, _fault(image)
     words = f"{path}, page {number}," if number else str(path)
     if mode == "P" or len(image.getbands()) > 1:
         raise FormatError(_COLOURS.format(words=words, mode=mode, name=path.name))
-    if mode not in _GREY or inverted:
-        what = f"has the mode {mode}, which is no grey of 8 or 16 bits, nor float32"
-        if inverted:
-            what = "stores white as 0, which inverts the order of its values"
-        raise FormatError(f"{words} {what}: save the array that it was drawn from with numpy.save")
+    if mode not in _GREY and not fault:
+        fault = f"has the mode {mode}, which is no grey of 8 or 16 bits, nor float32"
+    if fault:
+        raise FormatError(f"{words} {fault}: save the array that it was drawn from with numpy.save")
     with _reading(path):
         return np.asarray(image)
 
 
-def _tag(image: "PIL.Image.Image", number: int) -> Any:
-    """Return a tag of a TIFF, None for another file."""
-    return getattr(image, "tag_v2", {}).get(number)
+def _fault(image: "PIL.Image.Image") -> str:
+    """Say why Pillow would change the values of a page of a TIFF, if it would."""
+    if not hasattr(image, "tag_v2"):
+        return ""
+    bits, form = _tag(image, _BITS, (1,)), _tag(image, _FORMAT, (1,))
+    if len(set(bits)) == 1 and (bits[0], form[0]) not in _READ:
+        return f"has {bits[0]} bits per value, {_FORMATS.get(form[0], 'unknown')}"
+    if _tag(image, _PHOTOMETRIC, 1) == 0:
+        return "stores white as 0, which inverts the order of its values"
+    if _tag(image, _ORIENTATION, 1) != 1:
+        return "is stored turned or mirrored"
+    return ""
+
+
+def _tag(image: "PIL.Image.Image", number: int, default: Any) -> Any:
+    """Return a tag of a TIFF."""
+    return getattr(image, "tag_v2", {}).get(number, default)
 
 
 def _check_pages(path: Path, image: "PIL.Image.Image", n_pages: int) -> None:
     """Refuse large stacks of ImageJ, which hold all pages behind the header of the first."""
     with _reading(path):
-        text = str(_tag(image, _DESCRIPTION) or "")
+        text = str(_tag(image, _DESCRIPTION, ""))
     counted = _PAGES.search(text)
     if counted and int(counted[1]) > n_pages:
         raise FormatError(
