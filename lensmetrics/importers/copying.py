@@ -22,7 +22,6 @@ BLOCK_BYTES = 32 * 2**20
 def copy_pairs(
     unperturbed: Source,
     perturbed: Source,
-    order: NDArray[np.intp] | None,
     columns: Mapping[str, NDArray[Any]],
     target: Path,
     attrs: Mapping[str, Any],
@@ -32,10 +31,8 @@ def copy_pairs(
 
     Parameters
     ----------
-    order
-        For each sample of `unperturbed` its row in `perturbed`, None if both have the same order.
     columns
-        Further variables of the pair file, in the order of `unperturbed`.
+        Further variables of the pair file.
     rounded_to
         The type to round to, None to keep every value.
     """
@@ -58,16 +55,13 @@ def copy_pairs(
         attrs=attrs,
         dtype=dtype,
     )
-    if order is not None and (order == np.arange(n)).all():
-        order = None
     n_ties, negative = 0, False
     try:
         with writer, tqdm(total=n, desc=f"import {target.name}", unit="sample", disable=None) as progress:
             for rows in blocks:
                 maps = []
                 for role, source in both.items():
-                    moved = None if role == MAPS[0] else order
-                    block = source.read(rows if moved is None else moved[rows])
+                    block = source.read(rows)
                     if rounded_to is None:
                         block = np.ascontiguousarray(block, dtype=dtype)
                     else:

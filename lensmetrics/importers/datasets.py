@@ -45,6 +45,9 @@ def open_rows(path: Path, file: h5py.File, name: str, what: str = "maps", kinds:
                 tuple(node.shape[axis] for axis in order),
                 decoded_type(node.dtype, decode),
                 lambda rows: _rows(path, node, decode, rows, order),
+                along=lambda rows, axis: _rows(
+                    path, node, decode, rows, (order[axis], *order[:axis], *order[axis + 1 :])
+                ),
                 node=node,
                 axes=None if axes is None else tuple(axes[axis] for axis in order),
             )

@@ -5,7 +5,7 @@ A new kind of file is a module with a function that recognizes it and two that r
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -15,11 +15,10 @@ from . import hdf5, images, matlab, npy, safetensors, torch
 from .source import Source
 from .virelay import AttributionPair, find_attributions
 
-# A file and the name of an array in it, and two of them.
+# A file and the name of an array in it.
 Address: TypeAlias = tuple[Path, str | None]
-Given: TypeAlias = Sequence[Address]
 MatchPairs: TypeAlias = Callable[
-    [Given, Mapping[str, Address], int | None, contextlib.ExitStack], AttributionPair | None
+    [Sequence[Address], Collection[str], int | None, contextlib.ExitStack], AttributionPair | None
 ]
 
 
@@ -57,8 +56,8 @@ class Kind(NamedTuple):
 
     `files` is what the help of the command calls such files. `examples` are rows of the table "what you
     have, one line" of README.md: what people have, and the arguments of ``lensmetrics import`` that read it.
-    `match_pairs` finds the maps of two files whose samples tell which belong together, and returns None
-    if they do not.
+    `match_pairs` finds the maps of two files that together are more than two arrays, and returns None if
+    they are not.
     """
 
     files: str

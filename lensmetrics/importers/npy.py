@@ -17,7 +17,7 @@ from ..disk import check_space
 from ..errors import FormatError
 from .columns import check_column, column_values
 from .foreign import what_archive_it_is, what_it_is
-from .source import Source
+from .source import Source, array_source
 
 _N_NAMED = 12
 _NPY = b"\x93NUMPY"
@@ -41,7 +41,7 @@ def open_maps(
 ) -> Source:
     """Find the array of maps in a .npy or .npz file."""
     words, member, array = _open_array(path, role, wanted, beside, stack)
-    return Source(words, member, array.shape, array.dtype, array.__getitem__)
+    return array_source(words, member, array)
 
 
 def read_column(
