@@ -24,7 +24,7 @@ from ..errors import FormatError
 from ..pairfile.opening import reading
 from .choosing import chosen
 from .datasets import check_dataset, find, open_file, read_values
-from .source import Source
+from .source import Source, array_source
 
 _HEADS = (b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file")
 _NUMBERS = ("double", "single", "logical", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)))
@@ -50,7 +50,7 @@ def open_maps(
 ) -> Source:
     """Find an array, or one in a struct: NAME/FIELD."""
     name, array = _array(path, role, wanted, beside, stack)
-    return Source(f"{path}, array '{name}',", name, array.shape, array.dtype, array.__getitem__)
+    return array_source(f"{path}, array '{name}',", name, array)
 
 
 def read_column(
@@ -60,9 +60,8 @@ def read_column(
     name, array = _array(path, what, wanted, beside, stack)
     if array.ndim == 2 and len(array) == 1:  # MATLAB has no arrays of one axis, and 1:N is a row
         array = array[0]
-    words = f"{path}, array '{name}',"
-    rows = Source(words, name, array.shape, array.dtype, array.__getitem__)
-    return words, read_values(rows, maps.shape[0], what)
+    rows = array_source(f"{path}, array '{name}',", name, array)
+    return rows.words, read_values(rows, maps.shape[0], what)
 
 
 def _array(

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from .bfloat16 import bfloat16_source
 from .choosing import chosen
 from .datasets import read_values
-from .source import Rows, Source
+from .source import Source, array_source
 
 # The library allows no longer header.
 _LONGEST_HEADER = 100_000_000
@@ -75,9 +76,7 @@ def open_maps(
         array: NDArray[Any] = np.empty(shape, dtype)  # nothing can be mapped
     else:
         array = np.memmap(path, dtype, "r", 8 + length + entry["data_offsets"][0], shape)
-    if code == "BF16":
-        return Source(words, name, shape, np.dtype(np.float32), lambda rows: _widened(array, rows))
-    return Source(words, name, shape, dtype, array.__getitem__)
+    return bfloat16_source(words, name, array) if code == "BF16" else array_source(words, name, array)
 
 
 def read_column(
@@ -86,8 +85,3 @@ def read_column(
     """Read one value for each of these maps; return also the name of the array in messages."""
     rows = open_maps(path, what, wanted, beside=beside, stack=stack)
     return rows.words, read_values(rows, maps.shape[0], what)
-
-
-def _widened(bits: NDArray[np.uint16], rows: Rows) -> NDArray[np.float32]:
-    """Return bfloat16 as float32, whose first two bytes it is."""
-    return (bits[rows].astype(np.uint32) << 16).view(np.float32)

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from .bfloat16 import bfloat16_source
 from .choosing import chosen
 from .datasets import read_values
-from .source import Rows, Source
+from .source import Rows, Source, array_source
 
 if TYPE_CHECKING:
     import torch
@@ -183,34 +184,24 @@ def _source(words: str, name: str, tensor: "torch.Tensor") -> Source:
         raise FormatError(
             f"{words} is {tuple(tensor.shape)} but repeats its values: save tensor.contiguous()"
         )
-    if "bfloat16" in str(tensor.dtype) or "float8" in str(tensor.dtype):  # NumPy has no such types
-        return Source(
-            words,
-            name,
-            tuple(tensor.shape),
-            np.dtype(np.float32),
-            lambda rows: tensor.detach()[_index(rows)].float().numpy(),
-        )
+    tensor = tensor.detach().resolve_conj().resolve_neg()
+    if tensor.dtype == torch.bfloat16:
+        return bfloat16_source(words, name, tensor.view(torch.int16).numpy().view(np.uint16))
     try:
-        array = tensor.detach().resolve_conj().resolve_neg().numpy()
+        array = tensor.numpy()
     except TypeError as error:
         raise FormatError(
-            f"{words} is {tensor.dtype}; maps must be integers or floating-point numbers: save tensor.float()"
+            f"{words} is {tensor.dtype}; maps must be integers or floating-point numbers of at least 16 bits: "
+            "save tensor.float()"
         ) from error
-    return Source(words, name, array.shape, array.dtype, array.__getitem__)
-
-
-def _index(rows: Rows) -> Any:
-    import torch
-
-    return rows if isinstance(rows, slice) else torch.from_numpy(rows)
+    return array_source(words, name, array)
 
 
 def _stacked(words: str, name: str, items: Sequence[Any]) -> Source:
     """Return a list as one array: its tensors are the samples, or its numbers the values of a column."""
     if not _is_tensor(items[0]) or not any(item.ndim for item in items):
         values = np.asarray([item.item() if _is_tensor(item) else item for item in items])
-        return Source(words, name, values.shape, values.dtype, values.__getitem__)
+        return array_source(words, name, values)
     parts = [_source(f"{words} element {number},", name, item) for number, item in enumerate(items)]
     shape = parts[0].shape
     other = next((number for number, part in enumerate(parts) if part.shape != shape), None)
