@@ -138,9 +138,16 @@ def what_archive_it_is(path: Path, names: list[str]) -> str:
     return f"{path} is {kind}"
 
 
+def is_zarr(path: Path) -> bool:
+    """Return whether a directory is a Zarr store."""
+    return path.suffix == ".zarr" or any(
+        (path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")
+    )
+
+
 def what_folder_it_is(path: Path) -> str:
     """Return a sentence about a directory."""
-    if path.suffix == ".zarr" or any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")):
+    if is_zarr(path):
         line = _SAVE.format(f"zarr.open({path.name!r})['NAME'][:]")
         return f"{path} is a Zarr folder; give a {_KINDS}: {line}"
     line = _SAVE.format(

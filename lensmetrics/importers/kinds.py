@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-from . import hdf5, images, matlab, npy, safetensors, torch
+from . import hdf5, images, matlab, npy, npz, safetensors, torch
 from .source import Source
 from .virelay import AttributionPair, find_attributions
 
@@ -118,12 +118,19 @@ KINDS = (
         images.read_column,
     ),
     Kind(
-        ".npy, .npz",
+        ".npz",
         (
-            ("two `.npy` files", "clean.npy adv.npy"),
             ("one `.npz` file with both arrays", "both.npz:clean both.npz:adv"),
             ("LATEC's `.npz`: its model 0, explanation 9", "clean.npz:arr_0 adv.npz:arr_0 --method 9"),
+            ("two `.npz` files with an array per sample", "'clean.npz:*' 'adv.npz:*'"),
         ),
+        npz.is_npz,
+        npz.open_maps,
+        npz.read_column,
+    ),
+    Kind(
+        ".npy",
+        (("two `.npy` files", "clean.npy adv.npy"),),
         lambda _: True,
         npy.open_maps,
         npy.read_column,
