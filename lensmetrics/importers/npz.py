@@ -82,7 +82,7 @@ def _opened(path: Path, stack: contextlib.ExitStack) -> tuple[zipfile.ZipFile, d
     names = archive.namelist()
     members = {name.removesuffix(".npy"): name for name in names if name.endswith(".npy")}
     if not members:
-        raise FormatError(what_archive_it_is(path, names))
+        raise FormatError(what_archive_it_is(path))
     if {"format", "shape", "data"} <= set(members):
         raise FormatError(
             f"{path} is a sparse matrix of SciPy: "
