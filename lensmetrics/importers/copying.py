@@ -71,6 +71,9 @@ def copy_pairs(
                     maps.append(block)
                 writer.write(rows, *maps, **{name: values[rows] for name, values in columns.items()})
                 progress.update(rows.stop - rows.start)
+            for source in both.values():
+                if source.refuse_changes is not None:
+                    source.refuse_changes()
     except BaseException:
         # Both inputs still exist, so half a copy is worth nothing.
         if writer.current == part_path(target):

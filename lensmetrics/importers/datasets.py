@@ -30,7 +30,7 @@ def open_rows(path: Path, file: h5py.File, name: str, what: str = "maps", kinds:
     in the message that refuses their type.
     """
     with reading(path):
-        node = _find(path, file, name)
+        node = find(path, file, name)
         if isinstance(node, h5py.Dataset):
             check_dataset(path, node, what, kinds)
             if node.shape == ():
@@ -55,7 +55,7 @@ def open_rows(path: Path, file: h5py.File, name: str, what: str = "maps", kinds:
         row_shape: tuple[int, ...] = ()
         members: list[tuple[h5py.Dataset, Decode | None]] = []
         for key in keys:
-            member = _find(path, node, key)
+            member = find(path, node, key)
             if not isinstance(member, h5py.Dataset):
                 raise FormatError(
                     f"{path}: '{name}' holds the group '{key}'; name a dataset, or a group with one dataset "
@@ -93,7 +93,7 @@ def read_values(rows: Source, n: int, what: str) -> NDArray[Any]:
     return column_values(rows.words, rows.read(slice(None)), what)
 
 
-def _find(path: Path, start: h5py.Group, name: str) -> h5py.Dataset | h5py.Group:
+def find(path: Path, start: h5py.Group, name: str) -> h5py.Dataset | h5py.Group:
     """Walk to an object through hard links only: any other link could lead to another file."""
     node = start
     for part in filter(None, name.split("/")):
@@ -108,8 +108,13 @@ def _find(path: Path, start: h5py.Group, name: str) -> h5py.Dataset | h5py.Group
     return node
 
 
-def check_dataset(path: Path, dataset: h5py.Dataset, what: str, kinds: str) -> None:
-    """Refuse a dataset that is stored elsewhere, has another type, or is smaller than its shape."""
+def check_dataset(
+    path: Path, dataset: h5py.Dataset, what: str, kinds: str, *, reversed_too: bool = False
+) -> None:
+    """Refuse a dataset that is stored elsewhere, has another type, or is smaller than its shape.
+
+    `reversed_too` allows a dataset of MATLAB, whose axes are reversed.
+    """
     name = dataset.name.lstrip("/")
     if dataset.is_virtual or dataset.external:
         raise FormatError(f"{path}: '{name}' keeps its values in other files; copy them into this one")
@@ -119,7 +124,7 @@ def check_dataset(path: Path, dataset: h5py.Dataset, what: str, kinds: str) -> N
         )
     if dataset.shape is None:
         raise FormatError(f"{path}: '{name}' is empty; it must have one row per sample")
-    if _is_reversed(dataset):
+    if not reversed_too and _is_reversed(dataset):
         raise FormatError(
             f"{path}: '{name}' was saved by MATLAB or Octave, whose axes are reversed in HDF5: "
             f"numpy.save('u.npy', h5py.File({path.name!r})[{name!r}][()].T)"

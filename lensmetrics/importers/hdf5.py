@@ -11,18 +11,13 @@ from ..errors import FormatError
 from ..pairfile.format import FORMAT
 from ..pairfile.opening import reading
 from .datasets import dataset_names, listed, open_column, open_file, open_rows, read_values
-from .foreign import is_matlab_73, what_it_is
 from .matching import refuse_other_coordinates
 from .source import Source
 
 
 def is_hdf5(path: Path) -> bool:
-    """Return whether a file is an HDF5 file; refuse one of MATLAB."""
-    if not h5py.is_hdf5(path):
-        return False
-    if is_matlab_73(path):
-        raise FormatError(what_it_is(path))
-    return True
+    """Return whether a file is an HDF5 file."""
+    return bool(h5py.is_hdf5(path))
 
 
 def open_maps(

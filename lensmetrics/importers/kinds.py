@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-from . import hdf5, npy
+from . import hdf5, images, matlab, npy, npz, safetensors, torch
 from .source import Source
 from .virelay import AttributionPair, find_attributions
 
@@ -71,6 +71,16 @@ class Kind(NamedTuple):
 # The first kind that recognizes a file reads it; the last one takes every file, or says what it is.
 KINDS = (
     Kind(
+        ".mat",
+        (
+            ("MATLAB files (7.3 and 5)", "clean.mat:maps adv.mat:maps"),
+            ("fields of a struct", "a.mat:s/u a.mat:s/p"),
+        ),
+        matlab.is_matlab,
+        matlab.open_maps,
+        matlab.read_column,
+    ),
+    Kind(
         "HDF5, netCDF-4",
         (
             ("datasets of HDF5 files, also nested", "clean.h5:maps/attr adv.h5:maps/attr"),
@@ -84,12 +94,43 @@ KINDS = (
         find_attributions,
     ),
     Kind(
-        ".npy, .npz",
+        ".pt, .pth",
         (
-            ("two `.npy` files", "clean.npy adv.npy"),
+            ("tensors saved by torch.save", "clean.pt adv.pt"),
+            ("a dict of tensors, also nested", "both.pt:maps/clean both.pt:maps/adv"),
+        ),
+        torch.is_torch,
+        torch.open_maps,
+        torch.read_column,
+    ),
+    Kind(
+        ".safetensors",
+        (("tensors in .safetensors", "both.safetensors:clean both.safetensors:adv"),),
+        safetensors.is_safetensors,
+        safetensors.open_maps,
+        safetensors.read_column,
+    ),
+    Kind(
+        "grey PNG and TIFF",
+        (("TIFF files with a page per sample", "clean.tif adv.tif"),),
+        images.is_picture,
+        images.open_maps,
+        images.read_column,
+    ),
+    Kind(
+        ".npz",
+        (
             ("one `.npz` file with both arrays", "both.npz:clean both.npz:adv"),
             ("LATEC's `.npz`: its model 0, explanation 9", "clean.npz:arr_0 adv.npz:arr_0 --method 9"),
+            ("two `.npz` files with an array per sample", "'clean.npz:*' 'adv.npz:*'"),
         ),
+        npz.is_npz,
+        npz.open_maps,
+        npz.read_column,
+    ),
+    Kind(
+        ".npy",
+        (("two `.npy` files", "clean.npy adv.npy"),),
         lambda _: True,
         npy.open_maps,
         npy.read_column,

@@ -7,29 +7,34 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..disk import check_inputs, file_kind
 from ..errors import FormatError
 from ..pairfile.format import MAPS
 from .axes import Layout, as_maps
+from .by_name import read_by_name
 from .columns import check_samples
+from .folders import open_folder
 from .foreign import what_folder_it_is
 from .identities import Identities, Match, match
 from .kinds import Address, kind_of
+from .listing import Given as Side
+from .listing import are_the_same, one_file
 from .matching import match_sources, refuse_other_axes, refuse_other_coordinates
 from .source import Source, reordered
+from .virelay import AttributionPair
 
 PathLike: TypeAlias = str | os.PathLike[str]
-# What may be given for the maps of one side.
-Side: TypeAlias = PathLike | Sequence[PathLike]
+# The maps of one side, and the name of the array in each file.
+SideAddress: TypeAlias = tuple[Side, str | None]
 
 
 class Given(NamedTuple):
     """What the user gave, checked as far as that needs no reading."""
 
-    sides: tuple[Side, Side]
-    addresses: tuple[Address, Address]
+    sides: tuple[SideAddress, SideAddress]
     samples: tuple[Address, ...]
     labels: Address | None
 
@@ -51,7 +56,7 @@ def check_given(
 ) -> Given:
     """Split FILE:NAME, and refuse files that are missing or none."""
     first, second = names or (None, None)
-    addresses = (_address(unperturbed, first), _address(perturbed, second))
+    sides = (_side(unperturbed, first), _side(perturbed, second))
     per_sample: Sequence[PathLike] = ()
     if samples is not None:
         per_sample = (samples,) if isinstance(samples, str | os.PathLike) else samples
@@ -61,14 +66,14 @@ def check_given(
             f"{', '.join(map(str, per_sample))}"
         )
     given = Given(
-        (unperturbed, perturbed),
-        addresses,
+        sides,
         tuple(_address(path, None) for path in per_sample),
         None if labels is None else _address(labels, None),
     )
-    paths = [path for path, _ in (*addresses, *given.samples)]
+    paths = [path for path, _ in given.samples]
     if given.labels is not None:
         paths.append(given.labels[0])
+    paths += [path for path, _ in _files(given)]
     check_inputs(paths)
     for path in paths:
         _check_file(path)
@@ -80,17 +85,11 @@ def pair_files(
 ) -> Pairs:
     """Open the maps of both sides and pair their samples."""
     beside = target.parent
-    kinds = [kind_of(path) for path, _ in given.addresses]
-    found = None
-    if kinds[0] is kinds[1] and kinds[0].match_pairs is not None:
-        columns_given = {"samples"} if given.samples else set()
-        if given.labels is not None:
-            columns_given.add("labels")
-        found = kinds[0].match_pairs(given.addresses, columns_given, layout.method, stack)
+    found = _found_together(given, layout, stack)
     if found is None:
         first, second = (
-            as_maps(kind.open_maps(path, role, name, beside=beside, stack=stack), layout, known=False)
-            for kind, role, (path, name) in zip(kinds, MAPS, given.addresses, strict=True)
+            as_maps(_open(side, role, layout, target, stack), layout, known=False)
+            for side, role in zip(given.sides, MAPS, strict=True)
         )
     else:
         first, second = (as_maps(source, layout, known=True) for source in found.maps)
@@ -114,13 +113,13 @@ def pair_files(
         refuse_other_coordinates(first, second, start=1)
     else:
         matched, columns = match_sources(first, second, unmatched)
+    names = [source.names for source in (first, second) if source.names is not None]
+    if len(names) == 1:
+        columns["name"] = np.array(names[0], dtype=object)
     for one in identities[:1]:
         columns["name" if one.are_texts else "sample"] = one.values
     if given.labels is not None:
-        path, name = given.labels
-        _, columns["label"] = kind_of(path).read_column(
-            path, name, "labels", first, beside=beside, stack=stack
-        )
+        _, columns["label"] = _read_column(given.labels, "labels", first, beside, stack)
     columns = {name: matched.taken(0, values) for name, values in columns.items()}
     if found is not None:
         columns = {**found.columns(matched), **columns}
@@ -133,20 +132,55 @@ def pair_files(
     )
     if maps[0].shape != maps[1].shape:
         raise FormatError(
-            f"{given.sides[0]} has maps {maps[0].shape} but {given.sides[1]} has {maps[1].shape}; both must "
-            "have the same samples and size"
+            f"{first.words} has maps {maps[0].shape} but {second.words} has {maps[1].shape}; both must have "
+            "the same samples and size"
         )
-    if given.addresses[0][0].samefile(given.addresses[1][0]) and first.array == second.array:
+    if are_the_same(*(side for side, _ in given.sides)) and first.array == second.array:
         raise ValueError(
-            f"{given.sides[0]} and {given.sides[1]} are one array, so there is nothing to compare: "
-            "give the maps before the attack, then those after it"
+            f"{first.words} and {second.words} are one array, so there is nothing to compare: give the maps "
+            "before the attack, then those after it"
         )
     return Pairs((maps[0], maps[1]), columns, _notes((first, second), matched))
 
 
-def _read_identities(address: Address, maps: Source, beside: Path, stack: contextlib.ExitStack) -> Identities:
+def _files(given: Given) -> list[Address]:
+    """Return the sides that are one file each."""
+    return [(path, name) for side, name in given.sides if (path := one_file(side)) is not None]
+
+
+def _found_together(given: Given, layout: Layout, stack: contextlib.ExitStack) -> AttributionPair | None:
+    """Return the maps of two files that together are more than two arrays."""
+    files = _files(given)
+    kinds = [kind_of(path) for path, _ in files]
+    if len(kinds) < 2 or kinds[0] is not kinds[1] or kinds[0].match_pairs is None:
+        return None
+    columns_given = {"samples"} if given.samples else set()
+    if given.labels is not None:
+        columns_given.add("labels")
+    return kinds[0].match_pairs(files, columns_given, layout.method, stack)
+
+
+def _open(
+    address: SideAddress, role: str, layout: Layout, target: Path, stack: contextlib.ExitStack
+) -> Source:
+    side, name = address
+    path = one_file(side)
+    if path is None:
+        return open_folder(side, role, name, target, letters=layout.letters)
+    return kind_of(path).open_maps(path, role, name, beside=target.parent, stack=stack)
+
+
+def _read_column(
+    address: Address, what: str, maps: Source, beside: Path, stack: contextlib.ExitStack
+) -> tuple[str, NDArray[Any]]:
     path, name = address
-    words, values = kind_of(path).read_column(path, name, "samples", maps, beside=beside, stack=stack)
+    if maps.names is not None:
+        return str(path), read_by_name(path, maps.names, what)
+    return kind_of(path).read_column(path, name, what, maps, beside=beside, stack=stack)
+
+
+def _read_identities(address: Address, maps: Source, beside: Path, stack: contextlib.ExitStack) -> Identities:
+    words, values = _read_column(address, "samples", maps, beside, stack)
     check_samples(words, values)
     return Identities(maps.words, words.removesuffix(","), values)
 
@@ -171,6 +205,10 @@ def _check_file(path: Path) -> None:
         raise IsADirectoryError(what_folder_it_is(path))
     if not stat.S_ISREG(mode):  # reading a pipe can block forever, reading a device can fill the memory
         raise ValueError(f"{path} is {file_kind(mode)}; give a regular file")
+
+
+def _side(side: Side, name: str | None) -> SideAddress:
+    return _address(side, name) if isinstance(side, str | os.PathLike) else (side, name)
 
 
 def _address(path: PathLike, name: str | None) -> Address:

@@ -33,6 +33,7 @@ class Source:
     node: h5py.Dataset | h5py.Group | None = None
     axes: tuple[Axis, ...] | None = None  # if the file names them, in the order in which they are read
     names: tuple[str, ...] | None = None  # of the samples, if the files tell: they become the column `name`
+    refuse_changes: Callable[[], None] | None = None  # refuse files that were changed since they were opened
     along: Callable[[Rows, int], NDArray[Any]] | None = None  # reads rows of any axis, and puts it in front
 
 

@@ -329,7 +329,7 @@ def test_archives_that_are_wrong(tmp_path: Path) -> None:
         import_maps(archive, archive, out)
     np.savez(archive, **{f"img{i:02}": MAPS[0] for i in range(48)})
     listed = ", ".join(f"img{i:02}" for i in range(12))
-    message = rf"it has 48: {listed}, \.\.\.; name one; if each is one sample, save numpy\.stack of all"
+    message = rf"it has 48: {listed}, \.\.\.; name one; if each is one sample, say so"
     with pytest.raises(ValueError, match=message):
         import_maps(archive, archive, out)
     scipy.sparse.save_npz(archive, scipy.sparse.csr_array(np.eye(3)))
