@@ -1,18 +1,14 @@
 """``lensmetrics import``."""
 
 import argparse
-import math
-import re
 from pathlib import Path
 
 from ..messages import say
-from .arguments import INTEGER, as_usage, check_suffix, integer
+from .arguments import as_usage, attribute, check_suffix, integer
+from .conditions import add_from_name, from_names, joined
 from .printing import description
 
 HELP = "make a pair file from two arrays in .npy, .npz, HDF5 or netCDF-4 files"
-
-# A decimal number as it is usually written: no blanks, underscores, plus signs, leading zeros or words.
-_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*|(?=\.))(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "or N/255 is a number; everything else is text, such as 018, 1_0, nan or 2026/11; eps is always a "
         "number and may be any fraction",
     )
+    add_from_name(parser, "the name of the pair file")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -79,11 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_suffix(arguments.output, ".h5")
     with as_usage():
         check_writable(arguments.output)
-    names = [name for name, _ in arguments.set]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"--set gives {name} twice; give every attribute once")
-    attrs = dict(arguments.set)
+    named = [[]] if arguments.from_name is None else from_names(arguments.from_name, [arguments.output])
+    attrs = joined([*arguments.set, *named[0]])
     try:
         checked_attrs(attrs)
     except TypeError as error:
@@ -107,43 +101,3 @@ def run(arguments: argparse.Namespace) -> int:
     for message in messages:
         say(f"lensmetrics: {message}")
     return 0
-
-
-def attribute(text: str) -> tuple[str, str | int | float]:
-    """Read NAME=VALUE; a value written as numbers are is a number, everything else is text.
-
-    N/M is a number where M is 255, the range of images, and for eps, which must be a number.
-    """
-    name, _, value = text.partition("=")
-    if not name or not value:
-        hint = "; a value may not be empty" if name and text == f"{name}=" else ""
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}{hint}")
-    if name == "eps" and value == "nan":  # of an attack without a bound
-        return name, math.nan
-    number = _value(value, any_fraction=name == "eps")
-    if number is None and name == "eps":
-        raise argparse.ArgumentTypeError(f"eps must be a number, such as 0.1 or 8/255, got {text!r}")
-    if number is not None and not -math.inf < number < math.inf:
-        raise argparse.ArgumentTypeError(f"the value of {text!r} is not finite")
-    return name, value if number is None else number
-
-
-def _value(text: str, *, any_fraction: bool) -> int | float | None:
-    """Read a number or a fraction; return None for other texts."""
-    first, slash, second = text.partition("/")
-    above, below = _number(first), _number(second)
-    if not slash or above is None:
-        return above
-    if below is None or (below != 255 and not any_fraction):
-        return None
-    try:
-        return above / below
-    except (ZeroDivisionError, OverflowError):
-        return math.nan
-
-
-def _number(text: str) -> int | float | None:
-    """Read an integer or a decimal number, with or without an exponent; return None for other texts."""
-    if INTEGER.fullmatch(text):
-        return int(text)
-    return float(text) if _DECIMAL.fullmatch(text) else None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lensmetrics as lm
-from lensmetrics.cli.imports import attribute
+from lensmetrics.cli.arguments import attribute
 from tests.cli.command import Run
 
 
