@@ -51,7 +51,7 @@ def check_given(
     unperturbed: Side,
     perturbed: Side,
     names: tuple[str | None, str | None] | None,
-    samples: PathLike | tuple[PathLike, PathLike] | None,
+    samples: PathLike | Sequence[PathLike] | None,
     labels: PathLike | None,
 ) -> Given:
     """Split FILE:NAME, and refuse files that are missing or none."""
@@ -70,10 +70,9 @@ def check_given(
         tuple(_address(path, None) for path in per_sample),
         None if labels is None else _address(labels, None),
     )
-    paths = [path for path, _ in given.samples]
+    paths = [path for path, _ in (*_files(given), *given.samples)]
     if given.labels is not None:
         paths.append(given.labels[0])
-    paths += [path for path, _ in _files(given)]
     check_inputs(paths)
     for path in paths:
         _check_file(path)
