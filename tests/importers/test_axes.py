@@ -49,7 +49,7 @@ def written(name: str, array: NDArray[Any], kind: str) -> str:
     return f"{name}.h5"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_every_order_of_axes_arrives(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     plane = data.draw(st.sampled_from(["HW", "F", "T"]))
@@ -117,37 +117,42 @@ def test_features_may_have_a_shape() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "options", "message", "error"),
+    ("options", "message"),
     [
-        ((3, 4, 5), {"axes": "NDHW"}, "axes='NDHW' names a volume, and maps are planes: save one", ValueError),
-        ((3, 4, 5), {"axes": "NHX"}, "axes='NHX' must be one letter for each axis", ValueError),
-        ((3, 4, 5), {"axes": "NHH"}, "axes='NHH' must be one letter for each axis .*, each once", ValueError),
-        ((3, 4, 5), {"axes": ""}, "axes='' must be one letter for each axis", ValueError),
-        ((3, 4, 5), {"axes": "NCH"}, "axes='NCH' must have H and W, or F, or T", ValueError),
-        ((3, 4, 5), {"axes": "NTF"}, "axes='NTF' must have .* such as time and feature, call them H", ValueError),
-        ((3, 4, 5), {"axes": "NCHW"}, r"\(3, 4, 5\), which are 3 axes, but axes='NCHW' names 4", ValueError),
-        ((3, 4, 5), {"axes": "HW"}, r"\(3, 4, 5\), which are 3 axes, but axes='HW' names 2", ValueError),
-        ((3, 4, 5), {"axes": "NHW", "class_index": 0}, "class_index=0 .* name it K, as in axes=", ValueError),
-        ((3, 4, 5), {"class_index": 0}, "class_index=0 chooses along an axis of classes: name the", ValueError),
-        ((3, 4, 5), {"axes": "HWK"}, "with 5 classes: say which to take, class_index=0 to class_index=4", ValueError),
-        ((3, 4, 5), {"axes": "HWK", "class_index": 5}, "5 classes: class_index must be 0 to 4, got 5", ValueError),
-        ((3, 4, 5), {"axes": "HWK", "class_index": -1}, "class_index must be 0 to 4, got -1", ValueError),
-        ((3, 0, 5), {"axes": "NHW"}, r"u\.npy is \(3, 0, 5\); no axis may be 0 long", FormatError),
-        ((3, 4, 5), {"axes": "NHW", "shape": (4, 6)}, "maps of 4 x 5 pixels by axes='NHW', but the", FormatError),
-        ((3, 4, 5), {"axes": "NHW", "method": 0}, "method=0 is for LATEC's", ValueError),
-        ((3, 4, 5), {"reduction": "mean"}, "reduction must be one of abs_sum, sum, abs_max, got 'mean'", ValueError),
-        ((3, 4, 5), {"reduction": "sum", "attrs": {"reduction": "abs_max"}},
-         "reduction='sum' contradicts the attribute reduction='abs_max': give one of them", ValueError),
+        ({"axes": "NDHW"}, "axes='NDHW' names a volume, and maps are planes: save one"),
+        ({"axes": "NHX"}, "axes='NHX' must be one letter for each axis"),
+        ({"axes": "NHH"}, "axes='NHH' must be one letter for each axis .*, each once"),
+        ({"axes": ""}, "axes='' must be one letter for each axis"),
+        ({"axes": "NCH"}, "axes='NCH' must have H and W, or F, or T"),
+        ({"axes": "NTF"}, "axes='NTF' must have .* such as time and feature, call them H"),
+        ({"axes": "NCHW"}, r"\(3, 4, 5\), which are 3 axes, but axes='NCHW' names 4"),
+        ({"axes": "HW"}, r"\(3, 4, 5\), which are 3 axes, but axes='HW' names 2"),
+        ({"axes": "NHW", "class_index": 0}, "class_index=0 .* name it K, as in axes='NHWCK'"),
+        ({"class_index": 0}, "class_index=0 chooses along an axis of classes: name the axes, as"),
+        ({"axes": "HWK"}, "with 5 classes: say which to take, class_index=0 to class_index=4"),
+        ({"axes": "HWK", "class_index": 5}, "5 classes: class_index must be 0 to 4, got 5"),
+        ({"axes": "HWK", "class_index": -1}, "class_index must be 0 to 4, got -1"),
+        ({"axes": "NHW", "method": 0}, "method=0 is for LATEC's"),
+        ({"reduction": "mean"}, "reduction must be one of abs_sum, sum, abs_max, got 'mean'"),
+        ({"reduction": "sum", "attrs": {"reduction": "abs_max"}},
+         "reduction='sum' contradicts the attribute reduction='abs_max': give one of them"),
     ],
 )  # fmt: skip
-def test_mistakes_are_refused(
-    shape: tuple[int, ...], options: dict[str, Any], message: str, error: type[Exception]
-) -> None:
-    paths = saved(np.zeros(shape))
-    with pytest.raises(error, match=message) as caught:
+def test_mistakes_are_refused(options: dict[str, Any], message: str) -> None:
+    paths = saved(np.zeros((3, 4, 5)))
+    with pytest.raises(ValueError, match=message) as caught:
         lm.import_maps(*paths, "out.h5", **options)
-    assert type(caught.value) is error
+    assert type(caught.value) is ValueError
     assert not Path("out.h5").exists()
+
+
+def test_arrays_that_letters_do_not_fit_are_refused() -> None:
+    paths = saved(np.zeros((3, 0, 5)))
+    with pytest.raises(FormatError, match=r"u\.npy is \(3, 0, 5\); no axis may be 0 long"):
+        lm.import_maps(*paths, "out.h5", axes="NHW")
+    paths = saved(np.zeros((3, 4, 5)))
+    with pytest.raises(FormatError, match="maps of 4 x 5 pixels by axes='NHW', but the shape given is"):
+        lm.import_maps(*paths, "out.h5", axes="NHW", shape=(4, 6))
 
 
 def test_the_command_speaks_of_options(capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,10 +160,10 @@ def test_the_command_speaks_of_options(capsys: pytest.CaptureFixture[str]) -> No
     for options, said in [
         ((), "28 channels of 28 x 10 pixels: say so with --axes NCHW; as (N, height, width, channel)"),
         ((), "with an axis of classes, --axes NKHW or --axes NHWK and --class 0; of volumes save one"),
-        (("--axes", "NHWK"), "u.npy is (6, 28, 28, 10) with 10 classes: say which to take, --class 0 to --class 9"),
+        (("--axes", "NHWK"), "u.npy is (6, 28, 28, 10) with 10 classes: say which to take, --class 0"),
         (("--axes", "NHWK", "--class", "10"), "--class must be 0 to 9, got 10"),
         (("--shape", "0", "5"), "--shape must be the height and the width"),
-        (("--reduction", "sum", "--set", "reduction=abs_max"), "--reduction sum contradicts --set reduction=abs_max"),
+        (("--reduction", "sum", "--set", "reduction=abs_max"), "--reduction sum contradicts --set"),
     ]:  # fmt: skip
         assert main(["import", "u.npy", "p.npy", "-o", "out.h5", *options]) in (1, 2)
         err = capsys.readouterr().err
