@@ -97,7 +97,7 @@ def _loaded(path: Path, role: str, wanted: str | None) -> tuple[str, NDArray[Any
         names = [name for name, _, kind in listed if kind in _NUMBERS]
         if not names and listed:
             raise FormatError(_refusal(path, listed[0][0], listed[0][2]))
-        first = chosen(path, names, role, wanted)
+        first = chosen(path, names, role, wanted, has_each=False)
     shape = next(shape for name, shape, _ in listed if name == first)
     if math.prod(shape) > _LARGEST:
         raise FormatError(f"{path} is damaged: it claims that '{first}' is {shape}: save or copy it again")
@@ -163,7 +163,7 @@ def _mapped(
     with reading(path):
         name = wanted.strip("/") if wanted is not None else ""
         if not name or name not in file:
-            name = chosen(path, _names(file), role, wanted)
+            name = chosen(path, _names(file), role, wanted, has_each=False)
         node = find(path, file, name)
         kind = node.attrs.get("MATLAB_class", b"")
         kind = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
