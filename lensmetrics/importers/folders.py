@@ -47,8 +47,13 @@ def open_folder(
 
     files = sample_files(given, output)
     folder = _Folder(files, open_file, letters)
+    if len(files) == 1 and len(folder.shape) > 2 and letters is None:
+        raise ValueError(
+            f"{shown(given)} holds one file, {files[0].path}, of {folder.shape}: give that file if it has "
+            "all samples; if it is one map, say what its axes are, as in axes='CHW'"
+        )
     return Source(
-        f"{shown(given)}, {len(files)} file{'s' * (len(files) > 1)},",
+        shown(given),
         folder.array,
         (len(files), *folder.shape),
         folder.dtype,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from .scales import Axis
 from .source import Rows, Source
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def open_maps(
                 )
         return np.stack(pages)
 
-    return Source(str(path), "", (n_pages, *first.shape), first.dtype, read)
+    axes = tuple(Axis(name, None) for name in ("sample", "y", "x"))
+    return Source(str(path), "", (n_pages, *first.shape), first.dtype, read, axes=axes)
 
 
 def read_column(

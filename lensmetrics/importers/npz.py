@@ -147,8 +147,7 @@ def _one_per_sample(path: Path, archive: zipfile.ZipFile, members: Mapping[str, 
             row[...] = one
         return block
 
-    words = f"{path}, {len(names)} arrays,"
-    return Source(words, EACH, (len(names), *first.shape), first.dtype, read, names=tuple(names))
+    return Source(str(path), EACH, (len(names), *first.shape), first.dtype, read, names=tuple(names))
 
 
 def _array(
