@@ -21,22 +21,72 @@ def check_writable(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; if no error occurs, that file then replaces `path`."""
-    part = path.with_name(f".{os.getpid()}.{path.name}")
+def replacing(path: Path, part: Path | None = None) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; if no error occurs, that file then replaces `path`.
+
+    `part` is the path beside it; by default its name contains the number of the process.
+    """
+    if part is None:
+        part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())  # otherwise a power cut could leave an empty file under the new name
         part.replace(path)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not is_full and part.name not in str(error):
             raise
-        raise OSError(
-            f"{path} cannot be written ({os.strerror(error.errno)}): free some space, or write elsewhere"
-        ) from error
+        reason = str(error) if error.errno is None else os.strerror(error.errno)
+        cure = "free some space, or write elsewhere" if is_full else "choose another place"
+        raise OSError(f"{path} cannot be written ({reason}): {cure}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def copy_file(source: BinaryIO, target: Path) -> None:
+    """Copy an open file with its permissions; holes stay holes, and blocks are shared where possible."""
+    size = os.fstat(source.fileno()).st_size
+    with target.open("wb") as file:
+        os.truncate(file.fileno(), size)
+        for start, stop in _stored_ranges(source.fileno(), size):
+            _copy_range(source, file, start, stop)
+    target.chmod(stat.S_IMODE(os.fstat(source.fileno()).st_mode))
+
+
+def _stored_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield where a file holds data; a file with room for samples that are missing has holes."""
+    stop = 0
+    while stop < size:
+        try:
+            start = os.lseek(descriptor, stop, os.SEEK_DATA)
+            stop = os.lseek(descriptor, start, os.SEEK_HOLE)
+        except (AttributeError, OSError) as error:
+            if getattr(error, "errno", None) != errno.ENXIO:  # there is data, or nobody can tell
+                yield stop, size
+            return
+        yield start, stop
+
+
+def _copy_range(source: BinaryIO, target: BinaryIO, start: int, stop: int) -> None:
+    while start < stop:
+        try:
+            n = os.copy_file_range(source.fileno(), target.fileno(), stop - start, start, start)
+        except (AttributeError, OSError) as error:
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                raise
+            n = 0  # this system or file system cannot
+        if n == 0:
+            source.seek(start)
+            target.seek(start)
+            data = source.read(min(stop - start, 2**24))
+            if not data:
+                raise OSError(f"{source.name} became shorter while it was copied")
+            target.write(data)
+            target.flush()
+            n = len(data)
+        start += n
 
 
 def part_path(path: Path) -> Path:

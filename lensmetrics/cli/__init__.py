@@ -32,7 +32,8 @@ from .. import __version__
 from ..errors import FormatError
 from ..messages import open_streams, say, show_traceback
 from ..processes import handling
-from . import demo, imports, inspect, metrics, report, score, summarize, verify
+from . import correct, demo, imports, inspect, metrics, report, score, summarize, verify
+from .parsing import CommandParser
 
 
 class Command(Protocol):
@@ -56,6 +57,7 @@ COMMANDS: dict[str, Command] = {
     "verify": verify,
     "metrics": metrics,
     "import": imports,
+    "set": correct,
 }
 
 
@@ -97,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
         "occurred.",
     )
     parser.add_argument("--version", action="version", version=f"lensmetrics {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", parser_class=CommandParser
+    )
     for name, command in COMMANDS.items():
         text = command.HELP
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..messages import printable, say
-from .arguments import check_files
+from .arguments import pair_files
 from .opening import isolated
 from .printing import description
 
@@ -17,15 +17,17 @@ HELP = "print what pair files contain"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare options and arguments."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="pair files (.h5)")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="pair files (.h5), or folders of them"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print size and attributes of every file that can be opened."""
-    check_files(arguments.files)
+    files = pair_files(arguments.files)
     failed = False
     with isolated() as open_one:
-        for file in arguments.files:
+        for file in files:
             try:
                 store = open_one(file)
             except (ValueError, OSError) as error:

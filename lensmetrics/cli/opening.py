@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import FormatError
 from ..messages import say
+from .arguments import pair_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +34,11 @@ def open_stores(paths: Sequence[Path]) -> "list[PairStore]":
     stores = []
     with isolated() as open_one:
         for path in paths:
-            for file in sorted(path.glob("*.h5")) if path.is_dir() else [path]:
+            for file in pair_files([path]):
                 try:
                     stores.append(open_one(file))
                 except (FormatError, OSError) as error:
-                    if not path.is_dir():
+                    if file == path:
                         raise
                     say(f"lensmetrics: left out: {error}")
     return stores

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..messages import say
-from .arguments import add_exclude, as_usage, check_files, integer
+from .arguments import add_exclude, as_usage, check_once, integer, pair_files
 from .opening import isolated
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ _PUBLISHED = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare options and arguments."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="pair files (.h5)")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="pair files (.h5), or folders of them"
+    )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="TABLE", help="write all scores here: .parquet, .csv or .csv.gz"
     )
@@ -101,7 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError("--published needs --k, for which it adds the metrics of the released code")
     if arguments.dask is not None and arguments.workers is not None:
         raise ValueError("use either --workers (local processes) or --dask (a cluster), not both")
-    check_files(arguments.files)
+    arguments.files = pair_files(arguments.files)
+    check_once(arguments.files)
     stores: dict[str, PairStore] = {}
     with contextlib.ExitStack() as stack:
         open_one = stack.enter_context(isolated())

@@ -27,7 +27,7 @@ def import_maps(
     class_index: int | None = None,
     reduction: Literal["abs_sum", "sum", "abs_max"] = "abs_sum",
     dtype: Literal["float32", "float64"] | None = None,
-    samples: PathLike | tuple[PathLike, PathLike] | None = None,
+    samples: PathLike | Sequence[PathLike] | None = None,
     labels: PathLike | None = None,
     unmatched: Literal["refuse", "skip"] = "refuse",
 ) -> list[str]:

@@ -52,7 +52,8 @@ def as_maps(source: Source, layout: Layout, *, known: bool) -> Source:
     if not told and ("sample" in names[1:] or names[:1] in (("channel",), ("y",), ("x",))):
         raise FormatError(
             f"{words} has the axes {listed(names)}, the first of which is taken as the samples: say what "
-            "each is, as in axes='CHWN', or name them sample, y and x, or sample, channel, y and x (in any order)"
+            "each is, as in axes='HWN', or name them sample, y and x, or sample, channel, y and x, in any "
+            "order"
         )
     if shape is not None and stored[-2:] != shape:
         last = ""
@@ -136,19 +137,19 @@ def _flat(source: Source, shape: tuple[int, int] | None) -> Source:
 def _three(stored: tuple[int, ...]) -> str:
     n, height, width = stored
     return (
-        f"as (N, height, width) it has {n} maps of {height} x {width} pixels: axes='NHW'; as (height, width, "
-        f"channel) one map with {_channels(width)}: axes='HWC'; as (N, time, channel) {n} series with "
-        f"{_channels(width)}: axes='NTC'"
+        f"as (N, height, width) it has {n} maps of {height} x {width} pixels: say so with axes='NHW'; as "
+        f"(height, width, channel) one map with {_channels(width)}: axes='HWC'; as (N, time, channel) {n} "
+        f"series with {_channels(width)}: axes='NTC'"
     )
 
 
 def _four(stored: tuple[int, ...]) -> str:
     _, first, second, last = stored
     return (
-        f"as (N, channel, height, width) it has {_channels(first)} of {second} x {last} pixels: axes='NCHW'; "
-        f"as (N, height, width, channel) it has {_channels(last)} of {first} x {second} pixels: axes='NHWC'; "
-        "with an axis of classes, axes='NKHW' or axes='NHWK' and class_index=0; of volumes save one slice: "
-        "array[:, 0]"
+        f"as (N, channel, height, width) it has {_channels(first)} of {second} x {last} pixels: say so with "
+        f"axes='NCHW'; as (N, height, width, channel) it has {_channels(last)} of {first} x {second} pixels: "
+        "axes='NHWC'; with an axis of classes, axes='NKHW' or axes='NHWK' and class_index=0; of volumes save "
+        "one slice: array[:, 0]"
     )
 
 

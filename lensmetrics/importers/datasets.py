@@ -166,11 +166,11 @@ def _members(path: Path, members: list[tuple[h5py.Dataset, Decode | None]], rows
 
 
 def dataset_names(file: h5py.File, limit: int = 13) -> list[str]:
-    """Return the names of the first datasets in a file."""
+    """Return the names of the first datasets in a file, without the coordinates of their axes."""
     names: list[str] = []
 
     def note(name: str, node: object) -> bool | None:
-        if isinstance(node, h5py.Dataset):
+        if isinstance(node, h5py.Dataset) and not node.is_scale:
             names.append(name)
         return True if len(names) == limit else None
 

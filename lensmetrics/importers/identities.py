@@ -63,7 +63,7 @@ def match(first: Identities, second: Identities, unmatched: str) -> Match:
     has_partner = found >= 0
     alone = (first.values[~has_partner].tolist(), list(where))
     sentence = "; ".join(
-        f"without a partner in {side.owner}: {_listed(values)}"
+        f"without a partner in {side.owner.removesuffix(',')}: {_listed(values)}"
         for side, values in zip((first, second), alone, strict=True)
         if values
     )

@@ -51,7 +51,7 @@ def five_axes(stored: tuple[int, ...]) -> str:
     if not _is_latec(stored):
         words = f"this is not LATEC's (N, explanation, channel, height, width), whose channels are {CHANNELS}"
     return (
-        f"{words}; of shap's (N, height, width, channel, class) say so and choose a class: axes='NHWCK' and "
-        "class_index=0; of (N, channel, height, width, class): axes='NCHWK'; of volumes, (N, channel, depth, "
+        f"{words}; shap's (N, height, width, channel, class) is axes='NHWCK' and class_index=0, to choose a "
+        "class; (N, channel, height, width, class) is axes='NCHWK'; of volumes, (N, channel, depth, "
         "height, width), save one slice: array[:, :, 0]"
     )

@@ -72,9 +72,7 @@ def _identities(source: Source) -> dict[str, Identities]:
         what = f"the coordinate '{axis.name}'" + ("" if unit is None else f" in {unit}")
         found[what] = _as_identities(_read_coordinate(axis))
     return {
-        what: Identities(source.words.removesuffix(","), what, values)
-        for what, values in found.items()
-        if values is not None
+        what: Identities(source.words, what, values) for what, values in found.items() if values is not None
     }
 
 

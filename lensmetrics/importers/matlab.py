@@ -7,7 +7,6 @@ documentation.
 """
 
 import contextlib
-import math
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -32,7 +31,6 @@ _NUMBERS = ("double", "single", "logical", *(f"{u}int{bits}" for u in ("", "u") 
 _HIDDEN = "#"
 # The name of an array is at most 63 letters, so that a longer one is no file of version 4.
 _LONGEST_NAME = 64
-_LARGEST = 2**32
 
 
 def is_matlab(path: Path) -> bool:
@@ -97,10 +95,7 @@ def _loaded(path: Path, role: str, wanted: str | None) -> tuple[str, NDArray[Any
         names = [name for name, _, kind in listed if kind in _NUMBERS]
         if not names and listed:
             raise FormatError(_refusal(path, listed[0][0], listed[0][2]))
-        first = chosen(path, names, role, wanted)
-    shape = next(shape for name, shape, _ in listed if name == first)
-    if math.prod(shape) > _LARGEST:
-        raise FormatError(f"{path} is damaged: it claims that '{first}' is {shape}: save or copy it again")
+        first = chosen(path, names, role, wanted, has_each=False)
     value: Any = _scipy(path, scipy.io.loadmat, variable_names=[first])[first]
     name = first
     for field in fields if struct else ():
@@ -163,7 +158,7 @@ def _mapped(
     with reading(path):
         name = wanted.strip("/") if wanted is not None else ""
         if not name or name not in file:
-            name = chosen(path, _names(file), role, wanted)
+            name = chosen(path, _names(file), role, wanted, has_each=False)
         node = find(path, file, name)
         kind = node.attrs.get("MATLAB_class", b"")
         kind = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
@@ -193,8 +188,8 @@ def _names(file: h5py.File) -> list[str]:
     def note(name: str, node: object) -> None:
         if isinstance(node, h5py.Dataset) and not name.startswith(_HIDDEN) and node.dtype.kind in "iuf":
             kind = node.attrs.get("MATLAB_class", b"double")
-            is_part = "MATLAB_sparse" in node.parent.attrs
-            if not is_part and (kind.decode() if isinstance(kind, bytes) else str(kind)) in _NUMBERS:
+            is_other = "MATLAB_sparse" in node.parent.attrs or "MATLAB_empty" in node.attrs
+            if not is_other and (kind.decode() if isinstance(kind, bytes) else str(kind)) in _NUMBERS:
                 names.append(name)
 
     file.visititems(note)  # follows hard links only, and visits each object once

@@ -51,7 +51,7 @@ def check_given(
     unperturbed: Side,
     perturbed: Side,
     names: tuple[str | None, str | None] | None,
-    samples: PathLike | tuple[PathLike, PathLike] | None,
+    samples: PathLike | Sequence[PathLike] | None,
     labels: PathLike | None,
 ) -> Given:
     """Split FILE:NAME, and refuse files that are missing or none."""
@@ -70,10 +70,9 @@ def check_given(
         tuple(_address(path, None) for path in per_sample),
         None if labels is None else _address(labels, None),
     )
-    paths = [path for path, _ in given.samples]
+    paths = [path for path, _ in (*_files(given), *given.samples)]
     if given.labels is not None:
         paths.append(given.labels[0])
-    paths += [path for path, _ in _files(given)]
     check_inputs(paths)
     for path in paths:
         _check_file(path)
@@ -93,11 +92,6 @@ def pair_files(
         )
     else:
         first, second = (as_maps(source, layout, known=True) for source in found.maps)
-    if are_the_same(*(side for side, _ in given.sides)) and first.array == second.array:
-        raise ValueError(
-            f"{first.words} and {second.words} are one array, so there is nothing to compare: give the maps "
-            "before the attack, then those after it"
-        )
     refuse_other_axes(first, second)
     identities = [
         _read_identities(address, source, beside, stack)
@@ -139,6 +133,11 @@ def pair_files(
         raise FormatError(
             f"{first.words} has maps {maps[0].shape} but {second.words} has {maps[1].shape}; both must have "
             "the same samples and size"
+        )
+    if are_the_same(*(side for side, _ in given.sides)) and first.array == second.array:
+        raise ValueError(
+            f"{first.words} and {second.words} are one array, so there is nothing to compare: give the maps "
+            "before the attack, then those after it"
         )
     return Pairs((maps[0], maps[1]), columns, _notes((first, second), matched))
 
@@ -182,7 +181,7 @@ def _read_column(
 def _read_identities(address: Address, maps: Source, beside: Path, stack: contextlib.ExitStack) -> Identities:
     words, values = _read_column(address, "samples", maps, beside, stack)
     check_samples(words, values)
-    return Identities(maps.words.removesuffix(","), words.removesuffix(","), values)
+    return Identities(maps.words, words.removesuffix(","), values)
 
 
 def _notes(sources: tuple[Source, Source], matched: Match) -> list[str]:

@@ -7,7 +7,6 @@ github.com/huggingface/safetensors, "Format".
 
 import contextlib
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from .bfloat16 import bfloat16_source
 from .choosing import chosen
 from .datasets import read_values
 from .source import Source, array_source
+from .stacking import EACH, each_is_a_sample
 
 # The library allows no longer header.
 _LONGEST_HEADER = 100_000_000
@@ -30,6 +30,7 @@ _TYPES = {
     "C64": "<c8",
     "BF16": "<u2",  # widened where it is read
 }
+_NOTHING = np.empty(0, np.uint8)
 
 
 def is_safetensors(path: Path) -> bool:
@@ -60,22 +61,28 @@ def open_maps(
         raise FormatError(
             f"{path} is truncated or damaged ({reason}): save it again with safetensors, or copy it again"
         ) from error
-    name = chosen(path, names, role, wanted)
     with path.open("rb") as raw:
         length = int.from_bytes(raw.read(8), "little")
-        entry = json.loads(raw.read(length))[name]
+        header = json.loads(raw.read(length))
+    values = np.memmap(path, np.uint8, "r", 8 + length) if path.stat().st_size > 8 + length else _NOTHING
+
+    def find(name: str) -> Source:
+        return _tensor(path, name, header[name], values)
+
+    if wanted is not None and wanted.endswith(EACH) and wanted not in names:
+        return each_is_a_sample(path, names, wanted, find)
+    return find(chosen(path, names, role, wanted))
+
+
+def _tensor(path: Path, name: str, entry: dict[str, Any], values: NDArray[np.uint8]) -> Source:
     words = f"{path}, tensor '{name}',"
     shape, code = tuple(entry["shape"]), entry["dtype"]
     if code not in _TYPES:
         raise FormatError(
-            f"{words} is {code}; maps must be integers or floating-point numbers of 8 to 64 bits: save "
-            "tensor.float()"
+            f"{words} is {code}; maps must be integers or floats of at least 16 bits: save tensor.float()"
         )
-    dtype = np.dtype(_TYPES[code])
-    if not math.prod(shape):
-        array: NDArray[Any] = np.empty(shape, dtype)  # nothing can be mapped
-    else:
-        array = np.memmap(path, dtype, "r", 8 + length + entry["data_offsets"][0], shape)
+    begin, end = entry["data_offsets"]
+    array: NDArray[Any] = values[begin:end].view(_TYPES[code]).reshape(shape)
     return bfloat16_source(words, name, array) if code == "BF16" else array_source(words, name, array)
 
 

@@ -19,7 +19,8 @@ from ..errors import FormatError
 from .bfloat16 import bfloat16_source
 from .choosing import chosen
 from .datasets import read_values
-from .source import Rows, Source, array_source
+from .source import Source, array_source
+from .stacking import EACH, each_is_a_sample, stacked
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 _ZIP = b"PK\x03\x04"
 _PICKLE = re.compile(r"([^/]+/)?data\.pkl")
 # How torch says which object it refuses to load.
-_REFUSED = re.compile(r"Unsupported (?:global|class|operand)\S* (?:GLOBAL )?([\w.]+)")
+_REFUSED = re.compile(r"Unsupported (?:global|class):? (?:GLOBAL )?([\w.]+)", re.IGNORECASE)
+_STRIDED = "torch.strided"
 _SAVE = "save the tensors alone, torch.save(maps.detach().cpu(), 'u.pt'), where they were made"
 
 
@@ -47,16 +49,25 @@ def open_maps(
     path: Path, role: str, wanted: str | None, *, beside: Path, stack: contextlib.ExitStack
 ) -> Source:
     """Find a tensor, or a list of tensors of one shape, one per sample."""
-    content = _load(path)
+    content, sizes = _load(path)
     arrays = _arrays(content)
+    _refuse_other_bytes(path, arrays, sizes)
     if wanted is None and role in arrays:
         wanted = role
-    name, found = wanted or "", _element(path, arrays, wanted)
-    if found is None:
-        name = wanted if wanted in arrays else chosen(path, _of_tensors(arrays), role, wanted)
-        found = arrays[name]
+    if wanted is not None and wanted.endswith(EACH) and wanted not in arrays:
+        return each_is_a_sample(path, _of_tensors(arrays), wanted, lambda one: _named(path, one, arrays[one]))
+    found = _element(path, arrays, wanted)
+    if wanted is not None and found is not None:
+        return _named(path, wanted, found)
+    name = wanted if wanted is not None and wanted in arrays else None
+    if name is None:
+        name = chosen(path, _of_tensors(arrays), role, wanted)
+    return _named(path, name, arrays[name])
+
+
+def _named(path: Path, name: str, found: Any) -> Source:
     words = f"{path}, tensor '{name}'," if name else str(path)
-    return _stacked(words, name, found) if isinstance(found, list) else _source(words, name, found)
+    return _list(words, name, found) if isinstance(found, list) else _source(words, name, found)
 
 
 def read_column(
@@ -67,8 +78,11 @@ def read_column(
     return rows.words, read_values(rows, maps.shape[0], what)
 
 
-def _load(path: Path) -> Any:
-    """Load a file without its values, which stay on disk until they are read."""
+def _load(path: Path) -> tuple[Any, set[int]]:
+    """Load a file without its values, which stay on disk until they are read.
+
+    Return also the sizes of its members.
+    """
     try:
         import torch
     except ImportError as error:
@@ -89,11 +103,24 @@ def _load(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch about its own future
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (MemoryError, PermissionError):
         raise
     except Exception as error:  # damaged bytes can make torch raise anything
         raise FormatError(_refusal(path, error)) from None  # whose text advises to load it unsafely
+    return content, {member.file_size for member in members}
+
+
+def _refuse_other_bytes(path: Path, arrays: Mapping[str, Any], sizes: set[int]) -> None:
+    """Refuse a tensor whose values are not exactly a member of the file: torch maps whatever lies there."""
+    for name, found in arrays.items():
+        for tensor in found if isinstance(found, list) else [found]:
+            is_stored = _is_tensor(tensor) and tensor.device.type == "cpu" and str(tensor.layout) == _STRIDED
+            if is_stored and tensor.untyped_storage().nbytes() not in sizes:
+                raise FormatError(
+                    f"{path} is truncated or damaged (the values of '{name}' are not where it says): save it "
+                    "again with torch.save, or copy it again"
+                )
 
 
 def _refusal(path: Path, error: Exception) -> str:
@@ -109,6 +136,7 @@ def _refusal(path: Path, error: Exception) -> str:
             f"{path} holds Python objects ({refused[1]}), not only tensors, which import does not open, "
             f"because opening them can run code: {_SAVE}"
         )
+    text = text.rpartition("WeightsUnpickler error: ")[2]
     reason = re.split(r"(?<=[^.])\. |Exception raised", text, maxsplit=1)[0][:200].strip()
     return (
         f"{path} is truncated or damaged ({reason or type(error).__name__}): save it again with torch.save, "
@@ -191,37 +219,21 @@ def _source(words: str, name: str, tensor: "torch.Tensor") -> Source:
         array = tensor.numpy()
     except TypeError as error:
         raise FormatError(
-            f"{words} is {tensor.dtype}; maps must be integers or floating-point numbers of at least 16 bits: "
-            "save tensor.float()"
+            f"{words} is {tensor.dtype}; maps must be integers or floats of at least 16 bits: save "
+            "tensor.float()"
         ) from error
     return array_source(words, name, array)
 
 
-def _stacked(words: str, name: str, items: Sequence[Any]) -> Source:
+def _list(words: str, name: str, items: Sequence[Any]) -> Source:
     """Return a list as one array: its tensors are the samples, or its numbers the values of a column."""
     if not _is_tensor(items[0]) or not any(item.ndim for item in items):
         values = np.asarray([item.item() if _is_tensor(item) else item for item in items])
         return array_source(words, name, values)
-    parts = [_source(f"{words} element {number},", name, item) for number, item in enumerate(items)]
-    shape = parts[0].shape
-    other = next((number for number, part in enumerate(parts) if part.shape != shape), None)
-    if other is not None:
+    parts = {number: _source(f"{words} element {number},", name, item) for number, item in enumerate(items)}
+    if len(parts[0].shape) > 3:
         raise FormatError(
-            f"{words} is a list whose element {other} is {parts[other].shape} but element 0 is {shape}; a "
-            "pair file holds maps of one size: resize them, or, if these are batches, save torch.cat(maps)"
-        )
-    if len(shape) > 3:
-        raise FormatError(
-            f"{words} is a list of {len(parts)} tensors of {shape}, which seem to be batches: save "
+            f"{words} is a list of {len(parts)} tensors of {parts[0].shape}, which seem to be batches: save "
             "torch.cat(maps)"
         )
-    dtype = np.result_type(*(part.dtype for part in parts))
-
-    def read(rows: Rows) -> NDArray[Any]:
-        one = [parts[row] for row in (range(len(parts))[rows] if isinstance(rows, slice) else rows)]
-        block = np.empty((len(one), *shape), dtype)
-        for row, part in zip(block, one, strict=True):
-            row[...] = part.read(slice(None))
-        return block
-
-    return Source(words, name, (len(parts), *shape), dtype, read)
+    return stacked(f"{words} a list," if name else f"{words}, a list,", name, parts)

@@ -102,14 +102,13 @@ def test_bad_samples_are_skipped(run: Run) -> None:
 @pytest.mark.usefixtures("files")
 def test_bad_samples_stop_their_file_and_no_other(run: Run, option: list[str]) -> None:
     Path("text.h5").write_text("text")
-    paths = ("part.h5", "a.h5", "bad.h5", "text.h5", "b.h5", "./a.h5")
+    paths = ("part.h5", "a.h5", "bad.h5", "text.h5", "b.h5")
     status, out, err = run("score", *paths, "-m", "kendall", "--workers", "1", "-o", "s.csv", *option)
     assert status == 1
     assert err.splitlines()[1:] == [
         "lensmetrics: not scored:",
         "  text.h5  all samples  text.h5 is not an HDF5 file; convert .npy or .npz arrays with "
         "'lensmetrics import'",
-        "  a.h5     all samples  a.h5 was given more than once; it is scored once",
         "  part.h5  all samples  the sample at position 4 is incomplete",
         "  bad.h5   all samples  sample 16 at position 3 does not match its checksum",
         "lensmetrics: use --on-bad skip to score the remaining samples; lensmetrics verify lists every "
@@ -151,6 +150,10 @@ def test_nothing_is_written_where_all_files_fail(run: Run) -> None:
         ),
         (["-m", "kendall", "--exclude", "not_atacked"], 2, "cannot exclude 'not_atacked'.*not_attacked"),
         (["-m", "kendall", "-o", "text.csv"], 2, "text.csv exists and is not a table of scores"),
+        (["./a.h5", "-m", "kendall"], 2, "a.h5 and a.h5 are one file: name every file once"),
+        ([".", "-m", "kendall"], 2, "a.h5 and a.h5 are one file"),
+        (["folder.csv", "-m", "kendall"], 2, r"folder\.csv holds no \.h5 file: name a folder of pair files"),
+        (["none/*.h5", "-m", "kendall"], 2, r"no file matches none/\*\.h5"),
         (["-m", "kendall", "--resume"], 2, "--resume needs -o TABLE, the table to continue"),
         (["-m", "kendall", "-o", "s.txt"], 2, r"s\.txt: .*\.parquet, \.csv or \.csv\.gz"),
         (["-m", "kendall", "-o", "no/s.csv"], 2, r"no/s\.csv cannot be written: there is no directory no"),

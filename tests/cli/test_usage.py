@@ -103,7 +103,7 @@ def test_unfinished_file_is_named_where_the_finished_one_is_missing(run: Run) ->
         (("summarize", "s.csv", "-o", "a.h5"), "writes a .csv file"),
         (("report", "s.csv", "-o", "a.h5"), "writes a .html file"),
         (("import", "u.npy", "p.npy", "-o", "a.csv"), "writes a .h5 file"),
-        (("import", "u.npy", "p.npy", "-o", "n.h5", "--set", "eps=1", "eps=2"), "gives eps twice"),
+        (("import", "u.npy", "p.npy", "-o", "n.h5", "--set", "eps=1", "eps=2"), "eps is given twice"),
     ],
 )
 def test_output_never_replaces_other_files(run: Run, words: tuple[str, ...], message: str) -> None:

@@ -84,15 +84,15 @@ FIRST, LAST = r"as \(N, channel, height, width\)", r"as \(N, height, width, chan
 @pytest.mark.parametrize(
     ("shape", "first", "last"),
     [
-        ((6, 28, 28, 10), "28 channels of 28 x 10 .*\\(axis=1\\);", "10 channels of 28 x 28 .*\\(axis=-1\\)"),
-        ((6, 32, 32, 2), "32 channels of 32 x 2 .*axis=1\\) and give --shape 32 2;", "2 channels of 32 x 32"),
+        ((6, 28, 28, 10), "28 channels of 28 x 10 pixels: say so with axes='NCHW';", "10 channels of 28 "),
+        ((6, 32, 32, 2), "32 channels of 32 x 2 ", "2 channels of 32 x 32 pixels: axes='NHWC';"),
         ((6, 64, 64, 13), "64 channels", "13 channels"),
-        ((6, 4, 4, 3), "4 channels of 4 x 3 .* and give --shape 4 3;", "3 channels of 4 x 4 .*--shape 4 4;"),
-        ((6, 3, 8, 4), "3 channels of 8 x 4", "4 channels of 3 x 8 .* numpy.moveaxis\\(array, -1, 1\\);"),
-        ((6, 1, 8, 1), "1 channel of 8 x 1 .*save array\\[:, 0\\] and", "1 channel .*array\\[..., 0\\];"),
-        ((6, 8, 9, 1), "8 channels of 9 x 1", "1 channel of 8 x 9 pixels: save array\\[..., 0\\];"),
+        ((6, 4, 4, 3), "4 channels of 4 x 3 ", "3 channels of 4 x 4 "),
+        ((6, 3, 8, 4), "3 channels of 8 x 4", "4 channels of 3 x 8 "),
+        ((6, 1, 8, 1), "1 channel of 8 x 1 ", "1 channel of 1 x 8 "),
+        ((6, 8, 9, 1), "8 channels of 9 x 1", "1 channel of 8 x 9 pixels: "),
         ((6, 2, 8, 9), "2 channels of 8 x 9", "9 channels of 2 x 8"),
-        ((6, 16, 28, 28), "16 channels of 28 x 28", "28 channels of 16 x 28 .*that axis holds classes"),
+        ((6, 16, 28, 28), "16 channels of 28 x 28", "28 channels of 16 x 28 .*an axis of classes"),
     ],
 )  # fmt: skip
 def test_four_axes_that_can_be_read_in_two_ways(shape: tuple[int, ...], first: str, last: str) -> None:
@@ -105,14 +105,11 @@ def test_four_axes_that_can_be_read_in_two_ways(shape: tuple[int, ...], first: s
 @pytest.mark.parametrize("shape", [(6, 28, 28, 10), (6, 3, 8, 4), (6, 8, 9, 3), (6, 8, 9, 1), (6, 4, 4, 3)])
 def test_following_either_advice_imports_the_reading_that_was_meant(shape: tuple[int, ...]) -> None:
     array = some_maps(*shape)
-    _, first, second, last = shape
-    remedies = {1: np.abs(array).sum(axis=1), -1: np.abs(array).sum(axis=-1)}
-    for axis, size in ((1, (second, last)), (-1, (first, second))):
-        import_maps(*both(remedies[axis]), f"{axis}.h5", shape=size)
-        np.testing.assert_array_equal(stored(f"{axis}.h5")[0], remedies[axis])
-    if last in (3, 4) and second > 4:
-        import_maps(*both(np.moveaxis(array, -1, 1)), "moved.h5")
-        np.testing.assert_array_equal(stored("moved.h5")[0], np.moveaxis(array, -1, 1))
+    for axes, expected in (("NCHW", array), ("NHWC", np.moveaxis(array, -1, 1))):
+        import_maps(*both(array), f"{axes}.h5", axes=axes)
+        np.testing.assert_array_equal(
+            stored(f"{axes}.h5")[0], expected[:, 0] if expected.shape[1] == 1 else expected
+        )
 
 
 @pytest.mark.parametrize("n_channels", [3, 4])
@@ -125,23 +122,24 @@ def test_channels_that_can_be_read_in_one_way_are_kept(n_channels: int) -> None:
 @pytest.mark.parametrize("last", [1, 2, 3, 4])
 def test_three_axes_with_a_short_last_need_a_shape(last: int) -> None:
     maps = some_maps(3, 9, last)
-    flat = r"array\[\.\.\., 0\]" if last == 1 else r"numpy\.abs\(array\)\.sum\(axis=-1\)"
     channels = "1 channel" if last == 1 else f"{last} channels"
     message = (
         rf"u\.npy is \(3, 9, {last}\), which can be read in several ways: as \(N, height, width\) it has 3 "
-        rf"maps of 9 x {last} pixels: say so with --shape 9 {last}; as \(height, width, channel\) one map "
-        rf"with {channels}: save {flat}\[None\]; as \(N, time, channel\) 3 series with {channels}: save "
-        rf"{flat}\[:, None\]$"
+        rf"maps of 9 x {last} pixels: say so with axes='NHW'; as \(height, width, channel\) one map with "
+        rf"{channels}: axes='HWC'; as \(N, time, channel\) 3 series with {channels}: axes='NTC'$"
     )
     refused(*both(maps), message, ValueError)
+    series = np.moveaxis(maps, -1, 1)[:, :, None]
+    one = np.moveaxis(maps, -1, 0)[None]
+    for axes, expected in (("NHW", maps), ("HWC", one), ("NTC", series)):
+        import_maps(*both(maps), f"{axes}.h5", axes=axes)
+        kept = expected[:, 0] if axes != "NHW" and last == 1 else expected
+        np.testing.assert_array_equal(stored(f"{axes}.h5")[0], kept)
     import_maps(*both(maps), "out.h5", shape=(9, last))
     np.testing.assert_array_equal(stored()[0], maps)
-    series = np.abs(maps).sum(axis=-1)[:, None]
-    import_maps(*both(series), "series.h5")
-    np.testing.assert_array_equal(stored("series.h5")[0], series)
 
 
-SHAP = r"shap stores \(N, height, width, channel, class\), which need not be LATEC's layout"
+SHAP = r"shap's \(N, height, width, channel, class\) is axes='NHWCK' and class_index=0, to choose a class;"
 
 
 @pytest.mark.parametrize("shape", [(4, 28, 28, 1, 10), (4, 3, 28, 28, 10), (4, 5, 3, 9, 3), (4, 5, 2, 9, 9)])
@@ -153,9 +151,7 @@ def test_five_axes_that_are_not_of_latec(shape: tuple[int, ...], method: int | N
 
 def test_five_axes_need_a_method() -> None:
     maps = some_maps(4, 5, 3, 9, 8)
-    message = (
-        rf"u\.npy is .*; LATEC stores .*; {SHAP}: .*array\[\.\.\., 0\], -1, 1\);.* --method 0 to 4, got None"
-    )
+    message = rf"u\.npy is .*; LATEC stores .*; {SHAP} .*axes='NCHWK'; .*method=0 to method=4, got"
     refused(*both(maps), message, ValueError)
     import_maps(*both(maps), "out.h5", method=2)
     np.testing.assert_array_equal(stored()[0], maps[:, 2])
@@ -400,14 +396,21 @@ def test_naming_the_maps_of_databases_keeps_the_matching(databases: NDArray[np.f
 
 
 @pytest.mark.parametrize("where", ["index", "deep/index"])
-def test_an_index_that_differs_is_refused(where: str) -> None:
-    order = np.array([2, 0, 1])
-    for name, index in (("a.h5", np.arange(3)), ("b.h5", order), ("c.h5", np.arange(3)[:, None])):
-        hdf5(Path(name), deep__maps=MAPS, **{where.replace("/", "__"): index})
-    message = r"have an 'index' beside them, which is 0 and 2 in row 0, so these may be maps of different"
-    refused("a.h5:deep/maps", "b.h5:deep/maps", message, FormatError)
-    import_maps("a.h5:deep/maps", "c.h5:deep/maps", "out.h5")
-    np.testing.assert_array_equal(stored(), [MAPS, MAPS])
+def test_samples_are_matched_by_the_index_beside_them(where: str) -> None:
+    maps, order = some_maps(2, 3, 6, 7), np.array([2, 0, 1])
+    for name, part, index in (
+        ("a.h5", maps[0], np.array([7, 3, 5])),
+        ("b.h5", maps[1][order], np.array([7, 3, 5])[order]),
+        ("c.h5", maps[1], np.array([7, 3, 5])[:, None]),
+        ("d.h5", maps[1], np.array([7, 3, 7])),
+    ):
+        hdf5(Path(name), deep__maps=part, **{where.replace("/", "__"): index})
+    for number, other in enumerate("bc"):
+        import_maps("a.h5:deep/maps", f"{other}.h5:deep/maps", f"{number}.h5")
+        np.testing.assert_array_equal(stored(f"{number}.h5"), maps)
+        assert PairStore(f"{number}.h5").sample.tolist() == [7, 3, 5]
+    message = r"^d\.h5, dataset 'deep/maps', holds the sample 7 twice by the 'index' beside them, and a\.h5"
+    refused("a.h5:deep/maps", "d.h5:deep/maps", message, FormatError)
 
 
 def test_an_index_of_something_else_is_ignored() -> None:
@@ -421,7 +424,11 @@ def test_an_index_of_something_else_is_ignored() -> None:
 def test_groups_with_other_names_are_refused() -> None:
     hdf5(Path("a.h5"), x=dict(zip("abc", MAPS, strict=True)))
     hdf5(Path("b.h5"), x=dict(zip("acd", MAPS, strict=True)))
-    message = r"group 'x', and b\.h5, group 'x', have 3 and 3 samples by their names, of which 2 are in both"
+    message = (
+        r"^a\.h5, group 'x', has 3 samples and b\.h5, group 'x', has 3, of which 2 are in both by their names"
+        r"; without a partner in a\.h5, group 'x': b; without a partner in b\.h5, group 'x': d: keep the "
+        r"same samples in both, or leave these out with unmatched='skip'$"
+    )
     refused("a.h5:x", "b.h5:x", message, FormatError)
 
 
@@ -499,7 +506,7 @@ def test_named_axes_of_databases_are_matched_by_index() -> None:
     order = np.array([3, 0, 4, 1, 2])
     netcdf("a.nc", "y x channel sample", maps[0], "attribution", sample=np.arange(5))
     netcdf("b.nc", "x y channel sample", maps[1][order], "attribution", sample=np.arange(5) + 9)
-    message = r"differ in the coordinate 'sample', which is 0 and 9 at position 0"
+    message = r"of which 0 are in both by the coordinate 'sample'; .*: give the same samples the same ident"
     refused("a.nc", "b.nc", message, FormatError)
     for name, index in (("a.nc", np.arange(5)), ("b.nc", order)):
         with h5py.File(name, "r+") as file:
@@ -515,9 +522,7 @@ SAME = r"so they do not hold the same samples in the same order: .* such as with
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        ([3, 1, 2], [1, 3, 2], "3 and 1 at position 0"),
         ([3.0, np.nan, 2], [3.0, np.nan, 1], r"2\.0 and 1\.0 at position 2"),
-        (["a", "b", "cc"], ["a", "c", "cc"], "'b' and 'c' at position 1"),
         ([1, 2, 3], ["1", "2", "3"], "1 and '1' at position 0"),
     ],
 )
@@ -533,6 +538,31 @@ def test_samples_whose_coordinates_differ_are_refused(axis: str, first: Any, sec
     for number, other in enumerate(("a.nc", "c.nc")):  # equal ones, and none
         shutil.copy(other, "d.nc")
         import_maps("a.nc:maps", "d.nc:maps", f"{number}.h5")
+
+
+@pytest.mark.parametrize("axis", ["sample", "n"])
+@pytest.mark.parametrize("values", [[30, 10, 20], ["dog", "Ärzte", "cat"]])
+def test_samples_are_matched_by_their_coordinates(axis: str, values: list[Any]) -> None:
+    maps, order = some_maps(2, 3, 6, 7), [1, 2, 0]
+    netcdf("a.nc", f"{axis} y x", maps[0], **{axis: values})
+    netcdf("b.nc", f"y {axis} x" if axis == "sample" else f"{axis} y x", maps[1][order],
+           **{axis: [values[row] for row in order]})  # fmt: skip
+    import_maps("a.nc", "b.nc", "out.h5")
+    np.testing.assert_array_equal(stored(), maps)
+    store = PairStore("out.h5")
+    if isinstance(values[0], int):
+        assert store.sample.tolist() == values
+        assert store.name is None
+    else:
+        assert store.sample.tolist() == [0, 1, 2]
+        assert store.name is not None
+        assert store.name.tolist() == values
+    netcdf("c.nc", f"{axis} y x", maps[1], **{axis: [values[0], values[1], values[1]]})
+    twice = (
+        rf"c\.nc, dataset 'maps', holds the sample {values[1]} twice by the coordinate '{axis}', and a\.nc"
+    )
+    Path("out.h5").unlink()
+    refused("a.nc", "c.nc", twice, FormatError)
 
 
 def test_times_are_compared_with_their_units() -> None:
@@ -605,7 +635,7 @@ def test_axes_with_other_names_are_refused() -> None:
         refused(f"{first}.nc:maps", f"{second}.nc:maps", message, FormatError)
     shutil.copy("d.nc", "e.nc")
     message = (
-        r"d\.nc, dataset 'maps', has the axes \(y, x, n\), the first of which is taken as the samples: name"
+        r"d\.nc, dataset 'maps', has the axes \(y, x, n\), the first of which is taken as the samples: say"
     )
     refused("d.nc:maps", "e.nc:maps", message, FormatError)
     shutil.copy("b.nc", "f.nc")

@@ -154,8 +154,8 @@ def test_arrays_that_are_refused(tmp_path: Path, first: Any, second: Any, shape:
 def test_flat_arrays_need_a_shape(tmp_path: Path) -> None:
     message = (
         r"first\.npy is \(3, 20\), which can be read in two ways: as \(height, width\) it is one map of "
-        r"3 x 20 pixels: save array\[None\]; as \(N, height\*width\) it has 3 flat maps of 20 values, one "
-        r"per row: give their height and width \(--shape\), 1 20 if they do not form a picture: windows then "
+        r"3 x 20 pixels: axes='HW'; as \(N, height\*width\) it has 3 flat maps of 20 values, one per row: "
+        r"give their height and width, shape=\(H, W\), axes='NF' if they do not form a picture: windows then "
         r"run along them$"
     )
     check(tmp_path, np.zeros((3, 20)), MAPS, message, ValueError)
@@ -163,8 +163,8 @@ def test_flat_arrays_need_a_shape(tmp_path: Path) -> None:
 
 def test_one_map_is_not_a_stack_of_its_rows(tmp_path: Path) -> None:
     one = np.zeros((6, 6))
-    check(tmp_path, one, one, r"save array\[None\]; .* height and width \(--shape\)$", ValueError)
-    message = r"first\.npy is \(6, 6\), one map of the shape given, .*: save array\[None\]"
+    check(tmp_path, one, one, r"axes='HW'; .* height and width, shape=\(H, W\)$", ValueError)
+    message = r"first\.npy is \(6, 6\), one map of the shape given, .*: say so with axes='HW'"
     check(tmp_path, one, one, message, ValueError, shape=(6, 6))
     paths = save(tmp_path, one[None], one[None] + 1)
     import_maps(*paths, tmp_path / "one.h5")
@@ -360,9 +360,8 @@ def test_no_progress_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.C
 def test_channels_last_are_refused(tmp_path: Path) -> None:
     message = (
         r"first\.npy is \(2, 8, 9, 3\), which can be read in two ways: as \(N, channel, height, width\) it "
-        r"has 8 channels of 9 x 3 pixels: save numpy\.abs\(array\)\.sum\(axis=1\) and give --shape 9 3; as "
-        r"\(N, height, width, channel\) it has 3 channels of 8 x 9 pixels: save "
-        r"numpy\.moveaxis\(array, -1, 1\); if that axis holds classes,"
+        r"has 8 channels of 9 x 3 pixels: say so with axes='NCHW'; as \(N, height, width, channel\) it has 3 "
+        r"channels of 8 x 9 pixels: axes='NHWC'; with an axis of classes,"
     )
     check(tmp_path, np.zeros((2, 8, 9, 3)), MAPS, message)
 
@@ -584,7 +583,7 @@ def test_hdf5_files_that_are_wrong(tmp_path: Path) -> None:
         ("text.h5", r"text\.h5 is truncated, or not an HDF5 file", FormatError, {}),
         ("none.h5:x", r"none\.h5:x does not exist$", FileNotFoundError, {}),
         ("pair.h5", r"pair\.h5 is a pair file already: score it as it is; to pair", FormatError, {}),
-        ("good.h5", r"good\.h5 is an HDF5 file; choose a method \(--method\) in", ValueError, {"method": 1}),
+        ("good.h5", r"'unperturbed', is \(3, 4, 5\); method=1 is for LATEC's", ValueError, {"method": 1}),
         ("good.h5", r"good\.h5 has no dataset 'labels'; it has: label, perturbed, unperturbed; name one",
          ValueError, {"labels": good}),
         ("good.h5", r"'label', holds 1.5 in row 0; labels must be", FormatError, {"labels": f"{good}:label"}),
@@ -748,8 +747,8 @@ def test_named_maps_and_given_labels_replace_those_of_a_database(tmp_path: Path)
     ("first", "second", "message"),
     [
         ({"index": INDEX}, {"index": [2, 7, 5]}, r"a\.h5 has 3 samples and .*b\.h5 has 3, of which 2 are in"),
-        ({"index": INDEX}, {}, r"a\.h5 has 3 samples and .*b\.h5 has 3, of which 1 are in both; a pair"),
-        ({}, {"attribution": MAPS[:2]}, r"a\.h5 has 3 samples and .*b\.h5 has 2, of which 2 are in both"),
+        ({"index": INDEX}, {}, r"a\.h5 has 3 samples and .*b\.h5 has 3, of which 1 are in both by "),
+        ({}, {"attribution": MAPS[:2]}, r"a\.h5 has maps \(3, 4, 5\) but .*b\.h5 has"),
         ({"index": [1, 2, 1]}, {}, r"a\.h5, dataset 'index', holds 1 twice; a pair file holds each"),
         ({"index": [1, 2]}, {}, r"'index', is \(2,\); sample numbers must be 3 integers"),
         ({"index": [0.5, 1, 2]}, {}, r"a\.h5, dataset 'index', holds 0\.5 in row 0; sample numbers must be"),
@@ -764,7 +763,7 @@ def test_named_maps_and_given_labels_replace_those_of_a_database(tmp_path: Path)
         ({"label": [0, 1, 2]}, {"label": [0, 1, 3]}, r"have different labels for 1 of 3 .*--labels"),
         ({"prediction": np.zeros((3, 1))}, {}, r"'prediction', is \(3, 1\); one logit does not tell the"),
         ({"prediction": [[0, np.nan]] * 3}, {}, r"'prediction', must hold finite logits, .* does not; name"),
-        ({"attribution": ABC}, {"attribution": ABD}, r"b\.h5 have 3 and 3 samples by their names, of which"),
+        ({"attribution": ABC}, {"attribution": ABD}, r"b\.h5, group 'attribution', has 3, of which"),
         ({"attribution": ABC, "label": {"a": 1, "b": 2}}, {},
          r"'attribution' of .*a\.h5 and 'label' have 3 and 2 samples by their names, of which 2 are in both"),
         ({"attribution": np.zeros((3, 5, 4))}, {}, r"a\.h5 has maps \(3, 5, 4\) but .*b\.h5 has \(3, 4, 5\)"),
@@ -828,10 +827,10 @@ def test_latec_gives_a_pair_file_per_model_and_explanation(tmp_path: Path, spell
     ("name", "method", "message"),
     [
         (None, 5, r"has no array 'unperturbed'; it has 3: arr_0, arr_1, arr_2; name one"),
-        ("arr_0", None, r"is \(4, 6, 3, 8, 8\); LATEC stores \(N, explanation, .*; shap stores \(N, height, "
-         r"width, channel, class\), which need not be LATEC's layout: .* --method 0 to 5, got None"),
-        ("arr_0", 6, r"--method 0 to 5, got 6"),
-        ("arr_0", -1, r"--method 0 to 5, got -1"),
+        ("arr_0", None, r"is \(4, 6, 3, 8, 8\); LATEC stores \(N, explanation, .*; shap's \(N, height, width"
+         r", channel, class\) is axes='NHWCK' .* method=0 to method=5, got None"),
+        ("arr_0", 6, r"method=0 to method=5, got 6"),
+        ("arr_0", -1, r"method=0 to method=5, got -1"),
     ],
 )  # fmt: skip
 def test_latec_mistakes(tmp_path: Path, name: str | None, method: int | None, message: str) -> None:
@@ -842,8 +841,8 @@ def test_latec_mistakes(tmp_path: Path, name: str | None, method: int | None, me
 
 def test_latec_volumes_and_point_clouds_are_not_images(tmp_path: Path) -> None:
     for shape, message in [
-        ((4, 6, 1, 5, 5, 5), r"is \(4, 6, 1, 5, 5, 5\); --method is for"),
-        ((4, 6, 3, 9), r"is \(4, 6, 3, 9\); --method is for LATEC's \(N, explanation, channel, height, w"),
+        ((4, 6, 1, 5, 5, 5), r"is \(4, 6, 1, 5, 5, 5\); method=1 is for"),
+        ((4, 6, 3, 9), r"is \(4, 6, 3, 9\); method=1 is for LATEC's \(N, explanation, channel, height, w"),
     ]:
         np.savez(tmp_path / "a.npz", some_maps(*shape))
         refused(tmp_path, tmp_path / "a.npz", tmp_path / "a.npz", message, ValueError, method=1)
@@ -911,7 +910,7 @@ def test_a_mistake_of_ours_is_not_called_damage_of_an_array(
         raise ValueError("ours")
 
     paths = save(tmp_path, np.ones((3, 4, 5)), np.zeros((3, 4, 5)))
-    monkeypatch.setattr("lensmetrics.importers.npy.one_method", mistake)
+    monkeypatch.setattr("lensmetrics.importers.axes.one_method", mistake)
     with pytest.raises(ValueError, match=r"^ours$") as caught:
         import_maps(*paths, tmp_path / "out.h5")
     assert type(caught.value) is ValueError
