@@ -41,7 +41,6 @@ def open_folder(
         With `names`, in their natural order. Its `refuse_changes` refuses files that were written, added
         or removed since.
     """
-
     files = sample_files(given, output)
     first = kind_of(Path(files[0].path))
 

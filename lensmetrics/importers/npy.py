@@ -175,7 +175,8 @@ def _cached_header(data: bytes) -> _Header:
 def _objects(words: str) -> str:
     return (
         f"{words} holds Python objects (a dict, or arrays of several sizes), which import does not open, "
-        "because opening them runs code: save arrays of numbers, a dict of them with numpy.savez('u.npz', **it)"
+        "because opening them runs code: save arrays of numbers, a dict of them with "
+        "numpy.savez('u.npz', **it)"
     )
 
 
