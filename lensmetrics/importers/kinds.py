@@ -73,8 +73,8 @@ KINDS = (
     Kind(
         ".mat",
         (
-            ("MATLAB files (7.3 and 5)", "clean.mat:maps adv.mat:maps"),
-            ("fields of a struct", "a.mat:s/u a.mat:s/p"),
+            ("`.mat` files of MATLAB, version 4 to 7.3", "clean.mat:maps adv.mat:maps"),
+            ("fields of a MATLAB struct", "both.mat:maps/clean both.mat:maps/adv"),
         ),
         matlab.is_matlab,
         matlab.open_maps,
@@ -83,10 +83,10 @@ KINDS = (
     Kind(
         "HDF5, netCDF-4",
         (
-            ("datasets of HDF5 files, also nested", "clean.h5:maps/attr adv.h5:maps/attr"),
-            ("groups of HDF5 files with one dataset per sample", "both.h5:clean both.h5:adv"),
+            ("datasets of HDF5 files, also in groups", "clean.h5:maps/attr adv.h5:maps/attr"),
+            ("groups of an HDF5 file with one dataset per sample", "both.h5:clean both.h5:adv"),
             ("variables of netCDF-4 files", "clean.nc adv.nc"),
-            ("ViRelAy or CoRelAy databases", "clean.attribution.h5 adv.attribution.h5"),
+            ("databases of ViRelAy or CoRelAy", "clean.attribution.h5 adv.attribution.h5"),
         ),
         hdf5.is_hdf5,
         hdf5.open_maps,
@@ -96,8 +96,8 @@ KINDS = (
     Kind(
         ".pt, .pth",
         (
-            ("tensors saved by torch.save", "clean.pt adv.pt"),
-            ("a dict of tensors, also nested", "both.pt:maps/clean both.pt:maps/adv"),
+            ("`.pt` or `.pth` files, a tensor in each", "clean.pt adv.pt"),
+            ("one `.pt` file with a dict of tensors, also nested", "both.pt:maps/clean both.pt:maps/adv"),
         ),
         torch.is_torch,
         torch.open_maps,
@@ -105,14 +105,14 @@ KINDS = (
     ),
     Kind(
         ".safetensors",
-        (("tensors in .safetensors", "both.safetensors:clean both.safetensors:adv"),),
+        (("one `.safetensors` file with both tensors", "both.safetensors:clean both.safetensors:adv"),),
         safetensors.is_safetensors,
         safetensors.open_maps,
         safetensors.read_column,
     ),
     Kind(
-        "grey PNG and TIFF",
-        (("TIFF files with a page per sample", "clean.tif adv.tif"),),
+        "PNG, TIFF",
+        (("grey TIFF files with a page per sample", "clean.tif adv.tif"),),
         images.is_picture,
         images.open_maps,
         images.read_column,
@@ -121,7 +121,7 @@ KINDS = (
         ".npz",
         (
             ("one `.npz` file with both arrays", "both.npz:clean both.npz:adv"),
-            ("LATEC's `.npz`: its model 0, explanation 9", "clean.npz:arr_0 adv.npz:arr_0 --method 9"),
+            ("`.npz` files of LATEC: model 0, explanation 9", "clean.npz:arr_0 adv.npz:arr_0 --method 9"),
             ("two `.npz` files with an array per sample", "'clean.npz:*' 'adv.npz:*'"),
         ),
         npz.is_npz,

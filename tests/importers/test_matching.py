@@ -103,8 +103,8 @@ def test_skipped_samples_are_listed_and_counted(capsys: pytest.CaptureFixture[st
     assert main(command) == 1
     assert capsys.readouterr().err == (
         "lensmetrics: u.npy has 10 samples and p.npy has 3, of which 2 are in both by u_ids.npy; without a "
-        "partner in u.npy: a1, a2, a3, a4, a5, ... (8); without a partner in p.npy: b1: keep the same samples "
-        "in both, or leave these out with --unmatched skip\n"
+        "partner in u.npy: a1, a2, a3, a4, a5, ... (8); without a partner in p.npy: b1: keep the same "
+        "samples in both, or leave these out with --unmatched skip\n"
     )
     assert main([*command, "--unmatched", "skip"]) == 0
     assert capsys.readouterr().err == (
@@ -183,7 +183,7 @@ def test_members_of_groups_are_matched_by_their_names() -> None:
 def test_identities_that_contradict_each_other_are_refused() -> None:
     group("a.h5", ["x", "y"], 0, index=[7, 3])
     group("b.h5", ["x", "y"], 1, index=[3, 7])
-    message = r"have the same samples by their names, but sample x is 7 and 3 by the 'index' beside them: correct one"
+    message = r"have the same samples by their names, but sample x is 7 and 3 by the 'index' beside"
     with pytest.raises(FormatError, match=message):
         lm.import_maps("a.h5:maps", "b.h5:maps", "out.h5")
     group("c.h5", ["x", "y"], 1, index=[7, 3])
