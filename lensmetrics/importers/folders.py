@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from . import npy
-from .kinds import kind_of
+from .kinds import KINDS, kind_of
 from .listing import Given, SampleFile, refuse_changes, sample_files, shown
 from .source import Rows, Source
 
@@ -41,11 +41,14 @@ def open_folder(
         With `names`, in their natural order. Its `refuse_changes` refuses files that were written, added
         or removed since.
     """
+    files = sample_files(given, output)
+    first = kind_of(Path(files[0].path))
 
     def open_file(path: Path, stack: contextlib.ExitStack) -> Source:
-        return kind_of(path).open_maps(path, role, wanted, beside=output.parent, stack=stack)
+        # Asking all kinds takes as long as reading a small map, and the last one takes every file.
+        kind = first if first is not KINDS[-1] and first.recognize(path) else kind_of(path)
+        return kind.open_maps(path, role, wanted, beside=output.parent, stack=stack)
 
-    files = sample_files(given, output)
     folder = _Folder(files, open_file, letters)
     if len(files) == 1 and len(folder.shape) > 2 and letters is None:
         raise ValueError(
@@ -73,12 +76,12 @@ class _Folder:
         letters: str | None,
     ) -> None:
         self._files, self._open_file, self._letters = files, open_file, letters
-        self._first = files[0].path
+        self._first = Path(files[0].path)
         with contextlib.ExitStack() as stack:
             source = open_file(self._first, stack)
         self.array, self.dtype = source.array, source.dtype
         self.shape = self._map_shape(self._first, source)
-        self._fill = npy.filler(self._first, self.shape)
+        self._fill = npy.filler(self._first)
 
     def read(self, rows: Rows) -> NDArray[Any]:
         """Read the files of these rows."""
@@ -87,7 +90,7 @@ class _Folder:
         for row, file in zip(block, files, strict=True):
             try:
                 if not self._fill(file.path, row):
-                    row[...] = self._read(file.path)
+                    row[...] = self._read(Path(file.path))
             except FileNotFoundError as error:
                 raise FormatError(
                     f"{file.path} was removed while its folder was read: import again"

@@ -29,9 +29,18 @@ class SampleFile(NamedTuple):
     """The file of one sample, and what differs once it is written again."""
 
     name: str
-    path: Path
+    path: str  # making a Path takes longer than reading a small map
     size: int
     modified: int
+
+
+class _Found(NamedTuple):
+    """A file, and the name of its sample."""
+
+    name: str
+    suffix: str
+    path: str
+    entry: os.DirEntry[str] | Path
 
 
 def one_file(given: Given) -> Path | None:
@@ -69,17 +78,18 @@ def sample_files(given: Given, output: Path) -> list[SampleFile]:
     folder = _folder(given)
     if not isinstance(given, str | os.PathLike):
         check_inputs(given)
-        named = [(Path(path).stem, Path(path)) for path in given]
+        found = [_Found(Path(path).stem, Path(path).suffix, os.fspath(path), Path(path)) for path in given]
     elif folder is not None:
-        named = [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in _walk(folder, ())]
+        found = list(_walk(folder, "", ()))
     else:
-        named = _matches(str(Path(given).expanduser()))
-    unfinished = {output.absolute(), part_path(output).absolute()}
-    named = [(name, path) for name, path in named if path.absolute() not in unfinished]
-    if not named:
+        found = _matches(str(Path(given).expanduser()))
+    unfinished = {path for path in (output, part_path(output)) if path.exists()}
+    if unfinished:
+        found = [it for it in found if not any(path.samefile(it.path) for path in unfinished)]
+    if not found:
         raise ValueError(f"{shown(given)} {'matches' if folder is None else 'holds'} no files")
-    _refuse_several_kinds(given, [path for _, path in named])
-    files = [_sample_file(name, path) for name, path in named]
+    _refuse_several_kinds(given, found)
+    files = [_sample_file(it) for it in found]
     files.sort(key=lambda file: natural_key(file.name))
     for before, file in itertools.pairwise(files):
         if before.name == file.name:
@@ -112,7 +122,7 @@ def _folder(given: Given) -> Path | None:
     return Path(given) if isinstance(given, str | os.PathLike) and Path(given).is_dir() else None
 
 
-def _walk(folder: Path, above: tuple[os.stat_result, ...]) -> Iterator[Path]:
+def _walk(folder: Path, inner: str, above: tuple[os.stat_result, ...]) -> Iterator[_Found]:
     """Yield the files of a folder and its subfolders, except hidden ones."""
     here = folder.stat()
     if any(os.path.samestat(here, other) for other in above):
@@ -128,13 +138,14 @@ def _walk(folder: Path, above: tuple[os.stat_result, ...]) -> Iterator[Path]:
         if entry.name.startswith(".") or entry.name.lower() in _LEFT_BY_SYSTEMS:
             continue
         if entry.is_dir():
-            yield from _walk(folder / entry.name, (*above, here))
+            yield from _walk(folder / entry.name, f"{inner}{entry.name}/", (*above, here))
         else:
-            yield folder / entry.name
+            stem, suffix = _split(entry.name)
+            yield _Found(inner + stem, suffix, entry.path, entry)
 
 
-def _matches(pattern: str) -> list[tuple[str, Path]]:
-    """Return what the wildcards of a pattern stand for, joined by a slash, and the file, for each match."""
+def _matches(pattern: str) -> list[_Found]:
+    """Return the files that match a pattern, named by what its wildcards stand for, joined by a slash."""
     pattern = Path(pattern).as_posix()
     has_suffix = not pattern.endswith("*")
     expression = re.compile(
@@ -144,13 +155,14 @@ def _matches(pattern: str) -> list[tuple[str, Path]]:
         ),
         re.DOTALL,
     )
-    named = []
+    files = []
     for text in glob.glob(pattern, recursive=True):  # noqa: PTH207 (Path.glob finds hidden files)
         path = Path(text)
         found = expression.fullmatch((path if has_suffix else path.with_suffix("")).as_posix())
         if found is not None and not path.is_dir():
-            named.append(("/".join(part.strip("/") for part in found.groups() if part.strip("/")), path))
-    return named
+            name = "/".join(part.strip("/") for part in found.groups() if part.strip("/"))
+            files.append(_Found(name, path.suffix, text, path))
+    return files
 
 
 def _expression(wildcard: str) -> str:
@@ -165,8 +177,14 @@ def _expression(wildcard: str) -> str:
     return f"([^{letters[1:]}])" if letters[0] == "!" else f"([{letters.replace('^', chr(92) + '^')}])"
 
 
-def _refuse_several_kinds(given: Given, paths: Sequence[Path]) -> None:
-    kinds = Counter(path.suffix.lower() for path in paths)
+def _split(name: str) -> tuple[str, str]:
+    """Split the name of a file into stem and suffix, as Path does."""
+    at = name.rfind(".", 1)
+    return (name, "") if at < 0 else (name[:at], name[at:])
+
+
+def _refuse_several_kinds(given: Given, found: Sequence[_Found]) -> None:
+    kinds = Counter(it.suffix.lower() for it in found)
     if len(kinds) == 1:
         return
     most = kinds.most_common()
@@ -175,20 +193,22 @@ def _refuse_several_kinds(given: Given, paths: Sequence[Path]) -> None:
     folder = _folder(given)
     remedy = "give files of one kind"
     if folder is not None:
-        place = folder / "**" if any(path.parent != folder for path in paths) else folder
+        place = folder / "**" if any("/" in it.name for it in found) else folder
         suffix = next((suffix for suffix, _ in most if suffix), "")
         remedy = f"say which are the maps by a glob in quotes, such as '{place / '*'}{suffix}'"
     raise ValueError(f"{shown(given)} holds files of several kinds, {words}{more}: {remedy}")
 
 
-def _sample_file(name: str, path: Path) -> SampleFile:
+def _sample_file(file: _Found) -> SampleFile:
+    path = file.path
     try:
-        found = path.stat()
+        found = file.entry.stat()
     except FileNotFoundError:
-        missing = "is a link to a file that does not exist" if path.is_symlink() else "does not exist"
+        missing = "is a link to a file that does not exist" if Path(path).is_symlink() else "does not exist"
         raise FormatError(f"{path} {missing}: remove it, or bring the file there") from None
     if not stat.S_ISREG(found.st_mode):  # reading a pipe can block forever
         raise FormatError(
             f"{path} is {file_kind(found.st_mode)}; a folder of maps may hold regular files only"
         )
-    return SampleFile(sample_name(name, repr(str(path))), path, found.st_size, found.st_mtime_ns)
+    name = sample_name(file.name, repr(path))
+    return SampleFile(name, path, found.st_size, found.st_mtime_ns)

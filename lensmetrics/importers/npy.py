@@ -1,6 +1,7 @@
 """Arrays in .npy files, memory-mapped rather than read, except for many small files."""
 
 import contextlib
+import functools
 import io
 import math
 from collections.abc import Callable
@@ -55,8 +56,8 @@ def is_npy(path: Path) -> bool:
         raise PermissionError(f"{path} may not be read: allow it with chmod, or read a copy") from error
 
 
-def filler(path: Path, shape: tuple[int, ...]) -> Callable[[Path, NDArray[Any]], bool]:
-    """Return a function that reads a file into an array if it is a .npy file with the header of this one.
+def filler(path: Path) -> Callable[[str, NDArray[Any]], bool]:
+    """Return a function that reads a file into a contiguous array if it begins with the header of this one.
 
     The function returns False, and leaves the array undefined, if a file is anything else: smaller or
     larger, or of another shape or type. It takes a fraction of the time of `numpy.load`, which parses
@@ -69,15 +70,18 @@ def filler(path: Path, shape: tuple[int, ...]) -> Callable[[Path, NDArray[Any]],
         header = _header(file)
         file.seek(0)
         first = file.read(header.n_bytes)
-    buffer = bytearray(path.stat().st_size + 1)  # a byte more shows whether a file is larger
-    values = _values(buffer, header).reshape(shape)
+    if header.order == "F" and len(header.shape) > 1:
+        return lambda *_: False
+    head, after = bytearray(header.n_bytes), bytearray(1)
 
-    def fill(path: Path, target: NDArray[Any]) -> bool:
-        with path.open("rb", buffering=0) as file:
-            if file.readinto(buffer) != len(buffer) - 1 or not buffer.startswith(first):
-                return False
-        target[...] = values
-        return True
+    def fill(path: str, target: NDArray[Any]) -> bool:
+        with io.FileIO(path) as file:
+            return (
+                file.readinto(head) == len(head)
+                and head == first
+                and file.readinto(target) == target.nbytes
+                and file.readinto(after) == 0
+            )
 
     return fill
 
@@ -86,14 +90,17 @@ def parsed(data: bytes, words: str) -> NDArray[Any]:
     """Return the array in the bytes of a .npy file."""
     if not data.startswith(_NPY):
         raise FormatError(_no_array(words))
-    file = io.BytesIO(data)
-    _refuse_objects(file, words)
     try:
-        file.seek(0)
-        header = _header(file)
-        array = _values(data, header)
-    except _UNREADABLE as error:
+        # Arrays saved by one program have one header, and parsing it takes longer than the rest.
+        is_first = data[len(_NPY)] == 1
+        start = 10 if is_first else 12
+        header = _cached_header(data[: start + int.from_bytes(data[8:start], "little")])
+        if not header.dtype.hasobject:
+            array = _values(data, header)
+    except (*_UNREADABLE, IndexError) as error:
         raise FormatError(_damaged(words, error)) from error
+    if header.dtype.hasobject:
+        raise FormatError(_objects(words))
     _refuse_trailing(data[header.n_bytes + array.nbytes :], words)
     return array
 
@@ -145,11 +152,7 @@ def _refuse_objects(file: IO[bytes], words: str) -> None:
     with contextlib.suppress(*_UNREADABLE):
         has_objects = _header(file).dtype.hasobject
     if has_objects:
-        raise FormatError(
-            f"{words} holds Python objects (a dict, or arrays of several sizes), which import does not open, "
-            "because opening them runs code: save arrays of numbers, a dict of them with "
-            "numpy.savez('u.npz', **it)"
-        )
+        raise FormatError(_objects(words))
 
 
 def _refuse_trailing(more: bytes, words: str, n_more: int | None = None) -> None:
@@ -162,6 +165,19 @@ def _refuse_trailing(more: bytes, words: str, n_more: int | None = None) -> None
     if more:
         n_more = len(more) if n_more is None else n_more
         raise FormatError(f"{words} has {n_more} bytes after its array: save it again with numpy.save")
+
+
+@functools.lru_cache(maxsize=4)
+def _cached_header(data: bytes) -> _Header:
+    return _header(io.BytesIO(data))
+
+
+def _objects(words: str) -> str:
+    return (
+        f"{words} holds Python objects (a dict, or arrays of several sizes), which import does not open, "
+        "because opening them runs code: save arrays of numbers, a dict of them with "
+        "numpy.savez('u.npz', **it)"
+    )
 
 
 def _no_array(words: str) -> str:
