@@ -4,6 +4,7 @@ No file is parsed: its first bytes and its name decide. A pickle, or a file that
 loaded, and no message advises anyone to load one unsafely.
 """
 
+import codecs
 import re
 from pathlib import Path
 
@@ -24,7 +25,12 @@ _OLD_TORCH = (
     "torch.save(torch.load({name!r}, map_location='cpu', weights_only=True), 'u.pt')"
 )
 _TEXT = "text: " + _SAVE.format("numpy.loadtxt({name!r}{options}, ndmin=2)") + " saves the numbers in it"
-_JSON = "text: " + _SAVE.format("numpy.array(json.load(open({name!r})))") + " saves lists of numbers"
+_JSON = (
+    "text: "
+    + _SAVE.format("numpy.array(json.loads(pathlib.Path({name!r}).read_text()))")
+    + " saves lists of numbers"
+)
+_MEMBER = "['NAME']"
 _NUMBER = re.compile(r"([-+]?([0-9.]+([eE][-+]?[0-9]+)?|nan|inf))?", re.IGNORECASE)
 _COMPRESSED = "compressed with {}: unpack it first"
 _TABLE = (
@@ -134,7 +140,7 @@ def _options(head: bytes) -> str:
 
 def _is_text(head: bytes) -> bool:
     try:
-        text = head.decode("ascii")
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)  # which may end within a letter
     except UnicodeDecodeError:
         return False
     return all(letter.isprintable() or letter in "\t\r\n" for letter in text)
@@ -152,10 +158,19 @@ def is_zarr(path: Path) -> bool:
     )
 
 
+def _is_zarr_array(path: Path) -> bool:
+    """Return whether a Zarr store is one array, not a group of them."""
+    described = path / "zarr.json"
+    is_array = described.is_file() and re.search(
+        r'"node_type": *"array"', described.read_text("utf-8", "replace")
+    )
+    return bool(is_array) or (path / ".zarray").exists()
+
+
 def what_folder_it_is(path: Path) -> str:
     """Return a sentence about a directory."""
     if is_zarr(path):
-        line = _SAVE.format(f"zarr.open({path.name!r})['NAME'][:]")
+        line = _SAVE.format(f"zarr.open({path.name!r}){'' if _is_zarr_array(path) else _MEMBER}[:]")
         return f"{path} is a Zarr folder; give a {_KINDS}: {line}"
     line = _SAVE.format(
         f"numpy.stack([numpy.load(file) for file in sorted(pathlib.Path({path.name!r}).glob('*.npy'))])"
