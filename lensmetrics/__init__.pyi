@@ -35,10 +35,12 @@ from .metrics.suites import lens_suite as lens_suite
 from .metrics.registry import list_metrics as list_metrics
 from .metrics.registry import parse_metric as parse_metric
 from .metrics.registry import register as register
+from .tables.comparison import compare as compare
 from .tables.files import read_scores as read_scores
 from .tables.summary import summarize as summarize
 from .tables.shapes import tidy as tidy
 from .tables.shapes import to_xarray as to_xarray
+from .tables.ranking import worst as worst
 from .tables.files import write_scores as write_scores
 from .scoring.files import evaluate as evaluate
 from .scoring.arrays import score as score

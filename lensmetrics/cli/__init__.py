@@ -20,8 +20,10 @@ shows one. Commands import what they need when they run, so that help appears im
 import argparse
 import atexit
 import contextlib
+import errno
 import gc
 import os
+import re
 import signal
 import sys
 import warnings
@@ -32,7 +34,7 @@ from .. import __version__
 from ..errors import FormatError
 from ..messages import open_streams, say, show_traceback
 from ..processes import handling
-from . import correct, demo, imports, inspect, metrics, report, score, summarize, verify
+from . import compare, correct, demo, imports, inspect, metrics, report, score, summarize, verify, worst
 from .parsing import CommandParser
 
 
@@ -52,6 +54,8 @@ COMMANDS: dict[str, Command] = {
     "demo": demo,
     "score": score,
     "summarize": summarize,
+    "compare": compare,
+    "worst": worst,
     "report": report,
     "inspect": inspect,
     "verify": verify,
@@ -78,16 +82,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt as error:
         for line in ("lensmetrics: interrupted", *getattr(error, "__notes__", [])):
-            say(line)
+            say(_for_the_command(line))
         return 130
     except (RecursionError, NotImplementedError):  # RuntimeErrors that only a bug raises
         raise
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         show_traceback(error)
-        say(f"lensmetrics: {error}")
+        say(f"lensmetrics: {_sentence(error)}")
         for note in getattr(error, "__notes__", []):
             for line in note.splitlines():
-                say(line)
+                say(_for_the_command(line))
         return 1 if _is_about_a_file(error) else 2
 
 
@@ -114,6 +118,21 @@ def _end_quickly() -> None:
     """Skip garbage collection at exit (about 0.3 s) and ignore a late Ctrl-C."""
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _sentence(error: Exception) -> str:
+    """Return the message of an error; one that comes from the system as it is becomes a sentence."""
+    if not isinstance(error, OSError) or not str(error).startswith("[Errno"):
+        return _for_the_command(str(error))
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        # Files are written by code that says which one cannot be, so this is stdout.
+        return f"the output cannot be written ({error.strerror}): write it elsewhere"
+    return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+
+
+def _for_the_command(text: str) -> str:
+    """Leave out what only callers from Python can do."""
+    return re.sub(r" \(in Python \w+=True\)", "", text)
 
 
 def _is_about_a_file(error: Exception) -> bool:

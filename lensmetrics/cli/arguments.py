@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..disk import check_inputs
+from ..tables.natural import natural_key
 
 # What the shell expands, unless it is quoted.
 _PATTERN = re.compile(r"[*?\[]")
@@ -68,7 +69,7 @@ def matching(pattern: str | Path) -> list[Path]:
     if not _PATTERN.search(str(pattern)) or Path(pattern).exists():
         return []
     found = glob.glob(str(pattern))  # noqa: PTH207 - Path.glob refuses absolute patterns
-    return sorted(map(Path, found), key=_natural)
+    return sorted(map(Path, found), key=natural_key)
 
 
 def pair_files(paths: Iterable[Path]) -> list[Path]:
@@ -94,14 +95,10 @@ def pair_files(paths: Iterable[Path]) -> list[Path]:
 def _in_folder(folder: Path) -> list[Path]:
     files = [path for path in folder.glob("*.h5") if not path.name.startswith(".")]
     if files:
-        return sorted(files, key=_natural)
-    below = sorted({path.parent for path in folder.glob("*/**/*.h5")}, key=_natural)
+        return sorted(files, key=natural_key)
+    below = sorted({path.parent for path in folder.glob("*/**/*.h5")}, key=natural_key)
     hint = f"; there are some in {below[0]}" if below else ""
     raise ValueError(f"{folder} holds no .h5 file: name a folder of pair files, or the files{hint}")
-
-
-def _natural(path: Path) -> list[str | int]:
-    return [int(part) if part.isdecimal() else part for part in re.split("([0-9]+)", str(path))]
 
 
 def check_once(files: Sequence[Path]) -> None:

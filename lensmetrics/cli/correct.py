@@ -50,7 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
     named: list[list[Setting]] = [[] for _ in files]
     if arguments.from_name is not None:
         named = from_names(arguments.from_name, files)
-    plans = _planned(files, [joined([*settings, *own]) for own in named], arguments.remove)
+    changes = [joined([*settings, *own]) for own in named]
+    for name in arguments.remove:
+        if name in changes[0]:
+            raise ValueError(f"{name} is both set and removed")
+    plans = _planned(files, changes, arguments.remove)
     n_changed = 0
     for store, attrs in plans:
         lines = _differences(store.attrs, attrs)

@@ -27,17 +27,10 @@ def note_what_else_differs(scores: "pd.DataFrame", shown: Sequence[str]) -> None
 
 def note_pooling(scores: "pd.DataFrame") -> None:
     """Print a note if files with the same conditions share a row of the summary."""
-    from ..tables.columns import condition_columns
+    from ..tables.sharing import pooling_text
 
-    columns = condition_columns(scores)
-    files = scores[["file", *columns]].drop_duplicates()
-    n_conditions = len(files[columns].drop_duplicates()) if columns else 1
-    if len(files) > n_conditions:
-        sets = "the same attributes" if n_conditions == 1 else f"{n_conditions} different sets of attributes"
-        say(
-            f"lensmetrics: {len(files)} files have {sets}; files with the same attributes are averaged "
-            "together: tell them apart with import --set, or use summarize --by file"
-        )
+    if text := pooling_text(scores):
+        say(f"lensmetrics: {text}: tell them apart with lensmetrics set, or use summarize --by file")
 
 
 def note_chance(

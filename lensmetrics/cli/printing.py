@@ -1,6 +1,5 @@
 """Printing summaries, descriptions of files, and what could not be scored."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import BadSample
@@ -8,6 +7,8 @@ from ..messages import printable, say, show_traceback
 from ..statuses import UNREADABLE_STATUSES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from ..pairfile.store import PairStore
@@ -25,52 +26,69 @@ def description(store: "PairStore") -> str:
     return f"{text}, {store.n_channels} channels reduced by {store.reduction}"
 
 
-def print_summary(table: "pd.DataFrame") -> None:
-    """Print a summary with three decimals, then how many samples of each group have which status."""
-    import pandas as pd
+def print_table(table: "pd.DataFrame", *, n_labels: int | None = None) -> None:
+    """Print a table of `summarize`, `compare` or `worst` with three decimals, as wide as the terminal.
 
-    from ..tables.labels import condition_text
-    from ..tables.summary import undefined_reason
+    The first `n_labels` columns label the rows: by default those up to ``metric``, or up to ``file``.
+    """
+    from ..tables.writing import text_table
 
-    table = table.reset_index(drop=True)
+    if n_labels is None:
+        names = list(table.columns)
+        n_labels = next((names.index(name) + 1 for name in ("metric", "file") if name in names), 0)
+    print_texts(text_table(table), n_labels)
+
+
+def print_texts(texts: "pd.DataFrame", n_labels: int) -> None:
+    """Print a table of texts, and its notes below it."""
+    from ..tables.writing import is_number_column
+    from .layout import Column, table_lines, terminal_width
+
+    columns = []
+    for name in texts.columns:
+        right = is_number_column(texts[name])
+        foldable = not right and not any("[" in text for text in texts[name])  # as intervals have
+        columns.append(Column(name, texts[name].tolist(), right=right, foldable=foldable))
+    for line in table_lines(columns[:n_labels], columns[n_labels:], terminal_width()):
+        print(line)
+    for note in texts.attrs.get("notes", []):
+        print()
+        print_text(note)
+
+
+def print_text(text: str) -> None:
+    """Print a sentence in lines that fit the terminal."""
+    from .layout import sentence_lines, terminal_width
+
+    for line in sentence_lines(text, terminal_width()):
+        print(line)
+
+
+def print_summary(table: "pd.DataFrame", *, wide: str | None = None) -> None:
+    """Print a summary, how many samples its conditions share, and how many samples have which status.
+
+    The values of the condition `wide` stand side by side.
+    """
+    from ..tables.sharing import samples_text
+    from ..tables.writing import wide_texts
+
     columns = list(table.columns)
     by = columns[: columns.index("metric")]
     counted = [c for c in columns[columns.index("ci_high") + 1 :] if c.startswith("n_")]
-    shown = pd.DataFrame({printable(c): [condition_text(c, value) for value in table[c]] for c in by})
-    shown["metric"] = table["metric"].map(printable)
-    shown["mean"] = table["mean"].map("{:.3f}".format)
-    if "mean_attacked" in table:
-        beside = (table["n"] > 0) & (table["n_not_attacked"] > 0)  # elsewhere it equals the mean
-        shown["mean_attacked"] = table["mean_attacked"].map("{:.3f}".format).where(beside, "")
-    shown["95 % interval"] = [
-        f"[{low:.3f}, {high:.3f}]" for low, high in zip(table["ci_low"], table["ci_high"], strict=True)
-    ]
-    for i, row in table[table["n"] == 0].iterrows():
-        reason = undefined_reason(row)
-        shown.loc[i, "95 % interval"] = f"undefined: {printable(reason)}" if reason else "undefined"
-    shown["sd"] = table["sd"].map("{:.3f}".format)
-    counts_of_metric = [c for c in ("n", "n_undefined", "n_excluded") if c in table]
-    shown[counts_of_metric] = table[counts_of_metric]
-    print(shown.set_index([*map(printable, by), "metric"]).to_string())
-    if "mean_attacked" in table:
-        print("\nmean_attacked is the mean without the samples whose attack found nothing (not_attacked).")
+    if wide is None:
+        print_table(table)
+    else:
+        print_texts(wide_texts(table, wide), len(by))
+    for counts in table.attrs.get("source_samples", []):
+        print()
+        print_text(samples_text(counts))
     if counted:
-        _print_counts(table[[*by, *counted]].drop_duplicates(), by, n_excluded="n_excluded" in table)
-
-
-def _print_counts(counts: "pd.DataFrame", by: Sequence[str], *, n_excluded: bool) -> None:
-    import pandas as pd
-
-    from ..tables.labels import condition_text
-
-    print(
-        "\nSamples by status, for at least one of the metrics scored (lensmetrics report explains them)"
-        + (", including those left out:" if n_excluded else ":")
-    )
-    for column in by:
-        counts[column] = [condition_text(column, value) for value in counts[column]]
-    counts.columns = pd.Index(list(map(printable, counts.columns)))
-    print(counts.set_index(list(map(printable, by))).to_string() if by else counts.to_string(index=False))
+        print()
+        print_text(
+            "Samples by status, for at least one of the metrics scored (lensmetrics report explains them)"
+            + (", including those left out:" if "n_excluded" in table else ":")
+        )
+        print_table(table[[*by, *counted]].drop_duplicates(), n_labels=len(by))
 
 
 def print_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None") -> bool:

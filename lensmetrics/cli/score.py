@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..messages import say
 from .arguments import add_exclude, as_usage, check_once, integer, pair_files
 from .opening import isolated
+from .sizes import in_pixels, size
 
 if TYPE_CHECKING:
     from ..metrics.registry import Metric
@@ -36,9 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--k",
-        type=integer,
-        help="size of the top-k sets in pixels: computes the LENS suite for this k, with LENS recall and "
-        "precision also adjusted for chance",
+        type=size,
+        nargs="+",
+        help="sizes of the top-k sets, in pixels, or as a share of them such as 2%%, rounded to the nearest "
+        "pixel: computes the LENS suite for each k, with LENS recall and precision also adjusted for chance",
     )
     parser.add_argument(
         "--windows",
@@ -50,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--published",
         action="store_true",
-        help="also score as the released code does, errors included: five metrics for --k and every window",
+        help="also score as the released code does, errors included: five metrics for every k and window",
     )
     parser.add_argument(
         "-m",
@@ -108,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     stores: dict[str, PairStore] = {}
     with contextlib.ExitStack() as stack:
         open_one = stack.enter_context(isolated())
-        executor, metrics = _prepared(arguments, stack)
+        executor, sizes, metrics = _prepared(arguments, stack, open_one)
         from ..scoring.files import score_files
         from ..scoring.progress import Progress
         from ..tables.columns import distinguishing
@@ -138,8 +141,8 @@ def run(arguments: argparse.Namespace) -> int:
         print_summary(summarize(scores, by, exclude=arguments.exclude))
         note_what_else_differs(scores, by)
         note_pooling(scores)
-        if arguments.k is not None:
-            note_chance(scores, arguments.k, arguments.windows or _WINDOWS, stores)
+        for k in sizes:
+            note_chance(scores, k, arguments.windows or _WINDOWS, stores)
     elif arguments.output is not None:
         older = ": the older table there is unchanged" if arguments.output.exists() else ""
         say(f"lensmetrics: nothing is written to {arguments.output}{older}")
@@ -147,25 +150,28 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _prepared(
-    arguments: argparse.Namespace, stack: contextlib.ExitStack
-) -> "tuple[Executor | None, list[Metric]]":
-    """Return where to score and the metrics."""
+    arguments: argparse.Namespace, stack: contextlib.ExitStack, open_store: "Callable[[Path], PairStore]"
+) -> "tuple[Executor | None, list[int], list[Metric]]":
+    """Return where to score, the sizes of the top-k sets, and the metrics."""
     from ..scoring.executors import dask_cluster, process_pool
 
     if arguments.dask is not None:
-        metrics = _checked_metrics(arguments)  # mistakes are reported before a scheduler is asked
-        return stack.enter_context(dask_cluster(arguments.dask)), metrics
+        # Mistakes are reported before a scheduler is asked.
+        sizes = in_pixels(arguments.k or [], arguments.files, open_store)
+        metrics = _checked_metrics(arguments, sizes)
+        return stack.enter_context(dask_cluster(arguments.dask)), sizes, metrics
     # The processes start while this one imports.
     executor = stack.enter_context(process_pool(arguments.workers, arguments.files))
-    return executor, _checked_metrics(arguments)
+    sizes = in_pixels(arguments.k or [], arguments.files, open_store)
+    return executor, sizes, _checked_metrics(arguments, sizes)
 
 
-def _checked_metrics(arguments: argparse.Namespace) -> "list[Metric]":
+def _checked_metrics(arguments: argparse.Namespace, sizes: Sequence[int]) -> "list[Metric]":
     """Return the metrics, once everything that was typed is known to make sense."""
     from ..scoring.files import check_table_target
     from ..tables.summary import check_exclude
 
-    metrics = _chosen_metrics(arguments)
+    metrics = _chosen_metrics(arguments, sizes)
     check_exclude(arguments.exclude)
     if arguments.output is not None:
         with as_usage():
@@ -178,16 +184,16 @@ def _checked_metrics(arguments: argparse.Namespace) -> "list[Metric]":
     return metrics
 
 
-def _chosen_metrics(arguments: argparse.Namespace) -> "list[Metric]":
+def _chosen_metrics(arguments: argparse.Namespace, sizes: Sequence[int]) -> "list[Metric]":
     from ..metrics.registry import get_metric, parse_metric
     from ..metrics.suites import lens_suite
 
     chosen = [parse_metric(text) for text in arguments.metric]
-    if arguments.k is not None:
+    if sizes:
         windows = arguments.windows or _WINDOWS
-        suite = lens_suite(arguments.k, windows, adjusted=True)
+        suite = lens_suite(sizes, windows, adjusted=True)
         if arguments.published:
-            suite += [get_metric(name, k=arguments.k, w=w) for w in windows for name in _PUBLISHED]
+            suite += [get_metric(name, k=k, w=w) for k in sizes for w in windows for name in _PUBLISHED]
         return suite + chosen
     if arguments.windows is not None:
         raise ValueError(

@@ -142,4 +142,7 @@ KINDS = (
 
 def kind_of(path: Path) -> Kind:
     """Return who reads a file."""
-    return next(kind for kind in KINDS if kind.recognize(path))
+    try:
+        return next(kind for kind in KINDS if kind.recognize(path))
+    except PermissionError as error:
+        raise PermissionError(f"{path} may not be read: allow it with chmod, or read a copy") from error

@@ -83,9 +83,9 @@ def sample_files(given: Given, output: Path) -> list[SampleFile]:
         found = list(_walk(folder, "", ()))
     else:
         found = _matches(str(Path(given).expanduser()))
-    unfinished = {path for path in (output, part_path(output)) if path.exists()}
-    if unfinished:
-        found = [it for it in found if not any(path.samefile(it.path) for path in unfinished)]
+    for path in (output, part_path(output)):
+        if path.exists():
+            found = [it for it in found if not (it.path.endswith(path.name) and path.samefile(it.path))]
     if not found:
         raise ValueError(f"{shown(given)} {'matches' if folder is None else 'holds'} no files")
     _refuse_several_kinds(given, found)

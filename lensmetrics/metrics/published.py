@@ -276,7 +276,7 @@ def _diverse_sets(
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]] | None:
     """Return both diverse sets, None where a map is not finite or the pool is exhausted."""
     n = pair.unperturbed.size
-    k, w, pool = check_k(k, n), check_w(w), _checked_pool(pool, pair.shape, w)
+    k, w, pool = check_k(k, n), check_w(w), _checked_pool(pool, pair.shape, k, w)
     if not pair.finite:
         return None
     sets = []
@@ -291,17 +291,19 @@ def _diverse_sets(
     return sets[0], sets[1]
 
 
-def _checked_pool(pool: int | None, shape: tuple[int, int], w: int) -> int:
+def _checked_pool(pool: int | None, shape: tuple[int, int], k: int, w: int) -> int:
     """Return the pool as an int, by default that of the scripts."""
     n = shape[0] * shape[1]
     if pool is None:
         known = {(227, 227, 1): 6000, (227, 227, 2): 15000, (227, 227, 3): 25000, (128, 128, 1): 6000}
         found = 600 if shape == (28, 28) else known.get((*shape, w))
         if found is None:
+            alike = min(n, k * {1: 6, 2: 15, 3: 25}.get(w, 25))  # as for 227x227 and k = 1000
             raise ValueError(
-                f"the released scripts have no candidate pool for maps of {shape[0]}x{shape[1]} pixels "
-                f"and w={w}; give pool=, between 1 and {n}, in the text of the metric, as in "
-                f"-m 'lens_recall_div_published(k=100,w={w},pool={n})'; --published has no such option"
+                f"the released scripts have no candidate pool for maps of {shape[0]}x{shape[1]} pixels and "
+                f"w={w}, only for 28x28, 128x128 with w=1 and 227x227 with w=1, 2 and 3: instead of "
+                f"--published, give a pool, as in -m 'lens_recall_div_published(k={k},w={w},pool={alike})', "
+                f"or name metrics that need none, as in -m 'lens_recall_published(k={k},w={w})'"
             )
         return found
     if not is_integer(pool) or not 1 <= pool <= n:

@@ -163,9 +163,11 @@ def built_in(metric: F) -> F:
 
     @functools.wraps(metric)
     def checked(*given: Any, **params: Any) -> float:
-        first = given[0] if given else params.get("pair")
+        first = given[0] if given else params.get("pair", next(iter(params.values()), None))
         if not isinstance(first, MapPair):
-            name, keywords = metric.__name__, "".join(f", {key}={value!r}" for key, value in params.items())
+            name = metric.__name__
+            numbers = {key: value for key, value in params.items() if isinstance(value, int | float)}
+            keywords = "".join(f", {key}={value!r}" for key, value in numbers.items())
             raise TypeError(
                 f"{name} takes a MapPair, got {type(first).__name__}: write "
                 f"{name}(MapPair(unperturbed, perturbed){keywords}), or score(unperturbed, perturbed, ...) "

@@ -1,11 +1,13 @@
 """Named sets of metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .registry import Metric, get_metric
 
 
-def lens_suite(k: int, windows: Sequence[int] = (1, 2, 3), adjusted: bool = False) -> list[Metric]:
+def lens_suite(
+    k: int | Sequence[int], windows: Sequence[int] = (1, 2, 3), adjusted: bool = False
+) -> list[Metric]:
     """Return what the LENS paper reports: 3 metrics, and 5 more for every window half-width.
 
     The three are top-k intersection, Kendall and Spearman; the five are LENS recall and precision,
@@ -15,7 +17,8 @@ def lens_suite(k: int, windows: Sequence[int] = (1, 2, 3), adjusted: bool = Fals
     ----------
     k
         Size of the top sets in pixels. The paper uses 100 for MNIST, Fashion-MNIST and GTSRB, and 1000 for
-        Flower and ImageNet.
+        Flower and ImageNet. Several sizes give the metrics of each; Kendall and Spearman, which have none,
+        are there once.
     windows
         Half-widths w; the paper uses 1, 2 and 3.
     adjusted
@@ -44,5 +47,8 @@ def lens_suite(k: int, windows: Sequence[int] = (1, 2, 3), adjusted: bool = Fals
         "lens_precision_div",
         *(("lens_recall_adjusted", "lens_precision_adjusted") if adjusted else ()),
     )
-    suite = [get_metric("topk_intersection", k=k), get_metric("kendall"), get_metric("spearman")]
-    return suite + [get_metric(name, k=k, w=w) for w in windows for name in windowed]
+    sizes = list(k) if isinstance(k, Iterable) else [k]
+    suite = [get_metric("topk_intersection", k=size) for size in sizes]
+    suite += [get_metric("kendall"), get_metric("spearman")]
+    suite += [get_metric(name, k=size, w=w) for size in sizes for w in windows for name in windowed]
+    return list(dict.fromkeys(suite))

@@ -55,7 +55,7 @@ def differ(old: Any, new: Any) -> bool:
 
 def check_replaceable(path: Path) -> None:
     """Raise an OSError that says why, if a file cannot be replaced by a changed copy."""
-    target = path.resolve()
+    target = path.resolve() if path.is_symlink() else path
     check_writable(target)
     if not os.access(path, os.W_OK):
         raise PermissionError(f"{path} may not be written: allow it with chmod, or correct a copy")
@@ -83,7 +83,7 @@ def replace_attrs(store: PairStore, attrs: Mapping[str, Any]) -> None:
     """
     path = store.path
     taken = f"{path} is being written by another process; wait until it ends"
-    target = path.resolve()
+    target = path.resolve() if path.is_symlink() else path
     try:
         with target.open("r+b") as file:
             lock(file)

@@ -75,7 +75,9 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path, error: Exception) -> str:
-    return f"{path} is truncated or damaged ({error}): regenerate or copy it again"
+    # The text of a KeyError would be in quotes.
+    reason = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return f"{path} is truncated or damaged ({reason}): regenerate or copy it again"
 
 
 def _is_parquet(path: Path) -> bool:

@@ -39,8 +39,9 @@ class PairWriter:
         (height, width) of the maps in pixels.
     attrs
         What the file holds: ``dataset``, ``model``, ``training``, ``explanation``, ``attack``,
-        ``eps``, ... Values are str, int, float, or a sequence of one of these; a bool, None or
-        float16 is refused, because netCDF-4 readers fail on them.
+        ``eps``, ... Required, because files with equal attributes are averaged together; ``{}`` stands
+        for none. Values are str, int, float, or a sequence of one of these; a bool, None or float16 is
+        refused, because netCDF-4 readers fail on them. ``lensmetrics set`` changes attributes later.
     channels
         Length of the channel axis between sample and height, None for maps without one. Channels
         are reduced on reading by the rule in the attribute ``reduction``; a single channel is not.

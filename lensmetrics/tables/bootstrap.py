@@ -44,7 +44,23 @@ def intervals(
                 deviation = np.where(defined, values - mean[i, j], 0.0)
                 totals[:, 0, position] = np.bincount(source, deviation)
                 totals[:, 1, position] = np.bincount(source, defined)
-            yield from zip(batch, _ends(_resampled_means(totals, seed)), strict=True)
+            sums = _resampled_sums(totals.reshape(n, -1), seed)
+            deviation, defined = np.split(sums, 2, axis=1)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                yield from zip(batch, _ends(deviation / defined), strict=True)
+
+
+def mean_intervals(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    """Return the ends (column, 2) of the 95 % intervals of the means of the columns of `values`.
+
+    A row is a source sample, and all of them are defined. The draws depend on the number of rows and the
+    seed alone, so differences of pairs are resampled as pairs.
+    """
+    n, n_columns = values.shape
+    if n < 2:
+        return np.full((n_columns, 2), np.nan)
+    mean = values.mean(axis=0)
+    return mean[:, np.newaxis] + _ends(_resampled_sums(values - mean, seed) / n)
 
 
 def _ends(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -56,11 +72,10 @@ def _ends(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return ends
 
 
-def _resampled_means(totals: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
-    """Return the means (resample, mean) of resampled totals and counts (source sample, 2, mean)."""
-    n, _, n_means = totals.shape
-    totals = totals.reshape(n, 2 * n_means)
-    means = np.empty((N_RESAMPLES, n_means))
+def _resampled_sums(values: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    """Return the sums (resample, column) of resampled rows of `values`, a row per source sample."""
+    n, n_columns = values.shape
+    resampled = np.empty((N_RESAMPLES, n_columns))
     rng = np.random.default_rng(seed)
     blocks = [slice(start, min(start + BLOCK_SAMPLES, n)) for start in range(0, n, BLOCK_SAMPLES)]
     sizes = np.array([block.stop - block.start for block in blocks])
@@ -68,13 +83,11 @@ def _resampled_means(totals: npt.NDArray[np.float64], seed: int) -> npt.NDArray[
     for start in range(0, N_RESAMPLES, length):
         rows = min(length, N_RESAMPLES - start)
         shares = rng.multinomial(n, sizes / n, size=rows)
-        sums = np.zeros((rows, 2 * n_means))
+        sums = np.zeros((rows, n_columns))
         for block, size, share in zip(blocks, sizes.tolist(), shares.T, strict=True):
             drawn = rng.integers(size, size=int(share.sum()))
             drawn += np.repeat(size * np.arange(rows), share)
             times = np.bincount(drawn, minlength=rows * size).reshape(rows, size).astype(np.float64)
-            sums += times @ totals[block]
-        deviation, defined = np.split(sums, 2, axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means[start : start + rows] = deviation / defined
-    return means
+            sums += times @ values[block]
+        resampled[start : start + rows] = sums
+    return resampled

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ..statuses import STATUSES
 from .known import BUILT_IN, registered
+from .natural import in_natural_order
 from .texts import split_metric
 
 if TYPE_CHECKING:
@@ -59,7 +60,10 @@ PROVENANCE = (
 )
 # Columns of the long form, and of a summary.
 _LONG = ("metric", "value", "k", "w", "pool")
-SUMMARY = ("mean", "sd", "n", "n_undefined", "n_excluded", "ci_low", "ci_high", "mean_attacked")
+SUMMARY = (
+    *("mean", "sd", "n", "n_source_samples", "n_undefined", "n_excluded"),
+    *("ci_low", "ci_high", "mean_attacked"),
+)
 
 # Names that no metric can have. No parameter of a metric can have them either, apart from k, w and pool.
 NO_METRIC = (*IDENTITY, *CONDITIONS, *_LONG)
@@ -173,7 +177,8 @@ def equal_number(value: Any) -> Any:
 def unified(scores: "pd.DataFrame") -> "pd.DataFrame":
     """Return the table with equal floats of a condition replaced by one of them.
 
-    The replacement is the smallest of the values that float32 cannot represent, if there is one.
+    The replacement is the smallest of the values that float32 cannot represent, if there is one. Categories
+    that are texts get their natural order.
     """
     changed: dict[str, pd.Series[Any]] = {}
     for column in condition_columns(scores):
@@ -186,6 +191,8 @@ def unified(scores: "pd.DataFrame") -> "pd.DataFrame":
         replaced = {value: chosen.get(equal_number(value), value) for value in different}
         if any(value != other for value, other in replaced.items()):
             changed[column] = values.astype(object).map(replaced).astype("category")
+        elif hasattr(values, "cat") and (sorted_values := in_natural_order(values)) is not values:
+            changed[column] = sorted_values
     return scores.assign(**changed) if changed else scores
 
 
@@ -205,15 +212,26 @@ def _most_precise(value: Any) -> tuple[bool, float]:
         return float(np.float32(value)) == value, value
 
 
-def distinguishing(scores: "pd.DataFrame") -> list[str]:
-    """Return the columns that distinguish the conditions in the table.
+def distinguishing(scores: "pd.DataFrame", ignored: Sequence[str] = ()) -> list[str]:
+    """Return the columns that distinguish the conditions in the table, if those in `ignored` are pooled.
 
     These are the columns of `CONDITIONS` that differ, then every other attribute of the files
     without which two of them would share a group. A column that the columns before it determine is
     left out. A column that differs within a file is not an attribute of the file.
+
+    Raises
+    ------
+    ValueError
+        If one of `ignored` is no condition of the table.
     """
     scores = unified(scores)
     conditions = condition_columns(scores)
+    for name in ignored:
+        if name not in conditions:
+            raise ValueError(
+                f"cannot ignore {name!r}: the conditions of the table are {', '.join(conditions) or 'none'}"
+            )
+    conditions = [name for name in conditions if name not in ignored]
     codes = {column: numbered(scores[column]) for column in conditions}
     found = [c for c in CONDITIONS if c in codes]
     if "file" in scores:
@@ -222,6 +240,13 @@ def distinguishing(scores: "pd.DataFrame") -> list[str]:
         others = [c for c in conditions if c not in CONDITIONS]
         found += [c for c in others if np.array_equal(codes[c], codes[c][first][of_row])]
     return [found[i] for i in splitting([codes[column] for column in found])]
+
+
+def left_to_split(scores: "pd.DataFrame", first: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Return those of the `others` that the columns before them, `first` included, do not determine."""
+    columns = [column for column in [*first, *others] if column in scores]
+    kept = [columns[i] for i in splitting([numbered(scores[column]) for column in columns])]
+    return [column for column in others if column in kept]
 
 
 def splitting(columns: Sequence[npt.NDArray[np.int64]]) -> list[int]:

@@ -208,13 +208,24 @@ def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
 def _not_a_table(path: Path, reason: object) -> ValueError:
     if _is_hdf5(path):
         return ValueError(f"{path} cannot be read as a table of scores: it is an HDF5 file; score it first")
+    if path.suffix == ".parquet" and not _begins(path, b"PAR1"):
+        what = (
+            "it is not a Parquet file; a CSV file must be named .csv"
+            if path.stat().st_size
+            else "it is empty"
+        )
+        return ValueError(f"{path} cannot be read as a table of scores: {what}")
     text = "".join(c if c.isprintable() else " " for c in str(reason)).strip()
     return ValueError(f"{path} cannot be read as a table of scores (.parquet, .csv or .csv.gz): {text}")
 
 
 def _is_hdf5(path: Path) -> bool:
+    return _begins(path, b"\x89HDF\r\n\x1a\n")
+
+
+def _begins(path: Path, magic: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(8) == b"\x89HDF\r\n\x1a\n"
+        return file.read(len(magic)) == magic
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

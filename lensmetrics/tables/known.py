@@ -17,6 +17,13 @@ class MetricFacts(NamedTuple):
     best: float | None  # value for two identical maps, None if that value is not fixed
     meaning: str  # first sentence of the docstring
 
+    @property
+    def higher_is_better(self) -> bool | None:
+        """Whether higher values mean more similar maps; None if neither end of the range is the best."""
+        if self.best is None or self.best not in self.bounds or self.bounds[0] == self.bounds[1]:
+            return None
+        return self.best == self.bounds[1]
+
     def plain(self) -> dict[str, Any]:
         """Return the facts as JSON can store them: an infinite bound is null."""
         bounds = [bound if math.isfinite(bound) else None for bound in self.bounds]

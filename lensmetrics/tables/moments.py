@@ -120,6 +120,7 @@ def _moments(
             "mean": mean,
             "sd": np.sqrt(squared / np.where(n > 1, n - 1, np.nan)),
             "n": n.astype(np.int64),
+            "n_source_samples": n_defined.astype(np.int64),
             "mean_attacked": mean + of_attacked / n_attacked,
             "se": np.where(plain, np.sqrt(squares) / n, np.nan),
             "resampled": ~plain & (n_defined > 1),

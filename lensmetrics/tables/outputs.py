@@ -11,14 +11,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from ..disk import check_writable
 from .columns import is_metric
 from .files import UNREADABLE, read_scores
+from .writing import MARKS, check_table_suffix
 
 # The key of the Parquet metadata that lists the files that the command named.
 ASKED = "lensmetrics_files"
-# Columns that every table of scores has, and that every summary has.
+# Columns that every table of scores has; and every summary, comparison or list of samples.
 _OF_SCORES = {"sample", "status"}
-_OF_SUMMARIES = {"metric", "mean", "sd", "n", "n_undefined", "ci_low", "ci_high"}
+_FOR_READERS = (
+    {"metric", "mean", "sd", "n", "n_undefined", "ci_low", "ci_high"},
+    {"metric", "first", "second", "difference"},
+    {"sample", "value", "status"},
+)
 # The page names lensmetrics within so many bytes.
 _PAGE_BYTES = 2**16
 
@@ -90,10 +96,26 @@ def _same_files(output: Path, files: Sequence[Path], columns: Sequence[str]) -> 
     return {os.path.realpath(path) for path in read_scores(output)["file"].unique()} <= given
 
 
-def check_summary(output: Path, inputs: Iterable[Path]) -> None:
-    """Refuse to replace anything but a summary."""
+def check_table_output(output: Path, inputs: Iterable[Path], kind: str) -> None:
+    """Refuse an output that is no place for a table, is read, or is not a table for readers already.
+
+    The message calls such a table a `kind`, such as summary. A table of one kind may replace another one.
+    """
+    check_table_suffix(output)
+    check_writable(output)
     check_no_input(output, inputs)
-    _found(output, "summary", _OF_SUMMARIES)
+    if not _is_there(output):
+        return
+    if output.suffix in MARKS:
+        with output.open("rb") as file:
+            ours = file.readline().rstrip() == MARKS[output.suffix].encode()
+    else:
+        columns = _columns(output)
+        ours = any(needed <= columns.keys() for needed in _FOR_READERS) or (
+            "metric" in columns and any(column.endswith(" ci_low") for column in columns)
+        )
+    if not ours:
+        raise FileExistsError(_is_something_else(output, kind))
 
 
 def check_page(output: Path, inputs: Iterable[Path]) -> None:
@@ -110,15 +132,19 @@ def _found(output: Path, kind: str, needed: set[str]) -> list[str] | None:
     """Return the columns of an existing table, None if there is no file."""
     if not _is_there(output):
         return None
-    columns: list[str] = []
+    columns = _columns(output)
+    if not needed <= columns.keys():
+        raise FileExistsError(_is_something_else(output, kind))
+    return list(columns)
+
+
+def _columns(output: Path) -> dict[str, None]:
+    """Return the columns of a file, none if it is no table."""
     with contextlib.suppress(*UNREADABLE, zlib.error):
         if output.suffix == ".parquet":
-            columns = list(pa.parquet.read_schema(output).names)
-        else:
-            columns = list(map(str, pd.read_csv(output, nrows=0).columns))
-    if not needed <= set(columns):
-        raise FileExistsError(_is_something_else(output, kind))
-    return columns
+            return dict.fromkeys(pa.parquet.read_schema(output).names)
+        return dict.fromkeys(map(str, pd.read_csv(output, nrows=0).columns))
+    return {}
 
 
 def _is_there(output: Path) -> bool:

@@ -20,7 +20,12 @@ from .columns import (
     unified,
 )
 from .moments import moments, ordered
+from .natural import in_natural_order
+from .sharing import sample_counts
 from .sources import source_samples
+
+# Intervals of fewer source samples than this are marked: a percentile bootstrap of them is too narrow.
+FEW_SAMPLES = 10
 
 
 def summarize(
@@ -52,10 +57,16 @@ def summarize(
     DataFrame
         A row per group and metric: the columns `by`, ``metric`` (its text), ``mean``, ``sd`` (of
         the sample, n - 1), ``n`` (defined scores), ``n_undefined`` (NaN or infinite scores), with
-        `exclude` ``n_excluded`` (rows left out), ``ci_low`` and ``ci_high``. If there are rows with
-        the status ``not_attacked``, ``mean_attacked`` is the mean over the others. Last, a column
-        ``n_STATUS`` for each status in the table counts the rows of the group that have it,
-        including those left out.
+        `exclude` ``n_excluded`` (rows left out), ``ci_low`` and ``ci_high``. If groups pool several
+        scores of a source sample, ``n_source_samples`` counts the source samples with a defined score.
+        If there are rows with the status ``not_attacked``, ``mean_attacked`` is the mean over the
+        others. Last, a column ``n_STATUS`` for each status in the table counts the rows of the group
+        that have it, including those left out.
+
+        ``attrs["source_samples"]`` says how many source samples the groups share. It is a list with a
+        dictionary for each dataset with several groups: ``dataset`` (None if the groups are not split
+        by it), ``groups`` (their number), ``least`` and ``most`` (source samples in a group), and
+        ``shared`` (source samples that all groups contain).
 
     Raises
     ------
@@ -65,7 +76,9 @@ def summarize(
 
     Notes
     -----
-    Floats in `by` are equal if their float32 values are finite, normal and equal.
+    Floats in `by` are equal if their float32 values are finite, normal and equal. Groups are sorted:
+    numbers by size and texts in natural order (``expl2`` before ``expl10``), unless their categories
+    have an order of their own.
 
     The 95 % interval is the percentile bootstrap of the mean over 2000 resamples of **source
     samples** (dataset and name if files have names, otherwise dataset and sample number): all rows
@@ -74,7 +87,8 @@ def summarize(
     score the interval is mean ± 1.96 se with se = sqrt(sum e²) / sum m, where e is the total of a
     source sample minus the mean times m, and m the number of its defined scores; if the e are
     skewed beyond 2, the bootstrap is used here too. The interval is NaN if fewer than two source
-    samples have defined scores.
+    samples have defined scores; one of fewer than ten is unreliable, and is marked where tables are
+    printed.
 
     Examples
     --------
@@ -101,8 +115,9 @@ class Summary:
     """What `summarize` knows of each group and metric.
 
     `groups` has a row per group and the columns that define the groups. `statistics` are arrays
-    (group, metric): mean, sd, n, n_undefined, ci_low, ci_high, and mean_attacked where samples were not
-    attacked. `counts` are arrays (group): n_excluded if something was excluded, then n_STATUS.
+    (group, metric): mean, sd, n, n_undefined, ci_low, ci_high, n_source_samples where it differs from n,
+    and mean_attacked where samples were not attacked. `counts` are arrays (group): n_excluded if
+    something was excluded, then n_STATUS.
     """
 
     groups: pd.DataFrame
@@ -113,6 +128,7 @@ class Summary:
     excluded: list[str]
     row_group: npt.NDArray[np.intp]  # group of every row of the table
     row_counts: npt.NDArray[np.bool_]  # whether the row was not left out
+    source_samples: list[dict[str, Any]]  # what `sample_counts` found
 
     @property
     def tokens(self) -> list[str]:
@@ -132,7 +148,13 @@ class Summary:
                 table[name] = np.repeat(self.counts[name], n)
         for token in self.tokens:
             table[f"n_{token}"] = np.repeat(self.counts[f"n_{token}"], n)
+        table.attrs["source_samples"] = self.source_samples
         return table
+
+    def has_few_samples(self, group: int, metric: str) -> bool:
+        """Return whether the interval of a metric in a group is of too few source samples."""
+        row = self.row(group, metric)
+        return bool(row.get("n_source_samples", row["n"]) < FEW_SAMPLES)
 
     def row(self, group: int, metric: str) -> dict[str, Any]:
         """Return the statistics of one group and metric, and the counts of the group."""
@@ -159,6 +181,7 @@ class Summary:
             self.excluded,
             row_group[row_group >= 0],
             self.row_counts[row_group >= 0],
+            [],
         )
 
 
@@ -184,7 +207,8 @@ def aggregated(
     group = np.zeros(len(scores), dtype=np.intp)
     first = np.zeros(1, dtype=np.intp)
     if by:
-        numbers = scores.groupby(by, sort=True, observed=True, dropna=False).ngroup()
+        sortable = [in_natural_order(scores[column]) for column in by]
+        numbers = scores[[]].groupby(sortable, sort=True, observed=True, dropna=False).ngroup()
         group = np.asarray(numbers, dtype=np.intp)
         first = np.unique(group, return_index=True)[1]
     left_out = np.zeros(len(scores), dtype=np.bool_)
@@ -197,12 +221,23 @@ def aggregated(
     n_rows = count(~left_out)
     kept = scores[~left_out] if left_out.any() else scores
     not_attacked = has.get("not_attacked", left_out)[~left_out]
-    found = _statistics(kept, metrics, group[~left_out], len(first), not_attacked, seed)
+    source = source_samples(kept, group[~left_out])
+    found = _statistics(kept, metrics, source, group[~left_out], len(first), not_attacked, seed)
     if not not_attacked.any():
         del found["mean_attacked"]
+    if np.array_equal(found["n"], found["n_source_samples"]):
+        del found["n_source_samples"]
     counts = {"n_excluded": count(left_out)} if excluded else {}
+    groups = pd.DataFrame(
+        {column: _plain(scores[column].iloc[first]) for column in by}, index=range(len(first))
+    )
+    unreadable = np.zeros(len(scores), dtype=np.bool_)
+    for token in UNREADABLE_STATUSES:
+        unreadable |= has.get(token, False)
+    scored = ~unreadable[~left_out]
+    identified = "sample" in scores or "name" in scores
     return Summary(
-        pd.DataFrame({column: _plain(scores[column].iloc[first]) for column in by}, index=range(len(first))),
+        groups,
         metrics,
         found | {"n_undefined": n_rows[:, np.newaxis] - found["n"]},
         counts | {f"n_{token}": count(has[token]) for token in tokens},
@@ -210,19 +245,21 @@ def aggregated(
         excluded,
         group,
         ~left_out,
+        sample_counts(groups, source[scored], group[~left_out][scored]) if identified else [],
     )
 
 
 def _statistics(
     scores: pd.DataFrame,
     metrics: Sequence[str],
+    source: npt.NDArray[np.intp],
     group: npt.NDArray[np.intp],
     n_groups: int,
     not_attacked: npt.NDArray[np.bool_],
     seed: int,
 ) -> dict[str, npt.NDArray[Any]]:
     """Return mean, deviation, counts and interval, each as an array (group, metric)."""
-    order = ordered(source_samples(scores, group), group, n_groups)
+    order = ordered(source, group, n_groups)
     columns = [scores[column].to_numpy(dtype=np.float64)[order.rows] for column in metrics]
     found = moments(columns, order, not_attacked[order.rows])
     half = 1.96 * found.pop("se")

@@ -46,7 +46,9 @@ def test_inspect_ends_when_its_output_is_full() -> None:
         words = [sys.executable, "-m", "lensmetrics", "inspect", *["a.h5"] * 500]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr == (
+        "lensmetrics: the output cannot be written (No space left on device): write it elsewhere\n"
+    )
 
 
 @pytest.mark.usefixtures("files")
@@ -93,3 +95,44 @@ def test_a_file_that_crashes_hdf5_fails_alone(run: Run, monkeypatch: pytest.Monk
     assert out.startswith("a.h5: ")
     status, _, err = run("report", "s.parquet", "--maps", ".")
     assert (status, err) == (0, f"lensmetrics: left out: {problem}wrote report.html\n")
+
+
+def test_folders_and_patterns_stand_for_the_pair_files_in_them(run: Run, tmp_path: Path) -> None:
+    Path("maps/deeper").mkdir(parents=True)
+    names = ["e10", "e2", "e1", ".hidden", "deeper/f1"]
+    for seed, name in enumerate(names):
+        write_file(Path(f"maps/{name}.h5"), 2, (3, 3), seed=seed)
+    Path("maps/notes.txt").touch()
+    inside = [f"maps/{name}.h5" for name in ("e1", "e2", "e10")]
+    for words in (
+        ["maps"],
+        ["maps/"],
+        ["maps/*.h5"],
+        [str(tmp_path / "maps" / "e*")],
+        ["maps/e[12].h5", "maps/e10.h5"],
+    ):
+        status, out, err = run("verify", *words)
+        assert (status, err) == (0, "")
+        assert [line.removeprefix(f"{tmp_path}/") for line in out.splitlines()] == [
+            f"{name}: good" for name in inside
+        ]
+    assert run("verify", "maps/*")[1].splitlines()[0] == "maps/deeper/f1.h5: good"
+    assert re.findall(r"^(\S+): ", run("inspect", "maps")[1], re.MULTILINE) == inside
+    assert run("score", "maps", "-m", "kendall", "--workers", "1", "-o", "s.parquet")[0] == 0
+    pd.testing.assert_frame_equal(lm.read_scores("s.parquet"), lm.evaluate(inside, "kendall"))
+    for words in (["maps"], ["maps/e*.h5"]):
+        status, _, err = run("report", "--maps", *words, "s.parquet")
+        assert (status, err) == (0, "wrote report.html\n")
+    Path("empty").mkdir()
+    (status, _, err), (_, _, other) = run("verify", "empty"), run("report", "s.parquet", "--maps", "empty")
+    assert (status, err) == (
+        2,
+        "lensmetrics: empty holds no .h5 file: name a folder of pair files, or the files\n",
+    )
+    assert other == err
+    assert run("verify", "empty/*.h5") == (2, "", "lensmetrics: no file matches empty/*.h5\n")
+    (status, _, err), hint = run("inspect", "."), "there are some in maps\n"
+    assert (status, err) == (
+        2,
+        f"lensmetrics: . holds no .h5 file: name a folder of pair files, or the files; {hint}",
+    )

@@ -1,7 +1,10 @@
 """``lensmetrics metrics``."""
 
 import inspect
+import itertools
 import re
+
+import pytest
 
 import lensmetrics as lm
 from lensmetrics.metrics import overlap
@@ -15,6 +18,20 @@ def test_metrics_lists_all(run: Run) -> None:
     assert names == lm.list_metrics()
     assert "lens_recall(k,w=1)\n" in out
     out.encode("ascii")  # so that it prints everywhere
+
+
+def test_metrics_are_grouped_and_the_suite_is_marked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = run("metrics")[1]
+    assert max(map(len, out.splitlines())) <= 80
+    families = [part.split("\n\n") for part in out.split("## ")[1:]]
+    assert families[0][0] == "Rank and linear correlation of two maps over all pixels"
+    members = [re.findall(r"^(\w+)", family[1], re.MULTILINE) for family in families]
+    modules = [{getattr(lm, name).__module__ for name in names} for names in members]
+    assert [len(module) for module in modules] == [1] * len(families)
+    assert list(itertools.chain(*members)) == lm.list_metrics()
+    marked = re.findall(r"^(\w+).*\n(?:    .*\n)*    .* \*$", out, re.MULTILINE)
+    assert set(marked) == {metric.name for metric in lm.lens_suite(k=1, adjusted=True)}
 
 
 def test_metrics_explains_one(run: Run) -> None:

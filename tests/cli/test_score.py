@@ -33,13 +33,11 @@ def test_score_writes_what_evaluate_returns(run: Run) -> None:
         assert mean > 0.5
         assert line == f"lensmetrics: k=5 is 12 % of 6x7: at w={w} random pixels reach a recall of {level}"
     table = lm.summarize(expected)
-    means, counts = out.split("\n\n")
+    means, *_, counts = out.split("\n\n")
     assert len(means.splitlines()) == len(table) + 2
     assert re.search(r" n_few_diverse +n_saturated\n", counts)
-    assert re.findall(r"\S+(?= +-?\d\.\d{3} +\[)", out) == table["metric"][table["n"] > 0].tolist()
-    assert re.findall(r"(-?\d\.\d{3}|nan) +(?=\[|undefined: saturated)", out) == [
-        f"{mean:.3f}" for mean in table["mean"]
-    ]
+    rows = re.findall(r"(\S+) +(-?\d\.\d{3}|nan) +(?:\[|nan|undefined)", means)
+    assert rows == [(row.metric, f"{row.mean:.3f}") for row in table.itertuples()]
     assert "training" in out
     assert "attack" not in out  # it does not vary
     # The same table again, from the file.
@@ -84,7 +82,7 @@ def test_bad_samples_are_skipped(run: Run) -> None:
     words = ("-m", "kendall", "--workers", "1", "--on-bad", "skip", "-o", "s.parquet")
     status, out, err = run("score", "part.h5", "a.h5", "bad.h5", *words)
     assert status == 1
-    assert re.search(r"n +n_undefined *\n.*\n?kendall .* 16 +2 *\n", out)
+    assert re.search(r" n +n_source_samples +n_undefined *\n.*\n?kendall .* 16 +\d+ +2 *\n", out)
     assert re.search(r"n_checksum +n_incomplete *\n +1 +1 *\n", out)
     speed, warning, *lines = err.splitlines()
     assert speed.startswith("scored 18 pairs in ")
@@ -175,6 +173,19 @@ def test_mistakes_of_score(
     assert re.match(f"lensmetrics: .*{message}", err)
     assert len(err.splitlines()) == (2 if "got 43" in message else 1)
     assert not Path("s.csv").exists()
+
+
+@pytest.mark.usefixtures("files")
+def test_the_command_does_not_say_what_to_do_in_python(run: Run) -> None:
+    assert run("score", "a.h5", "-m", "kendall", "--workers", "1", "-o", "s.csv")[0] == 0
+    status, _, err = run("score", "a.h5", "-m", "mse", "--workers", "1", "-o", "s.csv")
+    assert (status, err) == (
+        2,
+        "lensmetrics: s.csv holds the scores of other metrics: choose another output, replace it with "
+        "--overwrite, or score only what is new with --resume\n",
+    )
+    with pytest.raises(FileExistsError, match=r"--overwrite \(in Python overwrite=True\), or score"):
+        lm.evaluate("a.h5", "mse", output="s.csv")
 
 
 @pytest.mark.usefixtures("files")

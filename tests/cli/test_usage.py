@@ -100,7 +100,7 @@ def test_unfinished_file_is_named_where_the_finished_one_is_missing(run: Run) ->
     ("words", "message"),
     [
         (("summarize", "s.csv", "-o", "s.csv"), "is the file being read"),
-        (("summarize", "s.csv", "-o", "a.h5"), "writes a .csv file"),
+        (("summarize", "s.csv", "-o", "a.h5"), "choose a name that ends in .csv, .tex or .md"),
         (("report", "s.csv", "-o", "a.h5"), "writes a .html file"),
         (("import", "u.npy", "p.npy", "-o", "a.csv"), "writes a .h5 file"),
         (("import", "u.npy", "p.npy", "-o", "n.h5", "--set", "eps=1", "eps=2"), "eps is given twice"),

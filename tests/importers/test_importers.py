@@ -286,10 +286,6 @@ def test_files_that_are_not_arrays(tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
     with pytest.raises(FileNotFoundError, match=r"nothing\.npy does not exist$"):
         import_maps(good, tmp_path / "nothing.npy", out)
-    with pytest.raises(
-        IsADirectoryError, match=r"is a directory; give a \.npy, \.npz or HDF5 file; if it holds"
-    ):
-        import_maps(tmp_path, other, out)
     for name, content, message in (
         ("text.npy", b"hello", r"is text, not a \.npy, \.npz or HDF5 file: save the array with numpy\.save"),
         ("empty.npy", b"", r"is empty \(0 bytes\); give a \.npy, \.npz or HDF5 file"),
@@ -619,7 +615,7 @@ def test_a_chunk_that_cannot_be_decoded_leaves_nothing(tmp_path: Path) -> None:
 
 def test_lack_of_space_is_reported_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a = hdf5(tmp_path / "a.h5", unperturbed=MAPS, perturbed=MAPS)
-    np.savez(tmp_path / "b.npz", np.concatenate([MAPS, MAPS]))
+    np.savez(tmp_path / "b.npz", np.zeros((3, 300, 300)))  # more than is unpacked into memory
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=959))
     refused(tmp_path, a, a, r"out\.h5 needs 960 bytes in .*, 959 are free: free some space", OSError)
@@ -748,7 +744,7 @@ def test_named_maps_and_given_labels_replace_those_of_a_database(tmp_path: Path)
     [
         ({"index": INDEX}, {"index": [2, 7, 5]}, r"a\.h5 has 3 samples and .*b\.h5 has 3, of which 2 are in"),
         ({"index": INDEX}, {}, r"a\.h5 has 3 samples and .*b\.h5 has 3, of which 1 are in both by "),
-        ({}, {"attribution": MAPS[:2]}, r"a\.h5 has maps \(3, 4, 5\) but .*b\.h5 has"),
+        ({}, {"attribution": MAPS[:2]}, r"a\.h5, dataset 'attribution', has maps \(3, 4, 5\) but"),
         ({"index": [1, 2, 1]}, {}, r"a\.h5, dataset 'index', holds 1 twice; a pair file holds each"),
         ({"index": [1, 2]}, {}, r"'index', is \(2,\); sample numbers must be 3 integers"),
         ({"index": [0.5, 1, 2]}, {}, r"a\.h5, dataset 'index', holds 0\.5 in row 0; sample numbers must be"),
@@ -766,7 +762,7 @@ def test_named_maps_and_given_labels_replace_those_of_a_database(tmp_path: Path)
         ({"attribution": ABC}, {"attribution": ABD}, r"b\.h5, group 'attribution', has 3, of which"),
         ({"attribution": ABC, "label": {"a": 1, "b": 2}}, {},
          r"'attribution' of .*a\.h5 and 'label' have 3 and 2 samples by their names, of which 2 are in both"),
-        ({"attribution": np.zeros((3, 5, 4))}, {}, r"a\.h5 has maps \(3, 5, 4\) but .*b\.h5 has \(3, 4, 5\)"),
+        ({"attribution": np.zeros((3, 5, 4))}, {}, r"'attribution', has maps \(3, 5, 4\) but .*b\.h5"),
     ],
 )  # fmt: skip
 def test_attribution_databases_that_are_refused(

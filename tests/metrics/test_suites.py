@@ -34,6 +34,15 @@ def test_suite_is_what_the_paper_reports() -> None:
         lm.lens_suite(k=5, windows=[1, -1])
 
 
+def test_several_sizes_give_the_metrics_of_each() -> None:
+    found = lm.lens_suite(k=[5, 9, 5], windows=(1, 2), adjusted=True)
+    assert len(found) == len(set(found)) == 2 * (1 + 2 * 7) + 2
+    assert {*found} == {*lm.lens_suite(5, (1, 2), True), *lm.lens_suite(9, (1, 2), True)}
+    assert lm.lens_suite(k=range(7, 8)) == lm.lens_suite(k=7)
+    with pytest.raises(ValueError, match=r"k must be an integer >= 1, got 2\.5"):
+        lm.lens_suite(k=[5, 2.5])  # type: ignore[list-item]
+
+
 def test_adjusted_suite_adds_the_scores_adjusted_for_chance() -> None:
     plain = [str(metric) for metric in lm.lens_suite(k=1000)]
     adjusted = [str(metric) for metric in lm.lens_suite(k=1000, adjusted=True)]

@@ -209,6 +209,9 @@ def test_metrics_called_with_arrays_say_what_to_write(name: str) -> None:
             metric(*maps, **arguments)
     with pytest.raises(TypeError, match="got tuple"):
         metric((u, p), **arguments)
+    with pytest.raises(TypeError, match=words) as caught:
+        metric(unperturbed=u, perturbed=p, **arguments)
+    assert "array(" not in str(caught.value)
 
 
 def test_labels_of_other_containers_are_used() -> None:

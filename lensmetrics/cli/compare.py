@@ -1,0 +1,188 @@
+"""``lensmetrics compare``."""
+
+import argparse
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..messages import printable, say
+from .arguments import add_exclude, as_usage, attribute, check_files
+from .opening import open_scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HELP = "compare conditions on the samples that they share: is one more robust than the other?"
+# More comparisons than this are announced, because they may take a while and lower every adjusted p.
+_MANY = 50
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare options and arguments."""
+    parser.add_argument("scores", type=Path, metavar="TABLE", help="a table that score wrote")
+    add_compared(parser)
+    parser.add_argument(
+        "-m",
+        "--metric",
+        nargs="+",
+        action="extend",
+        metavar="METRIC",
+        help="metrics to compare; a name without brackets stands for all its k and w (default: all)",
+    )
+    add_exclude(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="also write the table: .csv with all digits, .tex (needs the package booktabs) or .md",
+    )
+
+
+def add_compared(parser: argparse.ArgumentParser) -> None:
+    """Declare what is compared."""
+    parser.add_argument(
+        "--on",
+        default="training",
+        metavar="COLUMN",
+        help="the column whose values are compared (default: training)",
+    )
+    parser.add_argument(
+        "--between",
+        nargs="+",
+        metavar="VALUE",
+        help="two or more of its values, such as natural pgd, or 4/255 8/255 (default: all pairs)",
+    )
+    parser.add_argument(
+        "--by",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns that define groups to compare within (default: the other conditions that differ)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the comparison and what it shows."""
+    from ..tables.comparison import compared
+    from ..tables.outputs import check_table_output
+    from ..tables.writing import write_table
+
+    check_files([arguments.scores])
+    if arguments.output is not None:
+        with as_usage():
+            check_table_output(arguments.output, [arguments.scores], "comparison")
+    scores = open_scores(arguments.scores)
+    table = compared(
+        scores,
+        arguments.on,
+        typed_values(scores, arguments.on, arguments.between),
+        arguments.by,
+        arguments.metric,
+        arguments.exclude,
+        announce=_note_many,
+    )
+    if arguments.output is not None:
+        write_table(table, arguments.output)
+    _print_comparison(table)
+    return 0
+
+
+def typed_values(scores: "pd.DataFrame", on: str, texts: Sequence[str] | None) -> list[Any] | None:
+    """Return the values of a column that were typed: as they are, as tables show them, or as numbers."""
+    from ..tables.choosing import numbered_in_order
+    from ..tables.columns import equal_number, unified
+    from ..tables.labels import condition_text
+
+    if texts is None or on not in scores:
+        return None
+    values = numbered_in_order(unified(scores[[on]])[on])[1]
+
+    def value(text: str) -> object:
+        for known in values:
+            if text in (str(known), condition_text(on, known)):
+                return known
+        try:
+            number = attribute(f"{on}={text}")[1]
+        except argparse.ArgumentTypeError:
+            return text
+        return next((known for known in values if equal_number(known) == equal_number(number)), text)
+
+    return [value(text) for text in texts]
+
+
+def _note_many(n: int, n_metrics: int) -> None:
+    """Say how many comparisons are made, if they are many."""
+    from ..tables.permutation import n_flips
+
+    if n > _MANY:
+        say(
+            f"lensmetrics: {n:,} comparisons for each of {n_metrics} metrics, with {n_flips(n):,} random "
+            "combinations of signs for each of them: --between and --by select fewer"
+        )
+
+
+def _print_comparison(table: "pd.DataFrame") -> None:
+    """Print the table, then what it shows."""
+    from ..tables.comparison import ON
+    from ..tables.conclusions import conclusions, p_text
+    from ..tables.labels import condition_text, number_text
+    from ..tables.summary import FEW_SAMPLES
+    from ..tables.writing import FEW_NOTE, INTERVAL, interval_text
+    from .layout import Column, table_lines, terminal_width
+
+    width = terminal_width()
+    on = table.attrs[ON]
+    by = list(table.columns[: table.columns.get_loc("metric")])
+    first, second = ([condition_text(on, value) for value in table[side]] for side in ("first", "second"))
+    labels = [Column(printable(name), [condition_text(name, value) for value in table[name]]) for name in by]
+    compared = [f"{b} minus {a}" for a, b in zip(first, second, strict=True)]
+    labels += [
+        Column("difference", compared),
+        Column("metric", list(map(printable, table["metric"])), foldable=True),
+    ]
+    few = ((table["n"] > 0) & (table["n"] < FEW_SAMPLES)).tolist()
+    ends = zip(table["ci_low"], table["ci_high"], few, strict=True)
+    intervals = [interval_text(low, high, few=mark, missing="–") for low, high, mark in ends]
+
+    def numbers(name: str, title: str) -> Column:
+        return Column(title, list(map(number_text, table[name])), right=True)
+
+    one_pair = len(set(compared)) == 1
+    means = [
+        numbers("mean_first", first[0] if one_pair else "first"),
+        numbers("mean_second", second[0] if one_pair else "second"),
+    ]
+    columns = [
+        numbers("difference", "difference"),
+        Column(INTERVAL, intervals, right=True),
+        Column(
+            "adjusted p" if len(table) > table["metric"].nunique() else "p",
+            list(map(p_text, table["p_holm"])),
+            right=True,
+        ),
+        Column("n", list(map(str, table["n"])), right=True),
+    ]
+    if width is None or sum(column.width + 2 for column in (labels[-1], *means, *columns)) <= width + 2:
+        columns = means + columns
+    for line in table_lines(labels, columns, width):
+        print(line)
+    if any(few):
+        print(f"\n{FEW_NOTE}")
+    n_tests = int(table.groupby("metric")["p"].count().max())
+    if n_tests > 1:
+        print(f"\np is adjusted for the {n_tests:,} comparisons of each metric (Holm).")
+    for where, sentences in conclusions(table):
+        print()
+        for line in _wrapped(f"{where}.", width):
+            print(line)
+        for sentence in sentences:
+            for line in _wrapped(sentence, None if width is None else width - 2):
+                print(f"  {line}")
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    """Return the lines of a sentence; names of metrics are not broken."""
+    if width is None:
+        return [text]
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,77 @@
+"""``lensmetrics worst``."""
+
+import argparse
+from pathlib import Path
+
+from .arguments import add_exclude, as_usage, check_files, integer
+from .opening import open_scores
+
+HELP = "list the samples with the worst scores of a metric"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare options and arguments."""
+    parser.add_argument("scores", type=Path, metavar="TABLE", help="a table that score wrote")
+    parser.add_argument(
+        "-m", "--metric", required=True, metavar="METRIC", help='such as "lens_recall(k=100,w=1)"'
+    )
+    parser.add_argument(
+        "-n", type=integer, default=10, metavar="N", help="number of samples, of each group (default: 10)"
+    )
+    parser.add_argument(
+        "--by",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns that define groups (default: one list of all samples)",
+    )
+    ends = parser.add_mutually_exclusive_group()
+    ends.add_argument("--highest", action="store_true", default=None, help="the highest scores are the worst")
+    ends.add_argument(
+        "--lowest",
+        dest="highest",
+        action="store_false",
+        default=None,
+        help="the lowest scores are the worst (default: what the metric says)",
+    )
+    add_exclude(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="also write the list: .csv with all digits, .tex (needs the package booktabs) or .md",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the list, and what is not ranked."""
+    from ..messages import printable
+    from ..tables.outputs import check_table_output
+    from ..tables.ranking import worst
+    from ..tables.writing import write_table
+    from .printing import print_table
+
+    check_files([arguments.scores])
+    if arguments.output is not None:
+        with as_usage():
+            check_table_output(arguments.output, [arguments.scores], "list of samples")
+    table = worst(
+        open_scores(arguments.scores),
+        arguments.metric,
+        arguments.n,
+        arguments.by,
+        arguments.highest,
+        arguments.exclude,
+    )
+    if arguments.output is not None:
+        write_table(table, arguments.output)
+    if len(table):
+        print_table(table, n_labels=len(arguments.by or ()))
+        print()
+    end = "highest" if table.attrs["highest"] else "lowest"
+    print(f"{printable(table.attrs['metric'])}, {end} first.")
+    n = table.attrs["n_undefined"]
+    if n:
+        scores, are = ("scores", "are") if n > 1 else ("score", "is")
+        print(f"{n} {scores} {are} undefined (NaN or infinite) and not ranked.")
+    return 0

@@ -1,0 +1,117 @@
+"""Sentences that say what a comparison shows."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from ..messages import printable
+from .columns import parse_column
+from .comparison import ON
+from .known import MetricFacts, known_metrics
+from .labels import labelled, number_text
+
+# The adjusted p below which a difference is stated.
+LEVEL = 0.05
+# Of these it makes sense to say that one is more robust than another.
+_ROBUST = ("model", "training", "explanation")
+
+
+class Conclusion(NamedTuple):
+    """What the scores of two conditions show in one group."""
+
+    where: str  # the group and the number of samples
+    sentences: list[str]
+
+
+def conclusions(table: pd.DataFrame) -> list[Conclusion]:
+    """Return what a table of `compare` shows, for each group and pair.
+
+    A metric has a sentence of its own where its adjusted p is below `LEVEL`; the others share a sentence.
+    """
+    known = known_metrics(table.attrs)
+    on = str(table.attrs[ON])
+    n_tests = table.groupby("metric")["p"].count().to_dict()
+    by = list(table.columns[: table.columns.get_loc("metric")])
+    found = []
+    for (where, first, second), members in itertools.groupby(
+        table.to_dict("records"),
+        key=lambda row: (
+            tuple(labelled(name, row[name]) for name in by),
+            labelled(on, row["first"]),
+            labelled(on, row["second"]),
+        ),
+    ):
+        rows = list(members)
+        sentences = [
+            _difference(row, on, (first, second), known.get(parse_column(row["metric"]).name), n_tests)
+            for row in rows
+            if row["p_holm"] < LEVEL
+        ]
+        alike = [printable(row["metric"]) for row in rows if row["p_holm"] >= LEVEL]
+        if alike:
+            sentences.append(f"No difference between {first} and {second} is shown by {_listed(alike)}.")
+        undefined = [printable(row["metric"]) for row in rows if math.isnan(row["p_holm"])]
+        if undefined:
+            sentences.append(f"No sample has both scores of {_listed(undefined)}.")
+        pair = ", ".join((*where, f"{first} and {second}"))
+        found.append(Conclusion(f"{pair}: {_samples(rows, first, second)}", sentences))
+    return found
+
+
+def _difference(
+    row: Mapping[str, Any],
+    on: str,
+    sides: tuple[str, str],
+    facts: MetricFacts | None,
+    n_tests: Mapping[str, int],
+) -> str:
+    higher = row["difference"] > 0
+    ends = sorted((abs(row["ci_low"]), abs(row["ci_high"])))
+    if row["ci_low"] < 0 < row["ci_high"]:  # the interval and p need not agree
+        ends = [-ends[0], ends[1]] if higher == (row["ci_high"] > -row["ci_low"]) else [-ends[1], ends[0]]
+    size = f"{number_text(abs(row['difference']))} [{', '.join(map(number_text, ends))}]"
+    direction = None if facts is None else facts.higher_is_better
+    worse, better = sides if higher == (direction is not False) else sides[::-1]
+    metric, p = printable(row["metric"]), p_text(row["p_holm"])
+    sign = " =" * (not p.startswith("<"))
+    tested = f"{'adjusted ' * (n_tests[row['metric']] > 1)}p{sign} {p}"
+    if direction is None:
+        return f"{metric} is higher for {better} than for {worse}: by {size}, {tested}."
+    word = "higher" if direction else "lower"
+    claim = f"{better} is more robust than {worse}"
+    if on not in _ROBUST:
+        claim = f"Maps change less with {better} than with {worse}"
+    return f"{claim} by {metric}: {word} by {size}, {tested}."
+
+
+def _samples(rows: Sequence[Mapping[str, Any]], first: str, second: str) -> str:
+    """Say how many samples both sides have, and how many only one of them."""
+    rows = [row for row in rows if row["n"]] or rows
+    text = f"{_range(rows, 'n')} common sample{'s' * any(row['n'] != 1 for row in rows)}"
+    only = [
+        f"{_range(rows, name)} only in {side}"
+        for name, side in (("n_only_first", first), ("n_only_second", second))
+        if any(row[name] for row in rows)
+    ]
+    return text + f" ({', '.join(only)})" * bool(only)
+
+
+def _range(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+    numbers = [row[name] for row in rows]
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def p_text(p: float) -> str:
+    """Return a p with three decimals, but never as 0; NaN is a dash."""
+    if math.isnan(p):
+        return "–"
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
