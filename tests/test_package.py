@@ -45,7 +45,7 @@ ROOMS = {
     "tables": (),
     "metrics": ("kernels", "pairs", "tables"),
     "pairfile": ("pairs", "tables"),
-    "importers": ("pairs", "pairfile"),
+    "importers": ("pairs", "pairfile", "tables"),
     "scoring": ("pairs", "metrics", "pairfile", "tables"),
     "figures": ("pairs", "tables"),
     "report": ("pairs", "metrics", "pairfile", "tables", "figures"),
