@@ -2,7 +2,7 @@
 
 import contextlib
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,8 +89,9 @@ def import_maps(
     Returns
     -------
     list
-        What the user should know about the maps, one sentence each: how many samples were skipped, that
-        maps hold negative values which metrics rank, and how many ties `dtype` has created.
+        What the user should know about the maps, one sentence each: how many samples were skipped, that all
+        maps are the same on both sides, that maps hold negative values which metrics rank, and how many
+        ties `dtype` has created.
 
     Raises
     ------
@@ -138,12 +139,25 @@ def import_maps(
     if unmatched not in ("refuse", "skip"):
         raise ValueError(f"unmatched must be 'refuse' or 'skip', got {unmatched!r}")
     attrs = _with_reduction(attrs or {}, reduction)
-    given = check_given(unperturbed, perturbed, names, samples, labels)
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, _unreadable_named():
+        given = check_given(unperturbed, perturbed, names, samples, labels)
         pairs = pair_files(given, layout, unmatched, target, stack)
         if pairs.maps[0].shape[1:] == pairs.maps[0].shape[-2:]:
             attrs.pop("reduction")  # there are no channels
         return pairs.notes + copy_pairs(*pairs.maps, pairs.columns, target, attrs, dtype)
+
+
+@contextlib.contextmanager
+def _unreadable_named() -> Iterator[None]:
+    """Say in a sentence which file may not be read; what the system says has the name as an attribute."""
+    try:
+        yield
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        raise PermissionError(
+            f"{error.filename} may not be read: allow it with chmod, or read a copy"
+        ) from error
 
 
 def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:

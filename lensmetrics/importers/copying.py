@@ -55,7 +55,7 @@ def copy_pairs(
         attrs=attrs,
         dtype=dtype,
     )
-    n_ties, negative = 0, False
+    n_ties, negative, same = 0, False, True
     try:
         with writer, tqdm(total=n, desc=f"import {target.name}", unit="sample", disable=None) as progress:
             for rows in blocks:
@@ -69,6 +69,7 @@ def copy_pairs(
                         n_ties += n_new
                     negative = negative or _ranks_negative(block, attrs.get("reduction", DEFAULT_REDUCTION))
                     maps.append(block)
+                same = same and np.array_equal(*maps, equal_nan=True)
                 writer.write(rows, *maps, **{name: values[rows] for name, values in columns.items()})
                 progress.update(rows.stop - rows.start)
             for source in both.values():
@@ -80,6 +81,11 @@ def copy_pairs(
             writer.current.unlink(missing_ok=True)
         raise
     notes = []
+    if same:
+        notes.append(
+            "all maps are the same before and after the attack, so that scores say that nothing changed: check "
+            "which files were given"
+        )
     if rounded_to is not None:
         notes.append(
             f"new ties in {dtype.name}: {n_ties} (values of one map that differed and are now equal)"

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,14 @@ _FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point"}
 # The bits and formats that Pillow reads without changing a value.
 _READ = {(8, 1), (16, 1), (16, 2), (32, 2), (32, 3)}
 _PAGES = re.compile(r"^ImageJ=.*\nimages=([0-9]+)")
+_TAGS = (_BITS, _FORMAT, _PHOTOMETRIC, _DESCRIPTION, _ORIENTATION)
+
+
+class _Page(NamedTuple):
+    mode: str
+    n_bands: int
+    tags: dict[int, Any]  # of a TIFF
+    values: NDArray[Any]
 
 
 def is_picture(path: Path) -> bool:
@@ -55,22 +63,40 @@ def open_maps(
     """Take a picture as one map per page."""
     if wanted is not None:
         raise ValueError(f"{path} is a picture, which has no array named {wanted!r}: leave the name out")
-    image = stack.enter_context(_opened(path))
-    first = _page(path, image, 0)
+    try:
+        import PIL.Image
+    except ImportError as error:
+        raise FormatError(
+            f"{path} is a picture, which needs a package: pip install 'lensmetrics[files]'"
+        ) from error
     with _reading(path):
+        image = stack.enter_context(PIL.Image.open(path, formats=("PNG", "TIFF")))
+        page = _decoded(image, 0)
         n_pages = getattr(image, "n_frames", 1)
-    _check_pages(path, image, n_pages)
+        description = str(page.tags.get(_DESCRIPTION, ""))
+    first = _checked(path, 0, page)
+    counted = _PAGES.search(description)
+    if counted and int(counted[1]) > n_pages:  # large stacks have all pages behind the header of the first
+        raise FormatError(
+            f"{path} is a stack of ImageJ with {counted[1]} pages, of which Pillow finds {n_pages}: "
+            f"numpy.save('u.npy', tifffile.imread({path.name!r}))"
+        )
 
     def read(rows: Rows) -> NDArray[Any]:
         numbers = range(n_pages)[rows] if isinstance(rows, slice) else rows
-        pages = [_page(path, image, int(number)) if number else first for number in numbers]
-        for number, page in zip(numbers, pages, strict=True):
-            if page.shape != first.shape or page.dtype != first.dtype:
-                raise FormatError(
-                    f"{path}, page {number}, is {page.shape}, {page.dtype}, but page 0 is {first.shape}, "
-                    f"{first.dtype}; a pair file holds maps of one size and type"
-                )
-        return np.stack(pages)
+        block = np.empty((len(numbers), *first.shape), first.dtype)
+        for target, number in zip(block, map(int, numbers), strict=True):
+            if number:
+                with _reading(path):
+                    page = _decoded(image, number)
+                values = _checked(path, number, page)
+                if values.shape != first.shape or values.dtype != first.dtype:
+                    raise FormatError(
+                        f"{path}, page {number}, is {values.shape}, {values.dtype}, but page 0 is "
+                        f"{first.shape}, {first.dtype}; a pair file holds maps of one size and type"
+                    )
+            target[...] = values if number else first
+        return block
 
     axes = tuple(Axis(name, None) for name in ("sample", "y", "x"))
     return Source(str(path), "", (n_pages, *first.shape), first.dtype, read, axes=axes)
@@ -112,58 +138,34 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _opened(path: Path) -> "PIL.Image.Image":
-    try:
-        import PIL.Image
-    except ImportError as error:
-        raise FormatError(
-            f"{path} is a picture, which needs a package: pip install 'lensmetrics[files]'"
-        ) from error
-    with _reading(path):
-        return PIL.Image.open(path, formats=("PNG", "TIFF"))
+def _decoded(image: "PIL.Image.Image", number: int) -> _Page:
+    """Read a page, without judging it."""
+    image.seek(number)
+    tags = getattr(image, "tag_v2", {})
+    tags = {tag: tags[tag] for tag in _TAGS if tag in tags}  # Pillow drops some of them while it decodes
+    return _Page(image.mode, len(image.getbands()), tags, np.asarray(image))
 
 
-def _page(path: Path, image: "PIL.Image.Image", number: int) -> NDArray[Any]:
-    with _reading(path):
-        image.seek(number)
-        mode, fault = image.mode, _fault(image)
+def _checked(path: Path, number: int, page: _Page) -> NDArray[Any]:
+    """Return the levels of a page; refuse colours, and values that Pillow changes."""
     words = f"{path}, page {number}," if number else str(path)
-    if mode == "P" or len(image.getbands()) > 1:
-        raise FormatError(_COLOURS.format(words=words, mode=mode, name=path.name))
-    if mode not in _GREY and not fault:
-        fault = f"has the mode {mode}, which is no grey of 8 or 16 bits, nor float32"
+    if page.mode == "P" or page.n_bands > 1:
+        raise FormatError(_COLOURS.format(words=words, mode=page.mode, name=path.name))
+    fault = _fault(page)
     if fault:
         raise FormatError(f"{words} {fault}: save the array that it was drawn from with numpy.save")
-    with _reading(path):
-        return np.asarray(image)
+    return page.values
 
 
-def _fault(image: "PIL.Image.Image") -> str:
-    """Say why Pillow would change the values of a page of a TIFF, if it would."""
-    if not hasattr(image, "tag_v2"):
+def _fault(page: _Page) -> str:
+    """Say why the values of a page are not those in the file, if they are not."""
+    if page.mode not in _GREY:
+        return f"has the mode {page.mode}, which is no grey of 8 or 16 bits, nor float32"
+    if not page.tags:  # a PNG
         return ""
-    bits, form = _tag(image, _BITS, (1,)), _tag(image, _FORMAT, (1,))
-    if len(set(bits)) == 1 and (bits[0], form[0]) not in _READ:
-        return f"has {bits[0]} bits per value, {_FORMATS.get(form[0], 'unknown')}"
-    if _tag(image, _PHOTOMETRIC, 1) == 0:
+    bits, kind = page.tags.get(_BITS, (1,))[0], page.tags.get(_FORMAT, (1,))[0]
+    if (bits, kind) not in _READ:
+        return f"has {bits} bits per value, {_FORMATS.get(kind, 'of an unknown type')}"
+    if page.tags.get(_PHOTOMETRIC, 1) == 0:
         return "stores white as 0, which inverts the order of its values"
-    if _tag(image, _ORIENTATION, 1) != 1:
-        return "is stored turned or mirrored"
-    return ""
-
-
-def _tag(image: "PIL.Image.Image", number: int, default: Any) -> Any:
-    """Return a tag of a TIFF."""
-    return getattr(image, "tag_v2", {}).get(number, default)
-
-
-def _check_pages(path: Path, image: "PIL.Image.Image", n_pages: int) -> None:
-    """Refuse large stacks of ImageJ, which hold all pages behind the header of the first."""
-    with _reading(path):
-        text = str(_tag(image, _DESCRIPTION, ""))
-    counted = _PAGES.search(text)
-    if counted and int(counted[1]) > n_pages:
-        raise FormatError(
-            f"{path} is a stack of ImageJ with {counted[1]} pages, of which Pillow finds {n_pages}: "
-            f"numpy.save('u.npy', tifffile.imread({path.name!r}))"
-        )
+    return "is stored turned or mirrored" if page.tags.get(_ORIENTATION, 1) != 1 else ""

@@ -74,6 +74,7 @@ KINDS = (
         ".mat",
         (
             ("`.mat` files of MATLAB, version 4 to 7.3", "clean.mat:maps adv.mat:maps"),
+            ("`.mat` files with arrays H x W x N", "clean.mat:maps adv.mat:maps --axes HWN"),
             ("fields of a MATLAB struct", "both.mat:maps/clean both.mat:maps/adv"),
         ),
         matlab.is_matlab,
@@ -98,6 +99,7 @@ KINDS = (
         (
             ("`.pt` or `.pth` files, a tensor in each", "clean.pt adv.pt"),
             ("one `.pt` file with a dict of tensors, also nested", "both.pt:maps/clean both.pt:maps/adv"),
+            ("two `.pt` files with a dict of a tensor per sample", "'clean.pt:*' 'adv.pt:*'"),
         ),
         torch.is_torch,
         torch.open_maps,
@@ -140,4 +142,7 @@ KINDS = (
 
 def kind_of(path: Path) -> Kind:
     """Return who reads a file."""
-    return next(kind for kind in KINDS if kind.recognize(path))
+    try:
+        return next(kind for kind in KINDS if kind.recognize(path))
+    except PermissionError as error:
+        raise PermissionError(f"{path} may not be read: allow it with chmod, or read a copy") from error

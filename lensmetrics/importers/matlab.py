@@ -15,7 +15,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import scipy.io
 from numpy.typing import NDArray
 
 from ..disk import check_space
@@ -85,6 +84,8 @@ def _is_version_4(head: bytes) -> bool:
 
 
 def _loaded(path: Path, role: str, wanted: str | None) -> tuple[str, NDArray[Any]]:
+    import scipy.io  # takes 0.4 seconds
+
     listed = [(name, shape, kind) for name, shape, kind in _scipy(path, scipy.io.whosmat)]
     first, *fields = (wanted or "").split("/")
     struct = next((name for name, _, kind in listed if name == first and kind == "struct"), None)

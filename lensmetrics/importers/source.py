@@ -66,8 +66,10 @@ def picked(
     pick: Callable[[NDArray[Any]], NDArray[Any]],
 ) -> NDArray[Any]:
     """Read rows of which only a part is wanted, a few at a time: the rest can be larger than memory."""
-    if isinstance(rows, slice):
-        rows = np.arange(rows.start, rows.stop)
     length = max(1, PIECE_BYTES // max(row_bytes, 1))
-    pieces = [np.array(pick(read(rows[start : start + length]))) for start in range(0, len(rows), length)]
-    return np.concatenate(pieces)
+    if isinstance(rows, slice):  # of which a mapped array reads only what is wanted
+        starts = range(rows.start, rows.stop, length)
+        pieces: list[Rows] = [slice(start, min(start + length, rows.stop)) for start in starts]
+    else:
+        pieces = [rows[start : start + length] for start in range(0, len(rows), length)]
+    return np.concatenate([np.array(pick(read(piece))) for piece in pieces])

@@ -55,6 +55,9 @@ def open_maps(
     if wanted is None and role in arrays:
         wanted = role
     if wanted is not None and wanted.endswith(EACH) and wanted not in arrays:
+        above = wanted.removesuffix(EACH).removesuffix("/")
+        if isinstance(arrays.get(above), list):
+            return _named(path, above, arrays[above])
         return each_is_a_sample(path, _of_tensors(arrays), wanted, lambda one: _named(path, one, arrays[one]))
     found = _element(path, arrays, wanted)
     if wanted is not None and found is not None:

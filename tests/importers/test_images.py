@@ -121,9 +121,7 @@ def test_pages_of_several_sizes_are_refused() -> None:
     pages = [PIL.Image.fromarray(page) for page in (LEVELS["u1"][0, 0], LEVELS["u1"][0, 1, :5])]
     pages[0].save("map.tif", save_all=True, append_images=pages[1:])
     np.save("p.npy", np.zeros((2, 8, 9)))
-    message = (
-        r"^map\.tif, page 1, is \(5, 9\), uint8, but page 0 is \(8, 9\), uint8; a pair file holds"
-    )
+    message = r"^map\.tif, page 1, is \(5, 9\), uint8, but page 0 is \(8, 9\), uint8; a pair file holds"
     with pytest.raises(ValueError, match=message):
         imported("map.tif", "p.npy")
     assert not Path("out.h5").exists()
@@ -132,9 +130,7 @@ def test_pages_of_several_sizes_are_refused() -> None:
 def test_stacks_of_imagej_with_one_header_are_refused() -> None:
     text = "ImageJ=1.53k\nimages=700\nslices=700\nloop=false\n"
     save("map.tif", LEVELS["u1"][0, :1], description=text)
-    message = (
-        r"^map\.tif is a stack of ImageJ with 700 pages, of which Pillow finds 1: numpy"
-    )
+    message = r"^map\.tif is a stack of ImageJ with 700 pages, of which Pillow finds 1: numpy"
     refused("map.tif", message)
 
 

@@ -249,8 +249,20 @@ def test_the_type_fits_the_whole_of_both_files(
 def test_integers_that_no_float_tells_apart_are_refused(dtype: str) -> None:
     maps = np.arange(84).reshape(2, 6, 7).astype(dtype)
     maps[1, 2, 3] = 2**53 + 1
-    refused(*both(maps, maps), r"'unperturbed' holds integers beyond 2\^53, .*dtype='float64' to", ValueError)
-    assert import_maps(*both(maps, maps), "out.h5", dtype="float64")[0].startswith("new ties in float64: 0")
+    other = maps.copy()
+    other[0, 0, 0] = 7
+    refused(*both(maps, other), r"'unperturbed' holds integers beyond 2\^53, .*dtype='float64' to", ValueError)
+    assert import_maps(*both(maps, other), "out.h5", dtype="float64")[0].startswith("new ties in float64: 0")
+
+
+def test_maps_that_are_all_the_same_are_reported() -> None:
+    maps = np.abs(some_maps(3, 6, 7))
+    maps[1, 2, 3] = np.nan
+    notes = import_maps(*both(maps, maps), "same.h5")
+    assert ["all maps are the same before and after" in note for note in notes] == [True]
+    other = maps.copy()
+    other[2, 5, 6] += 1
+    assert import_maps(*both(maps, other), "other.h5") == []
 
 
 def test_rounding_on_purpose_counts_the_new_ties() -> None:

@@ -109,6 +109,15 @@ def dict_of_tensors() -> Made:
     return Made((first, second))
 
 
+def tensors_of_samples() -> Made:
+    import torch
+
+    arrays = some(5, 28, 28)
+    for side, array in zip(SIDES, arrays, strict=True):
+        torch.save(dict(reversed(list(zip(NAMES, torch.from_numpy(array), strict=True)))), f"{side}.pt")
+    return Made(arrays, {"name": NAMES})
+
+
 def two_kinds() -> Made:
     import torch
 
@@ -167,6 +176,13 @@ def netcdf() -> Made:
 
 def matlab() -> Made:
     return Made(each(lambda name, array: scipy.io.savemat(name, {"maps": array}), some(*MAPS), "{}.mat"))
+
+
+def matlab_order() -> Made:
+    def save(name: str, array: NDArray[Any]) -> None:
+        scipy.io.savemat(name, {"maps": np.moveaxis(array, 0, -1)})
+
+    return Made(each(save, some(*MAPS), "{}.mat"))
 
 
 def matlab_struct() -> Made:
@@ -240,6 +256,7 @@ MAKERS: dict[str, tuple[Callable[[], Made], str]] = {
     "clean.npz:arr_0 adv.npz:arr_0 --method 9": (latec, "numpy"),
     "clean.pt adv.pt": (tensors, "torch"),
     "both.pt:maps/clean both.pt:maps/adv": (dict_of_tensors, "torch"),
+    "'clean.pt:*' 'adv.pt:*'": (tensors_of_samples, "torch"),
     "clean.npy adv.pt": (two_kinds, "torch"),
     "both.safetensors:clean both.safetensors:adv": (safetensors, "safetensors"),
     "clean.h5:maps/attr adv.h5:maps/attr": (hdf5_datasets, "h5py"),
@@ -247,6 +264,7 @@ MAKERS: dict[str, tuple[Callable[[], Made], str]] = {
     "clean.attribution.h5 adv.attribution.h5": (databases, "h5py"),
     "clean.nc adv.nc": (netcdf, "netCDF4"),
     "clean.mat:maps adv.mat:maps": (matlab, "scipy"),
+    "clean.mat:maps adv.mat:maps --axes HWN": (matlab_order, "scipy"),
     "both.mat:maps/clean both.mat:maps/adv": (matlab_struct, "scipy"),
     "clean.tif adv.tif": (tiffs, "PIL"),
     "clean.npy adv.npy --axes NHWC": (channels_last, "numpy"),

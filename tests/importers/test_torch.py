@@ -81,6 +81,7 @@ def test_a_list_of_tensors_holds_a_sample_in_each(container: Any) -> None:
     torch.save({"maps": {"adv": container(ADV)}, "note": "text", "eps": torch.tensor(0.1)}, "p.pt")
     np.testing.assert_array_equal(imported("u.pt", "p.pt"), MAPS)
     np.testing.assert_array_equal(imported("u.pt", "p.pt:maps/adv"), MAPS)
+    np.testing.assert_array_equal(imported("u.pt:*", "p.pt:maps/adv/*"), MAPS)
     torch.save([list(CLEAN), list(ADV)], "both.pt")
     np.testing.assert_array_equal(imported("both.pt:0", "both.pt:1"), MAPS)
 
