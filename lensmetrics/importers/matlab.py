@@ -7,6 +7,7 @@ documentation.
 """
 
 import contextlib
+import math
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ _NUMBERS = ("double", "single", "logical", *(f"{u}int{bits}" for u in ("", "u") 
 _HIDDEN = "#"
 # The name of an array is at most 63 letters, so that a longer one is no file of version 4.
 _LONGEST_NAME = 64
+# zlib packs at most 1032 bytes into one.
+_MOST_PACKED = 1100
 
 
 def is_matlab(path: Path) -> bool:
@@ -97,6 +100,9 @@ def _loaded(path: Path, role: str, wanted: str | None) -> tuple[str, NDArray[Any
         if not names and listed:
             raise FormatError(_refusal(path, listed[0][0], listed[0][2]))
         first = chosen(path, names, role, wanted, has_each=False)
+    shape = next(shape for name, shape, _ in listed if name == first)
+    if math.prod(shape) > _MOST_PACKED * path.stat().st_size:
+        raise FormatError(f"{path} is damaged: it claims that '{first}' is {shape}: save or copy it again")
     value: Any = _scipy(path, scipy.io.loadmat, variable_names=[first])[first]
     name = first
     for field in fields if struct else ():
