@@ -47,7 +47,7 @@ ROOMS = {
     "tables": (),
     "metrics": ("kernels", "pairs", "tables"),
     "pairfile": ("pairs", "tables"),
-    "importers": ("pairs", "pairfile"),
+    "importers": ("pairs", "pairfile", "tables"),
     "scoring": ("pairs", "metrics", "pairfile", "tables"),
     "figures": ("pairs", "tables"),
     "report": ("pairs", "metrics", "pairfile", "tables", "figures"),

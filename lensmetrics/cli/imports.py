@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with one file per sample",
     )
     parser.add_argument("perturbed", help="the same after the attack")
+    parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)  # what the shell made of a glob
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="the pair file to write"
     )
@@ -114,6 +115,13 @@ def run(arguments: argparse.Namespace) -> int:
     from ..pairfile.attributes import checked_attrs
     from ..pairfile.store import PairStore
 
+    if arguments.more:
+        first = Path(arguments.unperturbed)
+        raise ValueError(
+            f"import takes the maps before and those after the attack, got {2 + len(arguments.more)}: give "
+            "two folders, or put globs in quotes, so that the shell leaves them as they are, such as "
+            f"'{first.with_name('*' + first.suffix)}'"
+        )
     check_suffix(arguments.output, ".h5")
     with as_usage():
         check_writable(arguments.output)

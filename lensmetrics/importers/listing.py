@@ -12,8 +12,9 @@ from typing import NamedTuple, TypeAlias
 
 from ..disk import check_inputs, file_kind, part_path
 from ..errors import FormatError
+from ..tables.natural import natural_key
 from .foreign import is_zarr, what_folder_it_is
-from .names import natural_key, sample_name
+from .names import sample_name
 
 # What may be given for the maps of one side.
 Given: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]

@@ -1,6 +1,5 @@
-"""Names of samples: how they are written, and in which order they come."""
+"""Names of samples: how they are compared and stored."""
 
-import re
 import unicodedata
 
 from ..errors import FormatError
@@ -21,9 +20,3 @@ def sample_name(text: str, where: str) -> str:
             "rename it"
         )
     return name
-
-
-def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Return what sorts names by the numbers in them: img2 before img10."""
-    parts = re.split("([0-9]+)", name)
-    return [int(part) if at % 2 else part for at, part in enumerate(parts)], name

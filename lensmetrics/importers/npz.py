@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from ..disk import check_space
 from ..errors import FormatError
+from ..tables.natural import natural_key
 from . import npy
 from .columns import check_column, column_values
 from .foreign import what_archive_it_is
-from .names import natural_key, sample_name
+from .names import sample_name
 from .source import Rows, Source, array_source
+from .stacking import EACH
 
-# The name that asks for all arrays, each of which is one sample.
-EACH = "*"
 # Larger arrays are unpacked into a file and mapped.
 _IN_MEMORY = 2**21
 # From so many square arrays of one size on, each is taken for the map of one sample. Two may be something
@@ -57,8 +57,10 @@ def open_maps(
 ) -> Source:
     """Find the array of maps in an .npz file, or take all arrays, each of which is one sample."""
     archive, members = _opened(path, stack)
-    if wanted == EACH or (wanted is None and _is_one_per_sample(path, archive, members, role)):
-        return _one_per_sample(path, archive, members)
+    if wanted is None and _is_one_per_sample(path, archive, members, role):
+        wanted = EACH
+    if wanted is not None and wanted.endswith(EACH) and wanted not in members:
+        return _one_per_sample(path, archive, members, wanted)
     name = _choose(path, archive, members, role, wanted)
     array = _array(path, archive, name, members[name], beside, stack)
     return array_source(_words(path, name), members[name], array)
@@ -101,9 +103,13 @@ def _choose(
     name = wanted or (next(iter(members)) if len(members) == 1 else role)
     if name in members:
         return name
-    listed = ", ".join(list(members)[:_N_NAMED]) + (", ..." if len(members) > _N_NAMED else "")
     each = "" if wanted else f"; if each is one sample, say so: '{path}:{EACH}'"
-    raise ValueError(f"{path} has no array {name!r}; it has {len(members)}: {listed}; name one{each}")
+    raise ValueError(f"{path} has no array {name!r}; it has {_listed(members)}; name one{each}")
+
+
+def _listed(members: Mapping[str, str]) -> str:
+    names = ", ".join(list(members)[:_N_NAMED]) + (", ..." if len(members) > _N_NAMED else "")
+    return f"{len(members)}: {names}"
 
 
 def _is_one_per_sample(path: Path, archive: zipfile.ZipFile, members: Mapping[str, str], role: str) -> bool:
@@ -117,9 +123,17 @@ def _is_one_per_sample(path: Path, archive: zipfile.ZipFile, members: Mapping[st
     return len(shape) == 2 and shape[0] == shape[1]
 
 
-def _one_per_sample(path: Path, archive: zipfile.ZipFile, members: Mapping[str, str]) -> Source:
-    by_name = {sample_name(name, f"{path}"): member for name, member in members.items()}
-    if len(by_name) < len(archive.namelist()):
+def _one_per_sample(path: Path, archive: zipfile.ZipFile, members: Mapping[str, str], wanted: str) -> Source:
+    """Take all arrays below a name as the samples; they are unpacked when their rows are read."""
+    above = wanted.removesuffix(EACH)
+    by_name = {
+        sample_name(name.removeprefix(above), str(path)): member
+        for name, member in members.items()
+        if name.startswith(above)
+    }
+    if not by_name:
+        raise ValueError(f"{path} has no arrays '{wanted}'; it has {_listed(members)}")
+    if len(members) < len(archive.namelist()):
         raise FormatError(f"{path} holds arrays of one name, or something else: save one array per sample")
     names = sorted(by_name, key=natural_key)
     n_bytes = archive.getinfo(by_name[names[0]]).file_size
@@ -147,7 +161,7 @@ def _one_per_sample(path: Path, archive: zipfile.ZipFile, members: Mapping[str, 
             row[...] = one
         return block
 
-    return Source(str(path), EACH, (len(names), *first.shape), first.dtype, read, names=tuple(names))
+    return Source(str(path), wanted, (len(names), *first.shape), first.dtype, read, names=tuple(names))
 
 
 def _array(

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from .names import natural_key, sample_name
+from ..tables.natural import natural_key
+from .names import sample_name
 from .source import Rows, Source
 
 # What asks for all arrays of a file, or of a part of it, as the samples: FILE:* or FILE:maps/*.

@@ -29,6 +29,8 @@ _ZIP = b"PK\x03\x04"
 _PICKLE = re.compile(r"([^/]+/)?data\.pkl")
 # How torch says which object it refuses to load.
 _REFUSED = re.compile(r"Unsupported (?:global|class):? (?:GLOBAL )?([\w.]+)", re.IGNORECASE)
+# Names longer than this belong to lists in lists in lists, which only damaged files have.
+_LONGEST = 1000
 _STRIDED = "torch.strided"
 _SAVE = "save the tensors alone, torch.save(maps.detach().cpu(), 'u.pt'), where they were made"
 
@@ -160,7 +162,7 @@ def _arrays(content: Any) -> dict[str, Any]:
         name, node = waiting.pop()
         if _is_tensor(node):
             found[name] = node
-        elif isinstance(node, Mapping | list | tuple) and id(node) not in seen:
+        elif isinstance(node, Mapping | list | tuple) and id(node) not in seen and len(name) < _LONGEST:
             seen.add(id(node))
             if isinstance(node, Mapping):
                 items = [(str(key), value) for key, value in node.items()]

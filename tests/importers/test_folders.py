@@ -20,8 +20,8 @@ import lensmetrics as lm
 from lensmetrics.cli import main
 from lensmetrics.errors import FormatError
 from lensmetrics.importers.folders import open_folder
-from lensmetrics.importers.names import natural_key
 from lensmetrics.pairfile.verification import verify
+from lensmetrics.tables.natural import natural_key
 
 SIDES = ("clean", "adv")
 OUT = Path("out.h5")
@@ -571,6 +571,16 @@ def test_archives_that_may_hold_something_else_need_a_star(shape: tuple[int, ...
     np.testing.assert_array_equal(found()["3"][2], (maps["3"] + 1).squeeze())
 
 
+def test_a_part_of_an_archive() -> None:
+    maps = maps_of(["1", "2"], (6, 6))
+    arrays = {f"{side}/{name}": array + (side == "adv") for side in SIDES for name, array in maps.items()}
+    np.savez("both.npz", **arrays)
+    lm.import_maps("both.npz:clean/*", "both.npz:adv/*", OUT)
+    assert list(found()) == ["1", "2"]
+    np.testing.assert_array_equal(found()["2"][2], maps["2"] + 1)
+    refused("both.npz:pgd/*", "both.npz:adv/*", match=r"has no arrays 'pgd/\*'; it has 4: clean/1, ")
+
+
 def test_archives_of_several_sizes() -> None:
     np.savez("clean.npz", a=np.zeros((6, 6)), b=np.zeros((7, 7)), c=np.zeros((6, 6)))
     np.savez("adv.npz", a=np.zeros((6, 6)), b=np.zeros((7, 7)), c=np.zeros((6, 6)))
@@ -597,3 +607,14 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "left out 1 samples" in capsys.readouterr().err
     assert main(["import", "clean/*.pt", "adv", "-o", "none.h5"]) == 2
     assert not Path("none.h5").exists()
+
+
+def test_globs_that_the_shell_has_expanded(capsys: pytest.CaptureFixture[str]) -> None:
+    save_both(["1", "2"])
+    files = [f"{side}/{name}.npy" for side in SIDES for name in ("1", "2")]
+    for words in ([*files, "-o", "out.h5"], ["-o", "out.h5", "--set", "attack=topk", *files]):
+        assert main(["import", *words]) == 2
+        message = capsys.readouterr().err
+        assert "got 4: give two folders, or put globs in quotes" in message
+        assert "such as 'clean/*.npy'" in message
+        assert not OUT.exists()

@@ -192,7 +192,7 @@ def test_names_that_are_not_there(content: Any, name: str, message: str) -> None
 def test_a_file_that_holds_itself() -> None:
     content: list[Any] = [CLEAN, {}]
     content[1]["again"] = content
-    for _ in range(200):
+    for _ in range(100):
         content = [content]
     torch.save(content, "u.pt")
     torch.save(ADV, "p.pt")
