@@ -251,7 +251,8 @@ def test_integers_that_no_float_tells_apart_are_refused(dtype: str) -> None:
     maps[1, 2, 3] = 2**53 + 1
     other = maps.copy()
     other[0, 0, 0] = 7
-    refused(*both(maps, other), r"'unperturbed' holds integers beyond 2\^53, .*dtype='float64' to", ValueError)
+    message = r"'unperturbed' holds integers beyond 2\^53, .*dtype='float64' to"
+    refused(*both(maps, other), message, ValueError)
     assert import_maps(*both(maps, other), "out.h5", dtype="float64")[0].startswith("new ties in float64: 0")
 
 
@@ -536,9 +537,10 @@ def test_samples_whose_coordinates_differ_are_refused(axis: str, first: Any, sec
 @pytest.mark.parametrize("values", [[30, 10, 20], ["dog", "Ärzte", "cat"]])
 def test_samples_are_matched_by_their_coordinates(axis: str, values: list[Any]) -> None:
     maps, order = some_maps(2, 3, 6, 7), [1, 2, 0]
-    netcdf("a.nc", f"{axis} y x", maps[0], **{axis: values})
-    netcdf("b.nc", f"y {axis} x" if axis == "sample" else f"{axis} y x", maps[1][order],
-           **{axis: [values[row] for row in order]})  # fmt: skip
+    coordinates: dict[str, Any] = {"a": values, "b": [values[row] for row in order]}
+    netcdf("a.nc", f"{axis} y x", maps[0], "maps", **{axis: coordinates["a"]})
+    axes = f"y {axis} x" if axis == "sample" else f"{axis} y x"
+    netcdf("b.nc", axes, maps[1][order], "maps", **{axis: coordinates["b"]})
     import_maps("a.nc", "b.nc", "out.h5")
     np.testing.assert_array_equal(stored(), maps)
     store = PairStore("out.h5")
@@ -549,7 +551,8 @@ def test_samples_are_matched_by_their_coordinates(axis: str, values: list[Any]) 
         assert store.sample.tolist() == [0, 1, 2]
         assert store.name is not None
         assert store.name.tolist() == values
-    netcdf("c.nc", f"{axis} y x", maps[1], **{axis: [values[0], values[1], values[1]]})
+    repeated: dict[str, Any] = {axis: [values[0], values[1], values[1]]}
+    netcdf("c.nc", f"{axis} y x", maps[1], "maps", **repeated)
     twice = (
         rf"c\.nc, dataset 'maps', holds the sample {values[1]} twice by the coordinate '{axis}', and a\.nc"
     )

@@ -60,7 +60,7 @@ IDENTITIES = st.one_of(
 def test_pairs_are_those_of_a_plain_join(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    first = data.draw(IDENTITIES)
+    first: list[Any] = data.draw(IDENTITIES)
     second = data.draw(st.permutations(first))[data.draw(st.integers(0, 1)) :]
     extra = [99, 98] if isinstance(first[0], int) else ["more", "and more"]
     second = data.draw(st.permutations([*second, *extra[: data.draw(st.integers(0, 2))]]))
