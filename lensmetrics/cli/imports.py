@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with one file per sample",
     )
     parser.add_argument("perturbed", help="the same after the attack")
-    parser.add_argument("more", nargs="*", help=argparse.SUPPRESS)  # what the shell made of a glob
+    parser.add_argument(
+        "more", nargs="*", default=[], help=argparse.SUPPRESS
+    )  # what the shell made of a glob
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="the pair file to write"
     )

@@ -69,7 +69,7 @@ def copy_pairs(
                         n_ties += n_new
                     negative = negative or _ranks_negative(block, attrs.get("reduction", DEFAULT_REDUCTION))
                     maps.append(block)
-                same = same and np.array_equal(*maps, equal_nan=True)
+                same = same and np.array_equal(maps[0], maps[1], equal_nan=True)
                 writer.write(rows, *maps, **{name: values[rows] for name, values in columns.items()})
                 progress.update(rows.stop - rows.start)
             for source in both.values():
@@ -83,8 +83,8 @@ def copy_pairs(
     notes = []
     if same:
         notes.append(
-            "all maps are the same before and after the attack, so that scores say that nothing changed: check "
-            "which files were given"
+            "all maps are the same before and after the attack, so that scores say that nothing changed: "
+            "check which files were given"
         )
     if rounded_to is not None:
         notes.append(

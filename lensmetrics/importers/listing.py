@@ -54,6 +54,14 @@ def one_file(given: Given) -> Path | None:
     return None if is_glob else Path(text)
 
 
+def array_of_matches(text: str) -> tuple[str, str] | None:
+    """Split GLOB:NAME, which names the array in each file; return None for anything else."""
+    pattern, colon, name = text.rpartition(":")
+    if not colon or not name or one_file(text) is not None or not _WILDCARD.search(pattern):
+        return None
+    return None if _matches(text) or not _matches(pattern) else (pattern, name)
+
+
 def are_the_same(given: Given, other: Given) -> bool:
     """Return whether two things given are one file, folder, glob or list."""
     if isinstance(given, str | os.PathLike) and isinstance(other, str | os.PathLike):
@@ -83,7 +91,7 @@ def sample_files(given: Given, output: Path) -> list[SampleFile]:
     elif folder is not None:
         found = list(_walk(folder, "", ()))
     else:
-        found = _matches(str(Path(given).expanduser()))
+        found = _matches(os.fspath(given))
     for path in (output, part_path(output)):
         if path.exists():
             found = [it for it in found if not (it.path.endswith(path.name) and path.samefile(it.path))]
@@ -147,7 +155,7 @@ def _walk(folder: Path, inner: str, above: tuple[os.stat_result, ...]) -> Iterat
 
 def _matches(pattern: str) -> list[_Found]:
     """Return the files that match a pattern, named by what its wildcards stand for, joined by a slash."""
-    pattern = Path(pattern).as_posix()
+    pattern = Path(pattern).expanduser().as_posix()
     has_suffix = not pattern.endswith("*")
     expression = re.compile(
         "".join(

@@ -21,7 +21,7 @@ from .foreign import what_folder_it_is
 from .identities import Identities, Match, match
 from .kinds import Address, kind_of
 from .listing import Given as Side
-from .listing import are_the_same, one_file
+from .listing import are_the_same, array_of_matches, one_file
 from .matching import match_sources, refuse_other_axes, refuse_other_coordinates
 from .source import Source, reordered
 from .virelay import AttributionPair
@@ -220,4 +220,5 @@ def _address(path: PathLike, name: str | None) -> Address:
             if not text[position + 1 :].strip("/"):
                 raise ValueError(f"{text} names no array; say which, as in {text[:position]}:maps/clean")
             return Path(text[:position]), text[position + 1 :]
-    return Path(text), name
+    pattern = None if name is not None else array_of_matches(text)
+    return (Path(text), name) if pattern is None else (Path(pattern[0]), pattern[1])

@@ -66,21 +66,19 @@ def test_every_order_of_axes_arrives(data: st.DataObject, tmp_path_factory: pyte
             "lensmetrics.importers.copying.BLOCK_BYTES", data.draw(st.sampled_from([1, 3000, 2**25]))
         )
         patch.setattr("lensmetrics.importers.source.PIECE_BYTES", data.draw(st.sampled_from([1, 2**24])))
-        paths = [written(name, part, kind) for name, part in zip("up", maps, strict=True)]
+        first, second = [written(name, part, kind) for name, part in zip("up", maps, strict=True)]
         given_letters = letters.lower() if data.draw(st.booleans()) else letters
-        lm.import_maps(*paths, "out.h5", axes=given_letters, class_index=class_index)
+        lm.import_maps(first, second, "out.h5", axes=given_letters, class_index=class_index)
         with h5py.File("out.h5") as file:
             found = [file[name][()] for name in ("unperturbed", "perturbed")]
     for part, expected in zip(found, maps, strict=True):
         np.testing.assert_array_equal(part, arranged(expected, letters, class_index or 0))
 
 
-def saved(*arrays: Any) -> list[str]:
-    for name, array in zip(("u.npy", "p.npy"), arrays, strict=False):
-        np.save(name, array)
-    if len(arrays) == 1:
-        np.save("p.npy", np.asarray(arrays[0]) + 1)
-    return ["u.npy", "p.npy"]
+def saved(array: NDArray[Any]) -> tuple[str, str]:
+    np.save("u.npy", array)
+    np.save("p.npy", array + 1)
+    return "u.npy", "p.npy"
 
 
 def stored() -> NDArray[Any]:

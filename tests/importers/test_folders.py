@@ -288,6 +288,11 @@ def test_flat_maps_and_names_of_arrays() -> None:
     np.testing.assert_array_equal(found()["1"][1], maps["1"].reshape(5, 6))
     lm.import_maps("clean:attr", "adv:attr", Path("colon.h5"), shape=(5, 6))
     np.testing.assert_array_equal(found(Path("colon.h5"))["2"][2], maps["2"].reshape(5, 6) + 1)
+    lm.import_maps("clean/*.npz:attr", "adv/*.npz:attr", Path("glob.h5"), shape=(5, 6))
+    np.testing.assert_array_equal(found(Path("glob.h5"))["2"][1], maps["2"].reshape(5, 6))
+    refused(
+        "clean/*.npz:attr", "other/*.npz:attr", match=r"other/\*\.npz:attr matches no files", shape=(5, 6)
+    )
     refused("clean", "adv", match=r"clean/1\.npz has no array 'unperturbed'; it has 2: attr, image")
 
 

@@ -205,10 +205,6 @@ COLUMNS: list[tuple[Any, str]] = [
     (np.array([1, 2, 2.0**60]), r"holds 1.15\d*e\+18 in row 2; WHAT must be integers up to"),
     (np.array([2**63 + 5, 1, 2], "u8"), r"holds 9223372036854775813 in row 0; WHAT must be integers up to"),
     (np.array([True, False, True]), r"is bool; WHAT must be integers: save array.astype\(int\)"),
-    (
-        np.array([b"cat", b"dog", b"fox"]),
-        r"is \|S3; WHAT must be integers: save numbers, such as numpy.uniq",
-    ),
     (np.zeros(3, complex), r"is complex128; WHAT must be"),
 ]
 
@@ -217,12 +213,17 @@ COLUMNS: list[tuple[Any, str]] = [
 @pytest.mark.parametrize("kind", ["npy", "npz", "h5"])
 @pytest.mark.parametrize(("values", "message"), COLUMNS)
 def test_columns_that_are_refused(tmp_path: Path, what: str, kind: str, values: Any, message: str) -> None:
-    if what == "samples" and values.dtype.kind == "S":
-        pytest.skip("samples may be texts")
     path = save_column(tmp_path, kind, values)
     message = rf"column\.{kind}.*{message.replace('WHAT', what)}"
     given = {what: path}
     check(tmp_path, MAPS, MAPS, message, FormatError, **given)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "h5"])
+def test_labels_are_numbers(tmp_path: Path, kind: str) -> None:
+    path = save_column(tmp_path, kind, np.array([b"cat", b"dog", b"fox"]))
+    message = r"is \|S3; labels must be integers: save numbers, such as numpy.unique"
+    check(tmp_path, MAPS, MAPS, message, FormatError, labels=path)
 
 
 def save_column(folder: Path, kind: str, values: Any) -> Path:
@@ -623,252 +624,16 @@ def test_lack_of_space_is_reported_before_any_work(tmp_path: Path, monkeypatch: 
     refused(tmp_path, tmp_path / "b.npz", a, message, OSError)
 
 
-# ViRelAy and CoRelAy
-
-
-def one_hot(classes: Any, n_classes: int = 4) -> NDArray[np.float32]:
-    rows: NDArray[np.float32] = np.eye(n_classes, dtype=np.float32)[classes]
-    return rows
-
-
-def attributions(path: Path, maps: Any, **others: Any) -> Path:
-    """A database as the Database Specification of ViRelAy describes it."""
-    return hdf5(path, attribution=maps, **others)
-
-
-INDEX = np.array([2, 7, 4], np.uint32)
-ABC, ABD = (dict(zip(names, MAPS, strict=True)) for names in ("abc", "abd"))
-LOGITS = np.array([[0, 1, 0.5, 0], [0.5, 0.5, 0, 0], [1, 0, 2, 9]], np.float32)
-
-
-@pytest.mark.parametrize("layout", ["datasets", "groups"])
-@pytest.mark.parametrize("labels", ["numbers", "column", "one hot", "logit", "bool"])
-def test_attribution_databases_are_matched_by_index(tmp_path: Path, layout: str, labels: str) -> None:
-    maps = some_maps(2, 3, 3, 6, 5)
-    classes = np.array([1, 0, 3])
-    label = {
-        "numbers": classes.astype(np.uint16),
-        "column": classes.astype(np.float32)[:, None],
-        "one hot": one_hot(classes),
-        "logit": one_hot(classes) * np.float32(-2.5),
-        "bool": one_hot(classes) != 0,
-    }[labels]
-    back = [2, 0, 1]
-
-    def arranged(values: Any, names: str) -> Any:
-        return dict(zip(names, values, strict=True)) if layout == "groups" else values
-
-    first = attributions(
-        tmp_path / "clean.attribution.h5",
-        arranged(maps[0], "abc"),
-        index=INDEX,
-        label=arranged(label, "abc"),
-        prediction=arranged(LOGITS, "abc"),
-    )
-    second = attributions(
-        tmp_path / "adv.attribution.h5",
-        arranged(maps[1][back], "cde"),
-        index=INDEX[back],
-        label=arranged(label[back], "cde"),
-        prediction=arranged(LOGITS[[1, 2, 0]], "cde"),
-    )
-    out = tmp_path / "out.h5"
-    import_maps(first, second, out, attrs={"attack": "topk"})
-    assert verify(out) == []
-    store = PairStore(out)
-    np.testing.assert_array_equal(stored(out), maps)
-    assert store.attrs["attack"] == "topk"
-    assert store.n_channels == 3
-    assert store.sample.tolist() == [2, 7, 4]
-    assert store.label is not None
-    assert store.label.tolist() == [1, 0, 3]
-    assert store.prediction is not None
-    assert store.prediction.tolist() == [1, 0, 3]
-    assert store.prediction_perturbed is not None
-    assert store.prediction_perturbed.tolist() == [3, 1, 0]
-
-
-def test_attributions_without_index_count_from_0(tmp_path: Path) -> None:
-    maps = some_maps(2, 3, 1, 6, 5)
-    maps = maps[:, :, 0]
-    first = attributions(tmp_path / "a.h5", maps[0][:, None], label=np.array([1, 0, 3], np.uint16))
-    second = attributions(tmp_path / "b.h5", maps[1][[1, 2, 0], None], index=np.array([1, 2, 0]))
-    import_maps(first, second, tmp_path / "out.h5")
-    np.testing.assert_array_equal(stored(tmp_path / "out.h5"), maps)
-    store = PairStore(tmp_path / "out.h5")
-    assert store.sample.tolist() == [0, 1, 2]
-    assert store.label is not None
-    assert store.label.tolist() == [1, 0, 3]
-    assert store.prediction is None
-
-
-def test_group_labels_may_repeat_all_samples(tmp_path: Path) -> None:
-    """The specification gives members of a label group the shape (samples, classes)."""
-    maps = some_maps(3, 3, 6, 5)
-    groups = dict(zip("abc", maps, strict=True))
-    a = attributions(tmp_path / "a.h5", groups, label=dict.fromkeys("abc", one_hot([2, 0, 1])))
-    import_maps(a, shutil.copy(a, tmp_path / "b.h5"), tmp_path / "out.h5")
-    label = PairStore(tmp_path / "out.h5").label
-    assert label is not None
-    assert label.tolist() == [2, 0, 1]
-
-
-def test_many_logits_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lensmetrics.importers.virelay.BLOCK_BYTES", 200)
-    classes = np.random.default_rng(0).integers(0, 10, 23)
-    a = attributions(tmp_path / "a.h5", some_maps(23, 2, 2), label=one_hot(classes, 10))
-    import_maps(a, shutil.copy(a, tmp_path / "b.h5"), tmp_path / "out.h5")
-    label = PairStore(tmp_path / "out.h5").label
-    assert label is not None
-    np.testing.assert_array_equal(label, classes)
-
-
-def test_named_maps_and_given_labels_replace_those_of_a_database(tmp_path: Path) -> None:
-    multi = np.ones((3, 4), bool)
-    a = attributions(tmp_path / "a.h5", some_maps(3, 1, 6, 5), index=INDEX, label=multi)
-    b = shutil.copy(a, tmp_path / "b.h5")
-    import_maps(f"{a}:attribution", f"{b}:attribution", tmp_path / "named.h5")
-    store = PairStore(tmp_path / "named.h5")
-    assert store.label is None
-    assert store.sample.tolist() == [2, 7, 4]
-    np.save(tmp_path / "labels.npy", [5, 6, 7])
-    import_maps(a, b, tmp_path / "given.h5", labels=tmp_path / "labels.npy")
-    store = PairStore(tmp_path / "given.h5")
-    assert store.sample.tolist() == [2, 7, 4]
-    assert store.label is not None
-    assert store.label.tolist() == [5, 6, 7]
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "message"),
-    [
-        ({"index": INDEX}, {"index": [2, 7, 5]}, r"a\.h5 has 3 samples and .*b\.h5 has 3, of which 2 are in"),
-        ({"index": INDEX}, {}, r"a\.h5 has 3 samples and .*b\.h5 has 3, of which 1 are in both by "),
-        ({}, {"attribution": MAPS[:2]}, r"a\.h5, dataset 'attribution', has maps \(3, 4, 5\) but"),
-        ({"index": [1, 2, 1]}, {}, r"a\.h5, dataset 'index', holds 1 twice; a pair file holds each"),
-        ({"index": [1, 2]}, {}, r"'index', is \(2,\); sample numbers must be 3 integers"),
-        ({"index": [0.5, 1, 2]}, {}, r"a\.h5, dataset 'index', holds 0\.5 in row 0; sample numbers must be"),
-        ({"index": np.array([2**63, 1, 2], "u8")}, {}, r"'index', holds 9223372036854775808 in row 0;"),
-        ({"index": h5py.SoftLink("/label")}, {}, r"a\.h5: 'index' in 'index' is a link"),
-        ({"attribution": h5py.ExternalLink("b.h5", "/attribution")}, {}, r"'attribution' in .* is a link"),
-        ({"index": h5py.SoftLink("/gone")}, {}, r"a\.h5: 'index' in 'index' is a link"),
-        ({"label": np.ones((3, 4), bool)}, {}, r"'label', must have exactly one .* row 0 does not; give"),
-        ({"label": np.diag([1, 1, 0])}, {}, r"'label', must have exactly one .* row 2 does not"),
-        ({"label": [0.5, 1, 2]}, {}, r"'label', must hold integers >= 0, but row 0 does not; give"),
-        ({"label": [0, 1]}, {}, r"'label', is \(2,\); it must be \(3,\) or \(3, classes\)"),
-        ({"label": [0, 1, 2]}, {"label": [0, 1, 3]}, r"have different labels for 1 of 3 .*--labels"),
-        ({"prediction": np.zeros((3, 1))}, {}, r"'prediction', is \(3, 1\); one logit does not tell the"),
-        ({"prediction": [[0, np.nan]] * 3}, {}, r"'prediction', must hold finite logits, .* does not; name"),
-        ({"attribution": ABC}, {"attribution": ABD}, r"b\.h5, group 'attribution', has 3, of which"),
-        ({"attribution": ABC, "label": {"a": 1, "b": 2}}, {},
-         r"'attribution' of .*a\.h5 and 'label' have 3 and 2 samples by their names, of which 2 are in both"),
-        ({"attribution": np.zeros((3, 5, 4))}, {}, r"'attribution', has maps \(3, 5, 4\) but .*b\.h5"),
-    ],
-)  # fmt: skip
-def test_attribution_databases_that_are_refused(
-    tmp_path: Path, first: Any, second: Any, message: str
-) -> None:
-    a, b = (
-        hdf5(tmp_path / name, **{"attribution": MAPS, **contents})
-        for name, contents in (("a.h5", first), ("b.h5", second))
-    )
-    refused(tmp_path, a, b, message, FormatError)
-
-
-@pytest.mark.parametrize("options", [{"samples": True}, {"method": 1}])
-@pytest.mark.parametrize("name", ["", ":attribution"])
-def test_samples_and_method_are_refused_for_databases(tmp_path: Path, options: Any, name: str) -> None:
-    a = attributions(tmp_path / "a.h5", MAPS)
-    b = attributions(tmp_path / "b.h5", MAPS, index=np.arange(3))
-    np.save(tmp_path / "x.npy", [4, 5, 6])
-    if "samples" in options:
-        options = {"samples": tmp_path / "x.npy"}
-    message = "attribution databases, which identify their samples by 'index' .*: leave out samples and"
-    refused(tmp_path, f"{a}{name}", f"{b}{name}", message, ValueError, **options)
-
-
-def test_databases_without_index_take_sample_numbers(tmp_path: Path) -> None:
-    a, b = (attributions(tmp_path / name, MAPS) for name in ("a.h5", "b.h5"))
-    np.save(tmp_path / "x.npy", [4, 5, 6])
-    import_maps(a, b, tmp_path / "out.h5", samples=tmp_path / "x.npy")
-    assert PairStore(tmp_path / "out.h5").sample.tolist() == [4, 5, 6]
-
-
-# LATEC
-
-
-def latec(path: Path, seed: int) -> list[NDArray[np.float32]]:
-    """One .npz of `explain`: for each of three models (observation, explanation, channel, height, width)."""
-    models = [some_maps(4, 6, 3, 8, 8, seed=seed + model) for model in range(3)]
-    np.savez(path, models[0], models[1], models[2])
-    return models
-
-
-@pytest.mark.parametrize("spelling", ["names", "addresses"])
-def test_latec_gives_a_pair_file_per_model_and_explanation(tmp_path: Path, spelling: str) -> None:
-    clean = latec(tmp_path / "explain_imagenet_6_methods_clean.npz", 0)
-    noisy = latec(tmp_path / "explain_imagenet_6_methods_adv.npz", 10)
-    first, second = (str(path) for path in sorted(tmp_path.iterdir(), reverse=True))
-    out = tmp_path / "out.h5"
-    if spelling == "names":
-        import_maps(first, second, out, names=("arr_1", "arr_1"), method=5)
-    else:
-        import_maps(f"{first}:arr_1", f"{second}:arr_1", out, method=5)
-    np.testing.assert_array_equal(stored(out), [clean[1][:, 5], noisy[1][:, 5]])
-    assert PairStore(out).n_channels == 3
-    assert len(list(tmp_path.iterdir())) == 3
-
-
-@pytest.mark.parametrize(
-    ("name", "method", "message"),
-    [
-        (None, 5, r"has no array 'unperturbed'; it has 3: arr_0, arr_1, arr_2; name one"),
-        ("arr_0", None, r"is \(4, 6, 3, 8, 8\); LATEC stores \(N, explanation, .*; shap's \(N, height, width"
-         r", channel, class\) is axes='NHWCK' .* method=0 to method=5, got None"),
-        ("arr_0", 6, r"method=0 to method=5, got 6"),
-        ("arr_0", -1, r"method=0 to method=5, got -1"),
-    ],
-)  # fmt: skip
-def test_latec_mistakes(tmp_path: Path, name: str | None, method: int | None, message: str) -> None:
-    latec(tmp_path / "a.npz", 0)
-    a = tmp_path / "a.npz"
-    refused(tmp_path, a, a, message, ValueError, names=(name, name), method=method)
-
-
-def test_latec_volumes_and_point_clouds_are_not_images(tmp_path: Path) -> None:
-    for shape, message in [
-        ((4, 6, 1, 5, 5, 5), r"is \(4, 6, 1, 5, 5, 5\); method=1 is for"),
-        ((4, 6, 3, 9), r"is \(4, 6, 3, 9\); method=1 is for LATEC's \(N, explanation, channel, height, w"),
-    ]:
-        np.savez(tmp_path / "a.npz", some_maps(*shape))
-        refused(tmp_path, tmp_path / "a.npz", tmp_path / "a.npz", message, ValueError, method=1)
-
-
 # On the command line
 
 
-def test_commands_of_the_readme(
+def test_mistakes_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     maps = some_maps(2, 3, 3, 8, 8)
     hdf5(Path("a.h5"), maps__clean=maps[0], label=np.array([3, 1, 2]))
     hdf5(Path("b.h5"), maps__adv=maps[1])
-    for name, part in zip(("clean", "adv"), maps, strict=True):
-        attributions(Path(f"{name}.attribution.h5"), part, index=INDEX, label=one_hot([3, 1, 2]))
-        np.savez(f"{name}.npz", part[:, None], part[:, None], part[:, None])
-    commands = [
-        "a.h5:maps/clean b.h5:maps/adv --labels a.h5:label",
-        "clean.attribution.h5 adv.attribution.h5",
-        "clean.npz adv.npz --names arr_0 arr_0 --method 0",
-    ]
-    for number, words in enumerate(commands):
-        out = f"out{number}.h5"
-        assert main(["import", *words.split(), "-o", out, "--set", "attack=topk"]) == 0
-        np.testing.assert_array_equal(stored(Path(out)), maps)
-        label = PairStore(out).label
-        assert label is None if number == 2 else label is not None and label.tolist() == [3, 1, 2]
-    capsys.readouterr()
     for words, expected in (
         ("a.h5:x b.h5:maps/adv", 2),
         ("a.h5 none.h5", 2),

@@ -60,7 +60,7 @@ IDENTITIES = st.one_of(
 def test_pairs_are_those_of_a_plain_join(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    first = data.draw(IDENTITIES)
+    first: list[Any] = data.draw(IDENTITIES)
     second = data.draw(st.permutations(first))[data.draw(st.integers(0, 1)) :]
     extra = [99, 98] if isinstance(first[0], int) else ["more", "and more"]
     second = data.draw(st.permutations([*second, *extra[: data.draw(st.integers(0, 2))]]))
@@ -201,6 +201,16 @@ def test_given_identities_go_before_those_of_the_files() -> None:
     assert store.name is not None
     assert store.name.tolist() == ["left", "right"]
     check("out.h5", ["x", "y"])
+
+
+def test_texts_beside_the_maps_match() -> None:
+    for name, ids, side in (("a", ["ä", "b", "c"], 0), ("b", ["c", "ä", "b"], 1)):
+        with h5py.File(f"{name}.h5", "w") as file:
+            file["maps"], file["index"] = maps_of(ids, side), ids
+    lm.import_maps("a.h5:maps", "b.h5:maps", "out.h5")
+    store = check("out.h5", ["ä", "b", "c"])
+    assert store.name is not None
+    assert store.name.tolist() == ["ä", "b", "c"]
 
 
 def test_databases_may_skip_samples() -> None:
