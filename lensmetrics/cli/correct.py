@@ -32,7 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_from_name(parser, "the name of each file")
     parser.add_argument(
-        "--remove", nargs="+", action="extend", default=[], metavar="NAME", help="attributes to remove"
+        "--remove",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=_name,
+        metavar="NAME",
+        help="attributes to remove",
     )
 
 
@@ -71,6 +77,15 @@ def run(arguments: argparse.Namespace) -> int:
     if n_changed:
         say(f"changed {n_changed} of {len(plans)} files; tables scored before still hold what was there")
     return 0 if plans else 1
+
+
+def _name(text: str) -> str:
+    """Read the name of an attribute to remove."""
+    if "=" in text:
+        raise argparse.ArgumentTypeError(
+            f"expected the name of an attribute, got {text!r}; write NAME=VALUE before --remove"
+        )
+    return text
 
 
 def _separated(words: Sequence[str]) -> tuple[list[Path], list[Setting]]:

@@ -104,7 +104,7 @@ class CommandParser(argparse.ArgumentParser):
         there = word != "" and Path(word).exists()
         if not _accepts(action, word):
             return there or re.match(r"[^=]*([/\\]|\.[A-Za-z])", word) is not None
-        if action.type is None and word.endswith(".h5"):
+        if word.endswith(".h5") and (action.type is None or "=" not in word):
             return True
         return (has_folder and there) or bool(matching(word))
 

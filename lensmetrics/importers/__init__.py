@@ -81,7 +81,8 @@ def import_maps(
         of a group, an ``index`` beside the maps, or the coordinate of the first axis. Samples are matched
         by these; where nothing identifies them, by position, and they are numbered from 0.
     labels
-        A file, or ``FILE:NAME``, with N integers, the true classes in the order of the first file. They
+        A file, or ``FILE:NAME``, with N integers, the true classes in the order of the first file; of
+        samples with a file or an array each, a .csv file with a name and a class in each line. They
         replace those of an attribution database.
     unmatched
         What becomes of samples that only one side has: "refuse" the import, or "skip" them.

@@ -19,6 +19,7 @@ class Identities:
     owner: str  # whose samples they identify, in messages
     what: str  # what they are, in messages
     values: NDArray[Any]
+    unit: str = ""  # of numbers that measure something, such as days
 
     @property
     def are_texts(self) -> bool:

@@ -53,26 +53,27 @@ def match_sources(first: Source, second: Source, unmatched: str) -> tuple[Match,
     columns: dict[str, NDArray[Any]] = {}
     for one, _ in common:
         column = "name" if one.are_texts else "sample"
-        if column not in columns and _identify(one.values):
+        if column not in columns and _can_be_stored(one):
             columns[column] = one.values
     return found, columns
 
 
 def _identities(source: Source) -> dict[str, Identities]:
     """Return everything in a file that identifies the samples of an array, the best first."""
-    found: dict[str, Any] = {}
+    found: list[tuple[str, NDArray[Any] | None, str]] = []
     names = source.names if source.names is not None else source.keys
     if names is not None:
-        found["their names"] = np.array(names, dtype=object)
+        found.append(("their names", np.array(names, dtype=object), ""))
     if source.node is not None:
-        found["the 'index' beside them"] = _index_beside(source.node, source.shape[0])
+        found.append(("the 'index' beside them", _index_beside(source.node, source.shape[0]), ""))
     if source.axes is not None:
-        axis = source.axes[0]
-        unit = _unit(axis)
-        what = f"the coordinate '{axis.name}'" + ("" if unit is None else f" in {unit}")
-        found[what] = _as_identities(_read_coordinate(axis))
+        axis, unit = source.axes[0], _unit(source.axes[0]) or ""
+        what = f"the coordinate '{axis.name}'{' in ' * bool(unit)}{unit}"
+        found.append((what, _as_identities(_read_coordinate(axis)), unit))
     return {
-        what: Identities(source.words, what, values) for what, values in found.items() if values is not None
+        what: Identities(source.words, what, values, unit)
+        for what, values, unit in found
+        if values is not None
     }
 
 
@@ -87,12 +88,13 @@ def _as_identities(values: NDArray[Any] | None) -> NDArray[Any] | None:
     return texts
 
 
-def _identify(values: NDArray[Any]) -> bool:
+def _can_be_stored(identities: Identities) -> bool:
     """Return whether a pair file can hold these as numbers or names of its samples."""
-    if values.dtype == object:
+    values = identities.values
+    if identities.are_texts:
         good = all(text.isprintable() and text for text in values)
     else:
-        good = not ((values < 0).any() or (values > np.iinfo(np.int64).max).any())
+        good = not (identities.unit or (values < 0).any() or (values > np.iinfo(np.int64).max).any())
     return good and len(np.unique(values)) == len(values)
 
 
@@ -119,19 +121,23 @@ def refuse_other_axes(first: Source, second: Source) -> None:
 
 
 def _index_beside(node: h5py.Dataset | h5py.Group, n: int) -> NDArray[Any] | None:
-    """Return the nearest ``index`` in the group or one above it that holds an integer per sample."""
+    """Return the nearest ``index`` in the group or one above it with an integer or a text per sample."""
     with reading(Path(node.file.filename)):
         group = node.parent
         while True:
             link = group.get("index", getlink=True)
             found = group["index"] if isinstance(link, h5py.HardLink) else None
-            if isinstance(found, h5py.Dataset) and found.shape in ((n,), (n, 1)) and found.dtype.kind in "iu":
-                check_dataset(Path(node.file.filename), found, "indices", "iu")
-                values: NDArray[Any] = found[()]
-                return values.reshape(-1)
+            if isinstance(found, h5py.Dataset) and found.shape in ((n,), (n, 1)) and _identifies(found):
+                check_dataset(Path(node.file.filename), found, "indices", "iuSO")
+                values: NDArray[Any] = found[()].reshape(-1)
+                return values if values.dtype.kind in "iu" else _as_identities(values.astype("S"))
             if group.name == "/":
                 return None
             group = group.parent
+
+
+def _identifies(dataset: h5py.Dataset) -> bool:
+    return dataset.dtype.kind in "iu" or h5py.check_string_dtype(dataset.dtype) is not None
 
 
 def refuse_other_coordinates(first: Source, second: Source, start: int = 0) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import math
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,35 +89,37 @@ def _is_version_4(head: bytes) -> bool:
 def _loaded(path: Path, role: str, wanted: str | None) -> tuple[str, NDArray[Any]]:
     import scipy.io  # takes 0.4 seconds
 
-    listed = [(name, shape, kind) for name, shape, kind in _scipy(path, scipy.io.whosmat)]
+    listed = {name: (kind, shape) for name, shape, kind in _scipy(path, scipy.io.whosmat)}
     first, *fields = (wanted or "").split("/")
-    struct = next((name for name, _, kind in listed if name == first and kind == "struct"), None)
-    if wanted is None or struct is None or not fields:
-        other = next((kind for name, _, kind in listed if name == wanted and kind not in _NUMBERS), None)
-        if other is not None:
-            raise FormatError(_refusal(path, str(wanted), other))
-        names = [name for name, _, kind in listed if kind in _NUMBERS]
-        if not names and listed:
-            raise FormatError(_refusal(path, listed[0][0], listed[0][2]))
-        first = chosen(path, names, role, wanted, has_each=False)
-    shape = next(shape for name, shape, _ in listed if name == first)
-    if math.prod(shape) > _MOST_PACKED * path.stat().st_size:
-        raise FormatError(f"{path} is damaged: it claims that '{first}' is {shape}: save or copy it again")
+    if not fields or listed.get(first, ("", ()))[0] != "struct":
+        first, fields = _chosen(path, {name: kind for name, (kind, _) in listed.items()}, role, wanted), []
+    if math.prod(listed[first][1]) > _MOST_PACKED * path.stat().st_size:
+        raise FormatError(
+            f"{path} is damaged: it claims that '{first}' is {listed[first][1]}: save or copy it again"
+        )
     value: Any = _scipy(path, scipy.io.loadmat, variable_names=[first])[first]
     name = first
-    for field in fields if struct else ():
-        names = getattr(value.dtype, "names", None) or ()
-        if field not in names or value.size != 1:
+    for field in fields:
+        held = getattr(value.dtype, "names", None) or ()
+        if field not in held or value.size != 1:
             raise ValueError(
-                f"{path}: '{name}' has no field '{field}' with one value; it has: "
-                f"{', '.join(names) or 'none'}"
+                f"{path}: '{name}' has no field '{field}' with one value; it has: {', '.join(held) or 'none'}"
             )
         value, name = value[field].reshape(-1)[0], f"{name}/{field}"
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "biufc":
-        names = getattr(getattr(value, "dtype", None), "names", None)
-        kind = "struct" if names else "value that is no array of numbers"
-        raise FormatError(_refusal(path, name, kind, names or ()))
+        held = getattr(getattr(value, "dtype", None), "names", None) or ()
+        kind = "struct" if held else "value that is no array of numbers"
+        raise FormatError(_refusal(path, name, kind, held))
     return name, value
+
+
+def _chosen(path: Path, kinds: Mapping[str, str], role: str, wanted: str | None) -> str:
+    """Return the name of an array; refuse the name of something else, and a file that holds nothing else."""
+    names = [name for name, kind in kinds.items() if kind in _NUMBERS]
+    other = wanted if wanted is not None else next(iter(kinds), None) if not names else None
+    if other is not None and other in kinds and other not in names:
+        raise FormatError(_refusal(path, other, kinds[other]))
+    return chosen(path, names, role, wanted, has_each=False)
 
 
 def _scipy(path: Path, function: Any, **options: Any) -> Any:

@@ -1,6 +1,9 @@
 """``lensmetrics import``."""
 
+import contextlib
+import os
 import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +154,34 @@ def test_integers_of_import_are_written_as_integers(run: Run, option: str, text:
     status, _, err = run("import", "u.npy", "p.npy", "-o", "a.h5", *words)
     assert status == 2
     assert f"argument {option}: expected an integer, got {text!r}" in err
+
+
+@pytest.mark.parametrize("given", ["x.npy", "x.h5", "x.npz", "folder", "folder/x.npy"])
+def test_files_that_may_not_be_read_are_named(given: str, run: Run) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("folder").mkdir()
+        np.save("u.npy", np.ones((5, 6, 7)))
+        np.save("folder/x.npy", np.ones((5, 6, 7)))
+        Path("x.h5").write_bytes(b"x")
+        Path("x.npz").write_bytes(b"x")
+        np.save("x.npy", np.ones((5, 6, 7)))
+        for path in (Path(), *Path().iterdir()):
+            path.chmod(0o777)
+        run("import", "u.npy", "x.npy", "-o", "b.h5")  # loads what another user may not read
+        Path(given.split("/", maxsplit=1)[0]).chmod(0)
+        user = os.geteuid()
+        if user == 0:  # who may read everything
+            os.seteuid(65534)
+        try:
+            status, out, err = run("import", "u.npy", given, "-o", "a.h5")
+        finally:
+            os.seteuid(user)
+            Path("folder").chmod(0o777)
+        assert not Path("a.h5").exists()
+    assert (status, out) == (1, "")
+    assert re.fullmatch(
+        rf"lensmetrics: {given}\S* may not be read: allow it with chmod, or read a copy\n", err
+    )
 
 
 def test_import_says_what_negative_values_mean_and_how_many_ties_it_made(run: Run) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lensmetrics.cli import Command, imports, report, score, summarize
+from lensmetrics.cli import Command, compare, correct, imports, report, score, summarize, worst
 from lensmetrics.cli.parsing import CommandParser
 
 
@@ -77,6 +77,35 @@ def test_a_table_is_neither_a_column_nor_a_pair_file(table: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (compare, [["--on", "file"], ["--between", "maps/x.h5", "kendall"], ["--by", "attack", "eps"]]),
+        (
+            compare,
+            [["--on", "eps"], ["--between", "4/255", "-1", "nan"], ["-m", "lens_recall(k=3,w=1)", "mse"]],
+        ),
+        (worst, [["-m", "kendall"], ["--by", "training", "kendall"], ["--exclude", "not_attacked"]]),
+        (summarize, [["--metric", "kendall", "mse"], ["--ignore", "seed", "maps"], ["-o", "s.tex"]]),
+        (report, [["--maps", "maps", "deep/maps"], ["--exclude", "not_attacked", "tied_cut"]]),
+    ],
+)
+def test_tables_in_every_order(command: Command, options: list[list[str]]) -> None:
+    expected = parsed(command, "d/t.parquet", *itertools.chain(*options))
+    for order in itertools.permutations([*options, ["d/t.parquet"]]):
+        assert parsed(command, *itertools.chain(*order)) == expected
+    assert parsed(command, *itertools.chain(*options), "--", "d/t.parquet") == expected
+
+
+def test_files_and_settings_in_every_order() -> None:
+    for words in itertools.permutations(["a.h5", "x=1", "maps", "eps=8/255"]):
+        for order in (["--from-name", "{training}", *words], [*words, "--remove", "note", "seed"]):
+            assert parsed(correct, *order).files == [*words]
+        if words[0] == "a.h5":
+            found = parsed(correct, "--remove", "note", "seed", *words)
+            assert (found.files, found.remove) == ([*words], ["note", "seed"])
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["--set", "a=b", "eps=8/255", "u.npy", "p.npz:x", "-o", "x.h5"],
@@ -111,6 +140,7 @@ def test_settings_may_look_like_files() -> None:
         (summarize, ["t.csv", "u.csv"], "unrecognized arguments: u.csv"),
         (imports, ["u.npy", "p.npy", "-o"], "argument -o/--output: expected one argument"),
         (imports, ["u.npy", "p.npy", "--shape", "1", "-o", "x.h5"], "argument --shape: expected 2 arguments"),
+        (correct, ["--remove", "note", "x=1", "a.h5"], "got 'x=1'; write NAME=VALUE before --remove"),
         (imports, ["--set", "a=b", "novalue", "-o", "x.h5"], "expected NAME=VALUE, got 'novalue'"),
     ],
 )

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -138,6 +139,19 @@ def test_mistakes_of_set_change_nothing(run: Run, words: list[str], status: int,
 
 def change_attribute(path: str, name: str, value: object) -> None:
     edit(Path(path), lambda file: file.attrs.__setitem__(name, value))
+
+
+@pytest.mark.usefixtures("files")
+def test_a_file_that_is_being_written_keeps_all_files_as_they_are(run: Run) -> None:
+    before = Path("b.h5").read_bytes()
+    with h5py.File("a.h5", "r+"):
+        status, out, err = run("set", "b.h5", "a.h5", "x=1")
+    assert (status, out) == (1, "")
+    assert err == (
+        "lensmetrics: a.h5 is being written by another process; wait until it ends\n"
+        "lensmetrics: no file is changed\n"
+    )
+    assert Path("b.h5").read_bytes() == before
 
 
 def test_bad_samples_do_not_keep_a_file_from_being_corrected(run: Run) -> None:

@@ -30,6 +30,12 @@ def test_summarize_by_columns_into_a_file(run: Run) -> None:
         (["none.csv"], 2, "none.csv does not exist"),
         (["a.h5"], 1, "a.h5 cannot be read as a table of scores"),
         (["text.csv"], 1, "text.csv has no column of scores"),
+        (
+            ["text.parquet"],
+            1,
+            "text.parquet cannot be read .*: it is not a Parquet file; a CSV file must be named",
+        ),
+        (["empty.parquet"], 1, "empty.parquet cannot be read as a table of scores: it is empty"),
         (["s.csv", "--by", "nope"], 2, "cannot summarize by 'nope': the table has .*training"),
         (["s.csv", "--exclude", "nope"], 2, "'nope': it is not a status of a sample; allowed: "),
         (["s.csv", "-o", "no/t.csv"], 2, "no/t.csv cannot be written"),
@@ -37,7 +43,9 @@ def test_summarize_by_columns_into_a_file(run: Run) -> None:
 )
 @pytest.mark.usefixtures("files")
 def test_mistakes_of_summarize(run: Run, words: list[str], expected: int, message: str) -> None:
-    Path("text.csv").write_text("sample,status\n1,ok\n")
+    for name in ("text.csv", "text.parquet"):
+        Path(name).write_text("sample,status\n1,ok\n")
+    Path("empty.parquet").touch()
     lm.write_scores(lm.evaluate("a.h5", "kendall").assign(training="x"), "s.csv")
     status, out, err = run("summarize", *words)
     assert (status, out) == (expected, "")

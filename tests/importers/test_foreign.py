@@ -11,7 +11,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import h5netcdf  # noqa: F401 - an engine of xarray
 import numpy as np
 import pandas as pd
 import PIL.Image

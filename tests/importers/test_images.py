@@ -27,7 +27,7 @@ LEVELS = {
 def save(path: str, maps: NDArray[Any], **options: Any) -> None:
     """Save maps as the pages of one file."""
     first, *others = (PIL.Image.fromarray(page) for page in maps)
-    several = {"save_all": True, "append_images": others} if others else {}
+    several: dict[str, Any] = {"save_all": True, "append_images": others} if others else {}
     first.save(path, **several, **options)
 
 

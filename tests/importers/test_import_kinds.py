@@ -566,9 +566,14 @@ def test_times_are_compared_with_their_units() -> None:
         netcdf(name, "sample y x", MAPS, sample=days)
     message = r"'sample', whose units are 'days since 2020-01-01.*' and 'days since 2021-01-01.*', " + SAME
     refused("a.nc:maps", "b.nc:maps", message.format("sample"), FormatError)
-    shutil.copy("a.nc", "c.nc")
-    import_maps("a.nc:maps", "c.nc:maps", "out.h5")
-    assert PairStore("out.h5").sample.tolist() == [0, 1, 2]
+    days = np.datetime64("2020-01-01", "ns") + np.array([7, 3, 5]) * np.timedelta64(1, "D")
+    for name, order in (("c.nc", [0, 1, 2]), ("d.nc", [2, 0, 1])):
+        data = xr.Dataset({"maps": (("sample", "y", "x"), MAPS[order])}, coords={"sample": days[order]})
+        encoding = {"sample": {"units": "days since 2020-01-01", "dtype": "i4"}}
+        data.to_netcdf(name, engine="h5netcdf", encoding=encoding)
+    import_maps("c.nc:maps", "d.nc:maps", "out.h5")
+    np.testing.assert_array_equal(stored(), [MAPS, MAPS])
+    assert PairStore("out.h5").sample.tolist() == [0, 1, 2]  # days do not number the samples
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,16 @@ def test_given_identities_go_before_those_of_the_files() -> None:
     check("out.h5", ["x", "y"])
 
 
+def test_texts_beside_the_maps_match() -> None:
+    for name, ids, side in (("a", ["ä", "b", "c"], 0), ("b", ["c", "ä", "b"], 1)):
+        with h5py.File(f"{name}.h5", "w") as file:
+            file["maps"], file["index"] = maps_of(ids, side), ids
+    lm.import_maps("a.h5:maps", "b.h5:maps", "out.h5")
+    store = check("out.h5", ["ä", "b", "c"])
+    assert store.name is not None
+    assert store.name.tolist() == ["ä", "b", "c"]
+
+
 def test_databases_may_skip_samples() -> None:
     for name, index, side in (("a", [5, 1, 3], 0), ("b", [3, 9, 5], 1)):
         with h5py.File(f"{name}.h5", "w") as file:

@@ -73,15 +73,16 @@ def test_values_need_not_be_aligned() -> None:
 
 def test_bfloat16_of_torch_arrives() -> None:
     torch = pytest.importorskip("torch")
-    pytest.importorskip("safetensors.torch")
+    from safetensors.torch import save_file as save_tensors
+
     tensors = [torch.from_numpy(maps).bfloat16() for maps in MAPS]
-    safetensors.torch.save_file(dict(zip("up", tensors, strict=True)), "both.safetensors")
+    save_tensors(dict(zip("up", tensors, strict=True)), "both.safetensors")
     expected = [tensor.float().numpy() for tensor in tensors]
     np.testing.assert_array_equal(imported("both.safetensors:u", "both.safetensors:p"), expected)
     moved = {name: it.permute(1, 2, 0).contiguous() for name, it in zip("up", tensors, strict=True)}
-    safetensors.torch.save_file(moved, "both.safetensors")
+    save_tensors(moved, "both.safetensors")
     np.testing.assert_array_equal(imported("both.safetensors:u", "both.safetensors:p", axes="HWN"), expected)
-    safetensors.torch.save_file({"u": tensors[0].to(torch.float8_e4m3fn)}, "both.safetensors")
+    save_tensors({"u": tensors[0].to(torch.float8_e4m3fn)}, "both.safetensors")
     refused_tensors(r"^both\.safetensors, tensor 'u', is F8_E4M3; .*: save tensor\.float\(\)$")
 
 

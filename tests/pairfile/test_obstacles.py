@@ -10,6 +10,7 @@ import pytest
 
 import lensmetrics as lm
 from lensmetrics.errors import FormatError
+from lensmetrics.pairfile.opening import opened
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.writer import PairWriter
 from lensmetrics.tables.columns import CONDITIONS
@@ -100,6 +101,12 @@ def test_names_that_are_not_utf8(run: Path) -> None:
         FormatError, match=r"run\.h5 is damaged: it has an attribute named b'\\xff'; regenerate or"
     ):
         PairStore(run)
+
+
+def test_what_hdf5_cannot_find_is_named_without_quotes_around_the_sentence(run: Path) -> None:
+    message = r"run\.h5 is truncated or damaged \(Unable to .*'nothing' doesn't exist\)\): regenerate"
+    with pytest.raises(FormatError, match=message), opened(run) as file:
+        file["nothing"]
 
 
 def test_names_of_attributes_that_are_reserved(tmp_path: Path) -> None:
