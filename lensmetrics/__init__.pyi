@@ -51,5 +51,6 @@ from .scoring.arrays import score as score
 from .errors import FormatError as FormatError
 from .pairfile.store import PairStore as PairStore
 from .pairfile.writer import PairWriter as PairWriter
+from .importers import import_maps as import_maps
 
 __version__: str

@@ -1,239 +1,164 @@
-"""Import maps of other projects: .npy, .npz and HDF5 files become a pair file.
-
-A new kind of file is a module with a function that recognizes it and two that read it, and a row in
-`KINDS`.
-"""
+"""Import maps of other projects: two arrays of maps become a pair file."""
 
 import contextlib
 import operator
-import os
-import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..disk import check_inputs, file_kind
-from ..errors import FormatError
-from ..pairfile.format import MAPS
+from ..pairfile.format import DEFAULT_REDUCTION, REDUCTIONS
 from ..pairfile.layout import check_pair_file_target
-from . import hdf5, npy
-from .axes import as_maps
-from .columns import check_samples
+from .axes import Layout
 from .copying import copy_pairs
-from .foreign import what_folder_it_is
-from .matching import refuse_other_axes, refuse_other_samples, sample_numbers
-from .source import Source
-from .virelay import AttributionPair, find_attributions
-
-# A file and the name of an array in it, and two of them.
-Address = tuple[Path, str | None]
-Given = Sequence[Address]
-MatchPairs = Callable[
-    [Given, Mapping[str, Address], int | None, contextlib.ExitStack], AttributionPair | None
-]
+from .letters import checked_letters
+from .pairing import PathLike, check_given, pair_files
 
 
-class OpenMaps(Protocol):
-    """Find the array of maps in a file; `wanted` names it, `role` is unperturbed or perturbed.
-
-    The stack keeps files open; temporary files are created in the directory `beside`.
-    """
-
-    def __call__(
-        self,
-        path: Path,
-        role: str,
-        wanted: str | None,
-        *,
-        method: int | None,
-        beside: Path,
-        stack: contextlib.ExitStack,
-    ) -> Source: ...
-
-
-class ReadColumn(Protocol):
-    """Read one integer for each of these maps, and return the name of the array in messages with them."""
-
-    def __call__(
-        self,
-        path: Path,
-        wanted: str | None,
-        what: str,
-        maps: Source,
-        *,
-        beside: Path,
-        stack: contextlib.ExitStack,
-    ) -> tuple[str, NDArray[np.int64]]: ...
-
-
-class Kind(NamedTuple):
-    """One kind of file: how it is recognized, and how arrays in it are found.
-
-    `match_pairs` finds the maps of two files whose samples tell which belong together, and returns None
-    if they do not.
-    """
-
-    recognize: Callable[[Path], bool]
-    open_maps: OpenMaps
-    read_column: ReadColumn
-    match_pairs: MatchPairs | None = None
-
-
-# The first kind that recognizes a file reads it; the last one takes every file, or says what it is.
-KINDS = (
-    Kind(hdf5.is_hdf5, hdf5.open_maps, hdf5.read_column, find_attributions),
-    Kind(lambda _: True, npy.open_maps, npy.read_column),
-)
-
-
-def import_arrays(
-    unperturbed_path: str | os.PathLike[str],
-    perturbed_path: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+def import_maps(
+    unperturbed: PathLike | Sequence[PathLike],
+    perturbed: PathLike | Sequence[PathLike],
+    output: PathLike,
     *,
-    shape: tuple[int, int] | None = None,
     attrs: Mapping[str, Any] | None = None,
-    names: tuple[str | None, str | None] = (None, None),
-    samples: str | os.PathLike[str] | None = None,
-    labels: str | os.PathLike[str] | None = None,
+    shape: tuple[int, int] | None = None,
+    names: tuple[str | None, str | None] | None = None,
     method: int | None = None,
+    axes: str | None = None,
+    class_index: int | None = None,
+    reduction: Literal["abs_sum", "sum", "abs_max"] = "abs_sum",
     dtype: Literal["float32", "float64"] | None = None,
+    samples: PathLike | Sequence[PathLike] | None = None,
+    labels: PathLike | None = None,
+    unmatched: Literal["refuse", "skip"] = "refuse",
 ) -> list[str]:
-    """Copy two arrays of maps into a new pair file.
+    """Copy maps before and after an attack into a new pair file, as the command ``lensmetrics import`` does.
 
-    The arrays are copied in blocks; those in an .npz are first unpacked into a temporary directory
-    beside `out`, which needs that much free space during the copy. An import that fails leaves
-    nothing behind. Links in HDF5 files are not followed, so only the files given are read.
+    The maps are copied in blocks and never held in memory as a whole; those in an .npz are first unpacked
+    into a temporary directory beside `output`, which needs that much free space during the copy. An import
+    that fails leaves nothing behind. Links in HDF5 files are not followed, so only the files given are read.
 
     Parameters
     ----------
-    unperturbed_path, perturbed_path
-        .npy, .npz or HDF5 files with arrays (N, height*width), (N, height, width) or
-        (N, channel, height, width) of any integer or floating-point type of at most 64 bits. An array
-        that can be read in two ways is refused, and both are named: one with four axes whose last is 1
-        to 4 or whose second is not 1, 3 or 4, and one with three axes whose last is 1 to 4 unless `shape`
-        confirms it. One channel is dropped. ``FILE:NAME`` is one array of an .npz or one dataset of an
-        HDF5 file, such as ``a.h5:maps/clean``, or a group with one dataset per sample. netCDF variables
-        are decoded like in xarray: fill values become NaN, packed numbers are unpacked. Axes that the
-        file names sample, y and x, or sample, channel, y and x, may be stored in any order; axes or
-        coordinates that differ between the two files are refused. Maps of a pair file are refused.
-
-        Two HDF5 files that both have a dataset or group ``attribution``, named or not, are read as
-        attribution databases of ViRelAy and CoRelAy: samples are matched by ``index`` and keep the order
-        of the first file; different sets of samples are refused. Their ``label`` and ``prediction`` are
-        imported too unless the maps are named. The module `virelay` describes the layout and its
-        source. Other datasets are refused if an ``index`` beside them differs between the two files.
-    out
+    unperturbed, perturbed
+        A file with an array of maps (N, height, width) or (N, channel, height, width), of any integer or
+        floating-point type of at most 64 bits; ``FILE:NAME`` is one array in it, such as
+        ``a.h5:maps/clean``, or a group with one dataset per sample. Or a folder, a glob such as
+        ``"maps/*_clean.npy"``, or a list of files with one map each. The page README.md of this room lists
+        the kinds of files. An array that can be read in several ways is refused, and all are named; one
+        channel is dropped. netCDF variables are decoded like in xarray: fill values become NaN, packed
+        numbers are unpacked. Axes that the file names sample, y and x, or sample, channel, y and x, may be
+        stored in any order. Maps of a pair file are refused.
+    output
         The pair file to write; it must not exist.
-    shape
-        (height, width) of the maps; needed for flat arrays, checked for others.
     attrs
         Attributes of the pair file, see `PairWriter`.
+    shape
+        (height, width) of the maps; needed for flat arrays (N, height*width), checked for others.
     names
         Names of the arrays in the first and in the second file, an alternative to ``FILE:NAME``. By
         default the only array, or "unperturbed" and "perturbed".
-    samples, labels
-        .npy files, or ``FILE:NAME``, with N integers, (N,) or (N, 1), of any numeric type: the index of
-        each sample in its source dataset (by default the coordinate of the first axis if both files
-        have the same integers there, else 0 to N - 1), and its true class. They are in the order of
-        the first file; labels replace those of an attribution database.
     method
-        Position of the explanation in LATEC's arrays (N, explanation, channel, height, width) of an .npy
-        or .npz, counted from 0; channel must be 1, 3 or 4. The module `latec` says more.
+        Position of the explanation in LATEC's arrays (N, explanation, channel, height, width), counted
+        from 0. The module `latec` says more.
+    axes
+        A letter for each axis of the arrays: N sample, C channel, H height, W width, F feature, T time,
+        K class, such as "NHWC" or, of shap, "NHWCK". Without N it is one map, or one map per file. Maps
+        of features or of time steps are 1 x F or 1 x T, so that windows run along them; any number of
+        channels is allowed. Volumes are refused.
+    class_index
+        Position on the axis of classes, counted from 0; needed if axes has a K of more than one.
+    reduction
+        How channels become one value per pixel when the maps are scored: "abs_sum", "sum" or
+        "abs_max". Maps without channels, or with one, keep their signs.
     dtype
         "float32" or "float64": round to this type. By default every value is kept: float16 and
         integers up to 2**24 are stored as float32, integers up to 2**53 as float64.
+    samples
+        A file, or ``FILE:NAME``, with N integers or texts, (N,) or (N, 1), that identify the samples in
+        the order of the first file: integers are the index of each sample in its source dataset, texts
+        become its `name`. A pair of them, one for each side, also says which samples belong together.
+        By default the identities that both sides have: the names of files, of arrays or of the members
+        of a group, an ``index`` beside the maps, or the coordinate of the first axis. Samples are matched
+        by these; where nothing identifies them, by position, and they are numbered from 0.
+    labels
+        A file, or ``FILE:NAME``, with N integers, the true classes in the order of the first file; of
+        samples with a file or an array each, a .csv file with a name and a class in each line. They
+        replace those of an attribution database.
+    unmatched
+        What becomes of samples that only one side has: "refuse" the import, or "skip" them.
 
     Returns
     -------
     list
-        What the user should know about the maps, one sentence each: that they hold negative values which
-        metrics rank, and how many ties `dtype` has created.
+        What the user should know about the maps, one sentence each: how many samples were skipped, that all
+        maps are the same on both sides, that maps hold negative values which metrics rank, and how many
+        ties `dtype` has created.
 
     Raises
     ------
     FormatError
-        If an input file has the wrong content, or can be read in two ways.
+        If an input file has the wrong content, can be read in two ways, or samples have no partner.
     ValueError
         If a name or an option is missing or does not fit the files, or `dtype` cannot hold the maps: a
         value overflows, one that is not 0 becomes 0, or a map becomes constant.
     OSError
-        If a file is missing or cannot be read, or `out` cannot be written.
+        If a file is missing or cannot be read, or `output` cannot be written.
+
+    Notes
+    -----
+    Two HDF5 files that both have a dataset or group ``attribution``, named or not, are read as
+    attribution databases of ViRelAy and CoRelAy: samples are matched by ``index``. Their ``label`` and
+    ``prediction`` are imported too unless the maps are named. The module `virelay` describes the layout
+    and its source.
+
+    Examples
+    --------
+    Two arrays with their channels last:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import lensmetrics as lm
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> clean, adv, output = (Path(folder.name) / name for name in ("clean.npy", "adv.npy", "topk.h5"))
+    >>> np.save(clean, np.ones((5, 8, 9, 3)))
+    >>> np.save(adv, np.zeros((5, 8, 9, 3)))
+    >>> lm.import_maps(clean, adv, output, axes="NHWC", attrs={"attack": "topk"})
+    []
+    >>> lm.PairStore(output)[0].unperturbed[0, :2]
+    array([3., 3.])
+    >>> folder.cleanup()
     """
-    target = Path(out)
+    target = Path(output)
     check_pair_file_target(target)
-    given = [
-        _address(path, name) for path, name in zip((unperturbed_path, perturbed_path), names, strict=True)
-    ]
-    columns_given = {
-        what: _address(path, None)
-        for what, path in (("samples", samples), ("labels", labels))
-        if path is not None
-    }
-    paths = [path for path, _ in (*given, *columns_given.values())]
-    check_inputs(paths)
-    for path in paths:
-        _check_file(path)
-    if shape is not None:
-        shape = _checked_shape(shape)
-    with contextlib.ExitStack() as stack:
-        columns: dict[str, NDArray[Any]] = {}
-        order, is_matched = None, False
-        kinds = [_kind_of(path) for path, _ in given]
-        found = None
-        if kinds[0] is kinds[1] and kinds[0].match_pairs is not None:
-            found = kinds[0].match_pairs(given, columns_given, method, stack)
-        if found is None:
-            first, second = (
-                as_maps(
-                    kind.open_maps(path, role, name, method=method, beside=target.parent, stack=stack),
-                    shape,
-                    known=False,
-                )
-                for kind, role, (path, name) in zip(kinds, MAPS, given, strict=True)
-            )
-            refuse_other_samples(first, second)
-        else:
-            columns, order, is_matched = dict(found.columns), found.order, found.by_index
-            first, second = (as_maps(source, shape, known=True) for source in found.maps)
-        refuse_other_axes(first, second, matched=is_matched)
-        numbers = None if is_matched else sample_numbers(first, second)
-        if numbers is not None:
-            columns["sample"] = numbers
-        if first.shape != second.shape:
-            raise FormatError(
-                f"{unperturbed_path} has maps {first.shape} but {perturbed_path} has {second.shape}; "
-                "both must have the same samples and size"
-            )
-        for column, what in (("sample", "samples"), ("label", "labels")):
-            if what in columns_given:
-                path, name = columns_given[what]
-                words, columns[column] = _kind_of(path).read_column(
-                    path, name, what, first, beside=target.parent, stack=stack
-                )
-                if what == "samples":
-                    check_samples(words, columns[column])
-        if given[0][0].samefile(given[1][0]) and first.array == second.array:
-            raise ValueError(
-                f"{unperturbed_path} and {perturbed_path} are one array, so there is nothing to compare: "
-                "give the maps before the attack, then those after it"
-            )
-        return copy_pairs(first, second, order, columns, target, attrs or {}, dtype)
+    layout = Layout(
+        None if shape is None else _checked_shape(shape),
+        None if axes is None else checked_letters(axes),
+        None if class_index is None else operator.index(class_index),
+        None if method is None else operator.index(method),
+    )
+    if unmatched not in ("refuse", "skip"):
+        raise ValueError(f"unmatched must be 'refuse' or 'skip', got {unmatched!r}")
+    attrs = _with_reduction(attrs or {}, reduction)
+    with contextlib.ExitStack() as stack, _unreadable_named():
+        given = check_given(unperturbed, perturbed, names, samples, labels)
+        pairs = pair_files(given, layout, unmatched, target, stack)
+        if pairs.maps[0].shape[1:] == pairs.maps[0].shape[-2:]:
+            attrs.pop("reduction")  # there are no channels
+        return pairs.notes + copy_pairs(*pairs.maps, pairs.columns, target, attrs, dtype)
 
 
-def _kind_of(path: Path) -> Kind:
-    return next(kind for kind in KINDS if kind.recognize(path))
-
-
-def _check_file(path: Path) -> None:
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(what_folder_it_is(path))
-    if not stat.S_ISREG(mode):  # reading a pipe can block forever, reading a device can fill the memory
-        raise ValueError(f"{path} is {file_kind(mode)}; give a regular file")
+@contextlib.contextmanager
+def _unreadable_named() -> Iterator[None]:
+    """Say in a sentence which file may not be read; what the system says has the name as an attribute."""
+    try:
+        yield
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        raise PermissionError(
+            f"{error.filename} may not be read: allow it with chmod, or read a copy"
+        ) from error
 
 
 def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
@@ -245,14 +170,13 @@ def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _address(path: str | os.PathLike[str], name: str | None) -> tuple[Path, str | None]:
-    """Split FILE:NAME; a file whose own name contains the colon has priority."""
-    text = os.fspath(path)
-    for position, letter in enumerate(text):
-        if letter == ":" and position and not Path(text).exists() and Path(text[:position]).exists():
-            if name is not None:
-                raise ValueError(f"{text} names an array already; leave out the other name, {name!r}")
-            if not text[position + 1 :].strip("/"):
-                raise ValueError(f"{text} names no array; say which, as in {text[:position]}:maps/clean")
-            return Path(text[:position]), text[position + 1 :]
-    return Path(text), name
+def _with_reduction(attrs: Mapping[str, Any], reduction: str) -> dict[str, Any]:
+    """Return the attributes with how channels are reduced, which may be given by either of two ways."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+    among = attrs.get("reduction", reduction)
+    if among != reduction != DEFAULT_REDUCTION:
+        raise ValueError(
+            f"reduction={reduction!r} contradicts the attribute reduction={among!r}: give one of them"
+        )
+    return {**attrs, "reduction": among}

@@ -22,7 +22,6 @@ BLOCK_BYTES = 32 * 2**20
 def copy_pairs(
     unperturbed: Source,
     perturbed: Source,
-    order: NDArray[np.intp] | None,
     columns: Mapping[str, NDArray[Any]],
     target: Path,
     attrs: Mapping[str, Any],
@@ -32,10 +31,8 @@ def copy_pairs(
 
     Parameters
     ----------
-    order
-        For each sample of `unperturbed` its row in `perturbed`, None if both have the same order.
     columns
-        Further variables of the pair file, in the order of `unperturbed`.
+        Further variables of the pair file.
     rounded_to
         The type to round to, None to keep every value.
     """
@@ -58,16 +55,13 @@ def copy_pairs(
         attrs=attrs,
         dtype=dtype,
     )
-    if order is not None and (order == np.arange(n)).all():
-        order = None
-    n_ties, negative = 0, False
+    n_ties, negative, same = 0, False, True
     try:
         with writer, tqdm(total=n, desc=f"import {target.name}", unit="sample", disable=None) as progress:
             for rows in blocks:
                 maps = []
                 for role, source in both.items():
-                    moved = None if role == MAPS[0] else order
-                    block = source.read(rows if moved is None else moved[rows])
+                    block = source.read(rows)
                     if rounded_to is None:
                         block = np.ascontiguousarray(block, dtype=dtype)
                     else:
@@ -75,14 +69,23 @@ def copy_pairs(
                         n_ties += n_new
                     negative = negative or _ranks_negative(block, attrs.get("reduction", DEFAULT_REDUCTION))
                     maps.append(block)
+                same = same and np.array_equal(maps[0], maps[1], equal_nan=True)
                 writer.write(rows, *maps, **{name: values[rows] for name, values in columns.items()})
                 progress.update(rows.stop - rows.start)
+            for source in both.values():
+                if source.refuse_changes is not None:
+                    source.refuse_changes()
     except BaseException:
         # Both inputs still exist, so half a copy is worth nothing.
         if writer.current == part_path(target):
             writer.current.unlink(missing_ok=True)
         raise
     notes = []
+    if same:
+        notes.append(
+            "all maps are the same before and after the attack, so that scores say that nothing changed: "
+            "check which files were given"
+        )
     if rounded_to is not None:
         notes.append(
             f"new ties in {dtype.name}: {n_ties} (values of one map that differed and are now equal)"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..pairfile.checks import check_stored
 from ..pairfile.opening import filter_codes, load_filters, open_hdf5, reading
-from .columns import check_column, integers
+from .columns import check_column, column_values
 from .netcdf import Decode, decoded_type, decoder
 from .scales import named_axes, reading_order
 from .source import Rows, Source
@@ -30,7 +30,7 @@ def open_rows(path: Path, file: h5py.File, name: str, what: str = "maps", kinds:
     in the message that refuses their type.
     """
     with reading(path):
-        node = _find(path, file, name)
+        node = find(path, file, name)
         if isinstance(node, h5py.Dataset):
             check_dataset(path, node, what, kinds)
             if node.shape == ():
@@ -45,6 +45,9 @@ def open_rows(path: Path, file: h5py.File, name: str, what: str = "maps", kinds:
                 tuple(node.shape[axis] for axis in order),
                 decoded_type(node.dtype, decode),
                 lambda rows: _rows(path, node, decode, rows, order),
+                along=lambda rows, axis: _rows(
+                    path, node, decode, rows, (order[axis], *order[:axis], *order[axis + 1 :])
+                ),
                 node=node,
                 axes=None if axes is None else tuple(axes[axis] for axis in order),
             )
@@ -52,7 +55,7 @@ def open_rows(path: Path, file: h5py.File, name: str, what: str = "maps", kinds:
         row_shape: tuple[int, ...] = ()
         members: list[tuple[h5py.Dataset, Decode | None]] = []
         for key in keys:
-            member = _find(path, node, key)
+            member = find(path, node, key)
             if not isinstance(member, h5py.Dataset):
                 raise FormatError(
                     f"{path}: '{name}' holds the group '{key}'; name a dataset, or a group with one dataset "
@@ -79,14 +82,18 @@ def open_rows(path: Path, file: h5py.File, name: str, what: str = "maps", kinds:
     )
 
 
-def read_integers(path: Path, file: h5py.File, name: str, n: int, what: str) -> NDArray[np.int64]:
-    """Read one integer per sample."""
-    rows = open_rows(path, file, name, what, "iufbSUO")
+def open_column(path: Path, file: h5py.File, name: str, what: str) -> Source:
+    """Find an array with one value per sample, of a type that `check_column` takes or refuses."""
+    return open_rows(path, file, name, what, "iufbSUO")
+
+
+def read_values(rows: Source, n: int, what: str) -> NDArray[Any]:
+    """Read one value per sample."""
     check_column(rows.words, rows.shape, rows.dtype, n, what)
-    return integers(rows.words, rows.read(slice(None)), what)
+    return column_values(rows.words, rows.read(slice(None)), what)
 
 
-def _find(path: Path, start: h5py.Group, name: str) -> h5py.Dataset | h5py.Group:
+def find(path: Path, start: h5py.Group, name: str) -> h5py.Dataset | h5py.Group:
     """Walk to an object through hard links only: any other link could lead to another file."""
     node = start
     for part in filter(None, name.split("/")):
@@ -101,8 +108,13 @@ def _find(path: Path, start: h5py.Group, name: str) -> h5py.Dataset | h5py.Group
     return node
 
 
-def check_dataset(path: Path, dataset: h5py.Dataset, what: str, kinds: str) -> None:
-    """Refuse a dataset that is stored elsewhere, has another type, or is smaller than its shape."""
+def check_dataset(
+    path: Path, dataset: h5py.Dataset, what: str, kinds: str, *, reversed_too: bool = False
+) -> None:
+    """Refuse a dataset that is stored elsewhere, has another type, or is smaller than its shape.
+
+    `reversed_too` allows a dataset of MATLAB, whose axes are reversed.
+    """
     name = dataset.name.lstrip("/")
     if dataset.is_virtual or dataset.external:
         raise FormatError(f"{path}: '{name}' keeps its values in other files; copy them into this one")
@@ -112,7 +124,7 @@ def check_dataset(path: Path, dataset: h5py.Dataset, what: str, kinds: str) -> N
         )
     if dataset.shape is None:
         raise FormatError(f"{path}: '{name}' is empty; it must have one row per sample")
-    if _is_reversed(dataset):
+    if not reversed_too and _is_reversed(dataset):
         raise FormatError(
             f"{path}: '{name}' was saved by MATLAB or Octave, whose axes are reversed in HDF5: "
             f"numpy.save('u.npy', h5py.File({path.name!r})[{name!r}][()].T)"
@@ -154,11 +166,11 @@ def _members(path: Path, members: list[tuple[h5py.Dataset, Decode | None]], rows
 
 
 def dataset_names(file: h5py.File, limit: int = 13) -> list[str]:
-    """Return the names of the first datasets in a file."""
+    """Return the names of the first datasets in a file, without the coordinates of their axes."""
     names: list[str] = []
 
     def note(name: str, node: object) -> bool | None:
-        if isinstance(node, h5py.Dataset):
+        if isinstance(node, h5py.Dataset) and not node.is_scale:
             names.append(name)
         return True if len(names) == limit else None
 

@@ -4,42 +4,46 @@ No file is parsed: its first bytes and its name decide. A pickle, or a file that
 loaded, and no message advises anyone to load one unsafely.
 """
 
+import codecs
+import re
 from pathlib import Path
 
 _SAVE = "numpy.save('u.npy', {})"
 _HEAD_BYTES = 512
-_MATLAB_73 = b"MATLAB 7.3 MAT-file"
 
 _IMAGE = (
-    "an image, which holds colours, not attributions: save the array that it was drawn from with numpy.save, "
-    "or its grey levels: " + _SAVE.format("numpy.asarray(PIL.Image.open({name!r}).convert('F'))[None]")
+    "an image of a kind that holds colours or loses levels, not attributions: save the array that it was "
+    "drawn from with numpy.save, or its grey levels: "
+    + _SAVE.format("numpy.asarray(PIL.Image.open({name!r}).convert('F'))[None]")
 )
 _PICKLE = (
     "a Python pickle, which import does not open, because opening one runs the code in it: save the array "
-    "with numpy.save where the pickle was created"
+    "where the pickle was created, numpy.save('u.npy', array)"
 )
-_TORCH = "a file of torch.save: " + _SAVE.format(
-    "torch.load({name!r}, map_location='cpu', weights_only=True).numpy()"
+_OLD_TORCH = (
+    "a file of torch.save in its format before torch 1.6, which cannot be mapped: "
+    "torch.save(torch.load({name!r}, map_location='cpu', weights_only=True), 'u.pt')"
 )
-_TEXT = "text: " + _SAVE.format("numpy.loadtxt({name!r}, delimiter=',')") + " saves the numbers of a CSV file"
+_TEXT = "text: " + _SAVE.format("numpy.loadtxt({name!r}{options}, ndmin=2)") + " saves the numbers in it"
+_JSON = (
+    "text: "
+    + _SAVE.format("numpy.array(json.loads(pathlib.Path({name!r}).read_text()))")
+    + " saves lists of numbers"
+)
+_MEMBER = "['NAME']"
+_NUMBER = re.compile(r"([-+]?([0-9.]+([eE][-+]?[0-9]+)?|nan|inf))?", re.IGNORECASE)
 _COMPRESSED = "compressed with {}: unpack it first"
-_MATLAB = "a MATLAB file: " + _SAVE.format("scipy.io.loadmat({name!r})['NAME']")
-_TABLE = "a table: " + _SAVE.format("pandas.read_{kind}({{name!r}}).to_numpy()")
-_TENSORS = "a safetensors file: " + _SAVE.format("safetensors.numpy.load_file({name!r})['NAME']")
+_TABLE = (
+    "a table: "
+    + _SAVE.format("pandas.read_{kind}({{name!r}}).to_numpy(float)")
+    + "; of a column that holds a list per row, "
+    + _SAVE.format("numpy.stack(pandas.read_{kind}({{name!r}})['NAME'])")
+)
 
 _BY_FIRST_BYTES = (
-    (b"\x89PNG", _IMAGE),
     (b"\xff\xd8\xff", _IMAGE),
     (b"GIF8", _IMAGE),
-    (b"II*\0", _IMAGE),
-    (b"MM\0*", _IMAGE),
     (b"BM", _IMAGE),
-    (
-        _MATLAB_73,
-        "a MATLAB 7.3 file, whose axes are all reversed in HDF5: "
-        + _SAVE.format("h5py.File({name!r})['NAME'][()].T"),
-    ),
-    (b"MATLAB 5.0 MAT-file", _MATLAB),
     (
         b"version https://git-lfs",
         "a Git LFS pointer, not the file itself: fetch that with git lfs pull",
@@ -49,7 +53,7 @@ _BY_FIRST_BYTES = (
         "a git-annex pointer, not the file itself: fetch that with git annex get",
     ),
     # The number with which the legacy format of torch.save begins.
-    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", _TORCH),
+    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", _OLD_TORCH),
     (b"\x80\x02", _PICKLE),
     (b"\x80\x03", _PICKLE),
     (b"\x80\x04", _PICKLE),
@@ -67,20 +71,27 @@ _BY_FIRST_BYTES = (
     (b"ARROW1", _TABLE.format(kind="feather")),
 )
 _BY_SUFFIX = {
-    ".csv": _TEXT,
-    ".tsv": _TEXT.replace("delimiter=','", "delimiter='\\t'"),
-    ".txt": _TEXT.replace(", delimiter=','", "").replace("a CSV file", "a text file"),
-    ".mat": _MATLAB,
+    **dict.fromkeys((".csv", ".tsv", ".txt", ".dat"), _TEXT),
+    ".json": _JSON,
     ".pkl": _PICKLE,
     ".pickle": _PICKLE,
     ".joblib": _PICKLE,
-    ".pt": _TORCH,
-    ".pth": _TORCH,
-    ".safetensors": _TENSORS,
     ".npz": "truncated, or not an .npz file: save it again with numpy.savez",
     **dict.fromkeys(
         (".h5", ".hdf5", ".hdf", ".nc"), "truncated, or not an HDF5 file: regenerate or copy it again"
     ),
+    **{
+        suffix: f"truncated, or not {kind}: save it again, or copy it again"
+        for suffix, kind in (
+            (".pt", "a file of torch.save"),
+            (".pth", "a file of torch.save"),
+            (".safetensors", "a safetensors file"),
+            (".mat", "a MATLAB file"),
+            (".png", "a PNG picture"),
+            (".tif", "a TIFF picture"),
+            (".tiff", "a TIFF picture"),
+        )
+    },
 }
 _KINDS = ".npy, .npz or HDF5 file"
 
@@ -91,13 +102,7 @@ def what_it_is(path: Path) -> str:
         head = file.read(_HEAD_BYTES)
     if not head:
         return f"{path} is empty (0 bytes); give a {_KINDS}"
-    return f"{path} is {_kind(path, head).format(name=path.name)}"
-
-
-def is_matlab_73(path: Path) -> bool:
-    """Return whether a file is a MATLAB file in HDF5, whose axes are reversed."""
-    with path.open("rb") as file:
-        return file.read(len(_MATLAB_73)) == _MATLAB_73
+    return f"{path} is {_kind(path, head).format(name=path.name, options=_options(head))}"
 
 
 def _kind(path: Path, head: bytes) -> str:
@@ -110,38 +115,62 @@ def _kind(path: Path, head: bytes) -> str:
         return _COMPRESSED.format("tar")
     if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
         return f"a web page, perhaps from a failed download: download the {_KINDS} again"
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**27:
-        return _TENSORS
     suffix = path.suffix.lower()
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
     if _is_text(head):
-        return f"text, not a {_KINDS}: save the array with numpy.save, a CSV file with " + _SAVE.format(
-            "numpy.loadtxt({name!r}, delimiter=',')"
+        return (
+            f"text, not a {_KINDS}: save the array with numpy.save, a table of numbers with "
+            + _SAVE.format("numpy.loadtxt({name!r}{options}, ndmin=2)")
         )
     return f"not a {_KINDS}, or a damaged one: save the array with numpy.save"
 
 
+def _options(head: bytes) -> str:
+    """Return the arguments with which numpy.loadtxt reads a text that begins like this."""
+    first = head.partition(b"\n")[0].decode("utf-8", "replace").strip()
+    delimiter = next((letter for letter in "\t;," if letter in first), None)
+    options = "" if delimiter is None else f", delimiter={delimiter!r}"
+    if first.startswith("\ufeff"):  # of Excel
+        options += ", encoding='utf-8-sig'"
+    fields = first.lstrip("\ufeff").split(delimiter)
+    has_header = not first.startswith("#") and any(not _NUMBER.fullmatch(field.strip()) for field in fields)
+    return options + (", skiprows=1" if has_header else "")
+
+
 def _is_text(head: bytes) -> bool:
     try:
-        text = head.decode("ascii")
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)  # which may end within a letter
     except UnicodeDecodeError:
         return False
     return all(letter.isprintable() or letter in "\t\r\n" for letter in text)
 
 
-def what_archive_it_is(path: Path, names: list[str]) -> str:
+def what_archive_it_is(path: Path) -> str:
     """Return a sentence about a zip archive without any .npy file."""
-    kind = f"a zip archive without arrays, not a {_KINDS}: save the arrays with numpy.savez"
-    if any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
-        kind = _TORCH.format(name=path.name)
-    return f"{path} is {kind}"
+    return f"{path} is a zip archive without arrays, not a {_KINDS}: save the arrays with numpy.savez"
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether a directory is a Zarr store."""
+    return path.suffix == ".zarr" or any(
+        (path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")
+    )
+
+
+def _is_zarr_array(path: Path) -> bool:
+    """Return whether a Zarr store is one array, not a group of them."""
+    described = path / "zarr.json"
+    is_array = described.is_file() and re.search(
+        r'"node_type": *"array"', described.read_text("utf-8", "replace")
+    )
+    return bool(is_array) or (path / ".zarray").exists()
 
 
 def what_folder_it_is(path: Path) -> str:
     """Return a sentence about a directory."""
-    if path.suffix == ".zarr" or any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup")):
-        line = _SAVE.format(f"zarr.open({path.name!r})['NAME'][:]")
+    if is_zarr(path):
+        line = _SAVE.format(f"zarr.open({path.name!r}){'' if _is_zarr_array(path) else _MEMBER}[:]")
         return f"{path} is a Zarr folder; give a {_KINDS}: {line}"
     line = _SAVE.format(
         f"numpy.stack([numpy.load(file) for file in sorted(pathlib.Path({path.name!r}).glob('*.npy'))])"

@@ -2,41 +2,28 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..pairfile.format import FORMAT
 from ..pairfile.opening import reading
-from .datasets import dataset_names, listed, open_file, open_rows, read_integers
-from .foreign import is_matlab_73, what_it_is
+from .datasets import dataset_names, listed, open_column, open_file, open_rows, read_values
 from .matching import refuse_other_coordinates
 from .source import Source
 
 
 def is_hdf5(path: Path) -> bool:
-    """Return whether a file is an HDF5 file; refuse one of MATLAB."""
-    if not h5py.is_hdf5(path):
-        return False
-    if is_matlab_73(path):
-        raise FormatError(what_it_is(path))
-    return True
+    """Return whether a file is an HDF5 file."""
+    return bool(h5py.is_hdf5(path))
 
 
 def open_maps(
-    path: Path,
-    role: str,
-    wanted: str | None,
-    *,
-    method: int | None,
-    beside: Path,
-    stack: contextlib.ExitStack,
+    path: Path, role: str, wanted: str | None, *, beside: Path, stack: contextlib.ExitStack
 ) -> Source:
     """Find the dataset or group of maps in an HDF5 file."""
-    if method is not None:
-        raise ValueError(f"{path} is an HDF5 file; choose a method (--method) in .npy and .npz files only")
     file = open_file(path, stack)
     if _is_pair_file(path, file):
         # Its maps alone would lose their sample numbers, statuses and reduction.
@@ -49,13 +36,13 @@ def open_maps(
 
 def read_column(
     path: Path, wanted: str | None, what: str, maps: Source, *, beside: Path, stack: contextlib.ExitStack
-) -> tuple[str, NDArray[np.int64]]:
-    """Read one integer for each of these maps; return also the name of the array in messages."""
+) -> tuple[str, NDArray[Any]]:
+    """Read one value for each of these maps; return also the name of the array in messages."""
     file = open_file(path, stack)
     name = _choose(path, file, what) if wanted is None else wanted
-    rows = open_rows(path, file, name, what, "iufbSUO")
+    rows = open_column(path, file, name, what)
     refuse_other_coordinates(maps, rows)
-    return rows.words, read_integers(path, file, name, maps.shape[0], what)
+    return rows.words, read_values(rows, maps.shape[0], what)
 
 
 def _is_pair_file(path: Path, file: h5py.File) -> bool:

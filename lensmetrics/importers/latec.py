@@ -8,10 +8,11 @@ its point clouds because they have four. Source: github.com/IML-DKFZ/latec (src/
 src/main/main_eval.py and src/modules/xai_methods.py).
 """
 
+import math
 from dataclasses import replace
 
 from ..errors import FormatError
-from .source import CHANNELS, FEW, Source
+from .source import CHANNELS, FEW, Source, picked
 
 
 def one_method(source: Source, method: int | None) -> Source:
@@ -20,18 +21,24 @@ def one_method(source: Source, method: int | None) -> Source:
     if len(stored) != 5 or 0 in stored:
         if method is not None:
             raise ValueError(
-                f"{words} is {stored}; --method is for LATEC's (N, explanation, channel, height, width): "
-                "leave it out"
+                f"{words} is {stored}; method={method} is for LATEC's (N, explanation, channel, height, "
+                "width): leave it out"
             )
         return source
     if not _is_latec(stored):
         raise FormatError(f"{words} is {stored}; {five_axes(stored)}")
     if method is None or not 0 <= method < stored[1]:
         raise ValueError(
-            f"{words} is {stored}; {five_axes(stored)}; for LATEC's layout say which explanation, "
-            f"--method 0 to {stored[1] - 1}, got {method}"
+            f"{words} is {stored}; {five_axes(stored)}; for LATEC's layout say which explanation, method=0 "
+            f"to method={stored[1] - 1}, got {method}"
         )
-    return replace(source, shape=(stored[0], *stored[2:]), read=lambda rows: source.read(rows)[:, method])
+    row_bytes = source.dtype.itemsize * math.prod(stored[1:])
+    return replace(
+        source,
+        shape=(stored[0], *stored[2:]),
+        read=lambda rows: picked(source.read, row_bytes, rows, lambda values: values[:, method]),
+        along=None,
+    )
 
 
 def _is_latec(stored: tuple[int, ...]) -> bool:
@@ -39,12 +46,12 @@ def _is_latec(stored: tuple[int, ...]) -> bool:
 
 
 def five_axes(stored: tuple[int, ...]) -> str:
-    """Explain what an array with five axes may hold, and what to save instead."""
+    """Explain what an array with five axes may hold, and how to say so."""
     words = "LATEC stores (N, explanation, channel, height, width)"
     if not _is_latec(stored):
         words = f"this is not LATEC's (N, explanation, channel, height, width), whose channels are {CHANNELS}"
     return (
-        f"{words}; shap stores (N, height, width, channel, class), which need not be LATEC's layout: of that "
-        "save one class, numpy.moveaxis(array[..., 0], -1, 1); others store (N, channel, height, width, "
-        "class): save array[..., 0]"
+        f"{words}; shap's (N, height, width, channel, class) is axes='NHWCK' and class_index=0, to choose a "
+        "class; (N, channel, height, width, class) is axes='NCHWK'; of volumes, (N, channel, depth, "
+        "height, width), save one slice: array[:, :, 0]"
     )

@@ -1,4 +1,4 @@
-"""Check that two arrays hold the same samples and pixels, as far as their files tell."""
+"""Pair the samples of two arrays, and check that both hold the same pixels, as far as their files tell."""
 
 from pathlib import Path
 from typing import Any
@@ -10,26 +10,92 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..pairfile.opening import reading
 from .datasets import check_dataset
+from .identities import IN_ORDER, Identities, Match, match
 from .netcdf import decoder
 from .scales import Axis
 from .source import Source
 
 
-def refuse_other_samples(first: Source, second: Source) -> None:
-    """Refuse maps of two HDF5 files if member names or an ``index`` show that their samples differ."""
-    if first.keys is not None and second.keys is not None:
-        refuse_other_keys(first.words, second.words, first.keys, second.keys)
-    if first.node is None or second.node is None or first.shape[0] != second.shape[0]:
-        return
-    indices = [_index_beside(source.node, source.shape[0]) for source in (first, second)]
-    if indices[0] is None or indices[1] is None or np.array_equal(indices[0], indices[1]):
-        return
-    row = int((indices[0] != indices[1]).argmax())
-    raise FormatError(
-        f"{first.words} and {second.words} have an 'index' beside them, which is "
-        f"{indices[0][row]} and {indices[1][row]} in row {row}, so these may be maps of different samples: "
-        "sort both files alike, or remove 'index' from one of them if it means something else"
-    )
+def match_sources(first: Source, second: Source, unmatched: str) -> tuple[Match, dict[str, NDArray[Any]]]:
+    """Pair the samples by what identifies them in both files, by position if nothing does.
+
+    Return also the columns `sample` and `name` that this gives, in the order of the first array.
+
+    Raises
+    ------
+    FormatError
+        If samples have no partner, or two kinds of identities contradict each other.
+    """
+    both = [_identities(source) for source in (first, second)]
+    common = [
+        (both[0][what], both[1][what])
+        for what in both[0]
+        if what in both[1] and both[0][what].are_texts == both[1][what].are_texts
+    ]
+    by_coordinate = any(what.startswith("the coordinate") for what in both[0].keys() & both[1].keys())
+    if not common:
+        refuse_other_coordinates(first, second)
+        return IN_ORDER, {}
+    found = match(*common[0], unmatched)
+    for one, other in common[1:]:
+        different = found.taken(0, one.values) != found.taken(1, other.values)
+        if different.any():
+            row = int(different.argmax())
+            raise FormatError(
+                f"{first.words} and {second.words} have the same samples by {common[0][0].what}, but sample "
+                f"{found.taken(0, common[0][0].values)[row]} is {found.taken(0, one.values)[row]} and "
+                f"{found.taken(1, other.values)[row]} by {one.what}: correct one of them"
+            )
+    if found is IN_ORDER and not by_coordinate:
+        refuse_other_coordinates(first, second)
+    else:
+        refuse_other_coordinates(first, second, start=1)
+    columns: dict[str, NDArray[Any]] = {}
+    for one, _ in common:
+        column = "name" if one.are_texts else "sample"
+        if column not in columns and _can_be_stored(one):
+            columns[column] = one.values
+    return found, columns
+
+
+def _identities(source: Source) -> dict[str, Identities]:
+    """Return everything in a file that identifies the samples of an array, the best first."""
+    found: list[tuple[str, NDArray[Any] | None, str]] = []
+    names = source.names if source.names is not None else source.keys
+    if names is not None:
+        found.append(("their names", np.array(names, dtype=object), ""))
+    if source.node is not None:
+        found.append(("the 'index' beside them", _index_beside(source.node, source.shape[0]), ""))
+    if source.axes is not None:
+        axis, unit = source.axes[0], _unit(source.axes[0]) or ""
+        what = f"the coordinate '{axis.name}'{' in ' * bool(unit)}{unit}"
+        found.append((what, _as_identities(_read_coordinate(axis)), unit))
+    return {
+        what: Identities(source.words, what, values, unit)
+        for what, values, unit in found
+        if values is not None
+    }
+
+
+def _as_identities(values: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Return integers and texts; other coordinates say where samples lie, not which they are."""
+    if values is None or values.dtype.kind not in "iuS":
+        return None
+    if values.dtype.kind != "S":
+        return values
+    texts = np.empty(len(values), dtype=object)
+    texts[:] = [value.decode(errors="surrogateescape") for value in values.tolist()]
+    return texts
+
+
+def _can_be_stored(identities: Identities) -> bool:
+    """Return whether a pair file can hold these as numbers or names of its samples."""
+    values = identities.values
+    if identities.are_texts:
+        good = all(text.isprintable() and text for text in values)
+    else:
+        good = not (identities.unit or (values < 0).any() or (values > np.iinfo(np.int64).max).any())
+    return good and len(np.unique(values)) == len(values)
 
 
 def refuse_other_keys(first: str, second: str, keys: tuple[str, ...], others: tuple[str, ...]) -> None:
@@ -42,27 +108,8 @@ def refuse_other_keys(first: str, second: str, keys: tuple[str, ...], others: tu
         )
 
 
-def _index_beside(node: h5py.Dataset | h5py.Group, n: int) -> NDArray[Any] | None:
-    """Return the nearest ``index`` in the group or one above it that holds an integer per sample."""
-    with reading(Path(node.file.filename)):
-        group = node.parent
-        while True:
-            link = group.get("index", getlink=True)
-            found = group["index"] if isinstance(link, h5py.HardLink) else None
-            if isinstance(found, h5py.Dataset) and found.shape in ((n,), (n, 1)) and found.dtype.kind in "iu":
-                check_dataset(Path(node.file.filename), found, "indices", "iu")
-                values: NDArray[Any] = found[()]
-                return values.reshape(-1)
-            if group.name == "/":
-                return None
-            group = group.parent
-
-
-def refuse_other_axes(first: Source, second: Source, *, matched: bool) -> None:
-    """Refuse maps whose files give different axis names, or different coordinates along an axis.
-
-    `matched` means that the samples were paired by something other than their position.
-    """
+def refuse_other_axes(first: Source, second: Source) -> None:
+    """Refuse maps whose files give different names to their axes."""
     if first.axes is None or second.axes is None:
         return
     names, others = axis_names(first), axis_names(second)
@@ -71,7 +118,26 @@ def refuse_other_axes(first: Source, second: Source, *, matched: bool) -> None:
             f"{first.words} has the axes {listed(names)} but {second.words} has {listed(others)}: bring "
             "both to the same axes in the same order, with ds.transpose or ds.rename of xarray"
         )
-    refuse_other_coordinates(first, second, start=1 if matched else 0)
+
+
+def _index_beside(node: h5py.Dataset | h5py.Group, n: int) -> NDArray[Any] | None:
+    """Return the nearest ``index`` in the group or one above it with an integer or a text per sample."""
+    with reading(Path(node.file.filename)):
+        group = node.parent
+        while True:
+            link = group.get("index", getlink=True)
+            found = group["index"] if isinstance(link, h5py.HardLink) else None
+            if isinstance(found, h5py.Dataset) and found.shape in ((n,), (n, 1)) and _identifies(found):
+                check_dataset(Path(node.file.filename), found, "indices", "iuSO")
+                values: NDArray[Any] = found[()].reshape(-1)
+                return values if values.dtype.kind in "iu" else _as_identities(values.astype("S"))
+            if group.name == "/":
+                return None
+            group = group.parent
+
+
+def _identifies(dataset: h5py.Dataset) -> bool:
+    return dataset.dtype.kind in "iu" or h5py.check_string_dtype(dataset.dtype) is not None
 
 
 def refuse_other_coordinates(first: Source, second: Source, start: int = 0) -> None:
@@ -99,20 +165,6 @@ def refuse_other_coordinates(first: Source, second: Source, start: int = 0) -> N
             f"do not hold the same {what} in the same order: bring both files to the same values in one "
             f"order, such as with ds.sortby('{axis.name}') of xarray, or drop a coordinate without meaning"
         )
-
-
-def sample_numbers(first: Source, second: Source) -> NDArray[np.int64] | None:
-    """Return the integer coordinate of the sample axis if both files have the same one, else None."""
-    if first.axes is None or second.axes is None:
-        return None
-    if _unit(first.axes[0]) is not None or _read_coordinate(second.axes[0]) is None:
-        return None
-    values = _read_coordinate(first.axes[0])
-    if values is None or values.dtype.kind not in "iu" or len(np.unique(values)) != len(values):
-        return None
-    if (values < 0).any() or (values > np.iinfo(np.int64).max).any():
-        return None
-    return values.astype(np.int64)
 
 
 def _differ(values: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:

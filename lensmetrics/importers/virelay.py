@@ -2,9 +2,10 @@
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from ..pairfile.opening import reading
 from .columns import check_samples
-from .datasets import open_file, open_rows, read_integers
+from .datasets import open_column, open_file, open_rows, read_values
+from .identities import Identities, Match
 from .matching import refuse_other_keys
 from .source import Source
 
@@ -29,17 +31,37 @@ _REMEDIES = {
 
 @dataclass(frozen=True)
 class AttributionPair:
-    """Two attribution databases whose samples were matched; all columns in the order of the first."""
+    """Two attribution databases: what identifies their samples, and the classes of each, in its own order."""
 
     maps: tuple[Source, Source]
-    order: NDArray[np.intp]  # where the samples of the first file are in the second
-    columns: dict[str, NDArray[np.int64]]
-    by_index: bool  # whether the samples were matched by an 'index'
+    identities: tuple[Identities, Identities] | None  # None if neither has an 'index'
+    classes: tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.int64]]]
+
+    def columns(self, found: Match) -> dict[str, NDArray[Any]]:
+        """Return the columns of the pair file, for samples matched like this."""
+        first, second = (
+            {name: found.taken(side, values) for name, values in classes.items()}
+            for side, classes in enumerate(self.classes)
+        )
+        taken = {}
+        labels = [side["label"] for side in (first, second) if "label" in side]
+        if labels:
+            taken["label"] = labels[0]
+            n_other = int((labels[0] != labels[-1]).sum())
+            if n_other:
+                raise FormatError(
+                    f"{self.maps[0].words} and {self.maps[1].words} have different labels for {n_other} of "
+                    f"{len(labels[0])} samples, so these are not the true classes; {_REMEDIES['label']}"
+                )
+        for name, side in (("prediction", first), ("prediction_perturbed", second)):
+            if "prediction" in side:
+                taken[name] = side["prediction"]
+        return taken
 
 
 def find_attributions(
     given: Sequence[tuple[Path, str | None]],
-    columns_given: Mapping[str, tuple[Path, str | None]],
+    columns_given: Collection[str],
     method: int | None,
     stack: contextlib.ExitStack,
 ) -> AttributionPair | None:
@@ -61,7 +83,7 @@ def find_attributions(
     columns: tuple[str, ...] = () if any(names) else ("label", "prediction")
     if "labels" in columns_given:
         columns = tuple(name for name in columns if name != "label")
-    return _match(first, second, columns=columns)
+    return _opened(first, second, columns=columns)
 
 
 def _has_attributions(path: Path, file: h5py.File) -> bool:
@@ -74,10 +96,10 @@ def _has_index(path: Path, file: h5py.File) -> bool:
         return "index" in file
 
 
-def _match(
+def _opened(
     first: tuple[Path, h5py.File], second: tuple[Path, h5py.File], *, columns: tuple[str, ...]
 ) -> AttributionPair:
-    """Read two attribution databases of ViRelAy, match their samples, and read these columns.
+    """Find the maps of two attribution databases of ViRelAy, and read these columns.
 
     A database holds ``attribution``, a dataset (samples, channel, height, width) or a group with a
     dataset (channel, height, width) per sample. ``index``, ``label`` and ``prediction``, each also a
@@ -93,42 +115,24 @@ def _match(
     """
     maps = tuple(open_rows(path, file, ATTRIBUTION) for path, file in (first, second))
     indices = [_index(path, file, rows) for (path, file), rows in zip((first, second), maps, strict=True)]
-    common = np.intersect1d(indices[0], indices[1])
-    if not len(common) == len(indices[0]) == len(indices[1]):
-        raise FormatError(
-            f"{first[0]} has {len(indices[0])} samples and {second[0]} has {len(indices[1])}, of which "
-            f"{len(common)} are in both; a pair needs both maps: keep the same samples in both files"
+    identities = None
+    if _has_index(*first) or _has_index(*second):
+        identities = (
+            Identities(str(first[0]), "their 'index'", indices[0]),
+            Identities(str(second[0]), "their 'index'", indices[1]),
         )
-    by_index = np.argsort(indices[1])
-    order = by_index[np.searchsorted(indices[1], indices[0], sorter=by_index)]
-    if maps[0].keys and maps[1].keys and not _has_index(*first) and not _has_index(*second):
-        refuse_other_keys(str(first[0]), str(second[0]), maps[0].keys, maps[1].keys)
-
-    taken = {"sample": indices[0]}
-    found = [
+    classes = tuple(
         {name: _classes(path, file, name, rows) for name in columns if name in file}
         for (path, file), rows in zip((first, second), maps, strict=True)
-    ]
-    found[1] = {name: values[order] for name, values in found[1].items()}
-    labels = [side["label"] for side in found if "label" in side]
-    if labels:
-        taken["label"] = labels[0]
-        n_other = int((labels[0] != labels[-1]).sum())
-        if n_other:
-            raise FormatError(
-                f"{first[0]} and {second[0]} have different labels for {n_other} of {len(order)} samples, "
-                f"so these are not the true classes; {_REMEDIES['label']}"
-            )
-    for name, side in zip(("prediction", "prediction_perturbed"), found, strict=True):
-        if "prediction" in side:
-            taken[name] = side["prediction"]
-    return AttributionPair((maps[0], maps[1]), order, taken, _has_index(*first) or _has_index(*second))
+    )
+    return AttributionPair((maps[0], maps[1]), identities, (classes[0], classes[1]))
 
 
 def _index(path: Path, file: h5py.File, maps: Source) -> NDArray[np.int64]:
     if "index" not in file:
         return np.arange(maps.shape[0])
-    values = read_integers(path, file, "index", maps.shape[0], "sample numbers")
+    index = open_column(path, file, "index", "sample numbers")
+    values: NDArray[np.int64] = read_values(index, maps.shape[0], "sample numbers")
     check_samples(f"{path}, dataset 'index',", values)
     return values
 

@@ -1,6 +1,9 @@
 """``lensmetrics import``."""
 
+import contextlib
+import os
 import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -52,13 +55,13 @@ def test_import_then_score(run: Run, layout: str) -> None:
     [
         (["u.npy", "p.npy", "-o", "no/x.h5"], 2, "no/x.h5 cannot be written: there is no directory no"),
         (["u.npy", "p.npy", "-o", "there.h5"], 2, "there.h5 exists already"),
-        (["u.npy", ".", "-o", "x.h5"], 2, r"\. is a directory; give a \.npy, \.npz or HDF5 file"),
+        (["u.npy", ".", "-o", "x.h5"], 2, r"\. holds files of several kinds, \.npy \(6\)"),
         (["u.npy", "none.npy", "-o", "x.h5"], 2, "none.npy does not exist"),
         (["a.npy", "b.npy:x", "-o", "x.h5", "--samples", "c.npy", "--labels", "a.npy"], 2,
          r"a\.npy, b\.npy:x and c\.npy do not exist"),
         (["u.npy", "v.npy", "-o", "x.h5"], 1, r"u\.npy has maps \(5, 6, 7\) but v\.npy has \(4, 6, 7\)"),
         (["text.npy", "u.npy", "-o", "x.h5"], 1, "text.npy is text, no"),
-        (["u.npy", "./u.npy", "-o", "x.h5"], 2, r"u\.npy and \./u\.npy are one array"),
+        (["u.npy", "./u.npy", "-o", "x.h5"], 2, r"u\.npy and u\.npy are one array"),
         (["u.npy:x", "p.npy", "-o", "x.h5"], 2, r"u\.npy is not an \.npz file: it has no array named 'x'"),
         (["both.npz:x", "p.npy", "-o", "x.h5"], 2, r"both\.npz has no array 'x'; it has 2: u, p; name one"),
         (["both.npz", "p.npy", "-o", "x.h5"], 2, r"both\.npz has no array 'unperturbed'; it has 2: u, p"),
@@ -67,7 +70,7 @@ def test_import_then_score(run: Run, layout: str) -> None:
         (["flat.npy", "flat.npy", "-o", "x.h5", "--shape", "6", "8"], 1, "48 pixels"),
         (["u.npy", "p.npy", "-o", "x.h5", "--set", "format=x"], 2, "attribute 'format'"),
         (["u.npy", "p.npy", "-o", "x.h5", "--set", "seed=" + "9" * 20], 2, "attribute 'seed' is 9.* int64"),
-        (["u.npy", "p.npy", "-o", "x.h5", "--method", "1"], 2, "--method is for LATEC's .* leave it out"),
+        (["u.npy", "p.npy", "-o", "x.h5", "--method", "1"], 2, "--method 1 is for LATEC's .* leave it out"),
         (["huge.npy", "u.npy", "-o", "x.h5", "--dtype", "float32"], 2, "'unperturbed' holds .* beyond"),
     ],
 )  # fmt: skip
@@ -151,6 +154,34 @@ def test_integers_of_import_are_written_as_integers(run: Run, option: str, text:
     status, _, err = run("import", "u.npy", "p.npy", "-o", "a.h5", *words)
     assert status == 2
     assert f"argument {option}: expected an integer, got {text!r}" in err
+
+
+@pytest.mark.parametrize("given", ["x.npy", "x.h5", "x.npz", "folder", "folder/x.npy"])
+def test_files_that_may_not_be_read_are_named(given: str, run: Run) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("folder").mkdir()
+        np.save("u.npy", np.ones((5, 6, 7)))
+        np.save("folder/x.npy", np.ones((5, 6, 7)))
+        Path("x.h5").write_bytes(b"x")
+        Path("x.npz").write_bytes(b"x")
+        np.save("x.npy", np.ones((5, 6, 7)))
+        for path in (Path(), *Path().iterdir()):
+            path.chmod(0o777)
+        run("import", "u.npy", "x.npy", "-o", "b.h5")  # loads what another user may not read
+        Path(given.split("/", maxsplit=1)[0]).chmod(0)
+        user = os.geteuid()
+        if user == 0:  # who may read everything
+            os.seteuid(65534)
+        try:
+            status, out, err = run("import", "u.npy", given, "-o", "a.h5")
+        finally:
+            os.seteuid(user)
+            Path("folder").chmod(0o777)
+        assert not Path("a.h5").exists()
+    assert (status, out) == (1, "")
+    assert re.fullmatch(
+        rf"lensmetrics: {given}\S* may not be read: allow it with chmod, or read a copy\n", err
+    )
 
 
 def test_import_says_what_negative_values_mean_and_how_many_ties_it_made(run: Run) -> None:

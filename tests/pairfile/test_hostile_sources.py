@@ -1,12 +1,16 @@
 """Hostile files for import: each is refused in a sentence, and leaves nothing."""
 
+import importlib.util
 import resource
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 
 from tests.pairfile.faults import (
     MEMORY,
@@ -49,6 +53,52 @@ NPY = {
 }
 
 
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def _png(*chunks: bytes) -> bytes:
+    head = _chunk(b"IHDR", struct.pack(">IIBBBBB", 9, 8, 8, 0, 0, 0, 0))
+    values = _chunk(b"IDAT", zlib.compress(bytes(80)))
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(chunks) + values + _chunk(b"IEND", b"")
+
+
+def _tiff(width: int, height: int, following: int = 0) -> bytes:
+    tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 200, 277: 1, 278: height, 279: 72}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", following)
+    return (b"II*\0" + head).ljust(200, b"\0") + bytes(72)
+
+
+def _torch(path: Path, pickled: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (("data.pkl", pickled), ("byteorder", b"little"), ("version", b"3\n")):
+            archive.writestr(f"a/{name}", content)
+        archive.writestr("a/data/0", bytes(16))
+
+
+_LAUGHS = b"".join(b"]q" + bytes([i + 1]) + b"(" + (b"h" + bytes([i])) * 10 + b"e" for i in range(100))
+_DEEP = b'{"a":' * 50_000 + b"1" + b"}" * 50_000
+OTHERS = {
+    "text.png": _png(_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**28)))),
+    "pixels.tif": _tiff(2**32 - 1, 2**32 - 1),
+    "circle.tif": _tiff(9, 8, 8),
+    "length.safetensors": struct.pack("<Q", 2**63) + b"{}",
+    "blank.safetensors": struct.pack("<Q", 2**24) + b"{" + b" " * (2**24 - 2) + b"}",
+    "deep.safetensors": struct.pack("<Q", len(_DEEP)) + _DEEP,
+    "rows.mat": struct.pack("<5i", 0, 2**31 - 1, 1, 0, 2) + b"u\0" + bytes(100),
+    "area.mat": struct.pack("<5i", 0, 2**30, 2**30, 0, 2) + b"u\0" + bytes(100),
+}
+PICKLES = {
+    "deep": b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".",
+    "laughs": b"\x80\x02]q\x00" + _LAUGHS + b".",
+    "integer": b"\x80\x02\x8a\xff" + b"\x7f" * 255 + b".",
+    "text": b"\x80\x02X\xff\xff\xff\x7fabc.",
+    "memo": b"\x80\x02]r\xff\xff\xff\x7f.",
+    "empty": b"",
+}
+
+
 def _import(source: Path, output: Path) -> tuple[tuple[int, str, str], int]:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     done = command("import", source, source.with_name("good.npy"), "-o", output)
@@ -60,10 +110,24 @@ def test_hostile_sources(tmp_path: Path, helper: Helper, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "good.npy", maps_of(3)[0])
     np.save(tmp_path / "other.npy", maps_of(3)[1])
-    answer = helper.ask(_import, tmp_path / "other.npy", tmp_path / "good.h5")
-    assert answer[1][0][0] == 0, answer
+    good = [tmp_path / "other.npy", tmp_path / "other.mat"]
+    scipy.io.savemat(good[1], {"u": maps_of(3)[1]})
+    sources: list[tuple[str, Path]] = []
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        good.append(tmp_path / "other.pt")
+        torch.save(torch.from_numpy(maps_of(3)[1]), good[-1])
+        for name, data in PICKLES.items():
+            sources.append((f"torch: {name}", tmp_path / f"{name}.pt"))
+            _torch(sources[-1][1], data)
+    for number, source in enumerate(good):  # libraries are in memory from here on
+        answer = helper.ask(_import, source, tmp_path / f"good{number}.h5")
+        assert answer[1][0][0] == 0, answer
+    for name, data in OTHERS.items():
+        sources.append((name, tmp_path / name))
+        sources[-1][1].write_bytes(data)
     before = highest = answer[1][1]
-    sources = []
     for name, data in NPY.items():
         sources += [(f"npy: {name}", tmp_path / f"{name}.npy"), (f"npz: {name}", tmp_path / f"{name}.npz")]
         sources[-2][1].write_bytes(data)
@@ -78,6 +142,12 @@ def test_hostile_sources(tmp_path: Path, helper: Helper, monkeypatch: pytest.Mon
         replace_datasets(file, ["a"], (1, 9000, 9000), "f4", chunks=(1, 9000, 9000), compression="gzip")
         fill_with_zeros(file, "a")
     sources.append(("hdf5: bomb", tmp_path / "source.h5"))
+    with h5py.File(tmp_path / "source.mat", "w", userblock_size=512) as file:
+        replace_datasets(file, ["a"], (9000, 9000, 1), "f4", chunks=(9000, 9000, 1), compression="gzip")
+        fill_with_zeros(file, "a")
+    with (tmp_path / "source.mat").open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file")
+    sources.append(("matlab: bomb", tmp_path / "source.mat"))
     with h5py.File(tmp_path / "link.h5", "w") as file:
         file["unperturbed"] = file["perturbed"] = h5py.ExternalLink("good.h5", "/unperturbed")
     sources.append(("hdf5: link", tmp_path / "link.h5"))

@@ -1,0 +1,143 @@
+"""Maps with a file per sample: a folder, a glob or a list of files becomes one `Source`.
+
+All files have one shape and one type, which the first of them decides; the others are opened once, when
+their rows are read.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError
+from . import npy
+from .kinds import KINDS, kind_of
+from .listing import Given, SampleFile, refuse_changes, sample_files, shown
+from .source import Rows, Source
+
+
+def open_folder(
+    given: Given, role: str, wanted: str | None, output: Path, *, letters: str | None = None
+) -> Source:
+    """Find the maps of a folder, a glob or a list of files, each of which holds the map of one sample.
+
+    Parameters
+    ----------
+    role, wanted
+        As for `OpenMaps`: unperturbed or perturbed, and the name of the array in each file.
+    output
+        The file that will be written, which is not read if it lies there.
+    letters
+        What the axes of the arrays are, see `letters.named`. An axis of samples, N, must have length 1 and
+        is dropped; without letters the first of four or more axes is one. A file that names its axes
+        decides for itself.
+
+    Returns
+    -------
+    Source
+        With `names`, in their natural order. Its `refuse_changes` refuses files that were written, added
+        or removed since.
+    """
+    files = sample_files(given, output)
+    first = kind_of(Path(files[0].path))
+
+    def open_file(path: Path, stack: contextlib.ExitStack) -> Source:
+        # Asking all kinds takes as long as reading a small map, and the last one takes every file.
+        kind = first if first is not KINDS[-1] and first.recognize(path) else kind_of(path)
+        return kind.open_maps(path, role, wanted, beside=output.parent, stack=stack)
+
+    folder = _Folder(files, open_file, letters)
+    if len(files) == 1 and len(folder.shape) > 2 and letters is None:
+        raise ValueError(
+            f"{shown(given)} holds one file, {files[0].path}, of {folder.shape}: give that file if it has "
+            "all samples; if it is one map, say what its axes are, as in axes='CHW'"
+        )
+    return Source(
+        shown(given),
+        folder.array,
+        (len(files), *folder.shape),
+        folder.dtype,
+        folder.read,
+        names=tuple(file.name for file in files),
+        refuse_changes=lambda: refuse_changes(given, output, files),
+    )
+
+
+class _Folder:
+    """Files of one shape and one type, one per row."""
+
+    def __init__(
+        self,
+        files: Sequence[SampleFile],
+        open_file: Callable[[Path, contextlib.ExitStack], Source],
+        letters: str | None,
+    ) -> None:
+        self._files, self._open_file, self._letters = files, open_file, letters
+        self._first = Path(files[0].path)
+        with contextlib.ExitStack() as stack:
+            source = open_file(self._first, stack)
+        self.array, self.dtype = source.array, source.dtype
+        self.shape = self._map_shape(self._first, source)
+        self._fill = npy.filler(self._first)
+
+    def read(self, rows: Rows) -> NDArray[Any]:
+        """Read the files of these rows."""
+        files = self._files[rows] if isinstance(rows, slice) else [self._files[row] for row in rows]
+        block = np.empty((len(files), *self.shape), self.dtype)
+        for row, file in zip(block, files, strict=True):
+            try:
+                if not self._fill(file.path, row):
+                    row[...] = self._read(Path(file.path))
+            except FileNotFoundError as error:
+                raise FormatError(
+                    f"{file.path} was removed while its folder was read: import again"
+                ) from error
+        return block
+
+    def _read(self, path: Path) -> NDArray[Any]:
+        with contextlib.ExitStack() as stack:
+            source = self._open_file(path, stack)
+            shape = self._map_shape(path, source)
+            if shape != self.shape:
+                raise FormatError(
+                    f"{path} is {shape} but {self._first} is {self.shape}; a pair file holds maps of one "
+                    "size: resize them, or make one file for each size"
+                )
+            if not _holds(self.dtype, source.dtype):
+                raise FormatError(
+                    f"{path} is {source.dtype} but {self._first} is {self.dtype}: save all with one type"
+                )
+            return source.read(slice(None)).reshape(self.shape)
+
+    def _map_shape(self, path: Path, source: Source) -> tuple[int, ...]:
+        """Return the shape of the map in a file, without an axis of samples, which must have length 1."""
+        shape, at = source.shape, _sample_axis(source, self._letters)
+        if at is None:
+            return shape
+        if shape[at] != 1:
+            raise FormatError(
+                f"{path} is {shape}, but each of several files holds the map of one sample: save all as one "
+                "array, numpy.concatenate([numpy.load(file) for file in files])"
+            )
+        return shape[:at] + shape[at + 1 :]
+
+
+def _sample_axis(source: Source, letters: str | None) -> int | None:
+    """Return which axis of a file is that of samples; a file may have none, since it holds one sample."""
+    names_samples = source.axes is not None and source.axes[0].name == "sample"
+    if source.keys is not None or source.names is not None or names_samples:
+        return 0
+    if letters is None:
+        return 0 if len(source.shape) >= 4 else None
+    return letters.index("N") if "N" in letters and len(letters) == len(source.shape) else None
+
+
+def _holds(dtype: np.dtype[Any], other: np.dtype[Any]) -> bool:
+    """Return whether a type holds the values of another one, and they mean the same."""
+    if dtype.kind == other.kind == "f":
+        return np.can_cast(other, dtype)
+    # Integers of two types are often levels of two scales, such as 0 to 255 and 0 to 65535.
+    return dtype.newbyteorder("=") == other.newbyteorder("=")

@@ -1,0 +1,54 @@
+"""Many arrays of one file, each the map of one sample, as one source."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError
+from ..tables.natural import natural_key
+from .names import sample_name
+from .source import Rows, Source
+
+# What asks for all arrays of a file, or of a part of it, as the samples: FILE:* or FILE:maps/*.
+EACH = "*"
+
+
+def each_is_a_sample(path: Path, names: Sequence[str], wanted: str, find: Callable[[str], Source]) -> Source:
+    """Take all arrays below a name, in natural order, as the samples; the rest of their names is theirs."""
+    above = wanted.removesuffix(EACH)
+    found = {
+        sample_name(name.removeprefix(above), str(path)): name for name in names if name.startswith(above)
+    }
+    if not found:
+        raise ValueError(f"{path} has no arrays '{wanted}'; it has: {', '.join(names[:12]) or 'none'}")
+    ordered = sorted(found, key=natural_key)
+    parts = {name: find(found[name]) for name in ordered}
+    return stacked(f"{path}, {len(parts)} arrays,", wanted, parts, names=tuple(ordered))
+
+
+def stacked(
+    words: str, array: str, parts: Mapping[Any, Source], names: tuple[str, ...] | None = None
+) -> Source:
+    """Return sources of one shape as the rows of one source; the keys are for messages."""
+    sources = list(parts.values())
+    shape = sources[0].shape
+    for key, part in parts.items():
+        if part.shape != shape:
+            raise FormatError(
+                f"{words} whose element {key!r} is {part.shape} but {next(iter(parts))!r} is {shape}; a pair "
+                "file holds maps of one size: resize them, or, if these are batches, save numpy.concatenate "
+                "of them"
+            )
+    dtype = np.result_type(*(part.dtype for part in sources))
+
+    def read(rows: Rows) -> NDArray[Any]:
+        chosen = sources[rows] if isinstance(rows, slice) else [sources[row] for row in rows]
+        block = np.empty((len(chosen), *shape), dtype)
+        for row, part in zip(block, chosen, strict=True):
+            row[...] = part.read(slice(None))
+        return block
+
+    return Source(words, array, (len(sources), *shape), dtype, read, names=names)
