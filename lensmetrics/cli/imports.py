@@ -133,11 +133,10 @@ def run(arguments: argparse.Namespace) -> int:
         checked_attrs(attrs)
     except TypeError as error:
         raise ValueError(str(error)) from error
-    if arguments.reduction is not None and attrs.setdefault("reduction", arguments.reduction) != (
-        arguments.reduction
-    ):
+    reduction = arguments.reduction
+    if reduction is not None and attrs.setdefault("reduction", reduction) != reduction:
         raise ValueError(
-            f"--reduction {arguments.reduction} contradicts --set reduction={attrs['reduction']}: give one"
+            f"--reduction {reduction} contradicts --set reduction={attrs['reduction']}: give one"
         )
     try:
         messages = import_maps(
@@ -150,6 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
             method=arguments.method,
             axes=arguments.axes,
             class_index=arguments.class_index,
+            reduction=among,
             dtype=arguments.dtype,
             samples=None if arguments.samples is None else tuple(arguments.samples),
             labels=arguments.labels,
