@@ -80,7 +80,7 @@ def filler(path: Path) -> Callable[[str, NDArray[Any]], bool]:
             return (
                 file.readinto(head) == len(head)
                 and head == first
-                and file.readinto(target) == target.nbytes
+                and file.readinto(target.data) == target.nbytes
                 and file.readinto(after) == 0
             )
         return False

@@ -239,6 +239,6 @@ def _list(words: str, name: str, items: Sequence[Any]) -> Source:
     if len(parts[0].shape) > 3:
         raise FormatError(
             f"{words} is a list of {len(parts)} tensors of {parts[0].shape}, which seem to be batches: save "
-            "torch.cat(maps)"
+            f"torch.cat(maps), or name one of them, FILE:{name}{'/' * bool(name)}0"
         )
     return stacked(f"{words} a list," if name else f"{words}, a list,", name, parts)
