@@ -133,11 +133,9 @@ def run(arguments: argparse.Namespace) -> int:
         checked_attrs(attrs)
     except TypeError as error:
         raise ValueError(str(error)) from error
-    reduction = arguments.reduction
-    if reduction is not None and attrs.setdefault("reduction", reduction) != reduction:
-        raise ValueError(
-            f"--reduction {reduction} contradicts --set reduction={attrs['reduction']}: give one"
-        )
+    among = attrs.get("reduction", arguments.reduction or "abs_sum")
+    if arguments.reduction not in (None, among):
+        raise ValueError(f"--reduction {arguments.reduction} contradicts --set reduction={among}: give one")
     try:
         messages = import_maps(
             arguments.unperturbed,
