@@ -3,6 +3,7 @@
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 from ..messages import say
 from .arguments import as_usage, attribute, check_suffix, integer
@@ -133,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         checked_attrs(attrs)
     except TypeError as error:
         raise ValueError(str(error)) from error
-    among = attrs.get("reduction", arguments.reduction or "abs_sum")
+    among: Any = attrs.get("reduction", arguments.reduction or "abs_sum")
     if arguments.reduction not in (None, among):
         raise ValueError(f"--reduction {arguments.reduction} contradicts --set reduction={among}: give one")
     try:
