@@ -5,6 +5,7 @@ their rows are read.
 """
 
 import contextlib
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from . import npy
-from .kinds import KINDS, kind_of
+from .kinds import kind_of
 from .listing import Given, SampleFile, refuse_changes, sample_files, shown
 from .scales import NAMED
 from .source import Rows, Source
@@ -43,12 +44,13 @@ def open_folder(
         or removed since.
     """
     files = sample_files(given, output)
-    first = kind_of(Path(files[0].path))
+    first = Path(files[0].path)
+    head, kind = _head(first), kind_of(first)
 
     def open_file(path: Path, stack: contextlib.ExitStack) -> Source:
-        # Asking all kinds takes as long as reading a small map, and the last one takes every file.
-        kind = first if first is not KINDS[-1] and first.recognize(path) else kind_of(path)
-        return kind.open_maps(path, role, wanted, beside=output.parent, stack=stack)
+        # Asking every kind takes longer than reading a small map.
+        reader = kind if path.suffix == first.suffix and _head(path) == head else kind_of(path)
+        return reader.open_maps(path, role, wanted, beside=output.parent, stack=stack)
 
     folder = _Folder(files, open_file, letters)
     if len(files) == 1 and len(folder.shape) > 2 and letters is None:
@@ -131,6 +133,13 @@ class _Folder:
         names = [source.axes[axis].name for axis in axes]
         known = next((wanted[1:] for wanted in NAMED if sorted(wanted[1:]) == sorted(names)), None)
         return axes if known is None else tuple(axes[names.index(name)] for name in known)
+
+
+def _head(path: Path) -> bytes:
+    """Return the bytes with which all files of a kind begin; none of a file that may not be read."""
+    with contextlib.suppress(PermissionError), io.FileIO(str(path)) as file:
+        return file.read(4) or b""
+    return b""
 
 
 def _sample_axis(source: Source, letters: str | None) -> int | None:
