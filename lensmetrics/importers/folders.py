@@ -5,6 +5,7 @@ their rows are read.
 """
 
 import contextlib
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from . import npy
-from .kinds import KINDS, kind_of
+from .kinds import kind_of
 from .listing import Given, SampleFile, refuse_changes, sample_files, shown
+from .scales import NAMED
 from .source import Rows, Source
 
 
@@ -42,12 +44,13 @@ def open_folder(
         or removed since.
     """
     files = sample_files(given, output)
-    first = kind_of(Path(files[0].path))
+    first = Path(files[0].path)
+    head, kind = _head(first), kind_of(first)
 
     def open_file(path: Path, stack: contextlib.ExitStack) -> Source:
-        # Asking all kinds takes as long as reading a small map, and the last one takes every file.
-        kind = first if first is not KINDS[-1] and first.recognize(path) else kind_of(path)
-        return kind.open_maps(path, role, wanted, beside=output.parent, stack=stack)
+        # Asking every kind takes longer than reading a small map.
+        reader = kind if path.suffix == first.suffix and _head(path) == head else kind_of(path)
+        return reader.open_maps(path, role, wanted, beside=output.parent, stack=stack)
 
     folder = _Folder(files, open_file, letters)
     if len(files) == 1 and len(folder.shape) > 2 and letters is None:
@@ -80,7 +83,7 @@ class _Folder:
         with contextlib.ExitStack() as stack:
             source = open_file(self._first, stack)
         self.array, self.dtype = source.array, source.dtype
-        self.shape = self._map_shape(self._first, source)
+        self.shape = tuple(source.shape[axis] for axis in self._axes(self._first, source))
         self._fill = npy.filler(self._first)
 
     def read(self, rows: Rows) -> NDArray[Any]:
@@ -100,7 +103,8 @@ class _Folder:
     def _read(self, path: Path) -> NDArray[Any]:
         with contextlib.ExitStack() as stack:
             source = self._open_file(path, stack)
-            shape = self._map_shape(path, source)
+            axes = self._axes(path, source)
+            shape = tuple(source.shape[axis] for axis in axes)
             if shape != self.shape:
                 raise FormatError(
                     f"{path} is {shape} but {self._first} is {self.shape}; a pair file holds maps of one "
@@ -110,19 +114,32 @@ class _Folder:
                 raise FormatError(
                     f"{path} is {source.dtype} but {self._first} is {self.dtype}: save all with one type"
                 )
-            return source.read(slice(None)).reshape(self.shape)
+            every = source.read(slice(None))
+            left_out = [axis for axis in range(every.ndim) if axis not in axes]
+            return every.transpose(*left_out, *axes).reshape(shape)
 
-    def _map_shape(self, path: Path, source: Source) -> tuple[int, ...]:
-        """Return the shape of the map in a file, without an axis of samples, which must have length 1."""
-        shape, at = source.shape, _sample_axis(source, self._letters)
-        if at is None:
-            return shape
-        if shape[at] != 1:
+    def _axes(self, path: Path, source: Source) -> tuple[int, ...]:
+        """Return the axes of the map in a file, without that of samples, which must have length 1."""
+        at = _sample_axis(source, self._letters)
+        axes = tuple(axis for axis in range(len(source.shape)) if axis != at)
+        if at is not None and source.shape[at] != 1:
             raise FormatError(
-                f"{path} is {shape}, but each of several files holds the map of one sample: save all as one "
-                "array, numpy.concatenate([numpy.load(file) for file in files])"
+                f"{path} is {source.shape}, but each of several files holds the map of one sample: save all "
+                "as one array, numpy.concatenate([numpy.load(file) for file in files])"
             )
-        return shape[:at] + shape[at + 1 :]
+        if self._letters is not None or source.axes is None:
+            return axes
+        # A file may name the axes of a map and store them in another order.
+        names = [source.axes[axis].name for axis in axes]
+        known = next((wanted[1:] for wanted in NAMED if sorted(wanted[1:]) == sorted(names)), None)
+        return axes if known is None else tuple(axes[names.index(name)] for name in known)
+
+
+def _head(path: Path) -> bytes:
+    """Return the bytes with which all files of a kind begin; none of a file that may not be read."""
+    with contextlib.suppress(PermissionError), io.FileIO(str(path)) as file:
+        return file.read(4) or b""
+    return b""
 
 
 def _sample_axis(source: Source, letters: str | None) -> int | None:

@@ -254,6 +254,24 @@ def test_every_kind_can_be_the_file_of_a_sample(suffix: str, dtype: str) -> None
         np.testing.assert_array_equal(perturbed, maps[name] + np.array(1, dtype))
 
 
+@pytest.mark.parametrize("dims", ["yx", "xy", "cyx", "yxc", "syx", "xys", "scyx", "xsyc"])
+def test_axes_that_files_name_may_come_in_any_order(dims: str) -> None:
+    xarray = pytest.importorskip("xarray")
+    words = {"y": "y", "x": "x", "c": "channel", "s": "sample"}
+    names, lengths = tuple(words[letter] for letter in dims), {"y": 5, "x": 6, "c": 3, "s": 1}
+    maps = maps_of(["1", "2"], tuple(lengths[letter] for letter in dims))
+    for side in SIDES:
+        Path(side).mkdir()
+        for name, array in maps.items():
+            one = xarray.DataArray(array + (side == "adv"), dims=names, name="attr")
+            one.to_netcdf(f"{side}/{name}.nc", engine="h5netcdf")
+    lm.import_maps("clean", "adv", OUT)
+    wanted = [name for name in ("sample", "channel", "y", "x") if name in names]
+    for name, (_, unperturbed, _) in found().items():
+        expected = xarray.DataArray(maps[name], dims=names).transpose(*wanted)
+        np.testing.assert_array_equal(unperturbed, expected.squeeze())
+
+
 def test_sides_of_two_kinds() -> None:
     maps = maps_of(["1", "2", "3"], (6, 6))
     save("clean", maps)

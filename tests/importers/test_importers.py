@@ -196,7 +196,7 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 COLUMNS: list[tuple[Any, str]] = [
-    (np.arange(4), r"is \(4,\); WHAT must be 3 integers, one per sample: \(3,\) or \(3, 1\)"),
+    (np.arange(4), r"is \(4,\); WHAT must be 3 integers.*, one per sample: \(3,\) or \(3, 1\)"),
     (np.zeros((1, 3), int), r"is \(1, 3\); WHAT must be 3 integers"),
     (np.array(2), r"(is \(\); WHAT must be 3 integers|is a single value)"),
     (np.array([0, 1.5, 2]), r"holds 1.5 in row 1; WHAT must be integers up to"),

@@ -89,6 +89,17 @@ def test_samples_whose_coordinates_differ_are_refused(axis: str, first: Any, sec
         import_maps("a.nc:maps", "d.nc:maps", f"{number}.h5")
 
 
+@pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])
+def test_coordinates_do_not_count_for_the_only_dataset(engine: Any) -> None:
+    for name, maps in (("a.nc", MAPS), ("b.nc", MAPS + 1)):
+        data = xr.Dataset({"maps": (("sample", "y", "x"), maps)}, coords={"sample": [5, 2, 9]})
+        data = data.assign_coords(lat=(("y", "x"), MAPS[0]), time=("sample", [1.0, 2.0, 3.0]), level=7)
+        data.to_netcdf(name, engine=engine)
+    import_maps("a.nc", "b.nc", "out.h5")
+    np.testing.assert_array_equal(stored(), [MAPS, MAPS + 1])
+    assert PairStore("out.h5").sample.tolist() == [5, 2, 9]
+
+
 @pytest.mark.parametrize("axis", ["sample", "n"])
 @pytest.mark.parametrize("values", [[30, 10, 20], ["dog", "Ärzte", "cat"]])
 def test_samples_are_matched_by_their_coordinates(axis: str, values: list[Any]) -> None:
