@@ -132,4 +132,7 @@ def _axis(x: str, values: Sequence[float]) -> Axis:
         ticks = ticks[::2]
     if all(condition_text(x, value).endswith("/255") or value == 0 for value in values):
         return Axis(f"{x}, in steps of 1/255", limits, ticks, [f"{round(tick * 255)}" for tick in ticks], log)
-    return Axis(x, limits, ticks, [number_label(f"{tick:g}") for tick in ticks], log)
+    texts = [f"{tick:.3g}" for tick in ticks]
+    if len(set(texts)) < len(texts):
+        texts = [f"{tick:g}" for tick in ticks]
+    return Axis(x, limits, ticks, list(map(number_label, texts)), log)

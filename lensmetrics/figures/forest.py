@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 
 from .differences import Differences
 from .lines import interval_label
-from .measuring import text_width, wrapped
-from .panels import add_legend, number_axis
+from .measuring import height_of, text_width, wrapped
+from .panels import Axis, add_legend, number_axis, thinned
 from .style import HOLLOW, INK, RULE, Look, Picture, line_look
 
 _LOWER = "↓ a lower score is more robust"
@@ -43,13 +43,16 @@ def draw_points(found: Differences, look: Look) -> Picture:
         above = 0.3 * em
         above += add_legend(figure, _entries(series, certain, look), width, look)
         title = found.given if not one_metric else ", ".join(filter(None, [found.metrics[0], found.given]))
-        above += 0.6 * em + (1.4 * em if title else 0)
+        title = _in_lines(title, width - em, look)
+        above += (0.6 + height_of(title)) * em
         pitch = np.array([max(1.2 * text.count("\n") + 1.9, 0.75 * len(series) + 0.9) * em for text in rows])
         heights = [float(pitch[block].sum()) for block in blocks]
         below = 1.9 * em  # the numbers of an axis
-        height = above + sum(heights) + below * len(blocks) + 1.6 * em
-        arrows = any(text.endswith("↓") for text in found.metrics)
-        height += 1.4 * em if arrows else 0
+        label = f"difference: {found.subject}, {interval_label(few=found.few)}"
+        label = wrapped(label.split(" "), width - 1.5 * em, look, " ")
+        if any(text.endswith("↓") for text in found.metrics):
+            label += f"\n{_LOWER}"
+        height = above + sum(heights) + below * len(blocks) + (height_of(label) + 0.4) * em
         if height > look.height:
             raise ValueError(
                 f"the {len(rows)} rows need {height:.0f} inches, more than a page ({look.height:g}): compare "
@@ -64,18 +67,18 @@ def draw_points(found: Differences, look: Look) -> Picture:
             place = (left / width, 1 - (y + high_) / height, 1 - (left + em) / width, high_ / height)
             axes = figure.add_axes(place, label=str(block[0]))
             values = value[block], low[block], high[block]
-            _draw_block(axes, [rows[i] for i in block], pitch[block], values, certain[block], look)
+            axes.set_yticks(np.cumsum(pitch[block]) - pitch[block] / 2, labels=[rows[i] for i in block])
+            _draw_block(axes, pitch[block], values, certain[block], look)
+            x = thinned(_axis(values), width - left - em, look)
+            axes.set_xlim(x.limits)
+            axes.set_xticks(x.ticks, labels=x.texts)
             y += high_ + below
-        label = f"difference: {found.subject}, {interval_label(few=found.few)}"
-        figure.text(1 - em / width, (1.7 if arrows else 0.3) * em / height, label, ha="right", va="bottom")
-        if arrows:
-            figure.text(1 - em / width, 0.3 * em / height, _LOWER, ha="right", va="bottom")
+        figure.text(1 - em / width, 0.3 * em / height, label, ha="right", va="bottom")
     return figure
 
 
 def _draw_block(
     axes: Axes,
-    rows: Sequence[str],
     pitch: npt.NDArray[np.float64],
     values: tuple[npt.NDArray[np.float64], ...],
     certain: npt.NDArray[np.bool_],
@@ -101,18 +104,19 @@ def _draw_block(
                 **shown | {"markerfacecolor": face},
             )
     axes.set_ylim(pitch.sum(), 0)
-    axes.set_yticks(centres, labels=rows)
     axes.tick_params(labelsize=look.font, color=INK, labelcolor=INK)
     axes.tick_params(axis="y", length=0)
-    seen = np.concatenate([low.ravel(), value.ravel(), high.ravel(), [0]])
-    ends = np.nanmin(seen), np.nanmax(seen)
-    space = 0.06 * (ends[1] - ends[0]) or 1.0
-    x = number_axis("", float(ends[0] - space), float(ends[1] + space), 4)
-    axes.set_xlim(x.limits)
-    axes.set_xticks(x.ticks, labels=x.texts)
     axes.grid(axis="x", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
+
+
+def _axis(values: Sequence[npt.NDArray[np.float64]]) -> Axis:
+    """Return an axis that shows zero and everything defined."""
+    seen = np.concatenate([part.ravel() for part in values] + [np.zeros(1)])
+    low, high = float(np.nanmin(seen)), float(np.nanmax(seen))
+    space = 0.06 * (high - low) or 1.0
+    return number_axis("", low - space, high + space, 4)
 
 
 def _in_lines(text: str, width: float, look: Look) -> str:

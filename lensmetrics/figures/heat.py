@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from .differences import Differences
-from .measuring import fitted, text_width
+from .measuring import fitted, height_of, text_width, wrapped
 from .panels import add_legend, number_label
 from .style import INK, RULE, Look, Picture
 
@@ -63,8 +63,8 @@ def draw_cells(found: Differences, look: Look) -> Picture:
         above = 0.3 * em
         if entries:
             above += add_legend(figure, entries, width, look) + 0.5 * em
-        bar = 3.4 * em  # the scale of colours with its numbers and name
-        above += bar + 0.6 * em
+        name = _name(found, width - 1.5 * em, look)
+        above += (height_of(name) + 2.8) * em  # the name over the scale of colours, which has numbers below
         height = above + pitch * len(rows) + below
         if height > look.height:
             raise ValueError(
@@ -90,7 +90,10 @@ def draw_cells(found: Differences, look: Look) -> Picture:
         axes.tick_params(labelsize=look.font, labelcolor=INK, length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        _bar(figure, image, largest, found, look, (width, height, above))
+        _bar(figure, image, largest, look, (width, height, above))
+        figure.text(
+            1 - em / width, 1 - (above - 2.8 * em) / height, name, ha="right", va="bottom", gid="given"
+        )
     return figure
 
 
@@ -138,11 +141,17 @@ def _mark(axes: Any, scaled: npt.NDArray[np.float64], certain: npt.NDArray[np.bo
             )
 
 
+def _name(found: Differences, width: float, look: Look) -> str:
+    """Return what the colours mean."""
+    metric = found.metrics[0] if len(found.metrics) == 1 else ""
+    text = ", ".join(filter(None, [f"difference: {found.subject}", metric, found.given]))
+    return wrapped(text.split(" "), width, look, " ")
+
+
 def _bar(
     figure: Picture,
     image: Any,
     common: float,
-    found: Differences,
     look: Look,
     size: tuple[float, float, float],
 ) -> None:
@@ -153,7 +162,6 @@ def _bar(
     place = (1 - (long + em) / width, 1 - (above - 1.9 * em) / height, long / width, 0.6 * em / height)
     bar = figure.colorbar(image, cax=figure.add_axes(place, label="scale"), orientation="horizontal")
     bar.outline.set_visible(False)
-    one = len(found.metrics) == 1
     ends = (
         [number_label(f"{-common:.2g}"), "0", f"+{number_label(f'{common:.2g}')}"]
         if common
@@ -164,9 +172,6 @@ def _bar(
     texts[0].set_horizontalalignment("left")
     texts[-1].set_horizontalalignment("right")
     bar.ax.tick_params(labelsize=look.font, labelcolor=INK, length=0)
-    what = ", ".join(filter(None, [found.metrics[0] if one else "", found.given]))
-    text = ", ".join(filter(None, [f"difference: {found.subject}", what]))
-    figure.text(1 - em / width, 1 - (above - 2.8 * em) / height, text, ha="right", va="bottom", gid="given")
 
 
 def _entries(

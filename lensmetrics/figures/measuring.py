@@ -36,6 +36,11 @@ def fitted(text: str, width: float, look: Look) -> str:
     return short
 
 
+def height_of(text: str) -> float:
+    """Return the height of a text in units of the size of its font."""
+    return 1.2 * (text.count("\n") + 1) if text else 0.0
+
+
 def wrapped(parts: Sequence[str], width: float, look: Look, between: str = " · ") -> str:
     """Join the parts of a text; start a new line where it would be wider than `width`."""
     lines: list[str] = []

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from .measuring import text_width, wrapped
+from .measuring import fitted, height_of, text_width, wrapped
 from .style import INK, RULE, Look, Picture, renderer_of
 
 # Parts of a legend, in units of the size of its text.
@@ -101,7 +101,9 @@ def close_grid(
     x, y = axes
     left = max(text_width(text, look) for text in (*y.texts, "")) + 1.3 * em
     bottom = 1.9 * em
-    gap = 1.2 * em
+    # The numbers at the ends of neighbouring x axes must not meet.
+    ends = text_width(x.texts[0], look) / 2 + text_width(x.texts[-1], look) / 2
+    gap = max(1.2 * em, ends - 0.1 * look.panel + 0.5 * em)
     n_rows = math.ceil(len(panels) / max(1, int((look.width - left) / look.panel)))
     n_columns = math.ceil(len(panels) / n_rows)
     left += 1.7 * em  # the label of the y axis
@@ -109,7 +111,9 @@ def close_grid(
     down = min(max(0.72 * across, 1.0), 2.2)
     width = left + n_columns * (across + gap)
     lines = [wrapped(parts, across, look) for parts in titles]
-    x = _thinned(x, across, look)
+    x = thinned(x, across, look)
+    x_label = wrapped(x.label.split(" "), width - em, look, " ")
+    below = bottom + (height_of(x_label) + 0.3) * em
     title = [  # of every row of panels
         1.25 * em * max(text.count("\n") + bool(text) + 0.5 for text in lines[i : i + n_columns])
         for i in range(0, len(lines), n_columns)
@@ -118,7 +122,7 @@ def close_grid(
     turned = text_width(y.label, look) < n_rows * down + sum(title[1:])
     if not turned:
         above += 1.6 * em
-    height = above + n_rows * (down + gap / 2) + sum(title) + bottom + 1.4 * em
+    height = above + n_rows * (down + gap / 2) + sum(title) + below
     if height > look.height:
         raise ValueError(
             f"the {len(panels)} panels need {height:.0f} inches, more than a page ({look.height:g}): draw "
@@ -137,17 +141,20 @@ def close_grid(
         ):
             axis.set_ticks(shown.ticks if outer else [], labels=shown.texts if outer else [])
             axis.set_minor_locator(NullLocator())
-    middle = (left + n_columns * (across + gap) - gap) / 2 + left / 2
-    figure.supxlabel(x.label, x=middle / width, y=0.3 * em / height, va="bottom", fontsize=look.font)
+    middle = min(
+        (left + n_columns * (across + gap) - gap) / 2 + left / 2,
+        width - text_width(x_label, look) / 2 - 0.3 * em,
+    )
+    figure.supxlabel(x_label, x=middle / width, y=0.3 * em / height, va="bottom", fontsize=look.font)
     if turned:
-        centre = 1 - (above + title[0] + height - bottom - 1.4 * em) / 2 / height
+        centre = 1 - (above + title[0] + height - below) / 2 / height
         figure.supylabel(y.label, x=0.2 * em / width, y=centre, ha="left", va="center", fontsize=look.font)
     else:
         # Too long for the height of the panels.
         figure.text(0.4 * em / width, 1 - (above - 1.5 * em) / height, y.label, ha="left", va="top", gid="y")
 
 
-def _thinned(axis: Axis, width: float, look: Look) -> Axis:
+def thinned(axis: Axis, width: float, look: Look) -> Axis:
     """Leave out texts that would touch the one before."""
     low, high = np.log(axis.limits) if axis.log else axis.limits
     end, texts, space = -math.inf, [], text_width("n", look)
@@ -166,6 +173,8 @@ def add_legend(figure: Picture, entries: Sequence[tuple[Any, str]], width: float
     The parts of a handle that is a list are side by side, those of a tuple on top of each other.
     """
     em = look.font / 72
+    most = width - (_HANDLE + _PAD + 1) * em
+    entries = [(handle, fitted(label, most, look)) for handle, label in entries]
     widths = [text_width(label, look) + (_HANDLE + _PAD) * em for _, label in entries]
     for n_columns in range(len(entries), 0, -1):
         columns = [max(part) for part in np.array_split(widths, n_columns)]
