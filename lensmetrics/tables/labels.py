@@ -48,8 +48,14 @@ def column_title(column: Column, *, without: Sequence[str] = ()) -> str:
     return ", ".join([metric_title(column.name), *shown])
 
 
-def number_text(value: float) -> str:
-    """Return a number with three decimals, or three digits if it is tiny or huge; NaN is a dash."""
+def number_text(value: float, *, beside: Sequence[float] = ()) -> str:
+    """Return a number with three decimals, or three digits if it is tiny or huge; NaN is a dash.
+
+    A tiny number that is shown with numbers of at least a hundredth, such as the other end of an interval,
+    has three decimals as they have.
+    """
     if math.isnan(value):
         return "–"
-    return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.2e}"
+    decimals = value == 0 or 1e-3 <= abs(value) < 1e4
+    decimals = decimals or (abs(value) < 1 and any(1e-2 <= abs(other) < 1e4 for other in beside))
+    return f"{value:.3f}" if decimals else f"{value:.2e}"

@@ -14,8 +14,9 @@ def source_samples(
 ) -> npt.NDArray[np.intp]:
     """Return a number for each row; rows of the same source sample have the same number.
 
-    A source sample is a dataset and a name if files have names, otherwise a dataset and a sample number.
-    `group` is the group of every row; its rows are pooled, or with `comparing` compared with one another.
+    A source sample is a dataset and a name if files have names, otherwise a dataset and a sample number. A
+    row without either is a source sample of its own. `group` is the group of every row; its rows are
+    pooled, or with `comparing` compared with one another.
 
     Raises
     ------
@@ -25,16 +26,17 @@ def source_samples(
     dataset = np.zeros(len(scores), dtype=np.intp)
     if "dataset" in scores:
         dataset = _sorted_codes(scores["dataset"])
+    sample = np.arange(len(scores), dtype=np.intp)
+    if "sample" in scores:
+        sample = _sorted_codes(scores["sample"])
+        unknown = scores["sample"].isna().to_numpy()
+        if unknown.any():  # such rows are independent, as they are without the column
+            sample[unknown] += np.arange(np.count_nonzero(unknown))
     if "name" in scores and scores["name"].notna().any():
         named = scores["name"].notna().to_numpy()
         _refuse_mixed(scores, group, dataset, named, comparing=comparing)
-        sample = _sorted_codes(scores["name"])
-        if not named.all() and "sample" in scores:
-            sample = np.where(named, sample, sample.max() + 1 + _sorted_codes(scores["sample"]))
-    elif "sample" in scores:
-        sample = _sorted_codes(scores["sample"])
-    else:
-        return np.arange(len(scores), dtype=np.intp)
+        names = _sorted_codes(scores["name"])
+        sample = np.where(named, names, names.max() + 1 + sample)
     return dataset * (int(sample.max(initial=0)) + 1) + sample
 
 

@@ -231,11 +231,10 @@ def aggregated(
     groups = pd.DataFrame(
         {column: _plain(scores[column].iloc[first]) for column in by}, index=range(len(first))
     )
-    unreadable = np.zeros(len(scores), dtype=np.bool_)
-    for token in UNREADABLE_STATUSES:
-        unreadable |= has.get(token, False)
-    scored = ~unreadable[~left_out]
-    identified = "sample" in scores or "name" in scores
+    shared: list[dict[str, Any]] = []
+    if len(groups) > 1 and ("sample" in scores or "name" in scores):
+        scored = ~np.any([left_out, *(has[t] for t in UNREADABLE_STATUSES if t in has)], axis=0)
+        shared = sample_counts(groups, source[scored[~left_out]], group[scored])
     return Summary(
         groups,
         metrics,
@@ -245,7 +244,7 @@ def aggregated(
         excluded,
         group,
         ~left_out,
-        sample_counts(groups, source[scored], group[~left_out][scored]) if identified else [],
+        shared,
     )
 
 

@@ -1,5 +1,6 @@
 """Summaries in which each value of a condition has its own columns."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ class Spread:
         of_row: dict[tuple[Any, ...], int] = {}
         numbers = [of_row.setdefault(key, len(of_row)) for key in _tuples(table, keys)]
         values = [value for (value,) in _tuples(table, [column])]
-        texts = _texts(column, list(dict.fromkeys(values)))
+        texts = _texts(column, list(dict.fromkeys(values)), keys)
         first = np.unique(numbers, return_index=True)[1]
         places = {text: np.full(len(first), -1, dtype=np.intp) for text in texts.values()}
         for i, (row, value) in enumerate(zip(numbers, values, strict=True)):
@@ -50,12 +51,12 @@ def _tuples(table: pd.DataFrame, columns: Sequence[str]) -> list[tuple[Any, ...]
     return list(zip(*lists, strict=True))
 
 
-def _texts(column: str, values: Sequence[Any]) -> dict[Any, str]:
-    """Return the text of each value; two that are shown alike get all their digits, or quotes."""
+def _texts(column: str, values: Sequence[Any], taken: Sequence[str]) -> dict[Any, str]:
+    """Return the text of each value; one that is shown like another, or as a column, gets all its digits."""
     texts = [labelled(column, value) for value in values]
-    alike = {text for text in texts if texts.count(text) > 1}
+    counts = Counter([*texts, *taken])
     return {
-        value: f"{column} {value!r}" if text in alike else text
+        value: f"{column} {value!r}" if counts[text] > 1 else text
         for value, text in zip(values, texts, strict=True)
     }
 
@@ -66,9 +67,9 @@ def wide_table(table: pd.DataFrame, column: str) -> pd.DataFrame:
     Where a group has no such value, n is 0 and the others are missing.
     """
     spread = Spread.of(table, column)
-    wide = spread.rows
+    found = {}
     for text, places in spread.places.items():
         for name in _STATISTICS:
             values = table[name].to_numpy()[places]
-            wide[f"{text} {name}"] = np.where(places < 0, 0 if name == "n" else np.nan, values)
-    return wide
+            found[f"{text} {name}"] = np.where(places < 0, 0 if name == "n" else np.nan, values)
+    return pd.concat([spread.rows, pd.DataFrame(found, index=spread.rows.index)], axis=1)

@@ -29,6 +29,7 @@ _STATISTICS = {
     *(*SUMMARY, "value", "difference", "p", "p_holm", "mean_first", "mean_second"),
     *("higher", "equal", "lower"),
 }
+_WITH_INTERVAL = ("mean", "mean_attacked", "sd", "difference")
 # The first lines of files that this module writes, by which commands know what they may replace.
 MARKS = {".tex": "% Table by lensmetrics, needs the package booktabs", ".md": "<!-- Table by lensmetrics -->"}
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?|-?inf|nan|–?")
@@ -68,7 +69,9 @@ def text_table(table: pd.DataFrame, *, missing: str = "nan") -> pd.DataFrame:
         if name == "ci_low":
             texts[INTERVAL] = _intervals(table, missing)
         elif name in _STATISTICS and table[name].dtype.kind == "f":
-            texts[name] = [missing if math.isnan(v) else number_text(v) for v in values]
+            ends = _ends(table) if name in _WITH_INTERVAL else [()] * len(table)
+            pairs = zip(values, ends, strict=True)
+            texts[name] = [missing if math.isnan(v) else number_text(v, beside=e) for v, e in pairs]
         elif name in ("metric", "status"):
             texts[printable(name)] = list(map(printable, values))
         else:
@@ -93,9 +96,8 @@ def wide_texts(table: pd.DataFrame, column: str, *, missing: str = "nan") -> pd.
     parts = zip(texts["mean"], texts[INTERVAL], table["n_undefined"], strict=True)
     cells = [_cell(mean, interval, n, missing) for mean, interval, n in parts]
     cells.append("")  # for groups that do not exist, whose place is -1
-    shown = text_table(spread.rows)
-    for text, places in spread.places.items():
-        shown[printable(text)] = [cells[place] for place in places.tolist()]
+    beside = {text: [cells[i] for i in places.tolist()] for text, places in spread.places.items()}
+    shown = pd.concat([text_table(spread.rows), pd.DataFrame(beside, dtype=object)], axis=1)
     shown.attrs["notes"] = [note for note in texts.attrs["notes"] if note != ATTACKED_NOTE]
     if "n_excluded" in table:
         n = int(table.loc[table["metric"] == table["metric"].iloc[0], "n_excluded"].sum())
@@ -139,8 +141,8 @@ def _intervals(table: pd.DataFrame, missing: str) -> list[str]:
     """Return the texts of intervals, or the reason why a metric of a summary has no score at all."""
     # Rows of one source sample are not independent, so it is source samples that count.
     n = table.get("n_source_samples", table.get("n", pd.Series(FEW_SAMPLES, index=table.index)))
-    ends = zip(table["ci_low"].tolist(), table["ci_high"].tolist(), (n < FEW_SAMPLES).tolist(), strict=True)
-    texts = [interval_text(low, high, few=few, missing=missing) for low, high, few in ends]
+    rows = zip(_ends(table), (n < FEW_SAMPLES).tolist(), strict=True)
+    texts = [interval_text(low, high, few=few, missing=missing) for (low, high), few in rows]
     if is_summary(table.columns):
         for i in np.flatnonzero(table["n"] == 0).tolist():
             reason = undefined_reason(table.iloc[i])
@@ -152,7 +154,14 @@ def interval_text(low: float, high: float, *, few: bool = False, missing: str = 
     """Return the text of an interval, with a mark if it is of few samples."""
     if math.isnan(low):
         return missing
-    return f"[{number_text(low)}, {number_text(high)}]" + "*" * few
+    texts = (number_text(value, beside=(low, high)) for value in (low, high))
+    return f"[{', '.join(texts)}]" + "*" * few
+
+
+def _ends(table: pd.DataFrame) -> list[tuple[float, ...]]:
+    """Return the ends of the interval of each row, if the table has intervals."""
+    names = [name for name in ("ci_low", "ci_high") if name in table]
+    return list(table[names].itertuples(index=False, name=None)) if names else [()] * len(table)
 
 
 def is_number_column(texts: "pd.Series[Any]") -> bool:

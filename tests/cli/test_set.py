@@ -74,6 +74,7 @@ def test_set_changes_adds_and_removes(run: Run) -> None:
     status, out, err = run("set", "b.h5", "./a.h5", "--from-name", "{training}.h5", "seed=3")
     assert (status, attrs_of("a.h5")["training"], attrs_of("b.h5")["training"]) == (0, "a", "b")
     assert run("verify", "a.h5", "b.h5")[:2] == (0, "a.h5: good\nb.h5: good\n")
+    assert run("set", "a.h5", f"note={'x' * 5000}")[0] == 0
     inode = Path("a.h5").stat().st_ino
     assert run("set", "a.h5", "seed=3") == (0, "a.h5: unchanged\n", "")
     assert Path("a.h5").stat().st_ino == inode

@@ -37,3 +37,10 @@ def test_titles_of_metrics() -> None:
 def test_numbers_keep_their_digits() -> None:
     texts = [number_text(value) for value in (0.0, 0.46651, -0.2, 1234.5, 1.25e-7, 2e6, math.nan)]
     assert texts == ["0.000", "0.467", "-0.200", "1234.500", "1.25e-07", "2.00e+06", "–"]
+
+
+def test_numbers_beside_larger_ones_have_three_decimals() -> None:
+    assert number_text(-9.26e-4, beside=(-9.26e-4, 0.093)) == "-0.001"
+    assert number_text(1e-7, beside=(0.5, math.nan)) == "0.000"
+    assert number_text(1e-7, beside=(0.002,)) == "1.00e-07"
+    assert number_text(2e6, beside=(0.5,)) == "2.00e+06"

@@ -27,3 +27,15 @@ def test_samples_are_shared_within_a_dataset_alone() -> None:
     assert shared_samples(source_samples(other, group), group, 2)[0] == 0
     named = named_scores(np.arange(6), ["x", "y", "z", "z", "u", "x"], dataset=["a"] * 6)
     assert shared_samples(source_samples(named, group), group, 2)[0] == 2
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_rows_of_an_unknown_sample_are_samples_of_their_own(named: bool) -> None:
+    table = make_scores([1, 2, np.nan, 4, 5, np.nan], name="mse").drop(columns="sample")
+    table["sample"] = pd.array([1, 2, None, 1, 2, None], dtype="Int64")
+    if named:
+        table["name"] = ["x", "y", None, "x", "y", None]
+    source = source_samples(table, np.repeat([0, 1], 3))
+    assert (source[0], source[1]) == (source[3], source[4])
+    assert len(set(source.tolist())) == 4
+    assert shared_samples(source, np.repeat([0, 1], 3), 2)[0] == 2

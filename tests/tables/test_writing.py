@@ -108,6 +108,14 @@ def test_comparisons_have_one_column_for_an_interval() -> None:
     assert texts.iloc[1].tolist()[4:] == ["64", "2.00e-05", "[1.00e-05, 3.00e-05]", "1.00e-04"]
 
 
+def test_numbers_of_a_row_have_one_format() -> None:
+    columns = ["metric", "mean", "sd", "n", "n_undefined", "ci_low", "ci_high"]
+    rows = [["kendall", 4e-4, 0.5, 64, 0, -0.02, 9e-4], ["mse", 4e-7, 1e-7, 64, 0, 2e-7, 6e-7]]
+    texts = text_table(pd.DataFrame(rows, columns=columns))
+    assert texts.iloc[0].tolist()[1:4] == ["0.000", "[-0.020, 0.001]", "0.500"]
+    assert texts.iloc[1].tolist()[1:4] == ["4.00e-07", "[2.00e-07, 6.00e-07]", "1.00e-07"]
+
+
 def test_values_of_a_condition_stand_side_by_side() -> None:
     rng = np.random.default_rng(0)
     attack, training = ["topk"] * 20 + ["mass"] * 40, ["natural"] * 40 + ["pgd"] * 20
@@ -136,6 +144,17 @@ def test_wide_form_tells_values_apart_that_are_shown_alike() -> None:
     assert wide.columns.tolist() == ["metric", "eps 0.12345678", "eps 0.12345679123", "eps not given"]
     with pytest.raises(ValueError, match="cannot spread 'attack': the summary is by eps"):
         wide_texts(lm.summarize(table, by="eps"), "attack")
+
+
+def test_wide_form_of_many_values_and_of_one_named_like_a_column() -> None:
+    names = ["metric", *(f"m{i}" for i in range(120))]
+    summary = lm.summarize(make_scores(np.arange(121), training=names))
+    quoted = ["m0", "m1", "m2"]
+    for table in (wide_texts(summary, "training"), wide_table(summary, "training")):
+        assert table["metric"].tolist() == ["kendall"]
+        texts = list(dict.fromkeys(name.removesuffix(" mean") for name in table.columns))
+        assert [text for text in texts if text in quoted] == quoted
+    assert wide_texts(summary, "training")["training 'metric'"].tolist() == ["0.000"]
 
 
 def test_wide_form_says_what_is_undefined_and_left_out() -> None:
