@@ -12,6 +12,7 @@ from ..tables.columns import Column
 from ..tables.comparison import compare
 from ..tables.known import known_metrics
 from ..tables.labels import column_title, condition_text, labelled, number_text
+from ..tables.permutation import n_flips
 from ..tables.summary import FEW_SAMPLES
 from ..tables.view import View
 from .parts import Ids, Shown
@@ -20,6 +21,8 @@ from .tables import RowHead, row_heads
 # Up to so many comparisons, all scores are compared, then only those that lead; above, conditions are pooled.
 _MAX_OF_ALL = 12
 _MAX_COMPARISONS = 200
+# Numbers that the sign-flip tests of a page add at most, in some ten seconds.
+_MAX_WORK = 5 * 10**9
 # Up to so many are drawn.
 _MAX_DRAWN = 40
 # Differences whose p is not below this level are not shown to exist.
@@ -76,12 +79,13 @@ def comparison(view: View, leading: Sequence[Column], ids: Ids) -> Comparison | 
     by: list[str] = others
     columns = list(view.columns)
     pooled = ""
-    if n_pairs > _MAX_OF_ALL:
+    work = n_flips(n_pairs) * n_pairs * int(view.summary.n_rows.max())
+    if n_pairs > _MAX_OF_ALL or work * len(columns) > _MAX_WORK:
         columns = list(leading)
-    if n_pairs > _MAX_COMPARISONS:
+    if n_pairs > 1 and (n_pairs > _MAX_COMPARISONS or work * len(columns) > _MAX_WORK):
         n_levels = int(groups[on].nunique(dropna=False))
         few = n_levels * (n_levels - 1) // 2 <= _MAX_COMPARISONS
-        if not few or not (sizes == n_levels).all():
+        if not others or not few or not (sizes == n_levels).all():
             return Comparison(by, _too_many(n_pairs, on), [], [])
         by = []
         pooled = (
@@ -115,10 +119,7 @@ def comparison(view: View, leading: Sequence[Column], ids: Ids) -> Comparison | 
 
 
 def _figures(table: pd.DataFrame, ids: Ids) -> list[Shown]:
-    if (
-        len(table[[*table.columns[: table.columns.get_loc("metric")], "first", "second"]].drop_duplicates())
-        > _MAX_DRAWN
-    ):
+    if (table["metric"] == table["metric"].iloc[0]).sum() > _MAX_DRAWN:
         return []
     title = "Mean differences"
     caption = (
@@ -139,7 +140,7 @@ def _figures(table: pd.DataFrame, ids: Ids) -> list[Shown]:
 
 def _too_many(n_pairs: int, on: str) -> str:
     return (
-        f"{n_pairs:,} pairs of conditions are too many for a page. To compare some of them: "
+        f"To compare {n_pairs:,} pairs of conditions with so many samples takes too long for a page: "
         f"lensmetrics compare TABLE --on {on} --between VALUE VALUE"
     )
 

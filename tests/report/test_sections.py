@@ -121,6 +121,13 @@ def test_many_comparisons_are_pooled_and_say_so() -> None:
     assert "lensmetrics compare TABLE --on training" in none.text
 
 
+def test_very_many_samples_are_left_to_the_command() -> None:
+    """The page of a large table takes seconds, too."""
+    found = compared(study(3, n=200_000))
+    assert not found.tables
+    assert found.text.startswith("To compare 3 pairs of conditions with so many samples takes too long")
+
+
 def test_nothing_in_common_is_said() -> None:
     table = study(2)
     table.loc[table["training"] == "t1", "sample"] += 1000
