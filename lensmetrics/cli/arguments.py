@@ -64,9 +64,16 @@ def check_files(paths: Iterable[Path]) -> None:
             raise
 
 
+def is_there(word: str | Path) -> bool:
+    """Return whether a word names a file or folder; Path.exists() fails where it is too long for a name."""
+    with contextlib.suppress(OSError, ValueError):
+        return str(word) != "" and Path(word).exists()
+    return False
+
+
 def matching(pattern: str | Path) -> list[Path]:
     """Return what a pattern with ``*``, ``?`` or ``[...]`` matches, in natural order."""
-    if not _PATTERN.search(str(pattern)) or Path(pattern).exists():
+    if not _PATTERN.search(str(pattern)) or is_there(pattern):
         return []
     found = glob.glob(str(pattern))  # noqa: PTH207 - Path.glob refuses absolute patterns
     return sorted(map(Path, found), key=natural_key)
@@ -82,7 +89,7 @@ def pair_files(paths: Iterable[Path]) -> list[Path]:
     named: list[Path] = []
     for path in paths:
         found = matching(path)
-        if not found and _PATTERN.search(str(path)) and not path.exists():
+        if not found and _PATTERN.search(str(path)) and not is_there(path):
             raise ValueError(f"no file matches {path}")
         named += found or [path]
     check_files(named)
@@ -108,7 +115,8 @@ def check_once(files: Sequence[Path]) -> None:
         found = path.stat()
         first = seen.setdefault((found.st_dev, found.st_ino), path)
         if first is not path:
-            raise ValueError(f"{first} and {path} are one file: name every file once")
+            what = f"{path} is named twice" if first == path else f"{first} and {path} are one file"
+            raise ValueError(f"{what}: name every file once")
 
 
 def check_suffix(output: Path, suffix: str) -> None:

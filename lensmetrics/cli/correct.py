@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import FormatError
 from ..messages import printable, say
-from .arguments import attribute, check_once, pair_files
+from .arguments import attribute, check_once, is_there, pair_files
 from .conditions import Setting, add_from_name, from_names, joined
 from .opening import isolated
 
@@ -94,11 +94,13 @@ def _separated(words: Sequence[str]) -> tuple[list[Path], list[Setting]]:
     settings: list[Setting] = []
     for word in words:
         path = Path(word)
-        if "=" not in word.partition("/")[0] or (path.suffix == ".h5" and path.exists()):
+        if "=" not in word.partition("/")[0] or (path.suffix == ".h5" and is_there(path)):
             paths.append(path)
             continue
-        if path.exists():
-            raise ValueError(f"{word} could be a setting, and there is a folder of that name: write ./{word}")
+        if is_there(path):
+            raise ValueError(
+                f"{word} could be a setting, and there is a file or folder of that name: write ./{word}"
+            )
         try:
             settings.append(attribute(word))
         except argparse.ArgumentTypeError as error:

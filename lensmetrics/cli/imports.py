@@ -3,6 +3,7 @@
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 from ..messages import say
 from .arguments import as_usage, attribute, check_suffix, integer
@@ -133,12 +134,9 @@ def run(arguments: argparse.Namespace) -> int:
         checked_attrs(attrs)
     except TypeError as error:
         raise ValueError(str(error)) from error
-    if arguments.reduction is not None and attrs.setdefault("reduction", arguments.reduction) != (
-        arguments.reduction
-    ):
-        raise ValueError(
-            f"--reduction {arguments.reduction} contradicts --set reduction={attrs['reduction']}: give one"
-        )
+    among: Any = attrs.get("reduction", arguments.reduction or "abs_sum")
+    if arguments.reduction not in (None, among):
+        raise ValueError(f"--reduction {arguments.reduction} contradicts --set reduction={among}: give one")
     try:
         messages = import_maps(
             arguments.unperturbed,
@@ -150,6 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
             method=arguments.method,
             axes=arguments.axes,
             class_index=arguments.class_index,
+            reduction=among,
             dtype=arguments.dtype,
             samples=None if arguments.samples is None else tuple(arguments.samples),
             labels=arguments.labels,

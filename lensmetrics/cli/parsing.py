@@ -4,10 +4,9 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from .arguments import matching
+from .arguments import is_there, matching
 
 _TABLES = (".parquet", ".csv", ".csv.gz")
 _NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
@@ -57,6 +56,7 @@ class CommandParser(argparse.ArgumentParser):
             if action.nargs in ("+", "*", "?"):
                 n_values = next((i for i in range(n_next) if self._is_file(rest[i], action)), n_next)
                 several.append(option)
+                n_values = min(n_values, 1) if action.nargs == "?" else n_values
             else:
                 n_values = min(n_next, action.nargs if isinstance(action.nargs, int) else 1)
             option += rest[:n_values]
@@ -64,7 +64,7 @@ class CommandParser(argparse.ArgumentParser):
         if not files and self._arguments():
             for option in several:
                 n_values = len(option)
-                while n_values > 2 and Path(option[n_values - 1]).exists():
+                while n_values > 2 and is_there(option[n_values - 1]):
                     n_values -= 1
                 files += option[n_values:]
                 del option[n_values:]
@@ -101,7 +101,7 @@ class CommandParser(argparse.ArgumentParser):
         if any(positional.metavar == "TABLE" for positional in self._arguments()):
             return word.endswith(_TABLES)
         has_folder = "/" in word or "\\" in word
-        there = word != "" and Path(word).exists()
+        there = is_there(word)
         if not _accepts(action, word):
             return there or re.match(r"[^=]*([/\\]|\.[A-Za-z])", word) is not None
         if word.endswith(".h5") and (action.type is None or "=" not in word):

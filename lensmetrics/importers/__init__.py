@@ -139,13 +139,13 @@ def import_maps(
     )
     if unmatched not in ("refuse", "skip"):
         raise ValueError(f"unmatched must be 'refuse' or 'skip', got {unmatched!r}")
-    attrs = _with_reduction(attrs or {}, reduction)
+    stored = _with_reduction(attrs or {}, reduction)
     with contextlib.ExitStack() as stack, _unreadable_named():
         given = check_given(unperturbed, perturbed, names, samples, labels)
         pairs = pair_files(given, layout, unmatched, target, stack)
-        if pairs.maps[0].shape[1:] == pairs.maps[0].shape[-2:]:
-            attrs.pop("reduction")  # there are no channels
-        return pairs.notes + copy_pairs(*pairs.maps, pairs.columns, target, attrs, dtype)
+        if len(pairs.maps[0].shape) == 3 and "reduction" not in (attrs or {}):
+            stored.pop("reduction")  # there are no channels
+        return pairs.notes + copy_pairs(*pairs.maps, pairs.columns, target, stored, dtype)
 
 
 @contextlib.contextmanager

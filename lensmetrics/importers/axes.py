@@ -78,9 +78,10 @@ def as_maps(source: Source, layout: Layout, *, known: bool) -> Source:
 
 def _check_type(source: Source) -> None:
     if source.dtype.kind not in "iuf" or source.dtype.itemsize > 8:
+        remedy = ": save array.astype('uint8')" if source.dtype.kind == "b" else ""
         raise FormatError(
             f"{source.words} is {source.dtype}; maps must be integers or floating-point numbers of at most "
-            "64 bits"
+            f"64 bits{remedy}"
         )
 
 

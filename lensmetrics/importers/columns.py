@@ -23,8 +23,9 @@ def check_column(words: str, shape: tuple[int, ...], dtype: np.dtype[Any], n: in
         remedy = _REMEDIES.get(dtype.kind, "save integers")
         raise FormatError(f"{words} is {dtype}; {what} must be integers: {remedy}")
     if shape not in ((n,), (n, 1)):
+        values = "integers or texts" if what == "samples" else "integers"
         raise FormatError(
-            f"{words} is {shape}; {what} must be {n} integers, one per sample: ({n},) or ({n}, 1)"
+            f"{words} is {shape}; {what} must be {n} {values}, one per sample: ({n},) or ({n}, 1)"
         )
 
 

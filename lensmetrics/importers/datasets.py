@@ -1,6 +1,7 @@
 """Datasets of foreign HDF5 files: found without following links, and checked before they are read."""
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def open_rows(path: Path, file: h5py.File, name: str, what: str = "maps", kinds:
             members.append((member, decoder(f"{path}, dataset '{name}/{key}',", member.dtype, member.attrs)))
         types = [decoded_type(member.dtype, decode) for member, decode in members]
     return Source(
-        f"{path}, group '{name}',",
+        f"{path}, group '{name.strip('/') or '/'}',",
         node.name,
         (len(keys), *row_shape),
         np.result_type(*types) if types else np.dtype(np.float32),
@@ -166,16 +167,26 @@ def _members(path: Path, members: list[tuple[h5py.Dataset, Decode | None]], rows
 
 
 def dataset_names(file: h5py.File, limit: int = 13) -> list[str]:
-    """Return the names of the first datasets in a file, without the coordinates of their axes."""
+    """Return the names of the first datasets in a file, without those that are coordinates of others."""
     names: list[str] = []
+    coordinates: set[str] = set()
 
     def note(name: str, node: object) -> bool | None:
         if isinstance(node, h5py.Dataset) and not node.is_scale:
             names.append(name)
+            coordinates.update(_coordinates(node.attrs))
         return True if len(names) == limit else None
 
+    coordinates.update(_coordinates(file.attrs))
     file.visititems(note)  # follows hard links only, and visits each object once
-    return names
+    return [name for name in names if name.rsplit("/", 1)[-1] not in coordinates] or names
+
+
+def _coordinates(attrs: Mapping[str, Any]) -> list[str]:
+    """Return the names in the attribute ``coordinates`` of the CF conventions."""
+    text = attrs.get("coordinates", "")
+    text = text.decode(errors="replace") if isinstance(text, bytes) else text
+    return text.split() if isinstance(text, str) else []
 
 
 def listed(file: h5py.File) -> str:

@@ -13,6 +13,7 @@ from ..pairfile.opening import reading
 from .datasets import dataset_names, listed, open_column, open_file, open_rows, read_values
 from .matching import refuse_other_coordinates
 from .source import Source
+from .stacking import EACH
 
 
 def is_hdf5(path: Path) -> bool:
@@ -31,7 +32,11 @@ def open_maps(
             f"{path} is a pair file already: score it as it is; to pair maps of two pair files, read them "
             "with lensmetrics.PairStore and write matching samples with lensmetrics.PairWriter"
         )
-    return open_rows(path, file, _choose(path, file, role) if wanted is None else wanted)
+    if wanted is None:
+        wanted = _choose(path, file, role)
+    elif wanted.endswith(EACH):  # as in other kinds of files; only the group of the whole file needs it
+        wanted = wanted.removesuffix(EACH)
+    return open_rows(path, file, wanted)
 
 
 def read_column(
@@ -58,4 +63,5 @@ def _choose(path: Path, file: h5py.File, role: str) -> str:
             return names[0]
         if role in file:
             return role
-    raise ValueError(f"{path} has no dataset '{role}'; it has: {listed(file)}; name one: {path}:NAME")
+    each = f"; if each is one sample, all of them: '{path}:{EACH}'" if len(names) > 1 else ""
+    raise ValueError(f"{path} has no dataset '{role}'; it has: {listed(file)}; name one: {path}:NAME{each}")

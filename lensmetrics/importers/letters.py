@@ -23,8 +23,10 @@ LETTERS = {
 _PLANES = ({"H", "W"}, {"F"}, {"T"})
 
 
-def checked_letters(axes: str) -> str:
+def checked_letters(axes: object) -> str:
     """Return letters of axes in capitals; refuse what does not name the axes of maps."""
+    if not isinstance(axes, str):
+        raise TypeError(f"axes must be a text, such as 'NHWC', got {axes!r}")
     letters = axes.upper()
     if "D" in letters or "Z" in letters:
         raise ValueError(

@@ -152,6 +152,19 @@ def test_mistakes_are_reported_as_argparse_does(
     assert message in capsys.readouterr().err
 
 
+def test_long_values_are_no_names_of_files() -> None:
+    long = "x" * 5000
+    assert parsed(score, "-m", f"{long}/{long}", "[x]" * 2000, "a.h5").metric == [
+        f"{long}/{long}",
+        "[x]" * 2000,
+    ]
+    assert parsed(imports, "u.npy", "p.npy", "-o", "x.h5", "--set", f"a={long}", f"b={long}").set[1] == (
+        "b",
+        long,
+    )
+    assert parsed(summarize, "t.csv", "--by", "x", long).by == ["x", long]
+
+
 def test_negative_numbers_are_values() -> None:
     assert parsed(score, "a.h5", "--windows", "-1", "2").windows == [-1, 2]
 

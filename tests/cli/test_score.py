@@ -148,8 +148,9 @@ def test_nothing_is_written_where_all_files_fail(run: Run) -> None:
         ),
         (["-m", "kendall", "--exclude", "not_atacked"], 2, "cannot exclude 'not_atacked'.*not_attacked"),
         (["-m", "kendall", "-o", "text.csv"], 2, "text.csv exists and is not a table of scores"),
-        (["./a.h5", "-m", "kendall"], 2, "a.h5 and a.h5 are one file: name every file once"),
-        ([".", "-m", "kendall"], 2, "a.h5 and a.h5 are one file"),
+        (["./a.h5", "-m", "kendall"], 2, "a.h5 is named twice: name every file once"),
+        (["link.h5", "-m", "kendall"], 2, "a.h5 and link.h5 are one file: name every file once"),
+        ([".", "-m", "kendall"], 2, "a.h5 is named twice"),
         (["folder.csv", "-m", "kendall"], 2, r"folder\.csv holds no \.h5 file: name a folder of pair files"),
         (["none/*.h5", "-m", "kendall"], 2, r"no file matches none/\*\.h5"),
         (["-m", "kendall", "--resume"], 2, "--resume needs -o TABLE, the table to continue"),
@@ -166,6 +167,7 @@ def test_mistakes_of_score(
         raise AssertionError("the mistake must be found before anything is scored")
 
     Path("folder.csv").mkdir()
+    Path("link.h5").symlink_to("a.h5")
     Path("text.csv").write_text("my notes")
     monkeypatch.setattr("lensmetrics.scoring.runs.score_slice", too_late)
     found, out, err = run("score", "a.h5", *words)

@@ -74,6 +74,7 @@ def test_set_changes_adds_and_removes(run: Run) -> None:
     status, out, err = run("set", "b.h5", "./a.h5", "--from-name", "{training}.h5", "seed=3")
     assert (status, attrs_of("a.h5")["training"], attrs_of("b.h5")["training"]) == (0, "a", "b")
     assert run("verify", "a.h5", "b.h5")[:2] == (0, "a.h5: good\nb.h5: good\n")
+    assert run("set", "a.h5", f"note={'x' * 5000}")[0] == 0
     inode = Path("a.h5").stat().st_ino
     assert run("set", "a.h5", "seed=3") == (0, "a.h5: unchanged\n", "")
     assert Path("a.h5").stat().st_ino == inode
@@ -94,7 +95,7 @@ def test_a_resumed_run_scores_corrected_files_again(run: Run) -> None:
         (["a.h5"], 2, ["nothing to change: give NAME=VALUE, --from-name or --remove"]),
         (["x=1"], 2, ["no pair files given: name at least one"]),
         (["a.h5", "none.h5", "x=1"], 2, ["none.h5 does not exist"]),
-        (["a.h5", "./a.h5", "x=1"], 2, ["a.h5 and a.h5 are one file"]),
+        (["a.h5", "./a.h5", "x=1"], 2, ["a.h5 is named twice"]),
         (["a.h5", "x=1", "x=2"], 2, ["x is given twice"]),
         (["a.h5", "x="], 2, ["a value may not be empty; --remove x removes an attribute"]),
         (["a.h5", "=x"], 2, ["expected NAME=VALUE, got '=x'"]),

@@ -144,6 +144,11 @@ def test_mistakes_are_refused(options: dict[str, Any], message: str) -> None:
     assert not Path("out.h5").exists()
 
 
+def test_letters_are_a_text() -> None:
+    with pytest.raises(TypeError, match="axes must be a text, such as 'NHWC', got 3"):
+        lm.import_maps(*saved(np.zeros((3, 4, 5))), "out.h5", axes=3)  # type: ignore[arg-type]
+
+
 def test_arrays_that_letters_do_not_fit_are_refused() -> None:
     paths = saved(np.zeros((3, 0, 5)))
     with pytest.raises(FormatError, match=r"u\.npy is \(3, 0, 5\); no axis may be 0 long"):

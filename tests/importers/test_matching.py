@@ -180,6 +180,20 @@ def test_members_of_groups_are_matched_by_their_names() -> None:
     assert store.name.tolist() == ["img1", "img10", "img2"]
 
 
+def test_the_whole_of_a_file_can_be_the_group() -> None:
+    for path, names, side in (("a.h5", ["x", "y"], 0), ("b.h5", ["y", "x"], 1)):
+        with h5py.File(path, "w") as file:
+            for name, one in zip(names, maps_of(names, side), strict=True):
+                file[name] = one
+    message = r"a\.h5 has no dataset 'unperturbed'; it has: x, y; name one: .*; if each .*: 'a\.h5:\*'"
+    with pytest.raises(ValueError, match=message):
+        lm.import_maps("a.h5", "b.h5", "out.h5")
+    lm.import_maps("a.h5:*", "b.h5:*", "out.h5")
+    store = check("out.h5", ["x", "y"])
+    assert store.name is not None
+    assert store.name.tolist() == ["x", "y"]
+
+
 def test_identities_that_contradict_each_other_are_refused() -> None:
     group("a.h5", ["x", "y"], 0, index=[7, 3])
     group("b.h5", ["x", "y"], 1, index=[3, 7])
