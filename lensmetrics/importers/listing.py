@@ -84,19 +84,11 @@ def sample_files(given: Given, output: Path) -> list[SampleFile]:
     FormatError
         If a link leads nowhere or back, or something is no regular file.
     """
-    folder = _folder(given)
     if not isinstance(given, str | os.PathLike):
         check_inputs(given)
-        found = [_Found(Path(path).stem, Path(path).suffix, os.fspath(path), Path(path)) for path in given]
-    elif folder is not None:
-        found = list(_walk(folder, "", ()))
-    else:
-        found = _matches(os.fspath(given))
-    for path in (output, part_path(output)):
-        if path.exists():
-            found = [it for it in found if not (it.path.endswith(path.name) and path.samefile(it.path))]
+    found = _listed(given, output)
     if not found:
-        raise ValueError(f"{shown(given)} {'matches' if folder is None else 'holds'} no files")
+        raise ValueError(f"{shown(given)} {'matches' if _folder(given) is None else 'holds'} no files")
     _refuse_several_kinds(given, found)
     files = [_sample_file(it) for it in found]
     files.sort(key=lambda file: natural_key(file.name))
@@ -111,13 +103,38 @@ def sample_files(given: Given, output: Path) -> list[SampleFile]:
 
 def refuse_changes(given: Given, output: Path, files: Sequence[SampleFile]) -> None:
     """Refuse files that were written, added or removed since they were listed."""
-    before, now = ({file.path: file for file in found} for found in (files, sample_files(given, output)))
+    before = {file.path: (file.size, file.modified) for file in files}
+    now = {file.path: _state(file.entry) for file in _listed(given, output)}
     changed = [path for path in {**before, **now} if before.get(path) != now.get(path)]
     if changed:
-        what = "removed" if changed[0] not in now else "written" if changed[0] in before else "added"
+        what = "removed" if now.get(changed[0]) is None else "written" if changed[0] in before else "added"
         raise FormatError(
             f"{changed[0]} was {what} while {shown(given)} was read: import again once nothing writes there"
         )
+
+
+def _listed(given: Given, output: Path) -> list[_Found]:
+    """Return the files that are there now, in any order."""
+    folder = _folder(given)
+    if not isinstance(given, str | os.PathLike):
+        found = [_Found(Path(path).stem, Path(path).suffix, os.fspath(path), Path(path)) for path in given]
+    elif folder is not None:
+        found = list(_walk(folder, "", ()))
+    else:
+        found = _matches(os.fspath(given))
+    for path in (output, part_path(output)):
+        if path.exists():
+            found = [it for it in found if not (it.path.endswith(path.name) and path.samefile(it.path))]
+    return found
+
+
+def _state(entry: os.DirEntry[str] | Path) -> tuple[int, int] | None:
+    """Return what differs once a file is written again, None if there is no file."""
+    try:
+        found = entry.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def shown(given: Given) -> str:

@@ -13,7 +13,7 @@ def sample_name(text: str, where: str) -> str:
     One name can be written in several ways in Unicode: macOS splits letters and their accents in the
     names of files.
     """
-    name = unicodedata.normalize("NFC", text)
+    name = text if text.isascii() else unicodedata.normalize("NFC", text)
     if not name or "\0" in name or not is_text(name) or len(name.encode()) > NAME_BYTES:
         raise FormatError(
             f"{where} names a sample {name!r}; a name must be a text of 1 to {NAME_BYTES} bytes in UTF-8: "

@@ -4,6 +4,7 @@ Every file is read by the tool that wrote it, and compared with the pair file.
 """
 
 import os
+import shutil
 import tracemalloc
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -457,9 +458,19 @@ def rewrite() -> None:
     os.utime(path, ns=(1, 1))
 
 
+def add_another_kind() -> None:
+    Path("clean/notes.txt").write_text("about these maps")
+
+
+def remove_all() -> None:
+    shutil.rmtree("clean")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (add_another_kind, r"clean/notes\.txt was added while clean was read"),
+        (remove_all, r"clean/1\.npy was removed while clean was read"),
         (add, r"clean/3\.npy was added while clean was read"),
         (remove, r"clean/1\.npy was removed while clean was read"),
         (rewrite, r"clean/2\.npy was written while clean was read"),
