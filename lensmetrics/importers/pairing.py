@@ -130,9 +130,10 @@ def pair_files(
         for source, chosen in zip((first, second), matched.rows, strict=True)
     )
     if maps[0].shape != maps[1].shape:
+        remedy = "; files that say which samples these are match them: samples=(IDS, IDS)"
         raise FormatError(
             f"{first.words} has maps {maps[0].shape} but {second.words} has {maps[1].shape}; both must have "
-            "the same samples and size"
+            f"the same samples and size{remedy if maps[0].shape[1:] == maps[1].shape[1:] else ''}"
         )
     if are_the_same(*(side for side, _ in given.sides)) and first.array == second.array:
         raise ValueError(
