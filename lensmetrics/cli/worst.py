@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..tables.outputs import check_table_output
     from ..tables.ranking import worst
     from ..tables.writing import write_table
-    from .printing import print_table
+    from .printing import print_table, print_text
 
     check_files([arguments.scores])
     if arguments.output is not None:
@@ -70,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         print()
     end = "highest" if table.attrs["highest"] else "lowest"
     print(f"{printable(table.attrs['metric'])}, {end} first.")
+    if any(status != "ok" for status in table["status"]):
+        print_text("A status holds for at least one of the metrics scored, not always for this one.")
     n = table.attrs["n_undefined"]
     if n:
         scores, are = ("scores", "are") if n > 1 else ("score", "is")
