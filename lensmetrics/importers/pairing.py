@@ -18,6 +18,7 @@ from .by_name import read_by_name
 from .columns import check_samples
 from .folders import open_folder
 from .foreign import what_folder_it_is
+from .hdf5 import is_hdf5
 from .identities import Identities, Match, match
 from .kinds import Address, kind_of
 from .listing import Given as Side
@@ -174,8 +175,10 @@ def _read_column(
     address: Address, what: str, maps: Source, beside: Path, stack: contextlib.ExitStack
 ) -> tuple[str, NDArray[Any]]:
     path, name = address
-    if maps.names is not None:
-        return str(path), read_by_name(path, maps.names, what)
+    # Members of a group are in the order of their names; other members of that file are in the same order.
+    names = maps.names if maps.keys is None or is_hdf5(path) else maps.keys
+    if names is not None:
+        return str(path), read_by_name(path, names, what)
     return kind_of(path).read_column(path, name, what, maps, beside=beside, stack=stack)
 
 

@@ -274,3 +274,20 @@ def test_arrays_of_other_samples_need_files_that_identify_them() -> None:
     np.save("p.npy", np.zeros((3, 11, 7), "f4"))
     with pytest.raises(FormatError, match=r"both must have the same samples and size$"):
         lm.import_maps("u.npy", "p.npy", "out.h5")
+
+
+def test_labels_of_the_datasets_of_a_group_are_told_by_name() -> None:
+    order = ["img10", "img2", "img1"]  # as they are written; h5py lists them by their names
+    with h5py.File("g.h5", "w") as file:
+        for name in order:
+            file[f"u/{name}"], file[f"p/{name}"] = maps_of([name], 0)[0], maps_of([name], 1)[0]
+        file["labels"] = [1, 10, 2]
+    np.save("labels.npy", [10, 2, 1])
+    with pytest.raises(ValueError, match=r"labels\.npy has no names, .* give the labels as a \.csv file"):
+        lm.import_maps("g.h5:u", "g.h5:p", "out.h5", labels="labels.npy")
+    Path("labels.csv").write_text("img10,10\nimg2,2\nimg1,1\n")
+    for number, labels in enumerate(("labels.csv", "g.h5:labels")):
+        lm.import_maps("g.h5:u", "g.h5:p", f"{number}.h5", labels=labels)
+        store = check(f"{number}.h5", ["img1", "img10", "img2"])
+        assert store.label is not None
+        assert store.label.tolist() == [1, 10, 2]
