@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..pairfile.attributes import is_text
 from ..pairfile.opening import reading
 from .datasets import check_dataset
 from .identities import IN_ORDER, Identities, Match, match
@@ -92,7 +93,7 @@ def _can_be_stored(identities: Identities) -> bool:
     """Return whether a pair file can hold these as numbers or names of its samples."""
     values = identities.values
     if identities.are_texts:
-        good = all(text.isprintable() and text for text in values)
+        good = all(text and "\0" not in text and is_text(text) for text in values)
     else:
         good = not (identities.unit or (values < 0).any() or (values > np.iinfo(np.int64).max).any())
     return good and len(np.unique(values)) == len(values)

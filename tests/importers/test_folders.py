@@ -124,6 +124,13 @@ def test_subfolders_are_part_of_the_name() -> None:
         np.testing.assert_array_equal(perturbed, maps[name] + np.float32(1))
 
 
+def test_names_with_unusual_blanks_are_stored() -> None:
+    names = ["at 10.00\u202fAM", "no\xa0break", "wide\u3000blank", "soft\xadhyphen", "two\nlines"]
+    save_both(names)
+    lm.import_maps("clean", "adv", OUT)
+    assert sorted(found()) == sorted(names)
+
+
 def test_accents_are_compared_as_they_read() -> None:
     save("clean", maps_of([unicodedata.normalize("NFC", "été"), "b"]))
     save("adv", maps_of([unicodedata.normalize("NFD", "été"), "b"]))
