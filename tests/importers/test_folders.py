@@ -571,12 +571,24 @@ def test_labels_and_sample_numbers_by_name() -> None:
         ("1,0\n2,cat\n", "'2,cat' in line 2; labels must be a name and an integer"),
         ("1,0,3\n2,1,3\n", "'1,0,3' in line 1"),
         ("name,class\nother,1\n", "no labels for 2 of 2 samples: 1, 2;"),
+        ("1,0.5\n2,1\n", "'1,0.5' in line 1; labels must be a name and an integer"),
+        ("1.npy,-\n2,1\n", "'1.npy,-' in line 1"),
+        ("/,3\n1,0\n", "no labels for 1 of 2 samples: 2;"),
     ],
 )
 def test_labels_that_do_not_fit(content: str, message: str) -> None:
     save_both(["1", "2"])
     Path("labels.csv").write_text(content)
     refused("clean", "adv", match=message, error=FormatError, labels="labels.csv")
+
+
+def test_a_sample_may_be_called_like_the_header() -> None:
+    save_both(["name", "other"])
+    Path("labels.csv").write_text("name,class\nname,3\nother,4\n")
+    lm.import_maps("clean", "adv", OUT, labels="labels.csv")
+    label = lm.PairStore(OUT).label
+    assert label is not None
+    assert label.tolist() == [3, 4]
 
 
 def test_labels_without_names_are_refused() -> None:
