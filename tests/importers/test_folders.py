@@ -429,7 +429,10 @@ def test_empty_folders_and_globs_without_a_match() -> None:
     save_both(["1", "2"])
     Path("empty/sub").mkdir(parents=True)
     refused("clean", "empty", match="empty holds no files")
-    refused("clean", "adv/*.npz", match=r"adv/\*\.npz matches no files")
+    refused("clean", "adv/*.npz", match=r"adv/\*\.npz matches no files$")
+    refused(
+        "clean", "adv[1]/*.npy", match=r"adv\[1\]/\*\.npy matches no files; a \[ in a name is written \[\[\]"
+    )
     Path("maps.zarr").mkdir()
     refused("clean", "maps.zarr", match="is a Zarr folder", error=IsADirectoryError)
 
@@ -670,6 +673,9 @@ def test_globs_that_the_shell_has_expanded(capsys: pytest.CaptureFixture[str]) -
     for words in ([*files, "-o", "out.h5"], ["-o", "out.h5", "--set", "attack=topk", *files]):
         assert main(["import", *words]) == 2
         message = capsys.readouterr().err
-        assert "got 4: give two folders, or put globs in quotes" in message
+        assert (
+            "got 4 (clean/1.npy, clean/2.npy, adv/1.npy, adv/2.npy): give two folders, or put globs"
+            in message
+        )
         assert "such as 'clean/*.npy'" in message
         assert not OUT.exists()
