@@ -148,6 +148,7 @@ def test_nothing_is_written_where_all_files_fail(run: Run) -> None:
         ),
         (["-m", "kendall", "--exclude", "not_atacked"], 2, "cannot exclude 'not_atacked'.*not_attacked"),
         (["-m", "kendall", "-o", "text.csv"], 2, "text.csv exists and is not a table of scores"),
+        (["", "-m", "kendall"], 2, "the name of a file is empty: name it, or write . for this folder"),
         (["./a.h5", "-m", "kendall"], 2, "a.h5 is named twice: name every file once"),
         (["link.h5", "-m", "kendall"], 2, "a.h5 and link.h5 are one file: name every file once"),
         ([".", "-m", "kendall"], 2, "a.h5 is named twice"),
