@@ -179,6 +179,22 @@ def test_mistakes_of_score(
 
 
 @pytest.mark.usefixtures("files")
+def test_a_link_that_leads_nowhere_is_left_out_like_a_damaged_file(run: Run) -> None:
+    Path("maps").mkdir()
+    Path("a.h5").rename("maps/a.h5")
+    Path("maps/link.h5").symlink_to("nowhere")
+    status, _, err = run("score", "maps", "-m", "kendall", "--workers", "1", "-o", "s.csv")
+    assert status == 1
+    assert "scored 6 pairs" in err
+    assert re.search("not scored:\n  maps/link.h5  all samples  maps/link.h5 ", err)
+    assert len(lm.read_scores("s.csv")) == 6
+    status, out, err = run("set", "maps", "x=1")
+    assert (status, out) == (1, "")
+    assert err.startswith("lensmetrics: maps/link.h5 ")
+    assert err.endswith("lensmetrics: no file is changed\n")
+
+
+@pytest.mark.usefixtures("files")
 def test_the_command_does_not_say_what_to_do_in_python(run: Run) -> None:
     assert run("score", "a.h5", "-m", "kendall", "--workers", "1", "-o", "s.csv")[0] == 0
     status, _, err = run("score", "a.h5", "-m", "mse", "--workers", "1", "-o", "s.csv")
