@@ -55,6 +55,12 @@ def check_given(
     labels: PathLike | None,
 ) -> Given:
     """Split FILE:NAME, and refuse files that are missing or none."""
+    for side in (unperturbed, perturbed):
+        if isinstance(side, np.ndarray):
+            raise TypeError(
+                "maps to import are files, got an array: save it with numpy.save, or write a pair file of "
+                "arrays with PairWriter"
+            )
     first, second = names or (None, None)
     sides = (_side(unperturbed, first), _side(perturbed, second))
     per_sample: Sequence[PathLike] = ()
