@@ -112,7 +112,10 @@ def check_once(files: Sequence[Path]) -> None:
     """Refuse a file that was named twice, even by two names."""
     seen: dict[tuple[int, int], Path] = {}
     for path in files:
-        found = path.stat()
+        try:
+            found = path.stat()
+        except OSError:  # such as a link in a folder that leads nowhere; said again when the file is read
+            continue
         first = seen.setdefault((found.st_dev, found.st_ino), path)
         if first is not path:
             what = f"{path} is named twice" if first == path else f"{first} and {path} are one file"

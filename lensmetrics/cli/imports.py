@@ -12,9 +12,12 @@ from .printing import description
 
 HELP = "make a pair file from two arrays or folders of maps, before and after an attack"
 
+# Words that a message names.
+_N_LISTED = 4
 # How messages of `import_maps` call its parameters, and how those are called here.
 _OPTIONS = (
     (r"\b(axes|dtype|reduction|unmatched)='(\w+)'", r"--\1 \2"),
+    (r"\baxes=('[^']*')", r"--axes \1"),
     (r"\bshape=\((\w+), (\w+)\)", r"--shape \1 \2"),
     (r"\bmethod=(-?\d+)", r"--method \1"),
     (r"\bclass_index=(-?\d+)", r"--class \1"),
@@ -120,11 +123,13 @@ def run(arguments: argparse.Namespace) -> int:
     from ..pairfile.store import PairStore
 
     if arguments.more:
+        words = [arguments.unperturbed, arguments.perturbed, *arguments.more]
+        listed = ", ".join(words[:_N_LISTED]) + ", ..." * (len(words) > _N_LISTED)
         first = Path(arguments.unperturbed)
         raise ValueError(
-            f"import takes the maps before and those after the attack, got {2 + len(arguments.more)}: give "
-            "two folders, or put globs in quotes, so that the shell leaves them as they are, such as "
-            f"'{first.with_name('*' + first.suffix)}'"
+            f"import takes the maps before and those after the attack, got {len(words)} ({listed}): give two "
+            "folders, or put globs in quotes, so that the shell leaves them as they are, such as "
+            f"'{first.with_name('*' + first.suffix)}'; an option with several files is repeated for each"
         )
     check_suffix(arguments.output, ".h5")
     with as_usage():

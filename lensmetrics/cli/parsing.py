@@ -68,6 +68,8 @@ class CommandParser(argparse.ArgumentParser):
                     n_values -= 1
                 files += option[n_values:]
                 del option[n_values:]
+        if "" in files:  # as a path, it would be the current folder
+            self.exit(2, "lensmetrics: the name of a file is empty: name it, or write . for this folder\n")
         typed = [word for option in options for word in option]
         if any(file.startswith("-") for file in files):
             return [*typed, "--", *files]

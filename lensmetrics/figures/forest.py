@@ -103,6 +103,14 @@ def _draw_block(
                 gid=f"{'certain' if sure else 'uncertain'}-{j}",
                 **shown | {"markerfacecolor": face},
             )
+    if np.isnan(value).all():
+        place: dict[str, Any] = {
+            "transform": axes.transAxes,
+            "ha": "center",
+            "va": "center",
+            "fontsize": look.font,
+        }
+        axes.text(0.5, 0.5, "no difference is defined", color=INK, backgroundcolor="white", **place)
     axes.set_ylim(pitch.sum(), 0)
     axes.tick_params(labelsize=look.font, color=INK, labelcolor=INK)
     axes.tick_params(axis="y", length=0)

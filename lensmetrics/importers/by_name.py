@@ -36,23 +36,29 @@ def read_by_name(path: Path, names: Sequence[str], what: str) -> NDArray[np.int6
         )
     wanted = dict.fromkeys(names)
     found: dict[str, int] = {}
+    header: tuple[str, FormatError] | None = None
     for number, line in _lines(path):
         fields = [field.strip() for field in line]
+        text = unicodedata.normalize("NFC", fields[0]).replace("\\", "/")
+        stem = PurePosixPath(text)
+        name = text if text in wanted or not stem.name else stem.with_suffix("").as_posix()
         if len(fields) != 2 or not _INTEGER.fullmatch(fields[1]):
-            if number == 1 and len(fields) == 2:  # a header
-                continue
-            raise FormatError(
+            fault = FormatError(
                 f"{path} has {','.join(line)!r} in line {number}; {what} must be a name and an integer, such "
                 "as img1,7"
             )
-        text = unicodedata.normalize("NFC", fields[0]).replace("\\", "/")
-        name = text if text in wanted else PurePosixPath(text).with_suffix("").as_posix() if text else ""
+            if number > 1 or len(fields) != 2:
+                raise fault
+            header = name, fault
+            continue
         value = int(fields[1])
         if name in wanted and found.setdefault(name, value) != value:
             raise FormatError(
                 f"{path} gives {name!r} both {found[name]} and {value}: remove one of the lines"
             )
     missing = [name for name in names if name not in found]
+    if header is not None and header[0] in missing:  # it is no header
+        raise header[1]
     if missing:
         listed = ", ".join(missing[:_N_LISTED]) + ", ..." * (len(missing) > _N_LISTED)
         raise FormatError(

@@ -1,5 +1,6 @@
 """Pair the samples of two arrays, and check that both hold the same pixels, as far as their files tell."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from ..pairfile.attributes import is_text
 from ..pairfile.opening import reading
 from .datasets import check_dataset
 from .identities import IN_ORDER, Identities, Match, match
 from .netcdf import decoder
 from .scales import Axis
 from .source import Source
+
+_NAMES = "their names"
 
 
 def match_sources(first: Source, second: Source, unmatched: str) -> tuple[Match, dict[str, NDArray[Any]]]:
@@ -35,7 +39,8 @@ def match_sources(first: Source, second: Source, unmatched: str) -> tuple[Match,
     by_coordinate = any(what.startswith("the coordinate") for what in both[0].keys() & both[1].keys())
     if not common:
         refuse_other_coordinates(first, second)
-        return IN_ORDER, {}
+        alone = [identities for identities in both if identities]
+        return IN_ORDER, _columns(alone[0].values()) if len(alone) == 1 else {}
     found = match(*common[0], unmatched)
     for one, other in common[1:]:
         different = found.taken(0, one.values) != found.taken(1, other.values)
@@ -50,12 +55,32 @@ def match_sources(first: Source, second: Source, unmatched: str) -> tuple[Match,
         refuse_other_coordinates(first, second)
     else:
         refuse_other_coordinates(first, second, start=1)
+    return found, _columns(one for one, _ in common)
+
+
+def one_sided(first: Source, second: Source) -> list[str]:
+    """Say that samples are paired by position if only one file tells which its samples are."""
+    both = [(source, list(_identities(source))) for source in (first, second)]
+    (source, kinds), (other, others) = sorted(both, key=lambda it: not it[1])
+    if not kinds or others:
+        return []
+    words = source.words.removesuffix(",")
+    order = f"in the order of {words}, which has {kinds[0]}"
+    if kinds[0] == _NAMES:
+        order = f"in the order of the names in {words}"
+    return [
+        f"samples are paired by position, {order}, because {other.words} does not say which its samples are"
+    ]
+
+
+def _columns(identities: Iterable[Identities]) -> dict[str, NDArray[Any]]:
+    """Return what identifies the samples as columns of a pair file: the best numbers and the best texts."""
     columns: dict[str, NDArray[Any]] = {}
-    for one, _ in common:
+    for one in identities:
         column = "name" if one.are_texts else "sample"
         if column not in columns and _can_be_stored(one):
             columns[column] = one.values
-    return found, columns
+    return columns
 
 
 def _identities(source: Source) -> dict[str, Identities]:
@@ -63,7 +88,7 @@ def _identities(source: Source) -> dict[str, Identities]:
     found: list[tuple[str, NDArray[Any] | None, str]] = []
     names = source.names if source.names is not None else source.keys
     if names is not None:
-        found.append(("their names", np.array(names, dtype=object), ""))
+        found.append((_NAMES, np.array(names, dtype=object), ""))
     if source.node is not None:
         found.append(("the 'index' beside them", _index_beside(source.node, source.shape[0]), ""))
     if source.axes is not None:
@@ -92,7 +117,7 @@ def _can_be_stored(identities: Identities) -> bool:
     """Return whether a pair file can hold these as numbers or names of its samples."""
     values = identities.values
     if identities.are_texts:
-        good = all(text.isprintable() and text for text in values)
+        good = all(text and "\0" not in text and is_text(text) for text in values)
     else:
         good = not (identities.unit or (values < 0).any() or (values > np.iinfo(np.int64).max).any())
     return good and len(np.unique(values)) == len(values)

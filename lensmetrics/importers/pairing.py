@@ -23,7 +23,7 @@ from .identities import Identities, Match, match
 from .kinds import Address, kind_of
 from .listing import Given as Side
 from .listing import are_the_same, array_of_matches, one_file
-from .matching import match_sources, refuse_other_axes, refuse_other_coordinates
+from .matching import match_sources, one_sided, refuse_other_axes, refuse_other_coordinates
 from .source import Source, reordered
 from .virelay import AttributionPair
 
@@ -56,6 +56,12 @@ def check_given(
     labels: PathLike | None,
 ) -> Given:
     """Split FILE:NAME, and refuse files that are missing or none."""
+    for side in (unperturbed, perturbed):
+        if isinstance(side, np.ndarray):
+            raise TypeError(
+                "maps to import are files, got an array: save it with numpy.save, or write a pair file of "
+                "arrays with PairWriter"
+            )
     first, second = names or (None, None)
     sides = (_side(unperturbed, first), _side(perturbed, second))
     per_sample: Sequence[PathLike] = ()
@@ -99,6 +105,7 @@ def pair_files(
         for address, source in zip(given.samples, (first, second), strict=False)
     ]
     columns: dict[str, NDArray[Any]] = {}
+    notes: list[str] = []
     if len(identities) == 2 and identities[0].are_texts != identities[1].are_texts:
         raise FormatError(
             f"{identities[0].owner} and {identities[1].owner} identify samples, but one by numbers and one "
@@ -113,14 +120,16 @@ def pair_files(
         refuse_other_coordinates(first, second, start=1)
     else:
         matched, columns = match_sources(first, second, unmatched)
-    names = [source.names for source in (first, second) if source.names is not None]
-    if len(names) == 1:
-        columns["name"] = np.array(names[0], dtype=object)
+        notes = one_sided(first, second)
     for one in identities[:1]:
         columns["name" if one.are_texts else "sample"] = one.values
     if given.labels is not None:
         _, columns["label"] = _read_column(given.labels, "labels", first, beside, stack)
     columns = {name: matched.taken(0, values) for name, values in columns.items()}
+    named = [side for side, source in enumerate((first, second)) if source.names is not None]
+    if len(named) == 1 and "name" not in columns:
+        texts = np.array((first, second)[named[0]].names, dtype=object)
+        columns["name"] = matched.taken(named[0], texts)
     if found is not None:
         columns = {**found.columns(matched), **columns}
     rows = matched.rows[0]
@@ -141,7 +150,7 @@ def pair_files(
             f"{first.words} and {second.words} are one array, so there is nothing to compare: give the maps "
             "before the attack, then those after it"
         )
-    return Pairs((maps[0], maps[1]), columns, _notes((first, second), matched))
+    return Pairs((maps[0], maps[1]), columns, [*_left_out(matched), *notes])
 
 
 def _files(given: Given) -> list[Address]:
@@ -188,18 +197,9 @@ def _read_identities(address: Address, maps: Source, beside: Path, stack: contex
     return Identities(maps.words, words.removesuffix(","), values)
 
 
-def _notes(sources: tuple[Source, Source], matched: Match) -> list[str]:
-    notes = []
-    if any(matched.n_left_out):
-        first, second = matched.n_left_out
-        notes.append(f"left out {first + second} samples: {matched.listed}")
-    for source, other in (sources, sources[::-1]):
-        if source.names is not None and other.names is None and other.keys is None:
-            notes.append(
-                f"samples are paired by position, in the order of the names in {source.words} because "
-                f"{other.words} does not say which its samples are"
-            )
-    return notes
+def _left_out(matched: Match) -> list[str]:
+    n = sum(matched.n_left_out)
+    return [f"left out {n} samples: {matched.listed}"] if n else []
 
 
 def _check_file(path: Path) -> None:

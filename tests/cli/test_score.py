@@ -148,6 +148,7 @@ def test_nothing_is_written_where_all_files_fail(run: Run) -> None:
         ),
         (["-m", "kendall", "--exclude", "not_atacked"], 2, "cannot exclude 'not_atacked'.*not_attacked"),
         (["-m", "kendall", "-o", "text.csv"], 2, "text.csv exists and is not a table of scores"),
+        (["", "-m", "kendall"], 2, "the name of a file is empty: name it, or write . for this folder"),
         (["./a.h5", "-m", "kendall"], 2, "a.h5 is named twice: name every file once"),
         (["link.h5", "-m", "kendall"], 2, "a.h5 and link.h5 are one file: name every file once"),
         ([".", "-m", "kendall"], 2, "a.h5 is named twice"),
@@ -175,6 +176,22 @@ def test_mistakes_of_score(
     assert re.match(f"lensmetrics: .*{message}", err)
     assert len(err.splitlines()) == (2 if "got 43" in message else 1)
     assert not Path("s.csv").exists()
+
+
+@pytest.mark.usefixtures("files")
+def test_a_link_that_leads_nowhere_is_left_out_like_a_damaged_file(run: Run) -> None:
+    Path("maps").mkdir()
+    Path("a.h5").rename("maps/a.h5")
+    Path("maps/link.h5").symlink_to("nowhere")
+    status, _, err = run("score", "maps", "-m", "kendall", "--workers", "1", "-o", "s.csv")
+    assert status == 1
+    assert "scored 6 pairs" in err
+    assert re.search("not scored:\n  maps/link.h5  all samples  maps/link.h5 ", err)
+    assert len(lm.read_scores("s.csv")) == 6
+    status, out, err = run("set", "maps", "x=1")
+    assert (status, out) == (1, "")
+    assert err.startswith("lensmetrics: maps/link.h5 ")
+    assert err.endswith("lensmetrics: no file is changed\n")
 
 
 @pytest.mark.usefixtures("files")

@@ -95,6 +95,7 @@ def test_a_resumed_run_scores_corrected_files_again(run: Run) -> None:
         (["a.h5"], 2, ["nothing to change: give NAME=VALUE, --from-name or --remove"]),
         (["x=1"], 2, ["no pair files given: name at least one"]),
         (["a.h5", "none.h5", "x=1"], 2, ["none.h5 does not exist"]),
+        (["", "x=1"], 2, ["the name of a file is empty"]),
         (["a.h5", "./a.h5", "x=1"], 2, ["a.h5 is named twice"]),
         (["a.h5", "x=1", "x=2"], 2, ["x is given twice"]),
         (["a.h5", "x="], 2, ["a value may not be empty; --remove x removes an attribute"]),

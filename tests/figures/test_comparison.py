@@ -214,3 +214,14 @@ def test_a_real_comparison_is_drawn() -> None:
     assert "difference: pgd − natural, 95 % interval (some of n < 10)" in few
     (drawn,) = [values for values in points(axes, 0).values() if values]
     assert drawn == table["difference"].tolist()
+
+
+def test_a_comparison_without_a_defined_difference_says_so() -> None:
+    table = comparison(["kendall"], [("natural", "pgd"), ("natural", "trades")])
+    (axes,) = lm.plot_comparison(table).axes
+    assert [text.get_text() for text in axes.texts] == []
+    table[["difference", "ci_low", "ci_high", "p_holm"]] = np.nan
+    figure = lm.plot_comparison(table)
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["no difference is defined"]
+    check_overlaps(figure)

@@ -124,6 +124,13 @@ def test_subfolders_are_part_of_the_name() -> None:
         np.testing.assert_array_equal(perturbed, maps[name] + np.float32(1))
 
 
+def test_names_with_unusual_blanks_are_stored() -> None:
+    names = ["at 10.00\u202fAM", "no\xa0break", "wide\u3000blank", "soft\xadhyphen", "two\nlines"]
+    save_both(names)
+    lm.import_maps("clean", "adv", OUT)
+    assert sorted(found()) == sorted(names)
+
+
 def test_accents_are_compared_as_they_read() -> None:
     save("clean", maps_of([unicodedata.normalize("NFC", "été"), "b"]))
     save("adv", maps_of([unicodedata.normalize("NFD", "été"), "b"]))
@@ -422,9 +429,18 @@ def test_empty_folders_and_globs_without_a_match() -> None:
     save_both(["1", "2"])
     Path("empty/sub").mkdir(parents=True)
     refused("clean", "empty", match="empty holds no files")
-    refused("clean", "adv/*.npz", match=r"adv/\*\.npz matches no files")
+    refused("clean", "adv/*.npz", match=r"adv/\*\.npz matches no files$")
+    refused(
+        "clean", "adv[1]/*.npy", match=r"adv\[1\]/\*\.npy matches no files; a \[ in a name is written \[\[\]"
+    )
     Path("maps.zarr").mkdir()
     refused("clean", "maps.zarr", match="is a Zarr folder", error=IsADirectoryError)
+
+
+def test_arrays_in_place_of_files() -> None:
+    save_both(["1"])
+    array: Any = np.zeros((2, 5, 6))
+    refused("clean", array, match=r"files, got an array: save it with numpy\.save, or", error=TypeError)
 
 
 def test_a_folder_whose_only_file_holds_all_samples() -> None:
@@ -564,12 +580,24 @@ def test_labels_and_sample_numbers_by_name() -> None:
         ("1,0\n2,cat\n", "'2,cat' in line 2; labels must be a name and an integer"),
         ("1,0,3\n2,1,3\n", "'1,0,3' in line 1"),
         ("name,class\nother,1\n", "no labels for 2 of 2 samples: 1, 2;"),
+        ("1,0.5\n2,1\n", "'1,0.5' in line 1; labels must be a name and an integer"),
+        ("1.npy,-\n2,1\n", "'1.npy,-' in line 1"),
+        ("/,3\n1,0\n", "no labels for 1 of 2 samples: 2;"),
     ],
 )
 def test_labels_that_do_not_fit(content: str, message: str) -> None:
     save_both(["1", "2"])
     Path("labels.csv").write_text(content)
     refused("clean", "adv", match=message, error=FormatError, labels="labels.csv")
+
+
+def test_a_sample_may_be_called_like_the_header() -> None:
+    save_both(["name", "other"])
+    Path("labels.csv").write_text("name,class\nname,3\nother,4\n")
+    lm.import_maps("clean", "adv", OUT, labels="labels.csv")
+    label = lm.PairStore(OUT).label
+    assert label is not None
+    assert label.tolist() == [3, 4]
 
 
 def test_labels_without_names_are_refused() -> None:
@@ -651,6 +679,9 @@ def test_globs_that_the_shell_has_expanded(capsys: pytest.CaptureFixture[str]) -
     for words in ([*files, "-o", "out.h5"], ["-o", "out.h5", "--set", "attack=topk", *files]):
         assert main(["import", *words]) == 2
         message = capsys.readouterr().err
-        assert "got 4: give two folders, or put globs in quotes" in message
+        assert (
+            "got 4 (clean/1.npy, clean/2.npy, adv/1.npy, adv/2.npy): give two folders, or put globs"
+            in message
+        )
         assert "such as 'clean/*.npy'" in message
         assert not OUT.exists()

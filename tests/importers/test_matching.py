@@ -291,3 +291,36 @@ def test_labels_of_the_datasets_of_a_group_are_told_by_name() -> None:
         store = check(f"{number}.h5", ["img1", "img10", "img2"])
         assert store.label is not None
         assert store.label.tolist() == [1, 10, 2]
+
+
+@pytest.mark.parametrize("sides", ["up", "pu"])
+@pytest.mark.parametrize("identities", [[30, 10, 20], ["c", "a", "b"]])
+def test_what_one_file_alone_says_is_kept(identities: list[Any], sides: str) -> None:
+    told = xr.DataArray(maps_of(identities, "up".index(sides[0])), dims=("sample", "y", "x"), name="maps")
+    told.assign_coords(sample=identities).to_netcdf("told.nc", engine="h5netcdf")
+    np.save("silent.npy", maps_of(identities, "up".index(sides[1])))
+    first, second = ("told.nc", "silent.npy") if sides == "up" else ("silent.npy", "told.nc")
+    (note,) = lm.import_maps(first, second, "out.h5")
+    assert note.startswith(
+        "samples are paired by position, in the order of told.nc, dataset 'maps', which has "
+    )
+    assert note.endswith("because silent.npy does not say which its samples are")
+    store = check("out.h5", identities)
+    kept = store.sample if isinstance(identities[0], int) else store.name
+    assert kept is not None
+    assert kept.tolist() == identities
+
+
+def test_names_of_the_second_side_stay_with_their_maps() -> None:
+    identities = [30, 10, 20]
+    np.save("u.npy", maps_of(identities, 0))
+    np.save("u_ids.npy", identities)
+    Path("adv").mkdir()
+    for one, array in zip(identities, maps_of(identities, 1), strict=True):
+        np.save(f"adv/img{one}.npy", array)
+    Path("p_ids.csv").write_text("".join(f"img{one},{one}\n" for one in identities))
+    assert lm.import_maps("u.npy", "adv", "out.h5", samples=("u_ids.npy", "p_ids.csv")) == []
+    store = check("out.h5", identities)
+    assert store.sample.tolist() == identities
+    assert store.name is not None
+    assert store.name.tolist() == ["img30", "img10", "img20"]
