@@ -126,8 +126,8 @@ def _note_many(n: int, n_metrics: int) -> None:
 def _print_comparison(table: "pd.DataFrame") -> None:
     """Print the table, then what it shows."""
     from ..tables.comparison import ON
-    from ..tables.conclusions import conclusions, p_text
-    from ..tables.labels import condition_text, number_text
+    from ..tables.conclusions import conclusions
+    from ..tables.labels import condition_text, number_text, p_text
     from ..tables.summary import FEW_SAMPLES
     from ..tables.writing import FEW_NOTE, INTERVAL, interval_text
     from .layout import Column, sentence_lines, table_lines, terminal_width

@@ -11,7 +11,7 @@ from ..messages import printable
 from .columns import parse_column
 from .comparison import ON
 from .known import MetricFacts, known_metrics
-from .labels import labelled, number_text
+from .labels import labelled, number_text, p_text
 
 # The adjusted p below which a difference is stated.
 LEVEL = 0.05
@@ -116,10 +116,3 @@ def _range(rows: Sequence[Mapping[str, Any]], name: str) -> str:
 def _listed(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
-
-
-def p_text(p: float) -> str:
-    """Return a p with three decimals, but never as 0; NaN is a dash."""
-    if math.isnan(p):
-        return "–"
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"

@@ -59,3 +59,10 @@ def number_text(value: float, *, beside: Sequence[float] = ()) -> str:
     decimals = value == 0 or 1e-3 <= abs(value) < 1e4
     decimals = decimals or (abs(value) < 1 and any(1e-2 <= abs(other) < 1e4 for other in beside))
     return f"{value:.3f}" if decimals else f"{value:.2e}"
+
+
+def p_text(p: float) -> str:
+    """Return a p with three decimals, but never as 0; NaN is a dash."""
+    if math.isnan(p):
+        return "–"
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"

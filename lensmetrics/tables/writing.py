@@ -13,7 +13,7 @@ from ..disk import replacing
 from ..messages import printable
 from .columns import SUMMARY
 from .csv_files import write_csv
-from .labels import condition_text, number_text
+from .labels import condition_text, number_text, p_text
 from .summary import FEW_SAMPLES, undefined_reason
 from .wide import Spread, wide_table
 
@@ -26,13 +26,13 @@ ATTACKED_NOTE = "mean_attacked is the mean without the samples whose attack foun
 INTERVAL = "95 % interval"
 # The columns of statistics; every other column of numbers shows values of conditions.
 _STATISTICS = {
-    *(*SUMMARY, "value", "difference", "p", "p_holm", "mean_first", "mean_second"),
+    *(*SUMMARY, "value", "difference", "mean_first", "mean_second"),
     *("higher", "equal", "lower"),
 }
 _WITH_INTERVAL = ("mean", "mean_attacked", "sd", "difference")
 # The first lines of files that this module writes, by which commands know what they may replace.
 MARKS = {".tex": "% Table by lensmetrics, needs the package booktabs", ".md": "<!-- Table by lensmetrics -->"}
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?|-?inf|nan|–?")
+_NUMBER = re.compile(r"(< |-)?[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?|-?inf|nan|–?")
 
 
 def check_table_suffix(path: Path) -> None:
@@ -72,6 +72,8 @@ def text_table(table: pd.DataFrame, *, missing: str = "nan") -> pd.DataFrame:
             ends = _ends(table) if name in _WITH_INTERVAL else [()] * len(table)
             pairs = zip(values, ends, strict=True)
             texts[name] = [missing if math.isnan(v) else number_text(v, beside=e) for v, e in pairs]
+        elif name in ("p", "p_holm"):
+            texts[name] = [missing if math.isnan(p) else p_text(p) for p in values]
         elif name in ("metric", "status"):
             texts[printable(name)] = list(map(printable, values))
         else:
@@ -170,14 +172,17 @@ def is_number_column(texts: "pd.Series[Any]") -> bool:
 
 
 def _latex(texts: pd.DataFrame) -> str:
+    """Return a table in LaTeX."""
     aligned = "".join("r" if is_number_column(texts[name]) else "l" for name in texts.columns)
     lines = texts.to_latex(index=False, escape=True, column_format=aligned).splitlines()
     # After the end of a row, \\, an opening bracket and an asterisk would be its arguments.
     lines = [re.sub(r"^([\[*])", r"{\1}", line) for line in lines]
     notes = [
-        rf"\multicolumn{{{len(aligned)}}}{{l}}{{\footnotesize {note}}} \\" for note in texts.attrs["notes"]
+        rf"\multicolumn{{{len(aligned)}}}{{l}}{{\footnotesize {note}}} \\"
+        for note in (text.replace("_", r"\_") for text in texts.attrs["notes"])
     ]
-    return "\n".join([*lines[:-1], *notes, lines[-1], ""])
+    # Outside mathematics, the usual fonts show other characters in place of these.
+    return re.sub("[<>|]", r"$\g<0>$", "\n".join([*lines[:-1], *notes, lines[-1], ""]))
 
 
 def _markdown(texts: pd.DataFrame) -> str:

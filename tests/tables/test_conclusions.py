@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
-from lensmetrics.tables.conclusions import conclusions, p_text
+from lensmetrics.tables.conclusions import conclusions
+from lensmetrics.tables.labels import p_text
 from tests.scores import make_scores
 
 METRICS = ("lens_recall(k=5,w=1)", "mse", "lens_recall_chance(k=5,w=2)", "kendall")

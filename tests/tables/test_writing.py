@@ -16,6 +16,7 @@ from lensmetrics.tables.writing import (
     FEW_NOTE,
     INTERVAL,
     check_table_suffix,
+    is_number_column,
     text_table,
     wide_texts,
     write_table,
@@ -42,6 +43,8 @@ def unescaped(text: str) -> str:
     words = {"backslash": "\\", "asciitilde": "~", "asciicircum": "^"}
     text = re.sub(r"\\text(\w+)\s?(\{\})?", lambda match: words[match[1]], text)
     text = re.sub(r"^\{([\[*])\}", r"\1", text)
+    assert not re.search(r"(?<!\$)[<>|]", text)  # other characters in the usual fonts
+    text = re.sub(r"\$([<>|])\$", r"\1", text)
     return re.sub(r"\\([_%&#${} ])", r"\1", text)
 
 
@@ -57,6 +60,15 @@ def test_latex_holds_what_is_shown(tmp_path: Path) -> None:
     assert text.count("\\begin{tabular}{llrlrrr}") == text.count("\\end{tabular}") == 1
     assert r"\multicolumn{7}{l}{\footnotesize * fewer than 10 samples" in text
     assert not re.search(r"^[\[*]", text, re.MULTILINE)  # would be an argument of the \\ before it
+
+
+def test_notes_are_escaped_in_latex(tmp_path: Path) -> None:
+    status = ["ok", "not_attacked"] * 10
+    write_table(lm.summarize(make_scores(np.arange(20), status=status)), tmp_path / "t.tex")
+    note = re.search(r"footnotesize (.*)\} ", (tmp_path / "t.tex").read_text(encoding="utf-8"))
+    assert note is not None
+    assert note[1].startswith(r"mean\_attacked is the mean without")
+    assert re.search(r"(?<!\\)_", note[1]) is None
 
 
 def test_markdown_holds_what_is_shown(tmp_path: Path) -> None:
@@ -105,7 +117,8 @@ def test_comparisons_have_one_column_for_an_interval() -> None:
     texts = text_table(table)
     assert texts.columns.tolist() == [*table.columns[:6], INTERVAL, "p_holm"]
     assert texts.iloc[0].tolist()[4:] == ["9", "-0.500", "[-0.750, -0.250]*", "0.020"]
-    assert texts.iloc[1].tolist()[4:] == ["64", "2.00e-05", "[1.00e-05, 3.00e-05]", "1.00e-04"]
+    assert texts.iloc[1].tolist()[4:] == ["64", "2.00e-05", "[1.00e-05, 3.00e-05]", "< 0.001"]
+    assert is_number_column(texts["p_holm"])
 
 
 def test_numbers_of_a_row_have_one_format() -> None:
