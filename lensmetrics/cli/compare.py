@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..messages import printable, say
-from .arguments import add_exclude, as_usage, attribute, check_files
+from .arguments import add_exclude, add_metrics, add_table_output, as_usage, attribute, check_files
 from .opening import open_scores
 
 if TYPE_CHECKING:
@@ -20,27 +20,6 @@ _MANY = 50
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare options and arguments."""
     parser.add_argument("scores", type=Path, metavar="TABLE", help="a table that score wrote")
-    add_compared(parser)
-    parser.add_argument(
-        "-m",
-        "--metric",
-        nargs="+",
-        action="extend",
-        metavar="METRIC",
-        help="metrics to compare; a name without brackets stands for all its k and w (default: all)",
-    )
-    add_exclude(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="also write the table: .csv with all digits, .tex (needs the package booktabs) or .md",
-    )
-
-
-def add_compared(parser: argparse.ArgumentParser) -> None:
-    """Declare what is compared."""
     parser.add_argument(
         "--on",
         default="training",
@@ -60,6 +39,9 @@ def add_compared(parser: argparse.ArgumentParser) -> None:
         help="columns that define groups to compare within, or none to pool everything (default: the other "
         "conditions that differ)",
     )
+    add_metrics(parser, "compare")
+    add_exclude(parser)
+    add_table_output(parser, "table")
 
 
 def run(arguments: argparse.Namespace) -> int:

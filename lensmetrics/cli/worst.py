@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import add_exclude, as_usage, check_files, integer
+from .arguments import add_exclude, add_table_output, as_usage, check_files, integer
 from .opening import open_scores
 
 if TYPE_CHECKING:
@@ -39,13 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the lowest scores are the worst (default: what the metric says)",
     )
     add_exclude(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="also write the list: .csv with all digits, .tex (needs the package booktabs) or .md",
-    )
+    add_table_output(parser, "list")
 
 
 def run(arguments: argparse.Namespace) -> int:
