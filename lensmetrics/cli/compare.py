@@ -121,7 +121,7 @@ def _print_comparison(table: "pd.DataFrame") -> None:
     labels = [Column(printable(name), [condition_text(name, value) for value in table[name]]) for name in by]
     compared = [f"{b} minus {a}" for a, b in zip(first, second, strict=True)]
     labels += [
-        Column("difference", compared),
+        Column("difference", compared, foldable=True),
         Column("metric", list(map(printable, table["metric"])), foldable=True),
     ]
     few = ((table["n"] > 0) & (table["n"] < FEW_SAMPLES)).tolist()

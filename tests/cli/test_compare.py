@@ -181,6 +181,19 @@ def test_worst_samples_are_listed(run: Run, table: pd.DataFrame, monkeypatch: py
     assert re.search(r"\nnatural +2/255 .*\n +8/255 .*\n +16/255 .*\npgd +2/255 ", by[1])
 
 
+@pytest.mark.parametrize("metrics", [["kendall"], ["kendall", RECALL]])
+def test_long_values_fit_the_terminal(
+    run: Run, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, metrics: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table["file"] = [f"/data/{'long-' * 12}{name}" for name in table["file"]]
+    lm.write_scores(table, "l.parquet")
+    status, out, err = run("compare", "l.parquet", "--on", "file", "-m", *metrics)
+    assert (status, "66 comparisons" in err) == (0, True)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "minus" in out
+
+
 @pytest.mark.parametrize(
     ("folders", "shown", "said"),
     [
