@@ -12,7 +12,7 @@ from ..tables.columns import Column
 from ..tables.comparison import compare
 from ..tables.conclusions import LEVEL, ROBUST, adjusted_for_chance
 from ..tables.known import is_chance, known_metrics
-from ..tables.labels import column_title, condition_text, labelled, number_text
+from ..tables.labels import column_title, condition_text, labelled, number_text, p_text
 from ..tables.permutation import n_flips
 from ..tables.summary import FEW_SAMPLES
 from ..tables.view import View
@@ -195,7 +195,8 @@ def _verdict(
     if math.isnan(p):
         return "no sample with both scores"
     # No line break within.
-    text = "p\u00a0<\u00a0.001" if p < 0.001 else f"p\u00a0=\u00a0{p:.3f}".replace("0.", ".", 1)
+    shown = p_text(p).replace("0.", ".", 1)
+    text = f"p {'' if shown.startswith('<') else '= '}{shown}".replace(" ", "\u00a0")
     if p >= LEVEL:
         return f"no difference shown, {text}"
     text += "; adjusted for chance, no difference is shown" * vanishes

@@ -62,7 +62,10 @@ def number_text(value: float, *, beside: Sequence[float] = ()) -> str:
 
 
 def p_text(p: float) -> str:
-    """Return a p with three decimals, but never as 0; NaN is a dash."""
+    """Return a p with three decimals, but never as 0, nor as 0.050 if it is lower; NaN is a dash."""
     if math.isnan(p):
         return "–"
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    if p < 0.001:
+        return "< 0.001"
+    text = f"{p:.3f}"
+    return "< 0.050" if p < 0.05 and text == "0.050" else text

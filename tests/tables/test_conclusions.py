@@ -85,10 +85,11 @@ def test_interval_that_covers_zero_keeps_its_signs() -> None:
         assert conclusions(changed)[0].sentences[0].startswith(text)
 
 
-def test_p_is_never_printed_as_zero() -> None:
+def test_p_is_never_printed_as_zero_or_as_the_level_that_it_is_below() -> None:
     assert [p_text(p) for p in (1.0, 0.0123, 0.001, 0.00099, float("nan"))] == [
         *("1.000", "0.012", "0.001", "< 0.001", "–")
     ]
+    assert [p_text(p) for p in (0.0494, 0.0496, 0.05, 0.0501)] == ["0.049", "< 0.050", "0.050", "0.050"]
 
 
 def test_a_difference_that_chance_explains_is_marked() -> None:

@@ -1,6 +1,7 @@
 """Texts in natural order: laws, against the plain order and against the numbers in them."""
 
 import re
+from typing import Any
 
 import hypothesis.strategies as st
 import pandas as pd
@@ -62,7 +63,8 @@ def test_numbers_are_before_texts() -> None:
 
 
 def test_numbers_and_texts_have_one_order_everywhere() -> None:
-    values, wanted = ["b10", 3, "b9", 0.5], [0.5, 3, "b9", "b10"]
+    values: list[Any] = ["b10", 3, "b9", 0.5]
+    wanted = [0.5, 3, "b9", "b10"]
     plain = make_scores([1, 2, 3, 4]).assign(step=values)
     for table in (plain, plain.astype({"step": pd.CategoricalDtype([0.5, 3, "b10", "b9"])})):
         assert lm.summarize(table, by="step")["step"].tolist() == wanted
