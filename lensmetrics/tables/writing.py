@@ -27,9 +27,10 @@ INTERVAL = "95 % interval"
 # The columns of statistics; every other column of numbers shows values of conditions.
 _STATISTICS = {
     *(*SUMMARY, "value", "difference", "mean_first", "mean_second"),
-    *("higher", "equal", "lower"),
 }
 _WITH_INTERVAL = ("mean", "mean_attacked", "sd", "difference")
+# Of a comparison, only the form with all digits has these columns: with them, no page is wide enough.
+_LEFT_OUT = {"p", "higher", "equal", "lower", "n_only_first", "n_only_second"}
 # The first lines of files that this module writes, by which commands know what they may replace.
 MARKS = {".tex": "% Table by lensmetrics, needs the package booktabs", ".md": "<!-- Table by lensmetrics -->"}
 _NUMBER = re.compile(r"(< |-)?[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?|-?inf|nan|–?")
@@ -60,7 +61,8 @@ def write_table(table: pd.DataFrame, path: Path, *, wide: str | None = None) -> 
 def text_table(table: pd.DataFrame, *, missing: str = "nan") -> pd.DataFrame:
     """Return a table with the texts to show: three decimals, and each interval in one column.
 
-    Of a summary, the mean stands beside its interval, and statuses are not counted. The text `missing`
+    Of a summary, the mean stands beside its interval, and statuses are not counted; of a comparison, p
+    before its adjustment, shares and samples of one side are left out. The text `missing`
     stands for an undefined number. ``attrs["notes"]`` lists what to say below the table.
     """
     texts: dict[str, list[str]] = {}
@@ -72,7 +74,7 @@ def text_table(table: pd.DataFrame, *, missing: str = "nan") -> pd.DataFrame:
             ends = _ends(table) if name in _WITH_INTERVAL else [()] * len(table)
             pairs = zip(values, ends, strict=True)
             texts[name] = [missing if math.isnan(v) else number_text(v, beside=e) for v, e in pairs]
-        elif name in ("p", "p_holm"):
+        elif name == "p_holm":
             texts[name] = [missing if math.isnan(p) else p_text(p) for p in values]
         elif name in ("metric", "status"):
             texts[printable(name)] = list(map(printable, values))
@@ -118,6 +120,8 @@ def _cell(mean: str, interval: str, n_undefined: int, missing: str) -> str:
 def _shown_columns(table: pd.DataFrame) -> list[str]:
     """Return the columns in the order in which they are shown; ci_low stands for the interval."""
     columns = [column for column in table.columns if column != "ci_high"]
+    if {"metric", "first", "second", "p_holm"} <= set(columns):
+        return [name for name in columns if name not in _LEFT_OUT]
     if not is_summary(table.columns):
         return columns
     by = columns[: columns.index("metric") + 1]

@@ -121,6 +121,28 @@ def test_comparisons_have_one_column_for_an_interval() -> None:
     assert is_number_column(texts["p_holm"])
 
 
+def test_comparisons_are_narrow_but_in_csv(tmp_path: Path) -> None:
+    scores = make_scores(np.arange(40), [*range(20)] * 2, attack=["topk"] * 20 + ["mass"] * 20)
+    table = lm.compare(scores, on="attack")
+    for suffix in (".csv", ".tex"):
+        write_table(table, tmp_path / f"t{suffix}")
+    assert pd.read_csv(tmp_path / "t.csv").columns.tolist() == table.columns.tolist()
+    head, row = latex_rows(tmp_path / "t.tex")
+    means = ["mean_first", "mean_second", "difference"]
+    assert head == ["metric", "first", "second", "n", *means, INTERVAL, "p_holm"]
+    assert row == [
+        "kendall",
+        "mass",
+        "topk",
+        "20",
+        "29.500",
+        "9.500",
+        "-20.000",
+        "[-20.000, -20.000]",
+        "< 0.001",
+    ]
+
+
 def test_numbers_of_a_row_have_one_format() -> None:
     columns = ["metric", "mean", "sd", "n", "n_undefined", "ci_low", "ci_high"]
     rows = [["kendall", 4e-4, 0.5, 64, 0, -0.02, 9e-4], ["mse", 4e-7, 1e-7, 64, 0, 2e-7, 6e-7]]
