@@ -74,7 +74,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the embedded pair files and their scores, of the metrics that the lines name."""
     folder = tmp_path_factory.mktemp("demo")
     shutil.copytree(ROOT / "lensmetrics" / "data", folder / "maps")
-    metrics = [*lm.lens_suite(k=100, windows=(1, 2)), "lens_recall_chance(k=100,w=1)"]
+    metrics = [*map(str, lm.lens_suite(k=100, windows=(1, 2))), "lens_recall_chance(k=100,w=1)"]
     lm.evaluate(sorted((folder / "maps").glob("*.h5")), metrics, output=folder / "scores.parquet")
     return folder
 

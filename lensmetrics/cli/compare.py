@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HELP = "compare conditions on the samples that they share, and say which one is more robust"
-# More comparisons than this are announced, because they may take a while and lower every adjusted p.
+# More comparisons than this are announced, because they may take a while and raise every adjusted p.
 _MANY = 50
 
 
@@ -95,13 +95,11 @@ def typed_values(scores: "pd.DataFrame", on: str, texts: Sequence[str] | None) -
 
 def _note_many(n: int, n_metrics: int) -> None:
     """Say how many comparisons are made, if they are many."""
-    from ..tables.permutation import n_flips
-
     if n > _MANY:
         metrics = f"{n_metrics} metric{'s' * (n_metrics > 1)}"
         say(
-            f"lensmetrics: {n:,} comparisons for each of {metrics}, with {n_flips(n):,} random combinations "
-            "of signs for each of them: --between and --by select fewer"
+            f"lensmetrics: {n:,} comparisons for each of {metrics}; the more there are, the larger is the "
+            "adjusted p of each: -m, --between and --by select fewer"
         )
 
 

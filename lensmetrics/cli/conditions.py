@@ -60,6 +60,11 @@ def from_names(pattern: str, paths: Sequence[Path]) -> list[list[Setting]]:
             wrong.append(f"{path} {error}")
     if len(wrong) == 1 == len(paths):
         raise ValueError(wrong[0])
+    if len(wrong) == len(paths) > 0:
+        raise ValueError(
+            f"none of the {len(paths)} names can be read with --from-name, and nothing is changed; the "
+            f"first: {wrong[0]}"
+        )
     if wrong:
         failure = ValueError(
             f"{len(wrong)} of {len(paths)} names cannot be read with --from-name; nothing is changed:"

@@ -18,6 +18,7 @@ _OPTIONS = (
     (r"\bshape=\((\w+), (\w+)\)", r"--shape \1 \2"),
     (r"\bmethod=(-?\d+)", r"--method \1"),
     (r"\bclass_index=(-?\d+)", r"--class \1"),
+    (r"\bsamples=\((\w+), (\w+)\)", r"--samples \1 --samples \2"),
     (r"\bclass_index must be", "--class must be"),
     (r"\bshape must be", "--shape must be"),
 )

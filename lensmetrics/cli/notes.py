@@ -21,8 +21,9 @@ def note_what_else_differs(scores: "pd.DataFrame", shown: Sequence[str]) -> None
     scores = unified(scores)
     others = [c for c in CONDITIONS if c in scores and c not in shown and scores[c].nunique(dropna=False) > 1]
     if others:
-        varies, them = ("varies", "it") if len(others) == 1 else ("vary", "them")
-        say(f"lensmetrics: {', '.join(others)} {varies} with {', '.join(shown)}: --by shows {them} too")
+        one = len(others) == 1
+        differs, them = ("differs too, but it is", "it") if one else ("differ too, but they are", "them")
+        say(f"lensmetrics: {', '.join(others)} {differs} decided by {', '.join(shown)}: --by shows {them}")
 
 
 def note_pooling(scores: "pd.DataFrame") -> None:

@@ -88,7 +88,19 @@ def print_summary(table: "pd.DataFrame", *, wide: str | None = None) -> None:
             "Samples by status, for at least one of the metrics scored (lensmetrics report explains them)"
             + (", including those left out:" if "n_excluded" in table else ":")
         )
-        print_table(table[[*by, *counted]].drop_duplicates(), n_labels=len(by))
+        _print_counts(table[[*by, *counted]].drop_duplicates(), len(by))
+
+
+def _print_counts(counts: "pd.DataFrame", n_labels: int) -> None:
+    """Print how many samples have which status; a number that is the same in all rows is printed once."""
+    names = list(counts.columns[n_labels:])
+    same = [name for name in names if len(counts) > 1 and counts[name].nunique() == 1]
+    if same:
+        print_text(f"In all rows: {', '.join(f'{name} {counts[name].iloc[0]}' for name in same)}")
+    if len(same) < len(names):
+        if same:
+            print()
+        print_table(counts.drop(columns=same), n_labels=n_labels)
 
 
 def print_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None") -> bool:

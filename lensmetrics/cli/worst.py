@@ -75,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{printable(table.attrs['metric'])}, {end} first.")
     if folder:
         print_text(f"The files are in {printable(folder)}.")
+    if any(status != "ok" for status in table.get("status", ())):
+        print_text("A status holds for at least one of the metrics scored, not always for this one.")
     n = table.attrs["n_undefined"]
     if n:
         scores, are = ("scores", "are") if n > 1 else ("score", "is")

@@ -69,7 +69,8 @@ def draw_cells(found: Differences, look: Look) -> Picture:
         if height > look.height:
             raise ValueError(
                 f"the {len(rows)} rows need {height:.0f} inches, more than a page ({look.height:g}): compare "
-                "fewer groups, such as those of scores[scores['attack'] == 'topk'], or a single metric"
+                "fewer groups (fewer columns in by, or --by, pool the others; or choose rows, such as "
+                "scores[scores['attack'] == 'topk']), or a single metric"
             )
         figure.set_size_inches(width, height)
         if entries:

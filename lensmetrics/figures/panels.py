@@ -126,7 +126,8 @@ def close_grid(
     if height > look.height:
         raise ValueError(
             f"the {len(panels)} panels need {height:.0f} inches, more than a page ({look.height:g}): draw "
-            "fewer conditions, such as those with scores[scores['attack'] == 'topk'], or a wider figure"
+            "fewer conditions (fewer columns in by, or --by, pool the others; or choose rows, such as "
+            "scores[scores['attack'] == 'topk']), or a wider figure"
         )
     figure.set_size_inches(width, height)
     figure.legends[0].set_bbox_to_anchor((0.2 * em / width, 1 - 0.1 * em / height))

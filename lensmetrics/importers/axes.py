@@ -63,6 +63,8 @@ def as_maps(source: Source, layout: Layout, *, known: bool) -> Source:
     if len(stored) == 3:
         if stored[2] <= FEW and shape is None and not known and not told:
             raise ValueError(f"{words} is {stored}, which can be read in several ways: {_three(stored)}")
+        if _samples_may_be_last(source) and shape is None and not known and not told:
+            raise ValueError(f"{words} is {stored}, which can be read in two ways: {_square(stored)}")
         return source
     if told:
         pass
@@ -132,6 +134,20 @@ def _flat(source: Source, shape: tuple[int, int] | None) -> Source:
     raise FormatError(
         f"{words} is {(n, n_values)}, but {height} x {width} maps have {math.prod(shape)} pixels, "
         f"not {n_values}"
+    )
+
+
+def _samples_may_be_last(source: Source) -> bool:
+    """Return whether maps could be square along the first two axes, in MATLAB's usual order."""
+    n, height, width = source.shape
+    return source.names is None and n == height != width
+
+
+def _square(stored: tuple[int, ...]) -> str:
+    n, height, width = stored
+    return (
+        f"as (N, height, width) it has {n} maps of {height} x {width} pixels: say so with axes='NHW'; as "
+        f"(height, width, N) {width} maps of {n} x {height} pixels: axes='HWN'"
     )
 
 

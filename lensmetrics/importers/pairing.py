@@ -18,6 +18,7 @@ from .by_name import read_by_name
 from .columns import check_samples
 from .folders import open_folder
 from .foreign import what_folder_it_is
+from .hdf5 import is_hdf5
 from .identities import Identities, Match, match
 from .kinds import Address, kind_of
 from .listing import Given as Side
@@ -130,9 +131,10 @@ def pair_files(
         for source, chosen in zip((first, second), matched.rows, strict=True)
     )
     if maps[0].shape != maps[1].shape:
+        remedy = "; files that say which samples these are match them: samples=(IDS, IDS)"
         raise FormatError(
             f"{first.words} has maps {maps[0].shape} but {second.words} has {maps[1].shape}; both must have "
-            "the same samples and size"
+            f"the same samples and size{remedy if maps[0].shape[1:] == maps[1].shape[1:] else ''}"
         )
     if are_the_same(*(side for side, _ in given.sides)) and first.array == second.array:
         raise ValueError(
@@ -173,8 +175,10 @@ def _read_column(
     address: Address, what: str, maps: Source, beside: Path, stack: contextlib.ExitStack
 ) -> tuple[str, NDArray[Any]]:
     path, name = address
-    if maps.names is not None:
-        return str(path), read_by_name(path, maps.names, what)
+    # Members of a group are in the order of their names; other members of that file are in the same order.
+    names = maps.names if maps.keys is None or is_hdf5(path) else maps.keys
+    if names is not None:
+        return str(path), read_by_name(path, names, what)
     return kind_of(path).read_column(path, name, what, maps, beside=beside, stack=stack)
 
 

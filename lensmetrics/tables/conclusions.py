@@ -15,6 +15,8 @@ from .labels import labelled, number_text, p_text
 
 # The adjusted p below which a difference is stated.
 LEVEL = 0.05
+# More metrics than this are counted, not listed: the table shows which they are.
+_N_LISTED = 6
 # Of these it makes sense to say that one is more robust than another.
 ROBUST = ("model", "training", "explanation")
 
@@ -56,7 +58,10 @@ def conclusions(table: pd.DataFrame) -> list[Conclusion]:
         sentences += _of_chance(of_chance, first, second)
         alike = [printable(row["metric"]) for row in rows if row["p_holm"] >= LEVEL]
         if alike:
-            sentences.append(f"No difference between {first} and {second} is shown by {_listed(alike)}.")
+            by_what = _listed(alike)
+            if len(alike) > _N_LISTED:
+                by_what = f"the other {len(alike)} metrics" if sentences else f"any of {len(alike)} metrics"
+            sentences.append(f"No difference between {first} and {second} is shown by {by_what}.")
         undefined = [printable(row["metric"]) for row in rows if math.isnan(row["p_holm"])]
         if undefined:
             sentences.append(f"No sample has both scores of {_listed(undefined)}.")

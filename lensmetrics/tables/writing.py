@@ -28,9 +28,9 @@ INTERVAL = "95 % interval"
 _STATISTICS = {
     *(*SUMMARY, "value", "difference", "mean_first", "mean_second"),
 }
+# Columns of comparisons that would make a table wider than a page.
+_IN_CSV_ONLY = {"p", "higher", "equal", "lower", "n_only_first", "n_only_second"}
 _WITH_INTERVAL = ("mean", "mean_attacked", "sd", "difference")
-# Of a comparison, only the form with all digits has these columns: with them, no page is wide enough.
-_LEFT_OUT = {"p", "higher", "equal", "lower", "n_only_first", "n_only_second"}
 # The first lines of files that this module writes, by which commands know what they may replace.
 MARKS = {".tex": "% Table by lensmetrics, needs the package booktabs", ".md": "<!-- Table by lensmetrics -->"}
 _NUMBER = re.compile(r"(< |-)?[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?|-?inf|nan|–?")
@@ -120,8 +120,8 @@ def _cell(mean: str, interval: str, n_undefined: int, missing: str) -> str:
 def _shown_columns(table: pd.DataFrame) -> list[str]:
     """Return the columns in the order in which they are shown; ci_low stands for the interval."""
     columns = [column for column in table.columns if column != "ci_high"]
-    if {"metric", "first", "second", "p_holm"} <= set(columns):
-        return [name for name in columns if name not in _LEFT_OUT]
+    if {"first", "second", "difference"} <= set(columns):
+        return [column for column in columns if column not in _IN_CSV_ONLY]
     if not is_summary(table.columns):
         return columns
     by = columns[: columns.index("metric") + 1]
@@ -181,6 +181,7 @@ def _latex(texts: pd.DataFrame) -> str:
     lines = texts.to_latex(index=False, escape=True, column_format=aligned).splitlines()
     # After the end of a row, \\, an opening bracket and an asterisk would be its arguments.
     lines = [re.sub(r"^([\[*])", r"{\1}", line) for line in lines]
+    lines = [re.sub(r"(?<![^ \[}])-(?=[0-9])", "$-$", line) for line in lines]  # a hyphen is no minus
     notes = [
         rf"\multicolumn{{{len(aligned)}}}{{l}}{{\footnotesize {note}}} \\"
         for note in (text.replace("_", r"\_") for text in texts.attrs["notes"])

@@ -118,7 +118,7 @@ def test_many_comparisons_are_announced(run: Run) -> None:
     status, out, err = run("compare", "l.csv", "--on", "layer")
     assert status == 0
     assert "p is adjusted for the 66 comparisons of each metric (Holm)." in out
-    assert err.startswith("lensmetrics: 66 comparisons for each of 1 metric, with 13,200 random combinations")
+    assert err.startswith("lensmetrics: 66 comparisons for each of 1 metric; the more there are")
 
 
 @pytest.mark.usefixtures("table")
@@ -179,6 +179,14 @@ def test_worst_samples_are_listed(run: Run, table: pd.DataFrame, monkeypatch: py
     by = run("worst", "s.parquet", "-m", "lens_recall(k=100, w=1)", "-n", "1", "--by", "training", "eps")
     assert (by[0], by[2]) == (0, "")
     assert re.search(r"\nnatural +2/255 .*\n +8/255 .*\n +16/255 .*\npgd +2/255 ", by[1])
+
+
+def test_worst_needs_neither_files_nor_statuses(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    Path("n.csv").write_text("sample,kendall\n1,0.5\n2,0.25\n")
+    status, out, err = run("worst", "n.csv", "-m", "kendall")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == "kendall, lowest first."
 
 
 @pytest.mark.parametrize("metrics", [["kendall"], ["kendall", RECALL]])

@@ -35,7 +35,7 @@ def test_score_writes_what_evaluate_returns(run: Run) -> None:
     table = lm.summarize(expected)
     means, *_, counts = out.split("\n\n")
     assert len(means.splitlines()) == len(table) + 2
-    assert re.search(r" n_few_diverse +n_saturated\n", counts)
+    assert counts.endswith(":\nIn all rows: n_few_diverse 6, n_saturated 6\n")
     rows = re.findall(r"(\S+) +(-?\d\.\d{3}|nan) +(?:\[|nan|undefined)", means)
     assert rows == [(row.metric, f"{row.mean:.3f}") for row in table.itertuples()]
     assert "training" in out

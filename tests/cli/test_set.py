@@ -241,3 +241,14 @@ def test_import_takes_conditions_from_the_name_of_its_output(run: Run) -> None:
     assert (found["training"], found["attack"], found["eps"]) == ("natural", "topk", 8 / 255)
     status, _, err = run(*words, "pgd-topk.h5", "--set", "training=x")
     assert (status, err) == (2, "lensmetrics: training is given twice; give every attribute once\n")
+
+
+def test_a_pattern_that_no_name_matches_is_one_sentence(run: Run) -> None:
+    for name in ("a", "b", "c"):
+        write_file(Path(f"{name}.h5"))
+    status, out, err = run("set", ".", "--from-name", "{training}-{attack}")
+    assert (status, out) == (2, "")
+    assert err == (
+        "lensmetrics: none of the 3 names can be read with --from-name, and nothing is changed; the first: "
+        "a.h5 does not match --from-name '{training}-{attack}'\n"
+    )

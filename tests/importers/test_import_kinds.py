@@ -131,6 +131,20 @@ def test_three_axes_with_a_short_last_need_a_shape(last: int) -> None:
     np.testing.assert_array_equal(stored()[0], maps)
 
 
+def test_square_maps_whose_samples_may_come_last_need_axes() -> None:
+    array = some_maps(9, 9, 12)
+    message = (
+        r"u\.npy is \(9, 9, 12\), which can be read in two ways: as \(N, height, width\) it has 9 maps of "
+        r"9 x 12 pixels: say so with axes='NHW'; as \(height, width, N\) 12 maps of 9 x 9 pixels: axes='HWN'$"
+    )
+    refused(*both(array), message, ValueError)
+    for axes, expected in (("NHW", array), ("HWN", np.moveaxis(array, -1, 0))):
+        import_maps(*both(array), f"{axes}.h5", axes=axes)
+        np.testing.assert_array_equal(stored(f"{axes}.h5")[0], expected)
+    import_maps(*both(array), "out.h5", shape=(9, 12))
+    np.testing.assert_array_equal(stored()[0], array)
+
+
 SHAP = r"shap's \(N, height, width, channel, class\) is axes='NHWCK' and class_index=0, to choose a class;"
 
 

@@ -26,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def maps_of(identities: list[Any], side: int) -> NDArray[np.float32]:
     """Maps whose every pixel tells which sample and which side they are."""
     codes = [zlib.crc32(str(one).encode()) % 2**20 + side * 2**21 for one in identities]
-    return np.broadcast_to(np.array(codes, "f4")[:, None, None], (len(codes), 5, 6)).copy()
+    return np.broadcast_to(np.array(codes, "f4")[:, None, None], (len(codes), 11, 6)).copy()
 
 
 def saved(first: list[Any], second: list[Any]) -> tuple[str, str]:
@@ -108,7 +108,7 @@ def test_skipped_samples_are_listed_and_counted(capsys: pytest.CaptureFixture[st
     )
     assert main([*command, "--unmatched", "skip"]) == 0
     assert capsys.readouterr().err == (
-        "wrote out.h5: 2 pairs of 5x6 maps\n"
+        "wrote out.h5: 2 pairs of 11x6 maps\n"
         "lensmetrics: left out 9 samples: without a partner in u.npy: a1, a2, a3, a4, a5, ... (8); without a "
         "partner in p.npy: b1\n"
     )
@@ -265,3 +265,29 @@ def test_a_file_of_the_same_order_is_read_in_blocks() -> None:
     check("same.h5", ids)
     with pytest.raises(ValueError, match="unmatched must be 'refuse' or 'skip', got 'drop'"):
         lm.import_maps(*paths, "x.h5", unmatched="drop")  # type: ignore[arg-type]
+
+
+def test_arrays_of_other_samples_need_files_that_identify_them() -> None:
+    saved([1, 2, 3], [3, 1])
+    with pytest.raises(FormatError, match=r"same samples and size; .* match them: samples=\(IDS, IDS\)$"):
+        lm.import_maps("u.npy", "p.npy", "out.h5")
+    np.save("p.npy", np.zeros((3, 11, 7), "f4"))
+    with pytest.raises(FormatError, match=r"both must have the same samples and size$"):
+        lm.import_maps("u.npy", "p.npy", "out.h5")
+
+
+def test_labels_of_the_datasets_of_a_group_are_told_by_name() -> None:
+    order = ["img10", "img2", "img1"]  # as they are written; h5py lists them by their names
+    with h5py.File("g.h5", "w") as file:
+        for name in order:
+            file[f"u/{name}"], file[f"p/{name}"] = maps_of([name], 0)[0], maps_of([name], 1)[0]
+        file["labels"] = [1, 10, 2]
+    np.save("labels.npy", [10, 2, 1])
+    with pytest.raises(ValueError, match=r"labels\.npy has no names, .* give the labels as a \.csv file"):
+        lm.import_maps("g.h5:u", "g.h5:p", "out.h5", labels="labels.npy")
+    Path("labels.csv").write_text("img10,10\nimg2,2\nimg1,1\n")
+    for number, labels in enumerate(("labels.csv", "g.h5:labels")):
+        lm.import_maps("g.h5:u", "g.h5:p", f"{number}.h5", labels=labels)
+        store = check(f"{number}.h5", ["img1", "img10", "img2"])
+        assert store.label is not None
+        assert store.label.tolist() == [1, 10, 2]

@@ -26,6 +26,8 @@ from lensmetrics.scoring.files import score_files
 from tests.pairfiles import write_file
 from tests.scoring import runs
 
+# A worker starts in seconds, but in a minute on a machine that runs much else.
+WORKERS_SECONDS = 180
 METRICS = ["kendall", "lens_recall_adjusted(k=5,w=1)"]
 WITHOUT_LENSMETRICS = "import sys\nsys.modules['lensmetrics'] = None\n"
 
@@ -53,7 +55,7 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture
 def client(cluster: Any) -> Iterator[Any]:
     with cluster.get_client() as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=WORKERS_SECONDS)
         yield client
 
 
@@ -72,11 +74,11 @@ def test_results_survive_the_worker_that_holds_them(client: Any) -> None:
     workers = workers_of(client.get_executor(retries=1))
     futures = [workers.submit(divmod, i, 7) for i in range(40)]
     distributed = pytest.importorskip("distributed")
-    distributed.wait(futures, timeout=60)
+    distributed.wait(futures, timeout=WORKERS_SECONDS)
     os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
     results = dict(workers.results(futures))
     assert [results[future] for future in futures] == [divmod(i, 7) for i in range(40)]
-    client.wait_for_workers(2, timeout=60)
+    client.wait_for_workers(2, timeout=WORKERS_SECONDS)
 
 
 def test_workers_may_die_and_join(client: Any, cluster: Any, study: list[Path]) -> None:
@@ -93,7 +95,7 @@ def test_workers_may_die_and_join(client: Any, cluster: Any, study: list[Path]) 
     watcher = runs.Watcher(lambda n: acts.get(n, lambda: None)())
     found = evaluate(study, METRICS, executor=client.get_executor(), progress=watcher)
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
-    client.wait_for_workers(3, timeout=60)
+    client.wait_for_workers(3, timeout=WORKERS_SECONDS)
     assert not set(pids) & set(client.run(os.getpid).values())
 
 
@@ -124,7 +126,7 @@ def test_a_slice_that_kills_its_workers_is_reported(tmp_path: Path, monkeypatch:
         local_cluster(2) as cluster,
         cluster.get_client() as client,
     ):
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=WORKERS_SECONDS)
         with pytest.raises(RuntimeError, match="workers repeatedly died on the same slice") as caught:
             lm.evaluate(paths, "kills_its_worker", executor=client.get_executor(), output=tmp_path / "s.csv")
     assert "s.csv.part" in caught.value.__notes__[-1]
@@ -134,7 +136,7 @@ def test_workers_without_lensmetrics_are_refused(study: list[Path], tmp_path: Pa
     preload = tmp_path / "preload.py"
     preload.write_text(WITHOUT_LENSMETRICS)
     with local_cluster(1, preload=[str(preload)]) as cluster, cluster.get_client() as client:
-        client.wait_for_workers(1, timeout=60)
+        client.wait_for_workers(1, timeout=WORKERS_SECONDS)
         message = rf"the worker at tcp.* does not have lensmetrics .*{lm.__version__}"
         with pytest.raises(RuntimeError, match=message):
             lm.evaluate(study, METRICS, executor=client.get_executor())
@@ -153,7 +155,7 @@ def scheduler(request: pytest.FixtureRequest) -> Iterator[tuple[str, "subprocess
     )
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
         address = f"tcp://127.0.0.1:{port}"
-        with distributed.Client(address, timeout=60):
+        with distributed.Client(address, timeout=WORKERS_SECONDS):
             pass
         yield address, process
         process.kill()

@@ -44,6 +44,17 @@ def test_sentences_follow_the_direction_of_the_metric(order: list[str]) -> None:
             assert sentence.endswith(f"by {abs(row['difference']):.3f} [{low:.3f}, {high:.3f}], p < 0.001.")
 
 
+def test_many_metrics_without_a_difference_are_counted() -> None:
+    table = scores("training", ["natural", "pgd"])
+    names = [f"lens_recall(k={k},w=1)" for k in range(11, 18)]
+    same = table.assign(**dict.fromkeys(names, 0.5))
+    (found,) = conclusions(lm.compare(same, metrics=names))
+    assert found.sentences == ["No difference between natural and pgd is shown by any of 7 metrics."]
+    (found,) = conclusions(lm.compare(same, metrics=[METRICS[0], *names]))
+    assert len(found.sentences) == 2
+    assert found.sentences[1] == "No difference between natural and pgd is shown by the other 7 metrics."
+
+
 def test_attacks_are_not_called_robust() -> None:
     table = lm.compare(scores("eps", [8 / 255, 2 / 255]), on="eps", metrics=METRICS[0])
     (found,) = conclusions(table)

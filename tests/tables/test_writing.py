@@ -48,6 +48,29 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\([_%&#${} ])", r"\1", text)
 
 
+def test_comparison_in_latex_fits_a_page_and_has_minus_signs(tmp_path: Path) -> None:
+    scores = make_scores(np.arange(24) / 24, [0, 1] * 12, training=["natural", "pgd"] * 12)
+    scores["sample"] = np.arange(24) // 2
+    table = lm.compare(scores)
+    table[["difference", "ci_low", "ci_high"]] = -0.25, -0.5, 0.125
+    write_table(table, tmp_path / "t.tex")
+    rows = latex_rows(tmp_path / "t.tex")
+    columns = [
+        "metric",
+        "first",
+        "second",
+        "n",
+        "mean_first",
+        "mean_second",
+        "difference",
+        INTERVAL,
+        "p_holm",
+    ]
+    assert rows[0] == columns
+    assert {(row[6], row[7]) for row in rows[1:]} == {("$-$0.250", "[$-$0.500, 0.125]")}
+    assert all(row[1:3] == ["natural", "pgd"] for row in rows[1:])
+
+
 def test_latex_holds_what_is_shown(tmp_path: Path) -> None:
     table = make_scores(np.linspace(0, 1, 20), training=HOSTILE * 4)
     summary = lm.summarize(table, by="training")
@@ -137,8 +160,8 @@ def test_comparisons_are_narrow_but_in_csv(tmp_path: Path) -> None:
         "20",
         "29.500",
         "9.500",
-        "-20.000",
-        "[-20.000, -20.000]",
+        "$-$20.000",
+        "[$-$20.000, $-$20.000]",
         "< 0.001",
     ]
 
