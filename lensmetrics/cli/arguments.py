@@ -38,6 +38,29 @@ def add_exclude(parser: argparse.ArgumentParser, where: str = "") -> None:
     )
 
 
+def add_metrics(parser: argparse.ArgumentParser, what: str) -> None:
+    """Declare --metric, which selects metrics of a table."""
+    parser.add_argument(
+        "-m",
+        "--metric",
+        nargs="+",
+        action="extend",
+        metavar="METRIC",
+        help=f"metrics to {what}; a name without brackets stands for all its k and w (default: all)",
+    )
+
+
+def add_table_output(parser: argparse.ArgumentParser, what: str) -> None:
+    """Declare --output, which also writes the printed table."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"also write the {what}: .csv with all digits, .tex (needs the package booktabs) or .md",
+    )
+
+
 @contextlib.contextmanager
 def as_usage() -> Iterator[None]:
     """Turn errors of files into errors of usage, in checks of what was typed."""

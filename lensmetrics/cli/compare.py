@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..messages import printable, say
-from .arguments import add_exclude, as_usage, attribute, check_files
+from .arguments import add_exclude, add_metrics, add_table_output, as_usage, attribute, check_files
 from .opening import open_scores
 
 if TYPE_CHECKING:
@@ -20,27 +20,6 @@ _MANY = 50
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare options and arguments."""
     parser.add_argument("scores", type=Path, metavar="TABLE", help="a table that score wrote")
-    add_compared(parser)
-    parser.add_argument(
-        "-m",
-        "--metric",
-        nargs="+",
-        action="extend",
-        metavar="METRIC",
-        help="metrics to compare; a name without brackets stands for all its k and w (default: all)",
-    )
-    add_exclude(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="also write the table: .csv with all digits, .tex (needs the package booktabs) or .md",
-    )
-
-
-def add_compared(parser: argparse.ArgumentParser) -> None:
-    """Declare what is compared."""
     parser.add_argument(
         "--on",
         default="training",
@@ -60,6 +39,9 @@ def add_compared(parser: argparse.ArgumentParser) -> None:
         help="columns that define groups to compare within, or none to pool everything (default: the other "
         "conditions that differ)",
     )
+    add_metrics(parser, "compare")
+    add_exclude(parser)
+    add_table_output(parser, "table")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -124,8 +106,8 @@ def _note_many(n: int, n_metrics: int) -> None:
 def _print_comparison(table: "pd.DataFrame") -> None:
     """Print the table, then what it shows."""
     from ..tables.comparison import ON
-    from ..tables.conclusions import conclusions, p_text
-    from ..tables.labels import condition_text, number_text
+    from ..tables.conclusions import conclusions
+    from ..tables.labels import condition_text, number_text, p_text
     from ..tables.summary import FEW_SAMPLES
     from ..tables.writing import FEW_NOTE, INTERVAL, interval_text
     from .layout import Column, sentence_lines, table_lines, terminal_width
@@ -137,7 +119,7 @@ def _print_comparison(table: "pd.DataFrame") -> None:
     labels = [Column(printable(name), [condition_text(name, value) for value in table[name]]) for name in by]
     compared = [f"{b} minus {a}" for a, b in zip(first, second, strict=True)]
     labels += [
-        Column("difference", compared),
+        Column("difference", compared, foldable=True),
         Column("metric", list(map(printable, table["metric"])), foldable=True),
     ]
     few = ((table["n"] > 0) & (table["n"] < FEW_SAMPLES)).tolist()

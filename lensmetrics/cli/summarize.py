@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..messages import say
-from .arguments import add_exclude, as_usage, check_files
+from .arguments import add_exclude, add_metrics, add_table_output, as_usage, check_files
 from .opening import open_scores
 
 HELP = "print mean, interval and counts for each condition of a table of scores"
@@ -28,27 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="conditions to average over, such as seed",
     )
-    parser.add_argument(
-        "-m",
-        "--metric",
-        nargs="+",
-        action="extend",
-        metavar="METRIC",
-        help="metrics to show; a name without brackets stands for all its k and w (default: all)",
-    )
+    add_metrics(parser, "show")
     parser.add_argument(
         "--wide",
         metavar="COLUMN",
         help="put the values of this condition side by side, as in --wide training",
     )
     add_exclude(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="FILE",
-        help="also write the summary: .csv with all digits, .tex (needs the package booktabs) or .md",
-    )
+    add_table_output(parser, "summary")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..tables.columns import Column, parse_column
 from ..tables.comparison import ON
-from ..tables.known import known_metrics
+from ..tables.known import MetricFacts, known_metrics
 from ..tables.labels import column_title, condition_text, labelled
 from ..tables.summary import FEW_SAMPLES
 from .style import cut_label
@@ -96,7 +96,7 @@ def read_differences(table: pd.DataFrame) -> Differences:
         if all(c.params.get(key, value) == value for c in columns) and len(columns) > 1
     }
     return Differences(
-        [_metric_label(c, list(given), known[c.name].best if c.name in known else None) for c in columns],
+        [_metric_label(c, list(given), known.get(c.name)) for c in columns],
         ", ".join(f"{key} = {value}" for key, value in given.items()),
         np.array([high <= 2 for _, high in bounds]),
         [keys[row.index(i)] for i in range(len(place))],
@@ -117,6 +117,7 @@ def _value(on: str, value: object) -> str:
     )
 
 
-def _metric_label(column: Column, without: list[str], best: float | None) -> str:
+def _metric_label(column: Column, without: list[str], facts: MetricFacts | None) -> str:
     """Return the title of a metric; an arrow marks metrics of which low values are robust."""
-    return column_title(column, without=without) + (" ↓" if best == 0 else "")
+    falling = facts is not None and facts.higher_is_better is False
+    return column_title(column, without=without) + " ↓" * falling

@@ -10,8 +10,9 @@ from ..figures.comparison import difference_figure
 from ..figures.svg import inline_svg
 from ..tables.columns import Column
 from ..tables.comparison import compare
-from ..tables.known import known_metrics
-from ..tables.labels import column_title, condition_text, labelled, number_text
+from ..tables.conclusions import LEVEL, ROBUST, adjusted_for_chance
+from ..tables.known import is_chance, known_metrics
+from ..tables.labels import column_title, condition_text, labelled, number_text, p_text
 from ..tables.permutation import n_flips
 from ..tables.summary import FEW_SAMPLES
 from ..tables.view import View
@@ -25,8 +26,6 @@ _MAX_COMPARISONS = 200
 _MAX_WORK = 5 * 10**9
 # Up to so many are drawn.
 _MAX_DRAWN = 40
-# Differences whose p is not below this level are not shown to exist.
-_LEVEL = 0.05
 
 
 class Difference(NamedTuple):
@@ -92,7 +91,7 @@ def comparison(view: View, leading: Sequence[Column], ids: Ids) -> Comparison | 
             f" There would be {n_pairs:,} comparisons within single conditions, so each sample is first "
             f"averaged over the {len(sizes):,} combinations of {' and '.join(others)}."
         )
-    columns = [*leading, *(c for c in columns if c not in leading and not c.name.endswith("_chance"))]
+    columns = [*leading, *(c for c in columns if c not in leading and not is_chance(c.name))]
     try:
         table = compare(kept, on=on, by=by, metrics=[c.text for c in columns])
     except ValueError as error:
@@ -103,7 +102,7 @@ def comparison(view: View, leading: Sequence[Column], ids: Ids) -> Comparison | 
         "p is below .05 in a sign-flip test, after Holm's correction for all rows of the table. This "
         "concerns the choice of samples alone: another network, trained in the same way, can differ."
     )
-    if len(columns) < len([c for c in view.columns if not c.name.endswith("_chance")]):
+    if len(columns) < len([c for c in view.columns if not is_chance(c.name)]):
         text += f" To compare by the other scores too: lensmetrics compare TABLE --on {on}"
     defined = [c for c in columns if table.loc[table["metric"] == c.text, "n"].any()]
     if len(defined) < len(columns):
@@ -150,14 +149,21 @@ def _differences(table: pd.DataFrame, on: str, by: Sequence[str], column: Column
     facts = known_metrics(table.attrs).get(column.name)
     rising = facts.higher_is_better if facts else None
     shown = [[condition_text(c, value) for value in rows[c]] for c in by]
-    pairs = [_difference(row, on, rising) for _, row in rows.iterrows()]
+    # All metrics have the same pairs in the same order; this one may be missing.
+    adjusted = table.loc[table["metric"] == adjusted_for_chance(column.text), "p_holm"].tolist()
+    adjusted = adjusted or [math.nan] * len(rows)
+    pairs = [
+        _difference(row, on, rising, vanishes=p >= LEVEL)
+        for (_, row), p in zip(rows.iterrows(), adjusted, strict=True)
+    ]
     conditions = list(zip(*shown, [pair.pair for pair in pairs], strict=True))
     return Differences(
         ids.new(f"differences-{column.text}"), column_title(column), row_heads(conditions), pairs
     )
 
 
-def _difference(row: "pd.Series[Any]", on: str, rising: bool | None) -> Difference:
+def _difference(row: "pd.Series[Any]", on: str, rising: bool | None, *, vanishes: bool) -> Difference:
+    """Put a comparison into words; `vanishes` tells whether the score adjusted for chance shows none."""
     first, second = (labelled(on, row[side]) for side in ("first", "second"))
     n = int(row["n"])
     ends = [float(row[name]) for name in ("ci_low", "ci_high")]
@@ -177,24 +183,29 @@ def _difference(row: "pd.Series[Any]", on: str, rising: bool | None) -> Differen
         number_text(float(row["mean_second"])),
         _signed(float(row["difference"]), largest),
         interval,
-        _verdict(row, first, second, rising),
+        _verdict(row, on, first, second, rising, vanishes=vanishes),
         only,
     )
 
 
-def _verdict(row: "pd.Series[Any]", first: str, second: str, rising: bool | None) -> str:
+def _verdict(
+    row: "pd.Series[Any]", on: str, first: str, second: str, rising: bool | None, *, vanishes: bool
+) -> str:
     p = float(row["p_holm"])
     if math.isnan(p):
         return "no sample with both scores"
     # No line break within.
-    text = "p\u00a0<\u00a0.001" if p < 0.001 else f"p\u00a0=\u00a0{p:.3f}".replace("0.", ".", 1)
-    if p >= _LEVEL:
+    shown = p_text(p).replace("0.", ".", 1)
+    text = f"p {'' if shown.startswith('<') else '= '}{shown}".replace(" ", "\u00a0")
+    if p >= LEVEL:
         return f"no difference shown, {text}"
+    text += "; adjusted for chance, no difference is shown" * vanishes
     higher = second if row["difference"] > 0 else first
     if rising is None:
         return f"{higher} is higher, {text}"
     lower = first if higher == second else second
-    return f"{higher if rising else lower} is more robust, {text}"
+    better = higher if rising else lower
+    return f"{better} is more robust, {text}" if on in ROBUST else f"maps change less with {better}, {text}"
 
 
 def _signed(value: float, largest: float) -> str:

@@ -1,5 +1,6 @@
 """One self-contained HTML page about a table of scores."""
 
+import functools
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -96,11 +97,7 @@ def _page(
     curves = find_curves(view.columns)
     few = n_panels(view, curves) <= _MAX_PANELS
     spread, quantiles = distributions(view, leading, ids)
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = resources.files(__package__).joinpath("page.html.jinja").read_text("utf-8")
-    html = environment.from_string(source).render(
+    html = _template().render(
         title=page_title(view.scores),
         version=__version__,
         facts=facts_of(view),
@@ -131,6 +128,15 @@ def _page(
         how_chosen=examples.how_chosen if examples else _NO_MAPS,
     )
     return html, examples.notes if examples else []
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources.files(__package__).joinpath("page.html.jinja").read_text("utf-8")
+    return environment.from_string(source)
 
 
 def _examples(

@@ -54,9 +54,15 @@ def counted_rows(scores: pd.DataFrame, exclude: str | Sequence[str]) -> npt.NDAr
 
 
 def numbered_in_order(values: "pd.Series[Any]") -> tuple[npt.NDArray[np.intp], list[Any]]:
-    """Return the number of every value, and the different values in natural order; None is last."""
+    """Return the number of every value, and the different values in order; None is last.
+
+    The order is the natural one, unless categories have an order of their own.
+    """
     codes, different = pd.factorize(values)
-    ordered = in_order(different.tolist())
+    if isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered:
+        ordered = different.sort_values().tolist()
+    else:
+        ordered = in_order(different.tolist())
     number = {value: i for i, value in enumerate(ordered)}
     missing = [None] if (codes < 0).any() else []
     # The last entry belongs to missing values, whose code is -1.

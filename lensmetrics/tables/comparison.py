@@ -44,7 +44,7 @@ def compare(
         The column whose values are compared, such as ``"training"``.
     between
         Two or more of its values, such as ``["natural", "pgd"]``; None is the missing value. Every pair
-        of them is compared; the default is all values, in natural order.
+        of them is compared; the default is all values, in natural order or that of ordered categories.
     by
         Columns that define groups, within which values are compared. The default is every condition
         that differs, apart from `on` and conditions that `on` decides.

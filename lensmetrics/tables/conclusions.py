@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -10,15 +10,15 @@ import pandas as pd
 from ..messages import printable
 from .columns import parse_column
 from .comparison import ON
-from .known import MetricFacts, known_metrics
-from .labels import labelled, number_text
+from .known import MetricFacts, is_chance, known_metrics
+from .labels import labelled, number_text, p_text
 
 # The adjusted p below which a difference is stated.
 LEVEL = 0.05
 # More metrics than this are counted, not listed: the table shows which they are.
 _N_LISTED = 6
 # Of these it makes sense to say that one is more robust than another.
-_ROBUST = ("model", "training", "explanation")
+ROBUST = ("model", "training", "explanation")
 
 
 class Conclusion(NamedTuple):
@@ -31,28 +31,31 @@ class Conclusion(NamedTuple):
 def conclusions(table: pd.DataFrame) -> list[Conclusion]:
     """Return what a table of `compare` shows, for each group and pair.
 
-    A metric has a sentence of its own where its adjusted p is below `LEVEL`; the others share a sentence.
+    A metric has a sentence of its own where its adjusted p is below `LEVEL`, but levels of chance share one
+    for each direction. The other metrics share a sentence.
     """
     known = known_metrics(table.attrs)
     on = str(table.attrs[ON])
     n_tests = table["metric"][table["p"].notna()].value_counts()
     by = list(table.columns[: table.columns.get_loc("metric")])
     found = []
-    for (where, first, second), members in itertools.groupby(
+    # Different values can have the same label, so rows are told apart by all digits.
+    for _, members in itertools.groupby(
         ({str(name): value for name, value in row.items()} for row in table.to_dict("records")),
-        key=lambda row: (
-            tuple(labelled(name, row[name]) for name in by),
-            labelled(on, row["first"]),
-            labelled(on, row["second"]),
-        ),
+        key=lambda row: [repr(row[name]) for name in (*by, "first", "second")],
     ):
         rows = list(members)
+        where = [labelled(name, rows[0][name]) for name in by]
+        first, second = labelled(on, rows[0]["first"]), labelled(on, rows[0]["second"])
+        differing = [row for row in rows if row["p_holm"] < LEVEL]
+        of_chance = [row for row in differing if is_chance(parse_column(row["metric"]).name)]
         sentences = [
             _difference(row, on, (first, second), known.get(parse_column(row["metric"]).name), n_tests)
-            + ("; adjusted for chance, no difference is shown." if _is_chance(row, rows) else ".")
-            for row in rows
-            if row["p_holm"] < LEVEL
+            + ("; adjusted for chance, no difference is shown." if _vanishes(row, rows) else ".")
+            for row in differing
+            if row not in of_chance
         ]
+        sentences += _of_chance(of_chance, first, second)
         alike = [printable(row["metric"]) for row in rows if row["p_holm"] >= LEVEL]
         if alike:
             by_what = _listed(alike)
@@ -75,9 +78,7 @@ def _difference(
     n_tests: "pd.Series[int]",
 ) -> str:
     higher = row["difference"] > 0
-    ends = sorted((abs(row["ci_low"]), abs(row["ci_high"])))
-    if row["ci_low"] < 0 < row["ci_high"]:  # the interval and p need not agree
-        ends = [-ends[0], ends[1]] if higher == (row["ci_high"] > -row["ci_low"]) else [-ends[1], ends[0]]
+    ends = (row["ci_low"], row["ci_high"]) if higher else (0 - row["ci_high"], 0 - row["ci_low"])  # no -0
     size = f"{number_text(abs(row['difference']))} [{', '.join(map(number_text, ends))}]"
     direction = None if facts is None else facts.higher_is_better
     worse, better = sides if higher == (direction is not False) else sides[::-1]
@@ -88,15 +89,28 @@ def _difference(
         return f"{metric} is higher for {better} than for {worse}: by {size}, {tested}"
     word = "higher" if direction else "lower"
     claim = f"{better} is more robust than {worse}"
-    if on not in _ROBUST:
+    if on not in ROBUST:
         claim = f"Maps change less with {better} than with {worse}"
     return f"{claim} by {metric}: {word} by {size}, {tested}"
 
 
-def _is_chance(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+def _of_chance(rows: Sequence[Mapping[str, Any]], first: str, second: str) -> Iterator[str]:
+    """Say for which side the levels of chance are higher; that makes neither side better."""
+    for higher, lower, sign in ((first, second, -1), (second, first, 1)):
+        levels = [printable(row["metric"]) for row in rows if sign * row["difference"] > 0]
+        if levels:
+            yield f"Chance alone reaches more for {higher} than for {lower}: {_listed(levels)}."
+
+
+def adjusted_for_chance(metric: str) -> str:
+    """Return the text of the same metric, adjusted for chance."""
+    name = parse_column(metric).name
+    return metric.replace(name, f"{name}_adjusted", 1)
+
+
+def _vanishes(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether the same metric, adjusted for chance, shows no difference."""
-    name = parse_column(row["metric"]).name
-    adjusted = row["metric"].replace(name, f"{name}_adjusted", 1)
+    adjusted = adjusted_for_chance(row["metric"])
     return any(other["metric"] == adjusted and other["p_holm"] >= LEVEL for other in rows)
 
 
@@ -121,10 +135,3 @@ def _range(rows: Sequence[Mapping[str, Any]], name: str) -> str:
 def _listed(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
-
-
-def p_text(p: float) -> str:
-    """Return a p with three decimals, but never as 0; NaN is a dash."""
-    if math.isnan(p):
-        return "–"
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"

@@ -30,6 +30,11 @@ class MetricFacts(NamedTuple):
         return {"bounds": bounds, "best": self.best, "meaning": self.meaning}
 
 
+def is_chance(metric: str) -> bool:
+    """Return whether a metric, given by its name, is the level that chance reaches on another one."""
+    return metric.endswith("_chance")
+
+
 # The key of `scores.attrs` under which the facts of metrics that this process may not know are stored.
 FACTS = "metric_facts"
 

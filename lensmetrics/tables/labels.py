@@ -59,3 +59,13 @@ def number_text(value: float, *, beside: Sequence[float] = ()) -> str:
     decimals = value == 0 or 1e-3 <= abs(value) < 1e4
     decimals = decimals or (abs(value) < 1 and any(1e-2 <= abs(other) < 1e4 for other in beside))
     return f"{value:.3f}" if decimals else f"{value:.2e}"
+
+
+def p_text(p: float) -> str:
+    """Return a p with three decimals, but never as 0, nor as 0.050 if it is lower; NaN is a dash."""
+    if math.isnan(p):
+        return "–"
+    if p < 0.001:
+        return "< 0.001"
+    text = f"{p:.3f}"
+    return "< 0.050" if p < 0.05 and text == "0.050" else text

@@ -1,7 +1,9 @@
 """Natural order of texts: ``expl2`` before ``expl10``."""
 
+import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,11 +27,11 @@ def natural_key(text: object) -> tuple[str, str]:
     return _NUMBER.sub(lambda match: f"0{chr(min(len(match[1]), 0x10FFFF))}{match[1]}", text), text
 
 
-def in_order(values: Iterable[Any]) -> list[Any]:
-    """Return values of a condition in order: numbers by size, then texts in natural order."""
+def in_order(values: Iterable[Any], key: Callable[[str], Any] = natural_key) -> list[Any]:
+    """Return values of a condition in order: numbers by size, then texts, by default in natural order."""
     known = list(values)
     texts = [value for value in known if isinstance(value, str)]
-    return sorted(value for value in known if not isinstance(value, str)) + sorted(texts, key=natural_key)
+    return sorted(value for value in known if not isinstance(value, str)) + sorted(texts, key=key)
 
 
 def in_natural_order(values: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -38,17 +40,20 @@ def in_natural_order(values: "pd.Series[Any]") -> "pd.Series[Any]":
 
     if isinstance(values.dtype, pd.CategoricalDtype):
         known = values.cat.categories.tolist()
-        if values.cat.ordered or not _are_texts(known):
+        if values.cat.ordered or not _has_texts(known):
             return values
-        wanted = sorted(known, key=natural_key)
-        return values if wanted == known or sorted(known) != known else values.cat.reorder_categories(wanted)
+        wanted = in_order(known)
+        chosen = in_order(known, key=str) != known
+        return values if wanted == known or chosen else values.cat.reorder_categories(wanted)
     if values.dtype.kind != "O":
         return values
     different = values.dropna().unique().tolist()
-    if not _are_texts(different):
+    if not _has_texts(different):
         return values
-    return values.astype(pd.CategoricalDtype(sorted(different, key=natural_key)))
+    return values.astype(pd.CategoricalDtype(in_order(different)))
 
 
-def _are_texts(values: list[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)
+def _has_texts(values: list[Any]) -> bool:
+    """Return whether some values are texts, and the others numbers."""
+    texts = [isinstance(value, str) for value in values]
+    return any(texts) and all(map(operator.or_, texts, (isinstance(value, Real) for value in values)))

@@ -13,7 +13,7 @@ from ..disk import replacing
 from ..messages import printable
 from .columns import SUMMARY
 from .csv_files import write_csv
-from .labels import condition_text, number_text
+from .labels import condition_text, number_text, p_text
 from .summary import FEW_SAMPLES, undefined_reason
 from .wide import Spread, wide_table
 
@@ -26,15 +26,14 @@ ATTACKED_NOTE = "mean_attacked is the mean without the samples whose attack foun
 INTERVAL = "95 % interval"
 # The columns of statistics; every other column of numbers shows values of conditions.
 _STATISTICS = {
-    *(*SUMMARY, "value", "difference", "p", "p_holm", "mean_first", "mean_second"),
-    *("higher", "equal", "lower"),
+    *(*SUMMARY, "value", "difference", "mean_first", "mean_second"),
 }
 # Columns of comparisons that would make a table wider than a page.
 _IN_CSV_ONLY = {"p", "higher", "equal", "lower", "n_only_first", "n_only_second"}
 _WITH_INTERVAL = ("mean", "mean_attacked", "sd", "difference")
 # The first lines of files that this module writes, by which commands know what they may replace.
 MARKS = {".tex": "% Table by lensmetrics, needs the package booktabs", ".md": "<!-- Table by lensmetrics -->"}
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?|-?inf|nan|–?")
+_NUMBER = re.compile(r"(< |-)?[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?|-?inf|nan|–?")
 
 
 def check_table_suffix(path: Path) -> None:
@@ -62,7 +61,8 @@ def write_table(table: pd.DataFrame, path: Path, *, wide: str | None = None) -> 
 def text_table(table: pd.DataFrame, *, missing: str = "nan") -> pd.DataFrame:
     """Return a table with the texts to show: three decimals, and each interval in one column.
 
-    Of a summary, the mean stands beside its interval, and statuses are not counted. The text `missing`
+    Of a summary, the mean stands beside its interval, and statuses are not counted; of a comparison, p
+    before its adjustment, shares and samples of one side are left out. The text `missing`
     stands for an undefined number. ``attrs["notes"]`` lists what to say below the table.
     """
     texts: dict[str, list[str]] = {}
@@ -74,6 +74,8 @@ def text_table(table: pd.DataFrame, *, missing: str = "nan") -> pd.DataFrame:
             ends = _ends(table) if name in _WITH_INTERVAL else [()] * len(table)
             pairs = zip(values, ends, strict=True)
             texts[name] = [missing if math.isnan(v) else number_text(v, beside=e) for v, e in pairs]
+        elif name == "p_holm":
+            texts[name] = [missing if math.isnan(p) else p_text(p) for p in values]
         elif name in ("metric", "status"):
             texts[printable(name)] = list(map(printable, values))
         else:
@@ -174,15 +176,18 @@ def is_number_column(texts: "pd.Series[Any]") -> bool:
 
 
 def _latex(texts: pd.DataFrame) -> str:
+    """Return a table in LaTeX."""
     aligned = "".join("r" if is_number_column(texts[name]) else "l" for name in texts.columns)
     lines = texts.to_latex(index=False, escape=True, column_format=aligned).splitlines()
     # After the end of a row, \\, an opening bracket and an asterisk would be its arguments.
     lines = [re.sub(r"^([\[*])", r"{\1}", line) for line in lines]
     lines = [re.sub(r"(?<![^ \[}])-(?=[0-9])", "$-$", line) for line in lines]  # a hyphen is no minus
     notes = [
-        rf"\multicolumn{{{len(aligned)}}}{{l}}{{\footnotesize {note}}} \\" for note in texts.attrs["notes"]
+        rf"\multicolumn{{{len(aligned)}}}{{l}}{{\footnotesize {note}}} \\"
+        for note in (text.replace("_", r"\_") for text in texts.attrs["notes"])
     ]
-    return "\n".join([*lines[:-1], *notes, lines[-1], ""])
+    # Outside mathematics, the usual fonts show other characters in place of these.
+    return re.sub("[<>|]", r"$\g<0>$", "\n".join([*lines[:-1], *notes, lines[-1], ""]))
 
 
 def _markdown(texts: pd.DataFrame) -> str:

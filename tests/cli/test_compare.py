@@ -181,6 +181,59 @@ def test_worst_samples_are_listed(run: Run, table: pd.DataFrame, monkeypatch: py
     assert re.search(r"\nnatural +2/255 .*\n +8/255 .*\n +16/255 .*\npgd +2/255 ", by[1])
 
 
+def test_worst_needs_neither_files_nor_statuses(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    Path("n.csv").write_text("sample,kendall\n1,0.5\n2,0.25\n")
+    status, out, err = run("worst", "n.csv", "-m", "kendall")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == "kendall, lowest first."
+
+
+@pytest.mark.parametrize("metrics", [["kendall"], ["kendall", RECALL]])
+def test_long_values_fit_the_terminal(
+    run: Run, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, metrics: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table["file"] = [f"/data/{'long-' * 12}{name}" for name in table["file"]]
+    lm.write_scores(table, "l.parquet")
+    status, out, err = run("compare", "l.parquet", "--on", "file", "-m", *metrics)
+    assert (status, "66 comparisons" in err) == (0, True)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "minus" in out
+
+
+@pytest.mark.parametrize(
+    ("folders", "shown", "said"),
+    [
+        (["/data/maps", "/data/maps"], "natural-", "The files are in /data/maps."),
+        (["maps/a", "maps/b"], "a/natural-", "The files are in maps."),
+        (["maps", "/data/maps"], "maps/natural-", None),
+        (["/data", "/maps"], "/data/natural-", None),
+    ],
+)
+def test_common_folder_of_files_is_said_once(
+    run: Run,
+    table: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+    folders: list[str],
+    shown: str,
+    said: str | None,
+) -> None:
+    of_training = dict(zip(("natural", "pgd"), folders, strict=True))
+    trainings, names = table["training"].astype(str), table["file"].astype(str)
+    table["file"] = [f"{of_training[t]}/{name}" for t, name in zip(trainings, names, strict=True)]
+    lm.write_scores(table, "f.parquet")
+    words = ("worst", "f.parquet", "-m", RECALL, "-n", "1", "--by", "training")
+    in_full = run(*words)[1]
+    assert f"{folders[0]}/natural-" in in_full
+    assert "The files are in" not in in_full
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run(*words, "-o", "w.csv")[1].splitlines()
+    assert any(line.split()[1:2] and line.split()[1].startswith(shown) for line in lines)
+    assert [line for line in lines if line.startswith("The files are in")] == [said] * (said is not None)
+    assert pd.read_csv("w.csv")["file"].str.startswith(tuple(folders)).all()
+
+
 def test_which_end_is_worst_may_have_to_be_said(run: Run, table: pd.DataFrame) -> None:
     lm.write_scores(table.rename(columns={"kendall": "lens_recall_chance(k=100,w=1)"}), "c.parquet")
     words = ("worst", "c.parquet", "-m", "lens_recall_chance")
@@ -208,4 +261,4 @@ def test_lines_of_the_page_print_what_it_shows(run: Run, monkeypatch: pytest.Mon
         assert " ".join(block.split()) in " ".join(out.split())
     status, out, err = run(*worst)
     assert (status, err) == (0, "")
-    assert len(re.findall(r" \d+ +0\.\d{3}$", out, re.MULTILINE)) == 5 * 4
+    assert len(re.findall(r" \d+ +0\.\d{3}  ok$", out, re.MULTILINE)) == 5 * 4

@@ -148,6 +148,15 @@ def test_metrics_are_the_rows_if_they_are_more() -> None:
     np.testing.assert_allclose(shown[:, 2], table["difference"][2 * len(suite) : 3 * len(suite)] / largest)
 
 
+def test_only_metrics_of_which_low_values_are_robust_have_an_arrow() -> None:
+    table = comparison(["kendall", "shift(a=1)", "gap(a=1)"])
+    for name, bounds in (("shift", [-1, 1]), ("gap", [0, 1])):  # the best shift is in the middle
+        facts = {"bounds": bounds, "best": 0, "meaning": "A test."}
+        table.attrs.setdefault("metric_facts", {})[name] = facts
+    found = [label for axes in lm.plot_comparison(table).axes for label in labels(axes)]
+    assert found == ["Kendall", "Shift, a = 1", "Gap, a = 1 ↓"]
+
+
 def test_a_metric_without_a_common_scale_has_its_own_colours() -> None:
     table = comparison(["kendall", "mse"], explanation=[f"expl{i}" for i in range(9)])
     table.loc[table["metric"] == "mse", "difference"] *= 1e-3

@@ -100,6 +100,21 @@ def test_direction_of_a_distance_is_turned_round() -> None:
     assert row.verdict.startswith("t1 is higher")
 
 
+def test_attacks_are_not_called_robust() -> None:
+    table = study(2, metrics=("mse",)).rename(columns={"training": "attack"})
+    (row,) = compared(table).tables[0].rows
+    assert row.verdict.startswith("maps change less with t0, p")
+
+
+def test_difference_that_chance_explains_is_marked() -> None:
+    table = study(2, n=16, metrics=(RECALL, "kendall"))
+    adjusted = RECALL.replace("recall", "recall_adjusted")
+    verdict = {}
+    for name, values in (("explains", 0.5), ("does not", table[RECALL])):
+        verdict[name] = compared(table.assign(**{adjusted: values})).tables[0].rows[0].verdict
+    assert verdict["explains"] == f"{verdict['does not']}; adjusted for chance, no difference is shown"
+
+
 def test_tiny_differences_keep_their_digits() -> None:
     table = study(2, metrics=("mse",))
     table["mse"] *= 1e-6

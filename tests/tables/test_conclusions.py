@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
-from lensmetrics.tables.conclusions import conclusions, p_text
+from lensmetrics.tables.conclusions import conclusions
+from lensmetrics.tables.labels import p_text
 from tests.scores import make_scores
 
-METRICS = ("lens_recall(k=5,w=1)", "mse", "lens_recall_chance(k=5,w=2)", "kendall")
+METRICS = ("lens_recall(k=5,w=1)", "mse", "lens_recall_published(k=5,w=2)", "kendall")
 
 
 def scores(on: str, values: list[Any]) -> pd.DataFrame:
@@ -31,10 +32,10 @@ def test_sentences_follow_the_direction_of_the_metric(order: list[str]) -> None:
     table = lm.compare(scores("training", ["natural", "pgd"]), between=order)
     ((where, sentences),) = conclusions(table)
     assert where == f"{order[0]} and {order[1]}: 20 common samples"
-    recall, mse, chance, kendall = sentences
+    recall, mse, published, kendall = sentences
     assert recall.startswith("pgd is more robust than natural by lens_recall(k=5,w=1): higher by 0.2")
     assert mse.startswith("natural is more robust than pgd by mse: lower by 0.2")
-    assert chance.startswith("lens_recall_chance(k=5,w=2) is higher for pgd than for natural: by 0.2")
+    assert published.startswith("lens_recall_published(k=5,w=2) is higher for pgd than for natural: by 0.2")
     assert kendall == f"No difference between {order[0]} and {order[1]} is shown by kendall."
     for row in table.to_dict("records"):
         if row["p"] < 0.05:
@@ -95,10 +96,11 @@ def test_interval_that_covers_zero_keeps_its_signs() -> None:
         assert conclusions(changed)[0].sentences[0].startswith(text)
 
 
-def test_p_is_never_printed_as_zero() -> None:
+def test_p_is_never_printed_as_zero_or_as_the_level_that_it_is_below() -> None:
     assert [p_text(p) for p in (1.0, 0.0123, 0.001, 0.00099, float("nan"))] == [
         *("1.000", "0.012", "0.001", "< 0.001", "–")
     ]
+    assert [p_text(p) for p in (0.0494, 0.0496, 0.05, 0.0501)] == ["0.049", "< 0.050", "0.050", "0.050"]
 
 
 def test_a_difference_that_chance_explains_is_marked() -> None:
@@ -108,3 +110,22 @@ def test_a_difference_that_chance_explains_is_marked() -> None:
     assert recall.endswith(", p < 0.001; adjusted for chance, no difference is shown.")
     table["lens_recall_adjusted(k=5,w=1)"] = table["lens_recall(k=5,w=1)"]
     assert conclusions(lm.compare(table))[0].sentences[0].endswith(", p < 0.001.")
+
+
+def test_levels_of_chance_share_a_sentence() -> None:
+    table = scores("training", ["natural", "pgd"])
+    names = [f"lens_recall_chance(k=5,w={w})" for w in (1, 2, 3)]
+    for name, sign in zip(names, (1, 1, -1), strict=True):
+        table[name] = 0.5 + sign * table["mse"] / 2
+    assert conclusions(lm.compare(table, metrics=names))[0].sentences == [
+        f"Chance alone reaches more for natural than for pgd: {names[2]}.",
+        f"Chance alone reaches more for pgd than for natural: {names[0]} and {names[1]}.",
+    ]
+
+
+def test_values_that_are_shown_alike_are_told_apart() -> None:
+    table = pd.concat(
+        [scores("training", ["natural", "pgd"]).assign(step=s) for s in (0.12345678, 0.12345679)]
+    )
+    found = conclusions(lm.compare(table, metrics="kendall", by="step"))
+    assert [len(conclusion.sentences) for conclusion in found] == [1, 1]

@@ -1,6 +1,7 @@
 """Texts in natural order: laws, against the plain order and against the numbers in them."""
 
 import re
+from typing import Any
 
 import hypothesis.strategies as st
 import pandas as pd
@@ -61,6 +62,17 @@ def test_numbers_are_before_texts() -> None:
     assert in_order(["b10", 3, "b9", 0.5]) == [0.5, 3, "b9", "b10"]
 
 
+def test_numbers_and_texts_have_one_order_everywhere() -> None:
+    values: list[Any] = ["b10", 3, "b9", 0.5]
+    wanted = [0.5, 3, "b9", "b10"]
+    plain = make_scores([1, 2, 3, 4]).assign(step=values)
+    for table in (plain, plain.astype({"step": pd.CategoricalDtype([0.5, 3, "b10", "b9"])})):
+        assert lm.summarize(table, by="step")["step"].tolist() == wanted
+        assert lm.worst(table, "kendall", by="step")["step"].tolist() == wanted
+        compared = lm.compare(table.assign(sample=0), on="step")
+        assert list(dict.fromkeys([*compared["first"], *compared["second"]])) == wanted
+
+
 def test_groups_of_a_summary_are_in_natural_order() -> None:
     names = ["expl10", "expl2", "expl1"]
     table = make_scores([1, 2, 4], explanation=names)
@@ -82,5 +94,7 @@ def test_an_order_that_was_chosen_stays() -> None:
         assert in_natural_order(values) is values
         table = make_scores([1, 2, 3]).assign(size=values)
         assert lm.summarize(table, by="size")["size"].tolist() == sizes
+    pairs = lm.compare(table.assign(sample=0), on="size")[["first", "second"]]
+    assert pairs.to_numpy().tolist() == [sizes[:2], sizes[::2], sizes[1:]]
     numbers = pd.Series([10, 9])
     assert in_natural_order(numbers) is numbers

@@ -16,6 +16,7 @@ from lensmetrics.tables.writing import (
     FEW_NOTE,
     INTERVAL,
     check_table_suffix,
+    is_number_column,
     text_table,
     wide_texts,
     write_table,
@@ -42,6 +43,8 @@ def unescaped(text: str) -> str:
     words = {"backslash": "\\", "asciitilde": "~", "asciicircum": "^"}
     text = re.sub(r"\\text(\w+)\s?(\{\})?", lambda match: words[match[1]], text)
     text = re.sub(r"^\{([\[*])\}", r"\1", text)
+    assert not re.search(r"(?<!\$)[<>|]", text)  # other characters in the usual fonts
+    text = re.sub(r"\$([<>|])\$", r"\1", text)
     return re.sub(r"\\([_%&#${} ])", r"\1", text)
 
 
@@ -80,6 +83,15 @@ def test_latex_holds_what_is_shown(tmp_path: Path) -> None:
     assert text.count("\\begin{tabular}{llrlrrr}") == text.count("\\end{tabular}") == 1
     assert r"\multicolumn{7}{l}{\footnotesize * fewer than 10 samples" in text
     assert not re.search(r"^[\[*]", text, re.MULTILINE)  # would be an argument of the \\ before it
+
+
+def test_notes_are_escaped_in_latex(tmp_path: Path) -> None:
+    status = ["ok", "not_attacked"] * 10
+    write_table(lm.summarize(make_scores(np.arange(20), status=status)), tmp_path / "t.tex")
+    note = re.search(r"footnotesize (.*)\} ", (tmp_path / "t.tex").read_text(encoding="utf-8"))
+    assert note is not None
+    assert note[1].startswith(r"mean\_attacked is the mean without")
+    assert re.search(r"(?<!\\)_", note[1]) is None
 
 
 def test_markdown_holds_what_is_shown(tmp_path: Path) -> None:
@@ -128,7 +140,30 @@ def test_comparisons_have_one_column_for_an_interval() -> None:
     texts = text_table(table)
     assert texts.columns.tolist() == [*table.columns[:6], INTERVAL, "p_holm"]
     assert texts.iloc[0].tolist()[4:] == ["9", "-0.500", "[-0.750, -0.250]*", "0.020"]
-    assert texts.iloc[1].tolist()[4:] == ["64", "2.00e-05", "[1.00e-05, 3.00e-05]", "1.00e-04"]
+    assert texts.iloc[1].tolist()[4:] == ["64", "2.00e-05", "[1.00e-05, 3.00e-05]", "< 0.001"]
+    assert is_number_column(texts["p_holm"])
+
+
+def test_comparisons_are_narrow_but_in_csv(tmp_path: Path) -> None:
+    scores = make_scores(np.arange(40), [*range(20)] * 2, attack=["topk"] * 20 + ["mass"] * 20)
+    table = lm.compare(scores, on="attack")
+    for suffix in (".csv", ".tex"):
+        write_table(table, tmp_path / f"t{suffix}")
+    assert pd.read_csv(tmp_path / "t.csv").columns.tolist() == table.columns.tolist()
+    head, row = latex_rows(tmp_path / "t.tex")
+    means = ["mean_first", "mean_second", "difference"]
+    assert head == ["metric", "first", "second", "n", *means, INTERVAL, "p_holm"]
+    assert row == [
+        "kendall",
+        "mass",
+        "topk",
+        "20",
+        "29.500",
+        "9.500",
+        "$-$20.000",
+        "[$-$20.000, $-$20.000]",
+        "< 0.001",
+    ]
 
 
 def test_numbers_of_a_row_have_one_format() -> None:
