@@ -299,6 +299,15 @@ def test_axes_of_one_map() -> None:
     np.testing.assert_array_equal(found(Path("batched.h5"))["1"][1], np.moveaxis(maps["1"], -1, 0))
 
 
+@pytest.mark.parametrize("axes", ["NHWC", "HNWC", "HWCN"])
+def test_the_axis_of_samples_may_stand_anywhere_in_a_file(axes: str) -> None:
+    maps = maps_of(["1", "2"], (5, 6, 3))
+    for side in SIDES:
+        save(side, {name: np.expand_dims(array, axes.index("N")) for name, array in maps.items()})
+    lm.import_maps("clean", "adv", OUT, axes=axes)
+    np.testing.assert_array_equal(found()["2"][1], np.moveaxis(maps["2"], -1, 0))
+
+
 def test_flat_maps_and_names_of_arrays() -> None:
     maps = maps_of(["1", "2"], (30,))
     for side in SIDES:
