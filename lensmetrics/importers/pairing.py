@@ -112,14 +112,14 @@ def pair_files(
         refuse_other_coordinates(first, second, start=1)
     else:
         matched, columns = match_sources(first, second, unmatched)
-    names = [source.names for source in (first, second) if source.names is not None]
-    if len(names) == 1:
-        columns["name"] = np.array(names[0], dtype=object)
     for one in identities[:1]:
         columns["name" if one.are_texts else "sample"] = one.values
     if given.labels is not None:
         _, columns["label"] = _read_column(given.labels, "labels", first, beside, stack)
     columns = {name: matched.taken(0, values) for name, values in columns.items()}
+    named = next((side for side, source in enumerate((first, second)) if source.names is not None), None)
+    if named is not None and "name" not in columns:
+        columns["name"] = matched.taken(named, np.array((first, second)[named].names, dtype=object))
     if found is not None:
         columns = {**found.columns(matched), **columns}
     rows = matched.rows[0]
@@ -139,7 +139,8 @@ def pair_files(
             f"{first.words} and {second.words} are one array, so there is nothing to compare: give the maps "
             "before the attack, then those after it"
         )
-    return Pairs((maps[0], maps[1]), columns, _notes((first, second), matched))
+    notes = _notes((first, second), matched, by_position=len(identities) < 2)
+    return Pairs((maps[0], maps[1]), columns, notes)
 
 
 def _files(given: Given) -> list[Address]:
@@ -184,13 +185,13 @@ def _read_identities(address: Address, maps: Source, beside: Path, stack: contex
     return Identities(maps.words, words.removesuffix(","), values)
 
 
-def _notes(sources: tuple[Source, Source], matched: Match) -> list[str]:
+def _notes(sources: tuple[Source, Source], matched: Match, *, by_position: bool) -> list[str]:
     notes = []
     if any(matched.n_left_out):
         first, second = matched.n_left_out
         notes.append(f"left out {first + second} samples: {matched.listed}")
     for source, other in (sources, sources[::-1]):
-        if source.names is not None and other.names is None and other.keys is None:
+        if by_position and source.names is not None and other.names is None and other.keys is None:
             notes.append(
                 f"samples are paired by position, in the order of the names in {source.words} because "
                 f"{other.words} does not say which its samples are"

@@ -308,6 +308,23 @@ def test_the_axis_of_samples_may_stand_anywhere_in_a_file(axes: str) -> None:
     np.testing.assert_array_equal(found()["2"][1], np.moveaxis(maps["2"], -1, 0))
 
 
+@pytest.mark.parametrize("folder", ["clean", "adv"])
+def test_names_stay_with_their_samples(folder: str) -> None:
+    maps = maps_of(["a", "b", "c"])
+    save(folder, maps)
+    np.save("stack.npy", np.stack([maps[name] for name in "cab"]))
+    np.save("ids.npy", [30, 10, 20])
+    Path("ids.csv").write_text("a,10\nb,20\nc,30\n")
+    sides = [("clean", "ids.csv"), ("stack.npy", "ids.npy")]
+    first, second = sides if folder == "clean" else [sides[1], ("adv", "ids.csv")]
+    notes = lm.import_maps(first[0], second[0], OUT, samples=(first[1], second[1]))
+    assert not any("by position" in note for note in notes)
+    assert {name: number for name, (number, _, _) in found().items()} == {"a": 10, "b": 20, "c": 30}
+    for name, (_, unperturbed, perturbed) in found().items():
+        np.testing.assert_array_equal(unperturbed, maps[name])
+        np.testing.assert_array_equal(perturbed, maps[name])
+
+
 def test_flat_maps_and_names_of_arrays() -> None:
     maps = maps_of(["1", "2"], (30,))
     for side in SIDES:
