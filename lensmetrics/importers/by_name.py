@@ -46,7 +46,8 @@ def read_by_name(path: Path, names: Sequence[str], what: str) -> NDArray[np.int6
                 "as img1,7"
             )
         text = unicodedata.normalize("NFC", fields[0]).replace("\\", "/")
-        name = text if text in wanted else PurePosixPath(text).with_suffix("").as_posix() if text else ""
+        file = PurePosixPath(text)
+        name = text if text in wanted or not file.name else file.with_suffix("").as_posix()
         value = int(fields[1])
         if name in wanted and found.setdefault(name, value) != value:
             raise FormatError(

@@ -590,6 +590,7 @@ def test_labels_and_sample_numbers_by_name() -> None:
         ("1,0\n2,cat\n", "'2,cat' in line 2; labels must be a name and an integer"),
         ("1,0,3\n2,1,3\n", "'1,0,3' in line 1"),
         ("name,class\nother,1\n", "no labels for 2 of 2 samples: 1, 2;"),
+        (".,0\n/,0\n..,0\n1,0\n", "no labels for 1 of 2 samples: 2;"),
     ],
 )
 def test_labels_that_do_not_fit(content: str, message: str) -> None:
