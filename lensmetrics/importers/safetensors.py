@@ -17,8 +17,9 @@ from ..errors import FormatError
 from .bfloat16 import bfloat16_source
 from .choosing import chosen
 from .datasets import read_values
+from .names import EACH
 from .source import Source, array_source
-from .stacking import EACH, each_is_a_sample
+from .stacking import each_is_a_sample
 
 # The library allows no longer header.
 _LONGEST_HEADER = 100_000_000

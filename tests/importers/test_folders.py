@@ -622,6 +622,12 @@ def test_archives_with_an_array_per_sample(compressed: bool) -> None:
     refused("clean.npz", "clean.npz", match="nothing to compare")
 
 
+def test_names_that_differ_in_their_characters_alone_are_refused() -> None:
+    names = ["\u00e9", unicodedata.normalize("NFD", "\u00e9")]
+    np.savez("clean.npz", **maps_of(names, (6, 6)))
+    refused("clean.npz:*", "clean.npz:*", match="two arrays whose names read '\u00e9'", error=FormatError)
+
+
 @pytest.mark.parametrize("shape", [(5, 6), (3, 5, 6), (1, 5, 6)])
 def test_archives_that_may_hold_something_else_need_a_star(shape: tuple[int, ...]) -> None:
     maps = maps_of(["1", "2", "3"], shape)
