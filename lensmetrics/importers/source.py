@@ -18,6 +18,9 @@ FEW = 4
 PIECE_BYTES = 2**24
 
 Rows: TypeAlias = slice | NDArray[np.intp]
+# Reads the only map of a file into a contiguous array; returns False, and leaves the array undefined, if the
+# file is anything else than the one before.
+Fill: TypeAlias = Callable[[str, NDArray[Any]], bool]
 
 
 @dataclass(frozen=True)

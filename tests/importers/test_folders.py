@@ -287,6 +287,34 @@ def test_sides_of_two_kinds() -> None:
     assert list(found(Path("position.h5"))) == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize("end", [".png", ".tif"])
+def test_one_other_picture_in_a_folder(end: str) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    maps = maps_of(["1", "2", "3"], (5, 6), "u1")
+    for side in SIDES:
+        Path(side).mkdir()
+        for name, array in maps.items():
+            pillow.fromarray(array).save(f"{side}/{name}{end}")
+    lm.import_maps("clean", "adv", OUT)
+    for name, (_, unperturbed, _) in found().items():
+        np.testing.assert_array_equal(unperturbed, maps[name])
+    OUT.unlink()
+    picture = Path(f"adv/2{end}")
+    colours = np.repeat(maps["2"][..., None], 3, axis=-1)
+    for array, message in (
+        (maps["2"].astype("u2"), "2.* is uint16 but .* is uint8: save all with one type"),
+        (maps["2"][:, :5], r"2.* is \(5, 5\) but .* is \(5, 6\)"),
+        (colours, "2.* holds colours"),
+    ):
+        pillow.fromarray(array).save(picture)
+        refused("clean", "adv", match=message, error=FormatError)
+    grey = [pillow.fromarray(maps[name]) for name in ("1", "2")]
+    grey[0].save(picture, save_all=True, append_images=grey[1:])
+    refused("clean", "adv", match="each of several files holds the map of one sample", error=FormatError)
+    picture.write_bytes(Path(f"clean/2{end}").read_bytes()[:60])
+    refused("clean", "adv", match="2.* is (truncated or )?damaged", error=FormatError)
+
+
 def test_axes_of_one_map() -> None:
     maps = save_both(["1", "2"], shape=(5, 6, 3))
     lm.import_maps("clean", "adv", Path("last.h5"), axes="HWC")
