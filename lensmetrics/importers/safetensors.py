@@ -7,6 +7,7 @@ github.com/huggingface/safetensors, "Format".
 
 import contextlib
 import json
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ _TYPES = {
     "C64": "<c8",
     "BF16": "<u2",  # widened where it is read
 }
-_NOTHING = np.empty(0, np.uint8)
 
 
 def is_safetensors(path: Path) -> bool:
@@ -63,9 +63,10 @@ def open_maps(
             f"{path} is truncated or damaged ({reason}): save it again with safetensors, or copy it again"
         ) from error
     with path.open("rb") as raw:
-        length = int.from_bytes(raw.read(8), "little")
-        header = json.loads(raw.read(length))
-    values = np.memmap(path, np.uint8, "r", 8 + length) if path.stat().st_size > 8 + length else _NOTHING
+        data = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    values = np.frombuffer(data, np.uint8, offset=start)
 
     def find(name: str) -> Source:
         return _tensor(path, name, header[name], values)
