@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .names import sample_arrays
-from .source import Rows, Source
+from .source import Rows, Source, common_type
 
 
 def each_is_a_sample(path: Path, names: Sequence[str], wanted: str, find: Callable[[str], Source]) -> Source:
@@ -34,7 +34,7 @@ def stacked(
                 "file holds maps of one size: resize them, or, if these are batches, save numpy.concatenate "
                 "of them"
             )
-    dtype = np.result_type(*(part.dtype for part in sources))
+    dtype = common_type(words, [part.dtype for part in sources])
 
     def read(rows: Rows) -> NDArray[Any]:
         chosen = sources[rows] if isinstance(rows, slice) else [sources[row] for row in rows]
