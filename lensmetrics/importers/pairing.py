@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -21,7 +22,7 @@ from .foreign import what_folder_it_is
 from .identities import Identities, Match, match
 from .kinds import Address, kind_of
 from .listing import Given as Side
-from .listing import are_the_same, array_of_matches, one_file
+from .listing import are_the_same, array_of_matches, one_file, watched
 from .matching import match_sources, refuse_other_axes, refuse_other_coordinates
 from .source import Source, reordered
 from .virelay import AttributionPair
@@ -84,6 +85,8 @@ def pair_files(
 ) -> Pairs:
     """Open the maps of both sides and pair their samples."""
     beside = target.parent
+    files = [one_file(side) for side, _ in given.sides]
+    refusals = [None if path is None else watched(path) for path in files]
     found = _found_together(given, layout, stack)
     if found is None:
         first, second = (
@@ -125,10 +128,10 @@ def pair_files(
     rows = matched.rows[0]
     if rows is not None and "sample" not in columns:
         columns["sample"] = rows
-    maps = tuple(
+    maps = [
         source if chosen is None else reordered(source, chosen)
         for source, chosen in zip((first, second), matched.rows, strict=True)
-    )
+    ]
     if maps[0].shape != maps[1].shape:
         raise FormatError(
             f"{first.words} has maps {maps[0].shape} but {second.words} has {maps[1].shape}; both must have "
@@ -139,6 +142,10 @@ def pair_files(
             f"{first.words} and {second.words} are one array, so there is nothing to compare: give the maps "
             "before the attack, then those after it"
         )
+    maps = [
+        source if refuse is None else replace(source, refuse_changes=refuse)
+        for source, refuse in zip(maps, refusals, strict=True)
+    ]
     notes = _notes((first, second), matched, by_position=len(identities) < 2)
     return Pairs((maps[0], maps[1]), columns, notes)
 

@@ -561,6 +561,22 @@ def test_files_that_change_during_an_import_leave_no_file() -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["adv", "clean"]
 
 
+def test_a_file_with_all_samples_that_changes_leaves_no_file() -> None:
+    save_both(["1", "2"])
+    np.save("stack.npy", np.zeros((2, 5, 6)))
+
+    class AlsoChanging(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            if Path("out.h5.part").exists():
+                np.save("stack.npy", np.zeros((3, 5, 6)))
+            return list.__iter__(self)
+
+    paths = AlsoChanging(["clean/1.npy", "clean/2.npy"])
+    with pytest.raises(FormatError, match=r"^stack\.npy was written while it was read: import again once"):
+        lm.import_maps(paths, "stack.npy", OUT)
+    assert not any(path.name.startswith(OUT.name) for path in Path().iterdir())
+
+
 def test_the_output_may_lie_in_the_folder() -> None:
     save_both(["1", "2"])
     lm.import_maps("clean", "adv", "clean/out.h5")
