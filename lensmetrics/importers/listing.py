@@ -88,7 +88,8 @@ def sample_files(given: Given, output: Path) -> list[SampleFile]:
         check_inputs(given)
     found = _listed(given, output)
     if not found:
-        raise ValueError(f"{shown(given)} {'matches' if _folder(given) is None else 'holds'} no files")
+        is_glob = isinstance(given, str | os.PathLike) and _folder(given) is None
+        raise ValueError(f"{shown(given)} {'matches' if is_glob else 'holds'} no files")
     _refuse_several_kinds(given, found)
     files = [_sample_file(it) for it in found]
     files.sort(key=lambda file: natural_key(file.name))

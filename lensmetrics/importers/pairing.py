@@ -56,6 +56,8 @@ def check_given(
     labels: PathLike | None,
 ) -> Given:
     """Split FILE:NAME, and refuse files that are missing or none."""
+    for side in (unperturbed, perturbed):
+        _check_side(side)
     first, second = names or (None, None)
     sides = (_side(unperturbed, first), _side(perturbed, second))
     per_sample: Sequence[PathLike] = ()
@@ -212,6 +214,16 @@ def _check_file(path: Path) -> None:
         raise IsADirectoryError(what_folder_it_is(path))
     if not stat.S_ISREG(mode):  # reading a pipe can block forever, reading a device can fill the memory
         raise ValueError(f"{path} is {file_kind(mode)}; give a regular file")
+
+
+def _check_side(side: object) -> None:
+    paths = side if isinstance(side, Sequence) and not isinstance(side, str) else [side]
+    for path in paths:
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                "maps are given by the path of a file or folder, a glob or a list of paths, got "
+                f"{type(path).__name__}; PairWriter writes arrays"
+            )
 
 
 def _side(side: Side, name: str | None) -> SideAddress:

@@ -177,7 +177,9 @@ def test_lists_of_paths() -> None:
     lm.import_maps([Path("clean/10.npy"), "clean/2.npy"], ["adv/2.npy", "adv/10.npy"], OUT)
     assert list(found()) == ["2", "10"]
     np.testing.assert_array_equal(found()["10"][1], maps["10"])
-    refused([], "adv", match="the list matches no files")
+    refused([], "adv", match="the list holds no files")
+    for other in (np.zeros((2, 5, 6)), [np.zeros((5, 6))], b"clean", None):
+        refused(other, "adv", match="^maps are given by the path of .*PairWriter writes", error=TypeError)
     refused(
         ["clean/3.npy", "clean/1.npy"], "adv", match=r"clean/3\.npy does not exist", error=FileNotFoundError
     )
