@@ -5,6 +5,7 @@ loaded, and no message advises anyone to load one unsafely.
 """
 
 import codecs
+import contextlib
 import re
 from pathlib import Path
 
@@ -94,6 +95,13 @@ _BY_SUFFIX = {
     },
 }
 _KINDS = ".npy, .npz or HDF5 file"
+
+
+def first_bytes(path: Path, n: int) -> bytes:
+    """Return the first bytes of a file; none if it cannot be read, as the last kind in the list explains."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(n)
+    return b""
 
 
 def what_it_is(path: Path) -> str:

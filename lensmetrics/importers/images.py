@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from .foreign import first_bytes
 from .scales import Axis
 from .source import Fill, Rows, Source
 
@@ -49,12 +50,7 @@ class _Page(NamedTuple):
 
 def is_picture(path: Path) -> bool:
     """Return whether a file is a PNG or a TIFF picture."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(_PNG))
-    except OSError:
-        return False  # the last kind in the list says why
-    return head == _PNG or head.startswith(_TIFF)
+    return first_bytes(path, len(_PNG)).startswith((_PNG, *_TIFF))
 
 
 def open_maps(
@@ -114,9 +110,8 @@ def filler(path: Path) -> Fill:
 
     It does what `open_maps` does with the only map of a picture, which takes several times as long.
     """
-    with path.open("rb") as file:
-        if file.read(len(_PNG)) != _PNG:
-            return lambda *_: False
+    if first_bytes(path, len(_PNG)) != _PNG:
+        return lambda *_: False
     import PIL.Image
 
     def fill(path: str, target: NDArray[Any]) -> bool:

@@ -18,6 +18,7 @@ from ..errors import FormatError
 from .bfloat16 import bfloat16_source
 from .choosing import chosen
 from .datasets import read_values
+from .foreign import first_bytes
 from .names import EACH
 from .source import Source, array_source
 from .stacking import each_is_a_sample
@@ -36,11 +37,7 @@ _TYPES = {
 
 def is_safetensors(path: Path) -> bool:
     """Return whether a file begins like a .safetensors file: the length of a JSON object, and that object."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(9)
-    except OSError:
-        return False  # the last kind in the list says why
+    head = first_bytes(path, 9)
     return head[8:] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= _LONGEST_HEADER
 
 
