@@ -180,7 +180,4 @@ def what_folder_it_is(path: Path) -> str:
     if is_zarr(path):
         line = _SAVE.format(f"zarr.open({path.name!r}){'' if _is_zarr_array(path) else _MEMBER}[:]")
         return f"{path} is a Zarr folder; give a {_KINDS}: {line}"
-    line = _SAVE.format(
-        f"numpy.stack([numpy.load(file) for file in sorted(pathlib.Path({path.name!r}).glob('*.npy'))])"
-    )
-    return f"{path} is a directory; give a {_KINDS}; if it holds one .npy file per map: {line}"
+    return f"{path} is a directory, which only maps may be: give a file with one value per sample"

@@ -650,6 +650,9 @@ def test_labels_without_names_are_refused() -> None:
     np.save("labels.npy", [0, 1])
     refused("clean", "adv", match="labels as a .csv file with a name and a number", labels="labels.npy")
     refused("clean", "adv", match="samples as a .csv file with a name and a number", samples="labels.npy")
+    for option in ("labels", "samples"):
+        message = "^adv is a directory, which only maps may be: give a file with one value per sample$"
+        refused("clean", "adv", match=message, error=IsADirectoryError, **{option: "adv"})
     Path("labels.csv").write_bytes(b"\xff\xfe\x00")
     refused("clean", "adv", match="is not text in UTF-8", error=FormatError, labels="labels.csv")
 
