@@ -1,9 +1,10 @@
-"""Time ``import_maps`` of two folders with a file per sample beside loading the same files with numpy.
+"""Time ``import_maps`` of two folders with a file per sample beside loading the same files.
 
     python -m benchmarks.imports --out benchmarks/imports.json
 
 Both take turns, once with the files in memory and once after the system was told to forget them, so that
-they come from the disk. The import writes the pair file too; numpy only loads. Run this on a quiet machine.
+they come from the disk. numpy loads .npy files, and Pillow pictures. The import writes the pair file too.
+Run this on a quiet machine.
 """
 
 import argparse
@@ -17,20 +18,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 
 import lensmetrics as lm
 
-# Maps in each of two folders, and their height and width.
-CASES = ((2000, 64), (500, 224))
+# The kind of file, maps in each of two folders, and their height and width.
+CASES = ((".npy", 2000, 64), (".npy", 500, 224), (".png", 1000, 64), (".png", 500, 224))
 
 
-def make(folder: Path, n: int, size: int) -> list[Path]:
-    """Write a .npy file for each of n samples into two folders, and return all of them."""
+def make(folder: Path, suffix: str, n: int, size: int) -> list[Path]:
+    """Write a file for each of n samples into two folders, and return all of them."""
     rng = np.random.default_rng(n)
-    paths = [folder / side / f"img{i}.npy" for side in ("clean", "adv") for i in range(n)]
+    paths = [folder / side / f"img{i}{suffix}" for side in ("clean", "adv") for i in range(n)]
     for path in paths:
         path.parent.mkdir(exist_ok=True)
-        np.save(path, rng.normal(size=(size, size)).astype(np.float32))
+        if suffix == ".png":
+            PIL.Image.fromarray(rng.integers(0, 256, (size, size), np.uint8)).save(path)
+        else:
+            np.save(path, rng.normal(size=(size, size)).astype(np.float32))
     return paths
 
 
@@ -46,7 +51,11 @@ def load(folder: Path) -> None:
     """Load every file of both folders, as a loop over them would."""
     for side in ("clean", "adv"):
         for path in sorted((folder / side).iterdir()):
-            np.load(path)
+            if path.suffix == ".png":
+                with PIL.Image.open(path) as picture:
+                    np.asarray(picture)
+            else:
+                np.load(path)
 
 
 def import_both(folder: Path) -> None:
@@ -61,15 +70,15 @@ def seconds(work: Callable[[Path], None], folder: Path) -> float:
     return time.perf_counter() - start
 
 
-def measure(n: int, size: int, rounds: int) -> dict[str, float]:
+def measure(suffix: str, n: int, size: int, rounds: int) -> dict[str, float]:
     """Return the best time of each case, in seconds, and the ratios."""
     best: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = make(folder, n, size)
+        paths = make(folder, suffix, n, size)
         for _ in range(rounds):
             for where in ("disk", "memory"):
-                for what, work in (("numpy.load", load), ("import", import_both)):
+                for what, work in (("load", load), ("import", import_both)):
                     if where == "disk":
                         forget(paths)
                     else:
@@ -79,9 +88,7 @@ def measure(n: int, size: int, rounds: int) -> dict[str, float]:
                     (folder / "out.h5").unlink(missing_ok=True)
     found = {case: round(value, 3) for case, value in best.items()}
     for where in ("disk", "memory"):
-        found[f"ratio from {where}"] = round(
-            best[f"import from {where}"] / best[f"numpy.load from {where}"], 2
-        )
+        found[f"ratio from {where}"] = round(best[f"import from {where}"] / best[f"load from {where}"], 2)
     return found
 
 
@@ -93,7 +100,10 @@ def main() -> None:
     options = parser.parse_args()
     found = {
         "made": f"{datetime.date.today()}, {platform.machine()} with {os.cpu_count()} cores",
-        **{f"2 x {n:,} .npy of {size}x{size}": measure(n, size, options.rounds) for n, size in CASES},
+        **{
+            f"2 x {n:,} {suffix} of {size}x{size}": measure(suffix, n, size, options.rounds)
+            for suffix, n, size in CASES
+        },
     }
     print(json.dumps(found, indent=2))
     if options.out is not None:

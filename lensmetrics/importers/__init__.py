@@ -162,11 +162,11 @@ def _unreadable_named() -> Iterator[None]:
 
 
 def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    height, width = map(operator.index, shape)
-    if height < 1 or width < 1:
-        raise ValueError(
-            f"shape must be the height and the width of the maps in pixels, got {height} {width}"
-        )
+    sizes = tuple(map(operator.index, shape))
+    if len(sizes) != 2 or min(sizes) < 1:
+        given = " ".join(map(str, sizes))
+        raise ValueError(f"shape must be the height and the width of the maps in pixels, got {given}")
+    height, width = sizes
     return height, width
 
 

@@ -15,7 +15,7 @@ from ..pairfile.opening import filter_codes, load_filters, open_hdf5, reading
 from .columns import check_column, column_values
 from .netcdf import Decode, decoded_type, decoder
 from .scales import named_axes, reading_order
-from .source import Rows, Source
+from .source import Rows, Source, common_type
 
 
 def open_file(path: Path, stack: contextlib.ExitStack) -> h5py.File:
@@ -72,11 +72,12 @@ def open_rows(path: Path, file: h5py.File, name: str, what: str = "maps", kinds:
                 )
             members.append((member, decoder(f"{path}, dataset '{name}/{key}',", member.dtype, member.attrs)))
         types = [decoded_type(member.dtype, decode) for member, decode in members]
+    words = f"{path}, group '{name.strip('/') or '/'}',"
     return Source(
-        f"{path}, group '{name.strip('/') or '/'}',",
+        words,
         node.name,
         (len(keys), *row_shape),
-        np.result_type(*types) if types else np.dtype(np.float32),
+        common_type(words, types) if types else np.dtype(np.float32),
         lambda rows: _members(path, members, rows),
         keys=keys,
         node=node,

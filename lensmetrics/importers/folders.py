@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from . import npy
 from .kinds import kind_of
 from .listing import Given, SampleFile, refuse_changes, sample_files, shown
 from .scales import NAMED
-from .source import Rows, Source
+from .source import Fill, Rows, Source
 
 
 def open_folder(
@@ -53,6 +52,8 @@ def open_folder(
         return reader.open_maps(path, role, wanted, beside=output.parent, stack=stack)
 
     folder = _Folder(files, open_file, letters)
+    if kind.filler is not None:
+        folder.fill = kind.filler(first)
     if len(files) == 1 and len(folder.shape) > 2 and letters is None:
         raise ValueError(
             f"{shown(given)} holds one file, {files[0].path}, of {folder.shape}: give that file if it has "
@@ -84,7 +85,7 @@ class _Folder:
             source = open_file(self._first, stack)
         self.array, self.dtype = source.array, source.dtype
         self.shape = tuple(source.shape[axis] for axis in self._axes(self._first, source))
-        self._fill = npy.filler(self._first)
+        self.fill: Fill = lambda *_: False
 
     def read(self, rows: Rows) -> NDArray[Any]:
         """Read the files of these rows."""
@@ -92,7 +93,7 @@ class _Folder:
         block = np.empty((len(files), *self.shape), self.dtype)
         for row, file in zip(block, files, strict=True):
             try:
-                if not self._fill(file.path, row):
+                if not self.fill(file.path, row):
                     row[...] = self._read(Path(file.path))
             except FileNotFoundError as error:
                 raise FormatError(

@@ -5,6 +5,7 @@ loaded, and no message advises anyone to load one unsafely.
 """
 
 import codecs
+import contextlib
 import re
 from pathlib import Path
 
@@ -96,6 +97,13 @@ _BY_SUFFIX = {
 _KINDS = ".npy, .npz or HDF5 file"
 
 
+def first_bytes(path: Path, n: int) -> bytes:
+    """Return the first bytes of a file; none if it cannot be read, as the last kind in the list explains."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(n)
+    return b""
+
+
 def what_it_is(path: Path) -> str:
     """Return a sentence about a regular file that import cannot read."""
     with path.open("rb") as file:
@@ -172,7 +180,4 @@ def what_folder_it_is(path: Path) -> str:
     if is_zarr(path):
         line = _SAVE.format(f"zarr.open({path.name!r}){'' if _is_zarr_array(path) else _MEMBER}[:]")
         return f"{path} is a Zarr folder; give a {_KINDS}: {line}"
-    line = _SAVE.format(
-        f"numpy.stack([numpy.load(file) for file in sorted(pathlib.Path({path.name!r}).glob('*.npy'))])"
-    )
-    return f"{path} is a directory; give a {_KINDS}; if it holds one .npy file per map: {line}"
+    return f"{path} is a directory, which only maps may be: give a file with one value per sample"

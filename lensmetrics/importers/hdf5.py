@@ -12,8 +12,8 @@ from ..pairfile.format import FORMAT
 from ..pairfile.opening import reading
 from .datasets import dataset_names, listed, open_column, open_file, open_rows, read_values
 from .matching import refuse_other_coordinates
+from .names import EACH
 from .source import Source
-from .stacking import EACH
 
 
 def is_hdf5(path: Path) -> bool:

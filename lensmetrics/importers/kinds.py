@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from numpy.typing import NDArray
 
 from . import hdf5, images, matlab, npy, npz, safetensors, torch
-from .source import Source
+from .source import Fill, Source
 from .virelay import AttributionPair, find_attributions
 
 # A file and the name of an array in it.
@@ -57,7 +57,7 @@ class Kind(NamedTuple):
     `files` is what the help of the command calls such files. `examples` are rows of the table "what you
     have, one line" of README.md: what people have, and the arguments of ``lensmetrics import`` that read it.
     `match_pairs` finds the maps of two files that together are more than two arrays, and returns None if
-    they are not.
+    they are not. `filler` returns for one file a `Fill` that quickly reads other ones like it.
     """
 
     files: str
@@ -66,6 +66,7 @@ class Kind(NamedTuple):
     open_maps: OpenMaps
     read_column: ReadColumn
     match_pairs: MatchPairs | None = None
+    filler: Callable[[Path], Fill] | None = None
 
 
 # The first kind that recognizes a file reads it; the last one takes every file, or says what it is.
@@ -118,6 +119,7 @@ KINDS = (
         images.is_picture,
         images.open_maps,
         images.read_column,
+        filler=images.filler,
     ),
     Kind(
         ".npz",
@@ -136,6 +138,7 @@ KINDS = (
         lambda _: True,
         npy.open_maps,
         npy.read_column,
+        filler=npy.filler,
     ),
 )
 

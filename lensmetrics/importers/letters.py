@@ -53,8 +53,8 @@ def named(source: Source, letters: str, class_index: int | None) -> Source:
     Letters without N are those of one map, or of the file of each sample.
     """
     words, stored = source.words, source.shape
-    if "N" not in letters and source.names is not None:
-        letters = "N" + letters
+    if source.names is not None:  # a folder, say, whose files may have an axis N of length 1 anywhere
+        letters = "N" + letters.replace("N", "")
     elif "N" not in letters and len(stored) == len(letters):
         source, letters = _one_map(source), "N" + letters
     if len(letters) != len(source.shape):

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -89,7 +89,8 @@ def sample_files(given: Given, output: Path) -> list[SampleFile]:
     found = _listed(given, output)
     if not found:
         hint = "; a [ in a name is written [[]" if "[" in shown(given) else ""
-        raise ValueError(f"{shown(given)} {'matches' if _folder(given) is None else 'holds'} no files{hint}")
+        is_glob = isinstance(given, str | os.PathLike) and _folder(given) is None
+        raise ValueError(f"{shown(given)} {'matches' if is_glob else 'holds'} no files{hint}")
     _refuse_several_kinds(given, found)
     files = [_sample_file(it) for it in found]
     files.sort(key=lambda file: natural_key(file.name))
@@ -112,6 +113,19 @@ def refuse_changes(given: Given, output: Path, files: Sequence[SampleFile]) -> N
         raise FormatError(
             f"{changed[0]} was {what} while {shown(given)} was read: import again once nothing writes there"
         )
+
+
+def watched(path: Path) -> Callable[[], None]:
+    """Return a function that refuses a file if it was written or removed since."""
+    before = _state(path)
+
+    def refuse() -> None:
+        now = _state(path)
+        if now != before:
+            what = "removed" if now is None else "written"
+            raise FormatError(f"{path} was {what} while it was read: import again once nothing writes there")
+
+    return refuse
 
 
 def _listed(given: Given, output: Path) -> list[_Found]:

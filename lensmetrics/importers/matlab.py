@@ -23,6 +23,7 @@ from ..errors import FormatError
 from ..pairfile.opening import reading
 from .choosing import chosen
 from .datasets import check_dataset, find, open_file, read_values
+from .foreign import first_bytes
 from .source import Source, array_source
 
 _HEADS = (b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file")
@@ -37,11 +38,7 @@ _MOST_PACKED = 1100
 
 def is_matlab(path: Path) -> bool:
     """Return whether a file is one of MATLAB or of Octave's ``save -v4``, ``-v6``, ``-v7``."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(20)
-    except OSError:
-        return False  # the last kind in the list says why
+    head = first_bytes(path, 20)
     return head.startswith(_HEADS) or (path.suffix.lower() == ".mat" and _is_version_4(head))
 
 

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import io
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from .columns import check_column, column_values
 from .foreign import what_it_is
-from .source import Source, array_source
+from .source import Fill, Source, array_source
 
 _NPY = b"\x93NUMPY"
 # What NumPy raises on a header that is damaged, or claims more than there is.
@@ -56,7 +55,7 @@ def is_npy(path: Path) -> bool:
         raise PermissionError(f"{path} may not be read: allow it with chmod, or read a copy") from error
 
 
-def filler(path: Path) -> Callable[[str, NDArray[Any]], bool]:
+def filler(path: Path) -> Fill:
     """Return a function that reads a file into a contiguous array if it begins with the header of this one.
 
     The function returns False, and leaves the array undefined, if a file is anything else: smaller or

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from ..disk import check_space
 from ..errors import FormatError
-from ..tables.natural import natural_key
 from . import npy
 from .columns import check_column, column_values
 from .foreign import what_archive_it_is
-from .names import sample_name
+from .names import EACH, sample_arrays
 from .source import Rows, Source, array_source
-from .stacking import EACH
 
 # Larger arrays are unpacked into a file and mapped.
 _IN_MEMORY = 2**21
@@ -125,26 +123,22 @@ def _is_one_per_sample(path: Path, archive: zipfile.ZipFile, members: Mapping[st
 
 def _one_per_sample(path: Path, archive: zipfile.ZipFile, members: Mapping[str, str], wanted: str) -> Source:
     """Take all arrays below a name as the samples; they are unpacked when their rows are read."""
-    above = wanted.removesuffix(EACH)
-    by_name = {
-        sample_name(name.removeprefix(above), str(path)): member
-        for name, member in members.items()
-        if name.startswith(above)
-    }
+    by_name = sample_arrays(path, members, wanted)
     if not by_name:
         raise ValueError(f"{path} has no arrays '{wanted}'; it has {_listed(members)}")
     if len(members) < len(archive.namelist()):
         raise FormatError(f"{path} holds arrays of one name, or something else: save one array per sample")
-    names = sorted(by_name, key=natural_key)
-    n_bytes = archive.getinfo(by_name[names[0]]).file_size
+    names = list(by_name)
+    n_bytes = archive.getinfo(members[by_name[names[0]]]).file_size
 
     def read_one(name: str) -> NDArray[Any]:
-        if archive.getinfo(by_name[name]).file_size != n_bytes:  # before it is unpacked
+        member = members[by_name[name]]
+        if archive.getinfo(member).file_size != n_bytes:  # before it is unpacked
             raise FormatError(
                 f"{path}: the arrays '{names[0]}' and '{name}' have different sizes or types; a pair file "
                 "holds maps of one size: resize them, or make one file for each size"
             )
-        return npy.parsed(b"".join(_blocks(path, archive, by_name[name])), _words(path, name))
+        return npy.parsed(b"".join(_blocks(path, archive, member)), _words(path, name))
 
     first = read_one(names[0])
 

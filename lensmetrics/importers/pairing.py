@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,7 +23,7 @@ from .hdf5 import is_hdf5
 from .identities import Identities, Match, match
 from .kinds import Address, kind_of
 from .listing import Given as Side
-from .listing import are_the_same, array_of_matches, one_file
+from .listing import are_the_same, array_of_matches, one_file, watched
 from .matching import match_sources, one_sided, refuse_other_axes, refuse_other_coordinates
 from .source import Source, reordered
 from .virelay import AttributionPair
@@ -57,11 +58,7 @@ def check_given(
 ) -> Given:
     """Split FILE:NAME, and refuse files that are missing or none."""
     for side in (unperturbed, perturbed):
-        if isinstance(side, np.ndarray):
-            raise TypeError(
-                "maps to import are files, got an array: save it with numpy.save, or write a pair file of "
-                "arrays with PairWriter"
-            )
+        _check_side(side)
     first, second = names or (None, None)
     sides = (_side(unperturbed, first), _side(perturbed, second))
     per_sample: Sequence[PathLike] = ()
@@ -91,6 +88,8 @@ def pair_files(
 ) -> Pairs:
     """Open the maps of both sides and pair their samples."""
     beside = target.parent
+    files = [one_file(side) for side, _ in given.sides]
+    refusals = [None if path is None else watched(path) for path in files]
     found = _found_together(given, layout, stack)
     if found is None:
         first, second = (
@@ -126,19 +125,18 @@ def pair_files(
     if given.labels is not None:
         _, columns["label"] = _read_column(given.labels, "labels", first, beside, stack)
     columns = {name: matched.taken(0, values) for name, values in columns.items()}
-    named = [side for side, source in enumerate((first, second)) if source.names is not None]
-    if len(named) == 1 and "name" not in columns:
-        texts = np.array((first, second)[named[0]].names, dtype=object)
-        columns["name"] = matched.taken(named[0], texts)
+    named = next((side for side, source in enumerate((first, second)) if source.names is not None), None)
+    if named is not None and "name" not in columns:
+        columns["name"] = matched.taken(named, np.array((first, second)[named].names, dtype=object))
     if found is not None:
         columns = {**found.columns(matched), **columns}
     rows = matched.rows[0]
     if rows is not None and "sample" not in columns:
         columns["sample"] = rows
-    maps = tuple(
+    maps = [
         source if chosen is None else reordered(source, chosen)
         for source, chosen in zip((first, second), matched.rows, strict=True)
-    )
+    ]
     if maps[0].shape != maps[1].shape:
         remedy = "; files that say which samples these are match them: samples=(IDS, IDS)"
         raise FormatError(
@@ -150,6 +148,10 @@ def pair_files(
             f"{first.words} and {second.words} are one array, so there is nothing to compare: give the maps "
             "before the attack, then those after it"
         )
+    maps = [
+        source if refuse is None else replace(source, refuse_changes=refuse)
+        for source, refuse in zip(maps, refusals, strict=True)
+    ]
     return Pairs((maps[0], maps[1]), columns, [*_left_out(matched), *notes])
 
 
@@ -208,6 +210,16 @@ def _check_file(path: Path) -> None:
         raise IsADirectoryError(what_folder_it_is(path))
     if not stat.S_ISREG(mode):  # reading a pipe can block forever, reading a device can fill the memory
         raise ValueError(f"{path} is {file_kind(mode)}; give a regular file")
+
+
+def _check_side(side: object) -> None:
+    paths = side if isinstance(side, Sequence) and not isinstance(side, str) else [side]
+    for path in paths:
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                "maps are given by the path of a file or folder, a glob or a list of paths, got "
+                f"{type(path).__name__}; PairWriter writes arrays"
+            )
 
 
 def _side(side: Side, name: str | None) -> SideAddress:

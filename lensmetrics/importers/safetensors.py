@@ -7,6 +7,7 @@ github.com/huggingface/safetensors, "Format".
 
 import contextlib
 import json
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from ..errors import FormatError
 from .bfloat16 import bfloat16_source
 from .choosing import chosen
 from .datasets import read_values
+from .foreign import first_bytes
+from .names import EACH
 from .source import Source, array_source
-from .stacking import EACH, each_is_a_sample
+from .stacking import each_is_a_sample
 
 # The library allows no longer header.
 _LONGEST_HEADER = 100_000_000
@@ -30,16 +33,11 @@ _TYPES = {
     "C64": "<c8",
     "BF16": "<u2",  # widened where it is read
 }
-_NOTHING = np.empty(0, np.uint8)
 
 
 def is_safetensors(path: Path) -> bool:
     """Return whether a file begins like a .safetensors file: the length of a JSON object, and that object."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(9)
-    except OSError:
-        return False  # the last kind in the list says why
+    head = first_bytes(path, 9)
     return head[8:] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= _LONGEST_HEADER
 
 
@@ -62,9 +60,10 @@ def open_maps(
             f"{path} is truncated or damaged ({reason}): save it again with safetensors, or copy it again"
         ) from error
     with path.open("rb") as raw:
-        length = int.from_bytes(raw.read(8), "little")
-        header = json.loads(raw.read(length))
-    values = np.memmap(path, np.uint8, "r", 8 + length) if path.stat().st_size > 8 + length else _NOTHING
+        data = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    values = np.frombuffer(data, np.uint8, offset=start)
 
     def find(name: str) -> Source:
         return _tensor(path, name, header[name], values)

@@ -1,6 +1,6 @@
 """`Source`: an array on disk with one row per sample, whatever kind of file it is in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import FormatError
 from .scales import Axis
 
 # The numbers of channels that maps may have.
@@ -18,6 +19,9 @@ FEW = 4
 PIECE_BYTES = 2**24
 
 Rows: TypeAlias = slice | NDArray[np.intp]
+# Reads the only map of a file into a contiguous array; returns False, and leaves the array undefined, if the
+# file is anything else than the one before.
+Fill: TypeAlias = Callable[[str, NDArray[Any]], bool]
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,15 @@ def reordered(source: Source, rows: NDArray[np.intp]) -> Source:
         read=lambda chosen: source.read(rows[chosen]),
         along=None,
     )
+
+
+def common_type(words: str, types: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
+    """Return a type that holds the values of arrays of these types, of which there is at least one."""
+    common = np.result_type(*types)
+    if common.kind == "f" and any(it.kind in "iu" and it.itemsize == 8 for it in types):
+        names = " and ".join(dict.fromkeys(it.name for it in types))
+        raise FormatError(f"{words} has arrays of {names}, whose values no one type holds: save all with one")
+    return common
 
 
 def picked(

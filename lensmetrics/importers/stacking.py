@@ -8,25 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..tables.natural import natural_key
-from .names import sample_name
-from .source import Rows, Source
-
-# What asks for all arrays of a file, or of a part of it, as the samples: FILE:* or FILE:maps/*.
-EACH = "*"
+from .names import sample_arrays
+from .source import Rows, Source, common_type
 
 
 def each_is_a_sample(path: Path, names: Sequence[str], wanted: str, find: Callable[[str], Source]) -> Source:
     """Take all arrays below a name, in natural order, as the samples; the rest of their names is theirs."""
-    above = wanted.removesuffix(EACH)
-    found = {
-        sample_name(name.removeprefix(above), str(path)): name for name in names if name.startswith(above)
-    }
+    found = sample_arrays(path, names, wanted)
     if not found:
         raise ValueError(f"{path} has no arrays '{wanted}'; it has: {', '.join(names[:12]) or 'none'}")
-    ordered = sorted(found, key=natural_key)
-    parts = {name: find(found[name]) for name in ordered}
-    return stacked(f"{path}, {len(parts)} arrays,", wanted, parts, names=tuple(ordered))
+    parts = {name: find(array) for name, array in found.items()}
+    return stacked(f"{path}, {len(parts)} arrays,", wanted, parts, names=tuple(found))
 
 
 def stacked(
@@ -42,7 +34,7 @@ def stacked(
                 "file holds maps of one size: resize them, or, if these are batches, save numpy.concatenate "
                 "of them"
             )
-    dtype = np.result_type(*(part.dtype for part in sources))
+    dtype = common_type(words, [part.dtype for part in sources])
 
     def read(rows: Rows) -> NDArray[Any]:
         chosen = sources[rows] if isinstance(rows, slice) else [sources[row] for row in rows]

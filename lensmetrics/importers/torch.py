@@ -19,8 +19,10 @@ from ..errors import FormatError
 from .bfloat16 import bfloat16_source
 from .choosing import chosen
 from .datasets import read_values
+from .foreign import first_bytes
+from .names import EACH
 from .source import Source, array_source
-from .stacking import EACH, each_is_a_sample, stacked
+from .stacking import each_is_a_sample, stacked
 
 if TYPE_CHECKING:
     import torch
@@ -37,10 +39,9 @@ _SAVE = "save the tensors alone, torch.save(maps.detach().cpu(), 'u.pt'), where 
 
 def is_torch(path: Path) -> bool:
     """Return whether a file is a zip archive of torch.save."""
+    if first_bytes(path, len(_ZIP)) != _ZIP:
+        return False
     try:
-        with path.open("rb") as file:
-            if file.read(len(_ZIP)) != _ZIP:
-                return False
         with zipfile.ZipFile(path) as archive:
             return any(_PICKLE.fullmatch(name) for name in archive.namelist())
     except (zipfile.BadZipFile, OSError, RuntimeError, ValueError):

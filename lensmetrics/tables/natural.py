@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-# A run of digits, apart from those after a decimal point: 0.05 is before 0.1.
-_NUMBER = re.compile(r"(?<![0-9]\.)0*([0-9]+)")
+# A run of digits, and those after a decimal point, which stay as they are: 0.05, 0.123 and 0.13 are in order.
+_NUMBER = re.compile(r"0*([0-9]+)((?:\.[0-9]+)*)")
 
 
 def natural_key(text: object) -> tuple[str, str]:
@@ -24,7 +24,7 @@ def natural_key(text: object) -> tuple[str, str]:
     text = str(text)
     # The number of digits in front makes texts compare as the integers do; the 0 keeps their place among
     # other characters.
-    return _NUMBER.sub(lambda match: f"0{chr(min(len(match[1]), 0x10FFFF))}{match[1]}", text), text
+    return _NUMBER.sub(lambda it: f"0{chr(min(len(it[1]), 0x10FFFF))}{it[1]}{it[2]}", text), text
 
 
 def in_order(values: Iterable[Any], key: Callable[[str], Any] = natural_key) -> list[Any]:

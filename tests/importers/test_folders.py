@@ -184,7 +184,9 @@ def test_lists_of_paths() -> None:
     lm.import_maps([Path("clean/10.npy"), "clean/2.npy"], ["adv/2.npy", "adv/10.npy"], OUT)
     assert list(found()) == ["2", "10"]
     np.testing.assert_array_equal(found()["10"][1], maps["10"])
-    refused([], "adv", match="the list matches no files")
+    refused([], "adv", match="the list holds no files")
+    for other in (np.zeros((2, 5, 6)), [np.zeros((5, 6))], b"clean", None):
+        refused(other, "adv", match="^maps are given by the path of .*PairWriter writes", error=TypeError)
     refused(
         ["clean/3.npy", "clean/1.npy"], "adv", match=r"clean/3\.npy does not exist", error=FileNotFoundError
     )
@@ -294,6 +296,34 @@ def test_sides_of_two_kinds() -> None:
     assert list(found(Path("position.h5"))) == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize("end", [".png", ".tif"])
+def test_one_other_picture_in_a_folder(end: str) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    maps = maps_of(["1", "2", "3"], (5, 6), "u1")
+    for side in SIDES:
+        Path(side).mkdir()
+        for name, array in maps.items():
+            pillow.fromarray(array).save(f"{side}/{name}{end}")
+    lm.import_maps("clean", "adv", OUT)
+    for name, (_, unperturbed, _) in found().items():
+        np.testing.assert_array_equal(unperturbed, maps[name])
+    OUT.unlink()
+    picture = Path(f"adv/2{end}")
+    colours = np.repeat(maps["2"][..., None], 3, axis=-1)
+    for array, message in (
+        (maps["2"].astype("u2"), "2.* is uint16 but .* is uint8: save all with one type"),
+        (maps["2"][:, :5], r"2.* is \(5, 5\) but .* is \(5, 6\)"),
+        (colours, "2.* holds colours"),
+    ):
+        pillow.fromarray(array).save(picture)
+        refused("clean", "adv", match=message, error=FormatError)
+    grey = [pillow.fromarray(maps[name]) for name in ("1", "2")]
+    grey[0].save(picture, save_all=True, append_images=grey[1:])
+    refused("clean", "adv", match="each of several files holds the map of one sample", error=FormatError)
+    picture.write_bytes(Path(f"clean/2{end}").read_bytes()[:60])
+    refused("clean", "adv", match="2.* is (truncated or )?damaged", error=FormatError)
+
+
 def test_axes_of_one_map() -> None:
     maps = save_both(["1", "2"], shape=(5, 6, 3))
     lm.import_maps("clean", "adv", Path("last.h5"), axes="HWC")
@@ -304,6 +334,32 @@ def test_axes_of_one_map() -> None:
     save("batched", {name: array[None] for name, array in maps.items()})
     lm.import_maps("batched", "adv", Path("batched.h5"), axes="NHWC")
     np.testing.assert_array_equal(found(Path("batched.h5"))["1"][1], np.moveaxis(maps["1"], -1, 0))
+
+
+@pytest.mark.parametrize("axes", ["NHWC", "HNWC", "HWCN"])
+def test_the_axis_of_samples_may_stand_anywhere_in_a_file(axes: str) -> None:
+    maps = maps_of(["1", "2"], (5, 6, 3))
+    for side in SIDES:
+        save(side, {name: np.expand_dims(array, axes.index("N")) for name, array in maps.items()})
+    lm.import_maps("clean", "adv", OUT, axes=axes)
+    np.testing.assert_array_equal(found()["2"][1], np.moveaxis(maps["2"], -1, 0))
+
+
+@pytest.mark.parametrize("folder", ["clean", "adv"])
+def test_names_stay_with_their_samples(folder: str) -> None:
+    maps = maps_of(["a", "b", "c"])
+    save(folder, maps)
+    np.save("stack.npy", np.stack([maps[name] for name in "cab"]))
+    np.save("ids.npy", [30, 10, 20])
+    Path("ids.csv").write_text("a,10\nb,20\nc,30\n")
+    sides = [("clean", "ids.csv"), ("stack.npy", "ids.npy")]
+    first, second = sides if folder == "clean" else [sides[1], ("adv", "ids.csv")]
+    notes = lm.import_maps(first[0], second[0], OUT, samples=(first[1], second[1]))
+    assert not any("by position" in note for note in notes)
+    assert {name: number for name, (number, _, _) in found().items()} == {"a": 10, "b": 20, "c": 30}
+    for name, (_, unperturbed, perturbed) in found().items():
+        np.testing.assert_array_equal(unperturbed, maps[name])
+        np.testing.assert_array_equal(perturbed, maps[name])
 
 
 def test_flat_maps_and_names_of_arrays() -> None:
@@ -523,6 +579,22 @@ def test_files_that_change_during_an_import_leave_no_file() -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["adv", "clean"]
 
 
+def test_a_file_with_all_samples_that_changes_leaves_no_file() -> None:
+    save_both(["1", "2"])
+    np.save("stack.npy", np.zeros((2, 5, 6)))
+
+    class AlsoChanging(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            if Path("out.h5.part").exists():
+                np.save("stack.npy", np.zeros((3, 5, 6)))
+            return list.__iter__(self)
+
+    paths = AlsoChanging(["clean/1.npy", "clean/2.npy"])
+    with pytest.raises(FormatError, match=r"^stack\.npy was written while it was read: import again once"):
+        lm.import_maps(paths, "stack.npy", OUT)
+    assert not any(path.name.startswith(OUT.name) for path in Path().iterdir())
+
+
 def test_the_output_may_lie_in_the_folder() -> None:
     save_both(["1", "2"])
     lm.import_maps("clean", "adv", "clean/out.h5")
@@ -583,6 +655,7 @@ def test_labels_and_sample_numbers_by_name() -> None:
         ("1,0.5\n2,1\n", "'1,0.5' in line 1; labels must be a name and an integer"),
         ("1.npy,-\n2,1\n", "'1.npy,-' in line 1"),
         ("/,3\n1,0\n", "no labels for 1 of 2 samples: 2;"),
+        (".,0\n/,0\n..,0\n1,0\n", "no labels for 1 of 2 samples: 2;"),
     ],
 )
 def test_labels_that_do_not_fit(content: str, message: str) -> None:
@@ -605,6 +678,9 @@ def test_labels_without_names_are_refused() -> None:
     np.save("labels.npy", [0, 1])
     refused("clean", "adv", match="labels as a .csv file with a name and a number", labels="labels.npy")
     refused("clean", "adv", match="samples as a .csv file with a name and a number", samples="labels.npy")
+    for option in ("labels", "samples"):
+        message = "^adv is a directory, which only maps may be: give a file with one value per sample$"
+        refused("clean", "adv", match=message, error=IsADirectoryError, **{option: "adv"})
     Path("labels.csv").write_bytes(b"\xff\xfe\x00")
     refused("clean", "adv", match="is not text in UTF-8", error=FormatError, labels="labels.csv")
 
@@ -621,6 +697,12 @@ def test_archives_with_an_array_per_sample(compressed: bool) -> None:
         np.testing.assert_array_equal(unperturbed, maps[name])
         np.testing.assert_array_equal(perturbed, maps[name] + 1)
     refused("clean.npz", "clean.npz", match="nothing to compare")
+
+
+def test_names_that_differ_in_their_characters_alone_are_refused() -> None:
+    names = ["\u00e9", unicodedata.normalize("NFD", "\u00e9")]
+    np.savez("clean.npz", **maps_of(names, (6, 6)))
+    refused("clean.npz:*", "clean.npz:*", match="two arrays whose names read '\u00e9'", error=FormatError)
 
 
 @pytest.mark.parametrize("shape", [(5, 6), (3, 5, 6), (1, 5, 6)])

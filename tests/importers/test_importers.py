@@ -177,7 +177,7 @@ def test_features_that_do_not_form_a_picture(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stored(tmp_path / "out.h5"), maps[:, :, None])
 
 
-@pytest.mark.parametrize("shape", [(0, 20), (-4, -5)])
+@pytest.mark.parametrize("shape", [(0, 20), (-4, -5), (60,), (3, 4, 5)])
 def test_a_shape_is_positive(tmp_path: Path, shape: Any) -> None:
     message = r"shape must be the height and the width of the maps in pixels, got"
     check(tmp_path, np.zeros((3, 20)), MAPS, message, ValueError, shape=shape)

@@ -180,6 +180,23 @@ def test_members_of_groups_are_matched_by_their_names() -> None:
     assert store.name.tolist() == ["img1", "img10", "img2"]
 
 
+def test_members_whose_types_have_no_common_one_are_refused() -> None:
+    with h5py.File("a.h5", "w") as file:
+        file["maps/a"] = np.full((5, 6), 2**53 + 1)
+        file["maps/b"] = np.ones((5, 6), "f4")
+    message = r"^a\.h5, group 'maps', has arrays of int64 and float32, whose values no one type holds: save"
+    with pytest.raises(FormatError, match=message):
+        lm.import_maps("a.h5:maps", "a.h5:maps", "out.h5")
+    for path, number in (("b.h5", 2**31 - 1), ("c.h5", 1)):
+        with h5py.File(path, "w") as file:
+            file["a"] = np.full((5, 6), number, "i4")
+            file["b"] = np.full((5, 6), 0.1, "f4")
+    lm.import_maps("b.h5:*", "c.h5:*", "out.h5")
+    pair = lm.PairStore("out.h5")[0]
+    assert pair is not None
+    assert pair.unperturbed[0, 0] == 2**31 - 1
+
+
 def test_the_whole_of_a_file_can_be_the_group() -> None:
     for path, names, side in (("a.h5", ["x", "y"], 0), ("b.h5", ["y", "x"], 1)):
         with h5py.File(path, "w") as file:

@@ -25,6 +25,7 @@ def ordered(*texts: str) -> list[str]:
         ["a9b", "a10a", "a10b"],
         ["x01", "x1", "x2", "x002b"],
         ["eps0.05", "eps0.1", "eps0.25", "eps1", "eps10"],
+        ["0.05", "0.1", "0.123", "0.13", "0.305", "0.45", "1.0625", "1.5"],
         ["4/255", "8/255", "16/255"],
         ["ILSVRC2012_val_00000002", "ILSVRC2012_val_00000013"],
         ["", "0", "A", "a", "a b", "a-b", "a1", "ab"],
@@ -47,8 +48,11 @@ def test_integers_with_one_prefix_have_their_order(numbers: list[int], prefix: s
 
 def slow_key(text: str) -> list[tuple[str, int]]:
     """A character by itself; a run of digits, which do not follow a decimal point, as a 0 with its value."""
-    pieces = re.findall(r"(?<![0-9]\.)[0-9]+|(?s:.)", text)
-    return [("0", int(piece)) if piece.isdigit() else (piece, 0) for piece in pieces]
+    key: list[tuple[str, int]] = []
+    for number, decimals, other in re.findall(r"([0-9]+)((?:\.[0-9]+)*)|((?s:.))", text):
+        key += [("0", int(number))] if number else []
+        key += [(character, 0) for character in decimals + other]
+    return key
 
 
 @given(st.text("019a-z.", max_size=6), st.text("019a-z.", max_size=6))
