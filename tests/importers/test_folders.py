@@ -493,12 +493,6 @@ def test_empty_folders_and_globs_without_a_match() -> None:
     refused("clean", "maps.zarr", match="is a Zarr folder", error=IsADirectoryError)
 
 
-def test_arrays_in_place_of_files() -> None:
-    save_both(["1"])
-    array: Any = np.zeros((2, 5, 6))
-    refused("clean", array, match=r"files, got an array: save it with numpy\.save, or", error=TypeError)
-
-
 def test_a_folder_whose_only_file_holds_all_samples() -> None:
     save_both(["maps"], shape=(3, 5, 6))
     refused("clean", "adv", match=r"holds one file, clean/maps\.npy, of \(3, 5, 6\): give that file")
