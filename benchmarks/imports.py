@@ -3,8 +3,8 @@
     python -m benchmarks.imports --out benchmarks/imports.json
 
 Both take turns, once with the files in memory and once after the system was told to forget them, so that
-they come from the disk. numpy loads .npy files, and Pillow pictures. The import writes the pair file too.
-Run this on a quiet machine.
+they come from the disk. numpy loads .npy files, Pillow pictures, and h5py and safetensors theirs. The
+import writes the pair file too. Run this on a quiet machine.
 """
 
 import argparse
@@ -17,13 +17,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import PIL.Image
+import safetensors.numpy
 
 import lensmetrics as lm
 
 # The kind of file, maps in each of two folders, and their height and width.
-CASES = ((".npy", 2000, 64), (".npy", 500, 224), (".png", 1000, 64), (".png", 500, 224))
+CASES = (
+    (".npy", 2000, 64),
+    (".npy", 500, 224),
+    (".png", 1000, 64),
+    (".png", 500, 224),
+    (".h5", 1000, 64),
+    (".h5", 500, 224),
+    (".safetensors", 1000, 64),
+    (".safetensors", 500, 224),
+)
 
 
 def make(folder: Path, suffix: str, n: int, size: int) -> list[Path]:
@@ -32,10 +43,16 @@ def make(folder: Path, suffix: str, n: int, size: int) -> list[Path]:
     paths = [folder / side / f"img{i}{suffix}" for side in ("clean", "adv") for i in range(n)]
     for path in paths:
         path.parent.mkdir(exist_ok=True)
+        values = rng.normal(size=(size, size)).astype(np.float32)
         if suffix == ".png":
             PIL.Image.fromarray(rng.integers(0, 256, (size, size), np.uint8)).save(path)
+        elif suffix == ".h5":
+            with h5py.File(path, "w") as file:
+                file["maps"] = values
+        elif suffix == ".safetensors":
+            safetensors.numpy.save_file({"maps": values}, path)
         else:
-            np.save(path, rng.normal(size=(size, size)).astype(np.float32))
+            np.save(path, values)
     return paths
 
 
@@ -54,6 +71,11 @@ def load(folder: Path) -> None:
             if path.suffix == ".png":
                 with PIL.Image.open(path) as picture:
                     np.asarray(picture)
+            elif path.suffix == ".h5":
+                with h5py.File(path) as file:
+                    file["maps"][()]
+            elif path.suffix == ".safetensors":
+                safetensors.numpy.load_file(path)
             else:
                 np.load(path)
 

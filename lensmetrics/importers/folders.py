@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from .filling import cannot_fill
 from .kinds import kind_of
 from .listing import Given, SampleFile, refuse_changes, sample_files, shown
 from .scales import NAMED
@@ -51,9 +52,7 @@ def open_folder(
         reader = kind if path.suffix == first.suffix and _head(path) == head else kind_of(path)
         return reader.open_maps(path, role, wanted, beside=output.parent, stack=stack)
 
-    folder = _Folder(files, open_file, letters)
-    if kind.filler is not None:
-        folder.fill = kind.filler(first)
+    folder = _Folder(files, open_file, letters, kind.filler)
     if len(files) == 1 and len(folder.shape) > 2 and letters is None:
         raise ValueError(
             f"{shown(given)} holds one file, {files[0].path}, of {folder.shape}: give that file if it has "
@@ -78,14 +77,15 @@ class _Folder:
         files: Sequence[SampleFile],
         open_file: Callable[[Path, contextlib.ExitStack], Source],
         letters: str | None,
+        filler: Callable[[Path, Source], Fill] | None,
     ) -> None:
         self._files, self._open_file, self._letters = files, open_file, letters
         self._first = Path(files[0].path)
         with contextlib.ExitStack() as stack:
             source = open_file(self._first, stack)
-        self.array, self.dtype = source.array, source.dtype
-        self.shape = tuple(source.shape[axis] for axis in self._axes(self._first, source))
-        self.fill: Fill = lambda *_: False
+            self.array, self.dtype = source.array, source.dtype
+            self.shape = tuple(source.shape[axis] for axis in self._axes(self._first, source))
+            self._fill = cannot_fill if filler is None else filler(self._first, source)
 
     def read(self, rows: Rows) -> NDArray[Any]:
         """Read the files of these rows."""
@@ -93,7 +93,7 @@ class _Folder:
         block = np.empty((len(files), *self.shape), self.dtype)
         for row, file in zip(block, files, strict=True):
             try:
-                if not self.fill(file.path, row):
+                if not self._fill(file.path, row):
                     row[...] = self._read(Path(file.path))
             except FileNotFoundError as error:
                 raise FormatError(

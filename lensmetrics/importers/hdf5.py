@@ -11,9 +11,11 @@ from ..errors import FormatError
 from ..pairfile.format import FORMAT
 from ..pairfile.opening import reading
 from .datasets import dataset_names, listed, open_column, open_file, open_rows, read_values
+from .filling import cannot_fill, filler_at
 from .matching import refuse_other_coordinates
 from .names import EACH
-from .source import Source
+from .netcdf import decoder
+from .source import Fill, Source
 
 
 def is_hdf5(path: Path) -> bool:
@@ -37,6 +39,17 @@ def open_maps(
     elif wanted.endswith(EACH):  # as in other kinds of files; only the group of the whole file needs it
         wanted = wanted.removesuffix(EACH)
     return open_rows(path, file, wanted)
+
+
+def filler(path: Path, source: Source) -> Fill:
+    """Return a function that reads files whose only difference is in the values of one contiguous dataset."""
+    dataset = source.node
+    if not isinstance(dataset, h5py.Dataset) or source.axes is not None:
+        return cannot_fill
+    with reading(path):
+        start = dataset.id.get_offset()  # None for chunks, and for values that were never written
+        is_decoded = decoder(source.words, dataset.dtype, dataset.attrs) is not None
+    return cannot_fill if start is None or is_decoded else filler_at(path, source, start)
 
 
 def read_column(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from .filling import cannot_fill
 from .foreign import first_bytes
 from .scales import Axis
 from .source import Fill, Rows, Source
@@ -105,13 +106,13 @@ def read_column(
     raise FormatError(f"{path} is a picture; {what} must be integers, one per sample, in another file")
 
 
-def filler(path: Path) -> Fill:
+def filler(path: Path, source: Source) -> Fill:
     """Return a function that reads a PNG into an array; it returns False where anything is unusual.
 
     It does what `open_maps` does with the only map of a picture, which takes several times as long.
     """
     if first_bytes(path, len(_PNG)) != _PNG:
-        return lambda *_: False
+        return cannot_fill
     import PIL.Image
 
     def fill(path: str, target: NDArray[Any]) -> bool:

@@ -57,7 +57,8 @@ class Kind(NamedTuple):
     `files` is what the help of the command calls such files. `examples` are rows of the table "what you
     have, one line" of README.md: what people have, and the arguments of ``lensmetrics import`` that read it.
     `match_pairs` finds the maps of two files that together are more than two arrays, and returns None if
-    they are not. `filler` returns for one file a `Fill` that quickly reads other ones like it.
+    they are not. `filler` returns, for a file and the maps in it, a `Fill` that quickly reads other files
+    like it.
     """
 
     files: str
@@ -66,7 +67,7 @@ class Kind(NamedTuple):
     open_maps: OpenMaps
     read_column: ReadColumn
     match_pairs: MatchPairs | None = None
-    filler: Callable[[Path], Fill] | None = None
+    filler: Callable[[Path, Source], Fill] | None = None
 
 
 # The first kind that recognizes a file reads it; the last one takes every file, or says what it is.
@@ -94,6 +95,7 @@ KINDS = (
         hdf5.open_maps,
         hdf5.read_column,
         find_attributions,
+        filler=hdf5.filler,
     ),
     Kind(
         ".pt, .pth",
@@ -112,6 +114,7 @@ KINDS = (
         safetensors.is_safetensors,
         safetensors.open_maps,
         safetensors.read_column,
+        filler=safetensors.filler,
     ),
     Kind(
         "PNG, TIFF",

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .columns import check_column, column_values
+from .filling import cannot_fill, filler_at
 from .foreign import what_it_is
 from .source import Fill, Source, array_source
 
 _NPY = b"\x93NUMPY"
 # What NumPy raises on a header that is damaged, or claims more than there is.
 _UNREADABLE = (ValueError, EOFError, SyntaxError, OverflowError, TypeError)
-# Larger files are mapped, not read.
-_FILL_BYTES = 2**26
 
 
 class _Header(NamedTuple):
@@ -55,36 +54,18 @@ def is_npy(path: Path) -> bool:
         raise PermissionError(f"{path} may not be read: allow it with chmod, or read a copy") from error
 
 
-def filler(path: Path) -> Fill:
-    """Return a function that reads a file into a contiguous array if it begins with the header of this one.
+def filler(path: Path, source: Source) -> Fill:
+    """Return a function that reads files with the header of this one.
 
-    The function returns False, and leaves the array undefined, if a file is anything else: smaller or
-    larger, or of another shape or type. It takes a fraction of the time of `numpy.load`, which parses
-    every header.
+    It takes a fraction of the time of `numpy.load`, which parses every header.
     """
-    if not is_npy(path) or path.stat().st_size > _FILL_BYTES:
-        return lambda *_: False
-    mapped(path, str(path))  # refuses what cannot be read
+    if not is_npy(path):
+        return cannot_fill
     with path.open("rb") as file:
         header = _header(file)
-        file.seek(0)
-        first = file.read(header.n_bytes)
     if header.order == "F" and len(header.shape) > 1:
-        return lambda *_: False
-    head, after = bytearray(header.n_bytes), bytearray(1)
-
-    def fill(path: str, target: NDArray[Any]) -> bool:
-        # What may not be read is left to who can say so.
-        with contextlib.suppress(PermissionError), io.FileIO(path) as file:
-            return (
-                file.readinto(head) == len(head)
-                and head == first
-                and file.readinto(target.data) == target.nbytes
-                and file.readinto(after) == 0
-            )
-        return False
-
-    return fill
+        return cannot_fill
+    return filler_at(path, source, header.n_bytes)
 
 
 def parsed(data: bytes, words: str) -> NDArray[Any]:

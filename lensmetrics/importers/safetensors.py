@@ -18,9 +18,10 @@ from ..errors import FormatError
 from .bfloat16 import bfloat16_source
 from .choosing import chosen
 from .datasets import read_values
+from .filling import cannot_fill, filler_at
 from .foreign import first_bytes
 from .names import EACH
-from .source import Source, array_source
+from .source import Fill, Source, array_source
 from .stacking import each_is_a_sample
 
 # The library allows no longer header.
@@ -71,6 +72,18 @@ def open_maps(
     if wanted is not None and wanted.endswith(EACH) and wanted not in names:
         return each_is_a_sample(path, names, wanted, find)
     return find(chosen(path, names, role, wanted))
+
+
+def filler(path: Path, source: Source) -> Fill:
+    """Return a function that reads files with the header of this one."""
+    if source.names is not None:
+        return cannot_fill
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    entry = json.loads(data[8:start])[source.array]
+    return (
+        cannot_fill if entry["dtype"] == "BF16" else filler_at(path, source, start + entry["data_offsets"][0])
+    )
 
 
 def _tensor(path: Path, name: str, entry: dict[str, Any], values: NDArray[np.uint8]) -> Source:
