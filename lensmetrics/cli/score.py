@@ -169,7 +169,7 @@ def _prepared(
 def _checked_metrics(arguments: argparse.Namespace, sizes: Sequence[int]) -> "list[Metric]":
     """Return the metrics, once everything that was typed is known to make sense."""
     from ..scoring.files import check_table_target
-    from ..tables.summary import check_exclude
+    from ..tables.choosing import check_exclude
 
     metrics = _chosen_metrics(arguments, sizes)
     check_exclude(arguments.exclude)

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ..statuses import EXCLUDABLE_STATUSES, STATUSES
 from .columns import identity_columns, metric_columns, parse_column
 from .natural import in_order
-from .summary import check_exclude
 from .texts import split_metric
 
 
@@ -41,15 +41,29 @@ def chosen_metrics(scores: pd.DataFrame, metrics: object) -> list[str]:
     return list(found)
 
 
+def check_exclude(exclude: str | Sequence[str]) -> list[str]:
+    """Return the statuses to leave out, each once; refuse what cannot be left out."""
+    statuses = [exclude] if isinstance(exclude, str) else list(dict.fromkeys(exclude))
+    for status in statuses:
+        if status in EXCLUDABLE_STATUSES:
+            continue
+        why = "is not a status of a sample"
+        if status in STATUSES:
+            why = "is a status of a metric, so it depends on which metrics were scored"
+        allowed = ", ".join(EXCLUDABLE_STATUSES)
+        raise ValueError(f"cannot exclude {status!r}: it {why}; allowed: {allowed}")
+    return statuses
+
+
 def counted_rows(scores: pd.DataFrame, exclude: str | Sequence[str]) -> npt.NDArray[np.bool_]:
     """Return which rows have none of the statuses in `exclude`."""
-    excluded = set(check_exclude(exclude))
+    excluded = check_exclude(exclude)
     if not excluded:
         return np.ones(len(scores), dtype=np.bool_)
     if "status" not in scores:
-        raise ValueError(f"cannot exclude {min(excluded)!r}: the table has no column 'status'")
+        raise ValueError(f"cannot exclude {excluded[0]!r}: the table has no column 'status'")
     codes, different = pd.factorize(scores["status"])
-    keeps = [excluded.isdisjoint(str(status).split(";")) for status in different]
+    keeps = [set(excluded).isdisjoint(str(status).split(";")) for status in different]
     return np.array([*keeps, True])[codes]  # the last entry belongs to rows whose status is missing
 
 
@@ -84,19 +98,20 @@ def grouped(scores: pd.DataFrame, by: Sequence[str]) -> tuple[npt.NDArray[np.int
     return group, pd.DataFrame(values, index=range(len(first)))
 
 
-def check_columns(scores: pd.DataFrame, what: str, names: Iterable[str], taken: Iterable[str]) -> None:
+def check_columns(
+    scores: pd.DataFrame, what: str, names: Iterable[str], taken: Iterable[str], *, result: str = "the result"
+) -> None:
     """Refuse columns that cannot define conditions; `taken` are the columns of the result."""
     metrics, taken = set(metric_columns(scores)), set(taken)
     for name in names:
         if name not in scores or name in metrics:
             raise ValueError(f"cannot {what} {name!r}: the table has {', '.join(identity_columns(scores))}")
         if name in taken:
-            raise ValueError(f"cannot {what} {name!r}: the result has a column of that name; rename yours")
+            raise ValueError(f"cannot {what} {name!r}: {result} has a column of that name; rename yours")
 
 
 def plain(values: "pd.Series[Any]") -> "pd.Series[Any]":
     """Return the values of a column without categories, numbered from 0."""
     values = values.reset_index(drop=True)
-    if not isinstance(values.dtype, pd.CategoricalDtype):
-        return values
-    return values.astype(values.cat.categories.dtype)
+    # Not by the type of the categories: integers cannot hold missing values.
+    return pd.Series(values.tolist()) if isinstance(values.dtype, pd.CategoricalDtype) else values

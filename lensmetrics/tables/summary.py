@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..statuses import EXCLUDABLE_STATUSES, STATUSES, UNREADABLE_STATUSES
+from ..statuses import UNREADABLE_STATUSES
 from .bootstrap import intervals
+from .choosing import check_columns, check_exclude, counted_rows, plain
 from .columns import (
     SUMMARY,
     check_table,
     distinguishing,
-    identity_columns,
     metric_columns,
     parse_column,
     unified,
@@ -190,20 +190,12 @@ def aggregated(
 ) -> Summary:
     """Aggregate a checked table whose equal floats are unified; the parameters are those of `summarize`."""
     excluded = check_exclude(exclude)
-    if excluded and "status" not in scores:
-        raise ValueError(f"cannot exclude {excluded[0]!r}: the table has no column 'status'")
+    left_out = ~counted_rows(scores, excluded)
     tokens, has = _tokens(scores)
     by = list(dict.fromkeys(by))
     metrics = metric_columns(scores)
-    for column in by:
-        if column not in scores or column in metrics:
-            raise ValueError(
-                f"cannot summarize by {column!r}: the table has {', '.join(identity_columns(scores))}"
-            )
-        if column in ("metric", *SUMMARY, *(f"n_{token}" for token in tokens)):
-            raise ValueError(
-                f"cannot summarize by {column!r}: a summary has a column of that name; rename yours"
-            )
+    taken = ("metric", *SUMMARY, *(f"n_{token}" for token in tokens))
+    check_columns(scores, "summarize by", by, taken, result="a summary")
     group = np.zeros(len(scores), dtype=np.intp)
     first = np.zeros(1, dtype=np.intp)
     if by:
@@ -211,9 +203,6 @@ def aggregated(
         numbers = scores[[]].groupby(sortable, sort=True, observed=True, dropna=False).ngroup()
         group = np.asarray(numbers, dtype=np.intp)
         first = np.unique(group, return_index=True)[1]
-    left_out = np.zeros(len(scores), dtype=np.bool_)
-    for token in excluded:
-        left_out |= has.get(token, False)
 
     def count(rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         return np.bincount(group[rows], minlength=len(first))
@@ -229,7 +218,7 @@ def aggregated(
         del found["n_source_samples"]
     counts = {"n_excluded": count(left_out)} if excluded else {}
     groups = pd.DataFrame(
-        {column: _plain(scores[column].iloc[first]) for column in by}, index=range(len(first))
+        {column: plain(scores[column].iloc[first]) for column in by}, index=range(len(first))
     )
     shared: list[dict[str, Any]] = []
     if len(groups) > 1 and ("sample" in scores or "name" in scores):
@@ -287,20 +276,6 @@ def undefined_reason(row: "pd.Series[Any] | Mapping[str, Any]") -> str:
     return most if not row["n"] and counts[most] else ""
 
 
-def check_exclude(exclude: str | Sequence[str]) -> list[str]:
-    """Return the statuses to leave out, each once; refuse what cannot be left out."""
-    statuses = [exclude] if isinstance(exclude, str) else list(dict.fromkeys(exclude))
-    for status in statuses:
-        if status in EXCLUDABLE_STATUSES:
-            continue
-        why = "is not a status of a sample"
-        if status in STATUSES:
-            why = "is a status of a metric, so it depends on which metrics were scored"
-        allowed = ", ".join(EXCLUDABLE_STATUSES)
-        raise ValueError(f"cannot exclude {status!r}: it {why}; allowed: {allowed}")
-    return statuses
-
-
 def _tokens(scores: pd.DataFrame) -> tuple[list[str], dict[str, npt.NDArray[np.bool_]]]:
     """Return the statuses in the table, sorted, and for each of them which rows have it."""
     codes, different = pd.factorize(scores["status"] if "status" in scores else pd.Series(dtype=object))
@@ -308,9 +283,3 @@ def _tokens(scores: pd.DataFrame) -> tuple[list[str], dict[str, npt.NDArray[np.b
     tokens = sorted(set().union(*words) - {"ok"})
     # The last entry belongs to rows whose status is missing (code -1).
     return tokens, {t: np.array([*(t in word for word in words), False])[codes] for t in tokens}
-
-
-def _plain(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Return the values of a column without their categories."""
-    values = values.reset_index(drop=True)
-    return pd.Series(values.tolist()) if isinstance(values.dtype, pd.CategoricalDtype) else values

@@ -71,6 +71,16 @@ def test_missing_values_form_a_group_at_the_end() -> None:
     assert found["eps"].isna().tolist() == [False, False, True]
 
 
+def test_an_attribute_of_integers_may_be_missing_in_some_files() -> None:
+    seed = pd.Categorical([1, 1, None])
+    table = lm.worst(
+        pd.DataFrame({"seed": seed, "sample": [0, 1, 2], "kendall": [0.5, 0.25, 0.75]}), "kendall", by="seed"
+    )
+    assert table["seed"].tolist()[:2] == [1, 1]
+    assert np.isnan(table["seed"].iloc[2])
+    assert table["sample"].tolist() == [1, 0, 2]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
