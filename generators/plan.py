@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .attacks import ATTACKS, Attack, Found
+from .attacks.acceptance import distinct_metrics
 from .attacks.softening import as_attribute
 from .attacks.strong import STRONG, strong_values
 from .explanations import EXPLANATIONS, Explain, Explanation
@@ -153,6 +154,8 @@ def plan(
             f"{flag(idle[0])} has no effect with --explanation {explanation} and --attack {attack}; remove it"
         )
     from_paper = perturb.published(dataset, model, explanation)
+    if "acceptance" in known:
+        known["acceptance"] = distinct_metrics(known["acceptance"])
     if known.pop(STRONG.name, False):
         taken = meaningful(explanation, attack)
         strong = strong_values(known, known.get("attack_k", from_paper["attack_k"]))
