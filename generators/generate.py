@@ -25,6 +25,7 @@ from .attacks import ATTACKS
 from .commands import Parser, add_shared_options, command_line, run, use_device, versions
 from .datasets import DATASETS, read_split
 from .explanations import EXPLANATIONS
+from .identity import as_stored
 from .networks import checkpoints
 from .networks.models import check_images
 from .options import positive_integer
@@ -157,8 +158,7 @@ def condition(request: Request, found: Plan) -> dict[str, Any]:
         "attack": request.attack,
         "eps": np.nan,
         "eps_norm": found.attack.norm,
-        # netCDF-4 has no booleans
-        **{name: int(v) if isinstance(v, bool) else v for name, v in found.used.items()},
+        **{name: as_stored(value) for name, value in found.used.items()},
         "seed": request.seed,
         "dtype": request.dtype,
     }

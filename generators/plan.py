@@ -1,9 +1,8 @@
 """What an explanation and an attack need to run together: their parameters, completed and checked."""
 
 import inspect
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -120,7 +119,8 @@ def plan(
         If the attack needs a gradient that the explanation does not have, or a parameter is missing, out of
         range, or has no effect here.
     """
-    method, perturb = EXPLANATIONS[explanation], ATTACKS[attack]
+    method, own = _with_base(explanation, given.get("base"))
+    perturb = ATTACKS[attack]
     if perturb.needs_gradient and not method.differentiable:
         without = [name for name, other in ATTACKS.items() if not other.needs_gradient]
         with_gradient = [name for name, other in EXPLANATIONS.items() if other.differentiable]
@@ -129,16 +129,15 @@ def plan(
             f"use {' or '.join(without)}, or an explanation among {', '.join(with_gradient)}"
         )
     known = {name: value for name, value in given.items() if value is not None}
-    idle = sorted(known.keys() - meaningful(explanation, attack))
+    idle = sorted(known.keys() - meaningful(explanation, attack, known.get("base")))
     if idle:
+        of_base = f" --base {known.get('base', own['base'])}" if method.bases else ""
         raise ValueError(
-            f"{flag(idle[0])} has no effect with --explanation {explanation} and --attack {attack}; remove it"
+            f"{flag(idle[0])} has no effect with --explanation {explanation}{of_base} and --attack {attack}; "
+            "remove it"
         )
-    from_paper = perturb.published(dataset, model, explanation)
-    own, public = (
-        _defaults(method.function, method.options, {}),
-        _defaults(perturb.function, perturb.options, from_paper),
-    )
+    from_paper = perturb.published(dataset, model, explanation, known.get("base", own.get("base")))
+    public = _defaults(perturb.function, perturb.options, from_paper)
     reported = _completed(explanation, method.options, known, own)
     settings = _completed(attack, perturb.options, known, public)
     names = _inside(method.options)
@@ -149,9 +148,13 @@ def plan(
     return result
 
 
-def meaningful(explanation: str, attack: str) -> set[str]:
-    """Return the parameters that this explanation and this attack take, by the names of their options."""
-    method, perturb = EXPLANATIONS[explanation], ATTACKS[attack]
+def meaningful(explanation: str, attack: str, base: str | None = None) -> set[str]:
+    """Return the parameters that this explanation and this attack take, by the names of their options.
+
+    If the explanation smooths another one, those of this `base` (None: the default one) are among them.
+    """
+    method, _ = _with_base(explanation, base)
+    perturb = ATTACKS[attack]
     names = {option.name for option in (*method.options, *perturb.options)}
     return names | set(_inside(method.options).values()) if perturb.needs_map else names
 
@@ -167,6 +170,17 @@ def parameters() -> dict[str, Option]:
     for option in (*of_explanations, *of_attacks, *second):
         found.setdefault(option.name, option)
     return found
+
+
+def _with_base(name: str, base: str | None) -> tuple[Explanation, dict[str, Any]]:
+    """Return an explanation with the options of the one that it smooths as well, and all their defaults."""
+    method = EXPLANATIONS[name]
+    own = _defaults(method.function, method.options, {})
+    smoothed = method.bases.get(base or own.get("base", ""))
+    if smoothed is None:
+        return method, own
+    own |= _defaults(smoothed.function, smoothed.options, {})
+    return replace(method, options=(*method.options, *smoothed.options)), own
 
 
 def _defaults(
@@ -192,9 +206,3 @@ def _completed(
 def _check_ranges(options: Sequence[Option], used: Mapping[str, Any]) -> None:
     for option in options:
         option.check_range(used[option.name])
-    endless = [option.name for option in options if option.may_be_infinite]
-    infinite = [name for name in endless if math.isinf(used[name])]
-    if infinite and infinite != endless:
-        raise ValueError(
-            f"{flag(infinite[0])} must be finite unless {' and '.join(map(flag, endless))} are all infinite"
-        )

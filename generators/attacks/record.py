@@ -13,8 +13,8 @@ from ..options import Option, positive_integer
 from .acceptance import ACCEPTANCE, acceptance_metric
 from .iterate import Batch, Randoms
 
-# (dataset, model, explanation) -> published parameters by name
-Published = Callable[[str, str, str], Mapping[str, Any]]
+# (dataset, model, explanation, the one that it smooths) -> published parameters by name
+Published = Callable[[str, str, str, str | None], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
