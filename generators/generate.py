@@ -206,6 +206,7 @@ def generate(request: Request) -> None:
     chosen, n_examined = first_correct(network, split, request.samples, dtype, device)
     facts = _training_facts(facts, request.training, len(chosen), n_examined)
     work = Work(found, network, split, chosen, dtype, device, request.store_images)
+    work.check()
 
     n_resisted = 0
     attrs = attributes(request, facts, found)

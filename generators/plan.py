@@ -70,6 +70,11 @@ class Plan:
         """Return the explanation of the reported maps, bound to these samples."""
         return self._bound(self.reported, [(self.seed, sample, 1) for sample in samples.tolist()])
 
+    def explain_briefly(self, samples: NDArray[np.int64]) -> Explain:
+        """Return the explanation of the reported maps with one point or draw, to try whether it works."""
+        few = dict.fromkeys(_inside(self.explanation.options), 1)
+        return self._bound({**self.reported, **few}, [(self.seed, sample, 1) for sample in samples.tolist()])
+
     def explain_inside(self, samples: NDArray[np.int64]) -> Explain:
         """Return the explanation inside the attack, whose draws are not those of the reported maps."""
         return self._bound(self.inside, [(self.seed, sample, 2) for sample in samples.tolist()])

@@ -264,6 +264,39 @@ def test_softening_of_target_map_is_recorded(folder: Path, capsys: pytest.Captur
         assert request.plan().settings["softening"] == [softening(given)]
 
 
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (
+            ("--form", "dombrowski"),
+            "gradient in the form dombrowski explains normalized images, but Sequential takes images as they",
+        ),
+        (
+            ("--explanation", "beta_smooth", "--base", "input_x_gradient", "--form", "dombrowski"),
+            "input_x_gradient in the form dombrowski explains normalized images",
+        ),
+        (("--form", "theirs"), "invalid choice: 'theirs'"),
+        (("--explanation", "deep_lift", "--form", "dombrowski"), "--form has no effect with --explanation"),
+    ],
+)
+def test_form_without_a_meaning_is_refused_before_a_file_is_begun(
+    folder: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], sentence: str
+) -> None:
+    assert run_generate(folder, "form.h5", *more) == 2
+    output = capsys.readouterr()
+    assert sentence in output.err
+    assert output.err.count("\n") == 1
+    assert not list(folder.glob("form.h5*"))
+
+
+def test_target_map_of_one_class_is_refused_before_a_file_is_begun(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_generate_without_eps(folder, "one.h5", "--attack", "target_map", "--samples", "1") == 2
+    assert "target_map needs samples of two classes: ask for more --samples" in capsys.readouterr().err
+    assert not list(folder.glob("one.h5*"))
+
+
 def test_options_of_a_smoothed_explanation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     points = ("--n-points", "4", "--attack-n-points", "2")
     more = ("--explanation", "beta_smooth", "--attack", "topk", "--steps", "2", "--samples", "2")
