@@ -1,6 +1,6 @@
 """The metric that measures how much of a map an attack has left."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -38,7 +38,12 @@ def acceptance_metric(text: str) -> lm.Metric:
     return metric
 
 
-def remaining(acceptance: str) -> Remaining:
+def remaining(acceptance: Sequence[str]) -> list[Remaining]:
+    """Return the functions that measure how much of a map is left, by each of the metrics `acceptance`."""
+    return [_remaining(metric) for metric in acceptance]
+
+
+def _remaining(acceptance: str) -> Remaining:
     """Return the function that measures how much of a map is left, by the metric `acceptance`.
 
     This is its score, or the negative score if higher scores are better for the attacker.

@@ -13,7 +13,7 @@ from ..networks.activations import set_beta, with_softplus
 from ..options import Option
 from ..softening import Growth, Softening, beta_at
 from ..softening import softening as parsed
-from .iterate import Batch, Best
+from .iterate import Batch, Best, Found
 from .losses import output_of, shares, squared_error, target_map_loss, value_and_gradient
 from .record import STEPS, Attack
 
@@ -28,7 +28,7 @@ def target_map(
     map_weight: float = 1e11,
     output_weight: float = 1e6,
     on_logits: bool = False,
-) -> torch.Tensor:
+) -> tuple[Found, ...]:
     """Make each map look like its map in `targets` (sample, height, width) and leave the output as it is.
 
     Maps are divided by their sums, so their error falls with the fourth power of the image's width; the
@@ -58,9 +58,9 @@ def target_map(
         result: NDArray[np.float64] = squared_error(shares(perturbed.to(targets)), targets).cpu().numpy()
         return result
 
-    best = Best(batch, error)
     _one(softening)
     (beta,) = softening
+    best = Best(batch, [error])
     is_soft = beta != math.inf
     smooth = with_softplus(model, beta_at(beta, 0, steps)) if is_soft else model
     with torch.no_grad():
@@ -88,7 +88,7 @@ def target_map(
         adam.step()
         current.clamp_(0, 1)
         best.offer(current)
-    return best.images
+    return best.found
 
 
 def _one(softening: Sequence[Softening]) -> None:
