@@ -59,6 +59,7 @@ def generate(request: Request) -> None:
     needed = found.accepting(*(metric for alone in wanted.values() for metric in alone.acceptances))
     work = Work(needed, network, split, chosen, dtype, device, request.store_images)
     work.check()
+
     with ExitStack() as stack:
         writers = []
         for path, alone in wanted.items():

@@ -38,7 +38,10 @@ def check_targets(paths: Collection[Path]) -> None:
 def stored_settings(path: Path) -> dict[str, Any]:
     """Return the attributes of a pair file with the settings that show in its size."""
     store = lm.PairStore(path)
-    return {**store.attrs, "samples": len(store), "shape": list(store.shape)}
+    stored = {**store.attrs, "samples": len(store), "shape": list(store.shape)}
+    if "acceptance" in stored:  # older releases stored it as it was typed
+        stored["acceptance"] = str(lm.parse_metric(str(stored["acceptance"])))
+    return stored
 
 
 def stored_images(path: Path) -> str | None:

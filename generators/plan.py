@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .attacks import ATTACKS, Attack, Found
+from .attacks.acceptance import distinct_metrics
 from .attacks.strong import STRONG, strong_values
 from .explanations import EXPLANATIONS, Explain, Explanation
 from .options import Option, flag
@@ -34,7 +35,7 @@ class Plan:
     attack, settings
         The attack and its parameters.
     defaults
-        What `attributes` would be if no option had been given.
+        The values that `used` would have if no option had been given.
     seed
         Seeds all draws, together with the index of the sample in its dataset.
     chunk_size
@@ -55,11 +56,6 @@ class Plan:
         """Every parameter in use, by the name under which it is recorded."""
         names = _inside(self.explanation.options) if self.attack.needs_map else {}
         return {**self.reported, **self.settings, **{names[name]: self.inside[name] for name in names}}
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """Every parameter in use, as a pair file stores it."""
-        return {name: _attribute(name, value) for name, value in self.used.items()}
 
     @property
     def acceptances(self) -> Sequence[str]:
@@ -160,6 +156,8 @@ def plan(
             "remove it"
         )
     from_paper = perturb.published(dataset, model, explanation, known.get("base", own.get("base")))
+    if "acceptance" in known:
+        known["acceptance"] = distinct_metrics(known["acceptance"])
     if known.pop(STRONG.name, False):
         taken = meaningful(explanation, attack)
         strong = strong_values(known, known.get("attack_k", from_paper["attack_k"]))
@@ -171,7 +169,6 @@ def plan(
     names = _inside(method.options)
     inside = reported | {name: known[second] for name, second in names.items() if second in known}
     defaults = {**own, **public, **{second: reported[name] for name, second in names.items()}}
-    defaults = {name: _attribute(name, value) for name, value in defaults.items()}
     result = Plan(method, reported, inside, perturb, settings, defaults, seed, chunk_size)
     _check_ranges((*method.options, *perturb.options), result.used)
     return result
@@ -239,15 +236,6 @@ def _with_runs(settings: Mapping[str, Any]) -> dict[str, Any]:
     if "restarts" not in settings or settings["restarts"] is not None:
         return dict(settings)
     return {**settings, "restarts": len(settings["softening"])}
-
-
-def _attribute(name: str, value: Any) -> Any:
-    """Return a parameter as a pair file stores it: netCDF-4 has no booleans."""
-    if name == "softening":
-        return as_attribute(value)
-    if isinstance(value, list | tuple) and len(value) == 1:
-        return value[0]
-    return int(value) if isinstance(value, bool) else value
 
 
 def _check_ranges(options: Sequence[Option], used: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from .. import published
 from ..explanations import Explain
 from ..options import Option, positive_integer
-from .acceptance import ACCEPTANCE, acceptance_metric
+from .acceptance import ACCEPTANCE, check_fit
 from .iterate import Batch, Found, Randoms
 
 # (dataset, model, explanation, the one that it smooths) -> published parameters by name
@@ -85,8 +85,8 @@ ACCEPTANCE_METRIC = Option(
     "acceptance",
     f"metric that chooses the best iterate: {', '.join(ACCEPTANCE)}, with parameters; default: kendall",
     str,
-    check=lambda metrics: [acceptance_metric(metric) for metric in metrics],
-    arguments=(("nargs", "+"),),
+    fits=check_fit,
+    arguments=(("nargs", "+"), ("metavar", "METRIC")),
 )
 RESTARTS = Option(
     "restarts",

@@ -58,6 +58,7 @@ def target_map(
         result: NDArray[np.float64] = squared_error(shares(perturbed.to(targets)), targets).cpu().numpy()
         return result
 
+    best = Best(batch, [error])
     _one(softening)
     (beta,) = softening
     best = Best(batch, [error])

@@ -261,7 +261,7 @@ def test_softening_of_target_map_is_recorded(folder: Path, capsys: pytest.Captur
         assert run_generate_without_eps(folder, f"beta-{stored}.h5", *more, given) == 0
         attrs = read(folder / f"beta-{stored}.h5")[1]
         assert attrs["softening"] == stored
-        request = generate.Request.parse(shlex.split(str(attrs["command"]))[3:])
+        request = Request.parse(shlex.split(str(attrs["command"]))[3:])
         assert request.plan().settings["softening"] == [softening(given)]
 
 
