@@ -16,7 +16,6 @@ from .attacks.acceptance import distinct_metrics
 from .attacks.strong import STRONG, strong_values
 from .explanations import EXPLANATIONS, Explain, Explanation
 from .options import Option, flag
-from .softening import as_attribute
 
 
 def _inside(options: Iterable[Option]) -> dict[str, str]:

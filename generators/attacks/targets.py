@@ -61,7 +61,6 @@ def target_map(
     best = Best(batch, [error])
     _one(softening)
     (beta,) = softening
-    best = Best(batch, [error])
     is_soft = beta != math.inf
     smooth = with_softplus(model, beta_at(beta, 0, steps)) if is_soft else model
     with torch.no_grad():
