@@ -44,5 +44,5 @@ def abs_sum(attributions: torch.Tensor) -> torch.Tensor:
     return attributions.abs().sum(1)
 
 
-GRADIENT = Explanation(gradient)
-INPUT_X_GRADIENT = Explanation(input_x_gradient)
+GRADIENT = Explanation(gradient, ends_with_images=True)
+INPUT_X_GRADIENT = Explanation(input_x_gradient, ends_with_images=True)

@@ -29,6 +29,8 @@ class Explanation:
         The function takes the keyword ``seeds``: it is an average over random points.
     chunks
         The function takes the keyword ``chunk_size``.
+    ends_with_images
+        The last pass through the network ends with the images themselves, so its logits are theirs.
     """
 
     function: Explain
@@ -36,6 +38,7 @@ class Explanation:
     differentiable: bool = True
     draws: bool = False
     chunks: bool = False
+    ends_with_images: bool = False
 
     def __call__(
         self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor, **parameters: Any
