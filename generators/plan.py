@@ -1,9 +1,8 @@
 """What an explanation and an attack need to run together: their parameters, completed and checked."""
 
 import inspect
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from .attacks import ATTACKS, Attack
+from .attacks import ATTACKS, Attack, Found
+from .attacks.acceptance import distinct_metrics
+from .attacks.strong import STRONG, strong_values
 from .explanations import EXPLANATIONS, Explain, Explanation
 from .options import Option, flag
 
@@ -55,6 +56,15 @@ class Plan:
         names = _inside(self.explanation.options) if self.attack.needs_map else {}
         return {**self.reported, **self.settings, **{names[name]: self.inside[name] for name in names}}
 
+    @property
+    def acceptances(self) -> Sequence[str]:
+        """The metrics that choose the best image, each for a file of its own; none if the attack has none."""
+        return self.settings.get("acceptance", ())
+
+    def accepting(self, *metrics: str) -> "Plan":
+        """Return the plan with these of its metrics alone."""
+        return replace(self, settings={**self.settings, "acceptance": metrics}) if metrics else self
+
     def check_shape(self, shape: tuple[int, int]) -> None:
         """Refuse parameters that do not fit maps of this shape (height, width).
 
@@ -71,6 +81,11 @@ class Plan:
         """Return the explanation of the reported maps, bound to these samples."""
         return self._bound(self.reported, [(self.seed, sample, 1) for sample in samples.tolist()])
 
+    def explain_briefly(self, samples: NDArray[np.int64]) -> Explain:
+        """Return the explanation of the reported maps with one point or draw, to try whether it works."""
+        few = dict.fromkeys(_inside(self.explanation.options), 1)
+        return self._bound({**self.reported, **few}, [(self.seed, sample, 1) for sample in samples.tolist()])
+
     def explain_inside(self, samples: NDArray[np.int64]) -> Explain:
         """Return the explanation inside the attack, whose draws are not those of the reported maps."""
         return self._bound(self.inside, [(self.seed, sample, 2) for sample in samples.tolist()])
@@ -83,8 +98,10 @@ class Plan:
         *,
         samples: NDArray[np.int64],
         targets: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Return perturbed images; one random generator per sample makes them independent of batches."""
+    ) -> tuple[Found, ...]:
+        """Return what the attack finds, by each acceptance; one random generator per sample makes it
+        independent of batches.
+        """
         given = dict(self.settings)
         if self.attack.needs_map:
             given["explanation"] = self.explain_inside(samples)
@@ -120,7 +137,8 @@ def plan(
         If the attack needs a gradient that the explanation does not have, or a parameter is missing, out of
         range, or has no effect here.
     """
-    method, perturb = EXPLANATIONS[explanation], ATTACKS[attack]
+    method, own = _with_base(explanation, given.get("base"))
+    perturb = ATTACKS[attack]
     if perturb.needs_gradient and not method.differentiable:
         without = [name for name, other in ATTACKS.items() if not other.needs_gradient]
         with_gradient = [name for name, other in EXPLANATIONS.items() if other.differentiable]
@@ -129,18 +147,24 @@ def plan(
             f"use {' or '.join(without)}, or an explanation among {', '.join(with_gradient)}"
         )
     known = {name: value for name, value in given.items() if value is not None}
-    idle = sorted(known.keys() - meaningful(explanation, attack))
+    idle = sorted(known.keys() - meaningful(explanation, attack, known.get("base")))
     if idle:
+        of_base = f" --base {known.get('base', own['base'])}" if method.bases else ""
         raise ValueError(
-            f"{flag(idle[0])} has no effect with --explanation {explanation} and --attack {attack}; remove it"
+            f"{flag(idle[0])} has no effect with --explanation {explanation}{of_base} and --attack {attack}; "
+            "remove it"
         )
-    from_paper = perturb.published(dataset, model, explanation)
-    own, public = (
-        _defaults(method.function, method.options, {}),
-        _defaults(perturb.function, perturb.options, from_paper),
-    )
+    from_paper = perturb.published(dataset, model, explanation, known.get("base", own.get("base")))
+    if "acceptance" in known:
+        known["acceptance"] = distinct_metrics(known["acceptance"])
+    if known.pop(STRONG.name, False):
+        taken = meaningful(explanation, attack)
+        strong = strong_values(known, known.get("attack_k", from_paper["attack_k"]))
+        known = {name: value for name, value in strong.items() if name in taken} | known
+    public = _defaults(perturb.function, perturb.options, from_paper)
     reported = _completed(explanation, method.options, known, own)
     settings = _completed(attack, perturb.options, known, public)
+    settings, public = _with_runs(settings), _with_runs(public)
     names = _inside(method.options)
     inside = reported | {name: known[second] for name, second in names.items() if second in known}
     defaults = {**own, **public, **{second: reported[name] for name, second in names.items()}}
@@ -149,10 +173,16 @@ def plan(
     return result
 
 
-def meaningful(explanation: str, attack: str) -> set[str]:
-    """Return the parameters that this explanation and this attack take, by the names of their options."""
-    method, perturb = EXPLANATIONS[explanation], ATTACKS[attack]
+def meaningful(explanation: str, attack: str, base: str | None = None) -> set[str]:
+    """Return the parameters that this explanation and this attack take, by the names of their options.
+
+    If the explanation smooths another one, those of this `base` (None: the default one) are among them.
+    """
+    method, _ = _with_base(explanation, base)
+    perturb = ATTACKS[attack]
     names = {option.name for option in (*method.options, *perturb.options)}
+    if "acceptance" in names:
+        names.add(STRONG.name)
     return names | set(_inside(method.options).values()) if perturb.needs_map else names
 
 
@@ -164,9 +194,20 @@ def parameters() -> dict[str, Option]:
         Option(*option.inside, parse=option.parse) for option in of_explanations if option.inside is not None
     ]
     found: dict[str, Option] = {}
-    for option in (*of_explanations, *of_attacks, *second):
+    for option in (*of_explanations, *of_attacks, *second, STRONG):
         found.setdefault(option.name, option)
     return found
+
+
+def _with_base(name: str, base: str | None) -> tuple[Explanation, dict[str, Any]]:
+    """Return an explanation with the options of the one that it smooths as well, and all their defaults."""
+    method = EXPLANATIONS[name]
+    own = _defaults(method.function, method.options, {})
+    smoothed = method.bases.get(base or own.get("base", ""))
+    if smoothed is None:
+        return method, own
+    own |= _defaults(smoothed.function, smoothed.options, {})
+    return replace(method, options=(*method.options, *smoothed.options)), own
 
 
 def _defaults(
@@ -189,12 +230,13 @@ def _completed(
     return {option.name: values[option.name] for option in options}
 
 
+def _with_runs(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with a number of runs, by default one for each softening."""
+    if "restarts" not in settings or settings["restarts"] is not None:
+        return dict(settings)
+    return {**settings, "restarts": len(settings["softening"])}
+
+
 def _check_ranges(options: Sequence[Option], used: Mapping[str, Any]) -> None:
     for option in options:
         option.check_range(used[option.name])
-    endless = [option.name for option in options if option.may_be_infinite]
-    infinite = [name for name in endless if math.isinf(used[name])]
-    if infinite and infinite != endless:
-        raise ValueError(
-            f"{flag(infinite[0])} must be finite unless {' and '.join(map(flag, endless))} are all infinite"
-        )
