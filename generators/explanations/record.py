@@ -29,6 +29,8 @@ class Explanation:
         The function takes the keyword ``seeds``: it is an average over random points.
     chunks
         The function takes the keyword ``chunk_size``.
+    ends_with_images
+        The last pass through the network ends with the images themselves, so its logits are theirs.
     bases
         Explanations of which one, by its keyword ``base``, is smoothed: the function passes the options of
         that one on to it.
@@ -39,6 +41,7 @@ class Explanation:
     differentiable: bool = True
     draws: bool = False
     chunks: bool = False
+    ends_with_images: bool = False
     bases: Mapping[str, "Explanation"] = field(default_factory=dict)
 
     def __call__(
