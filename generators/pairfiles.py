@@ -1,6 +1,8 @@
 """Pair files as the generators write, continue and recognize them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,37 @@ from numpy.typing import NDArray
 
 import lensmetrics as lm
 
-from .disk import make_folder, part_path
+from .disk import check_name, make_folder, part_path
 from .identity import refuse_other
+
+# Columns that older releases did not write; a file that they left unfinished is finished without them.
+_LATER = ("n_accepted", "best_step", "output", "output_perturbed", "target")
+
+
+def check_targets(paths: Collection[Path]) -> None:
+    """Refuse, before any work, paths at which no file can be written, or that are all written already.
+
+    Raises
+    ------
+    OSError
+        If there is nothing to write, or a path is a directory, too long, or in a folder that is a file.
+    """
+    for path in paths:
+        check_name(path)
+    if all(path.exists() for path in paths):
+        (first, *others) = paths
+        more = f", and so do the {len(others)} files beside it" if len(others) > 1 else ""
+        more = f", and so does {others[0]}" if len(others) == 1 else more
+        raise FileExistsError(f"{first} exists already{more}: delete it, or choose another --out")
 
 
 def stored_settings(path: Path) -> dict[str, Any]:
     """Return the attributes of a pair file with the settings that show in its size."""
     store = lm.PairStore(path)
-    return {**store.attrs, "samples": len(store), "shape": list(store.shape)}
+    stored = {**store.attrs, "samples": len(store), "shape": list(store.shape)}
+    if "acceptance" in stored:  # older releases stored it as it was typed
+        stored["acceptance"] = str(lm.parse_metric(str(stored["acceptance"])))
+    return stored
 
 
 def stored_images(path: Path) -> str | None:
@@ -27,15 +52,46 @@ def stored_images(path: Path) -> str | None:
         return "unperturbed" if "image" in variables else None
 
 
-def open_writer(
+@dataclass(frozen=True)
+class Unfinished:
+    """A pair file that is being written.
+
+    Attributes
+    ----------
+    writer
+        Writes it.
+    without
+        Columns that it was begun without, by an older release.
+    """
+
+    writer: lm.PairWriter
+    without: frozenset[str] = frozenset()
+
+    @property
+    def missing(self) -> NDArray[np.int64]:
+        """Positions that are not written yet, in ascending order."""
+        return self.writer.missing
+
+    def write(self, positions: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]) -> None:
+        """Write those of a batch at `positions` that are missing, in as few calls as their gaps allow."""
+        wanted = np.isin(positions, self.missing)
+        positions = positions[wanted]
+        values = {name: column[wanted] for name, column in columns.items() if name not in self.without}
+        for rows in _runs(positions):
+            place = slice(int(positions[rows.start]), int(positions[rows.stop - 1]) + 1)
+            self.writer.write(place, **{name: column[rows] for name, column in values.items()})
+
+
+@contextmanager
+def unfinished(
     path: Path,
     chosen: NDArray[np.int64],
     shape: tuple[int, int],
     attrs: Mapping[str, Any],
     compared: Mapping[str, Any],
     defaults: Mapping[str, Any],
-) -> lm.PairWriter:
-    """Return a writer of a new file, or of the unfinished one that the same settings left behind.
+) -> Iterator[Unfinished]:
+    """Open a new file, or the unfinished one that the same settings left behind.
 
     Parameters
     ----------
@@ -58,26 +114,58 @@ def open_writer(
     part = part_path(path)
     if not part.exists():
         make_folder(path)
-        return lm.PairWriter(path, n_samples=len(chosen), shape=shape, attrs=attrs, dtype="float32")
+        with lm.PairWriter(path, n_samples=len(chosen), shape=shape, attrs=attrs, dtype="float32") as writer:
+            yield Unfinished(writer)
+        return
     wanted = {**compared, "samples": len(chosen), "shape": list(shape)}
     remedy = f"use the same settings to continue, or delete {part} to start over"
     refuse_other(part, stored_settings(part), wanted, defaults, remedy=remedy)
+    refuse_other_samples(part, chosen, remedy=remedy)
     store = lm.PairStore(part)
-    if (store.sample[store.complete] != chosen[store.complete]).any():
-        raise ValueError(f"{part} has other samples than --data now gives; {remedy}")
+    with store.to_xarray() as variables:
+        without = frozenset(_LATER) - set(map(str, variables))
     # Attributes of its origin, such as the command, stay as they are.
-    return lm.PairWriter.resume(path, store.attrs)
+    with lm.PairWriter.resume(path, store.attrs) as writer:
+        yield Unfinished(writer, without)
 
 
-def write(writer: lm.PairWriter, positions: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write a batch at `positions`, in as few calls as their gaps allow."""
-    for rows in _runs(positions):
-        place = slice(int(positions[rows.start]), int(positions[rows.stop - 1]) + 1)
-        writer.write(place, **{name: values[rows] for name, values in columns.items()})
+def refuse_other_samples(path: Path, chosen: NDArray[np.int64], *, remedy: str) -> None:
+    """Refuse a file that holds other samples than those `chosen` for its positions.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    store = lm.PairStore(path)
+    if (store.sample[store.complete] != chosen[store.complete]).any():
+        raise ValueError(f"{path} has other samples than --data now gives; {remedy}")
+
+
+def outcome(path: Path) -> str:
+    """Say how many samples a finished file has, and for how many of them the attack did not do its work."""
+    store = lm.PairStore(path)
+    norm, eps = store.attrs["eps_norm"], store.attrs["eps"]
+    with store.to_xarray() as variables:
+        size = variables[f"perturbation_{norm}"].to_numpy()
+    unchanged = int(((size == 0) & ~store.not_attacked).sum())
+    words = [f"{path}: {len(store)} samples"]
+    if n := int(store.not_attacked.sum()):
+        words.append(f"{n} not attacked (no perturbed image kept the label)")
+    if unchanged:
+        words.append(f"{unchanged} unchanged (images kept the label, but none was better for the attack)")
+    if n := int(store.label_changed.sum()):
+        words.append(f"{n} with another label after the attack")
+    attacked = size[~store.not_attacked]
+    if len(attacked) and attacked.mean() < 0.999 * eps:  # never for target_map, whose eps is NaN
+        words.append(f"mean perturbation_{norm} {attacked.mean():.3g} at eps {eps:.3g}")
+    return ", ".join(words)
 
 
 def _runs(positions: NDArray[np.int64]) -> Iterator[slice]:
     """Yield slices of `positions` that rise by one: each is a slice of the file."""
+    if not len(positions):
+        return
     ends = [*np.flatnonzero(np.diff(positions) != 1).tolist(), len(positions) - 1]
     start = 0
     for end in ends:

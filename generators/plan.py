@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from .attacks import ATTACKS, Attack
+from .attacks import ATTACKS, Attack, Found
+from .attacks.acceptance import distinct_metrics
+from .attacks.softening import as_attribute
+from .attacks.strong import STRONG, strong_values
 from .explanations import EXPLANATIONS, Explain, Explanation
 from .options import Option, flag
 
@@ -33,7 +36,7 @@ class Plan:
     attack, settings
         The attack and its parameters.
     defaults
-        The values that `used` would have if no option had been given.
+        What `attributes` would be if no option had been given.
     seed
         Seeds all draws, together with the index of the sample in its dataset.
     chunk_size
@@ -54,6 +57,20 @@ class Plan:
         """Every parameter in use, by the name under which it is recorded."""
         names = _inside(self.explanation.options) if self.attack.needs_map else {}
         return {**self.reported, **self.settings, **{names[name]: self.inside[name] for name in names}}
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Every parameter in use, as a pair file stores it."""
+        return {name: _attribute(name, value) for name, value in self.used.items()}
+
+    @property
+    def acceptances(self) -> Sequence[str]:
+        """The metrics that choose the best image, each for a file of its own; none if the attack has none."""
+        return self.settings.get("acceptance", ())
+
+    def accepting(self, *metrics: str) -> "Plan":
+        """Return the plan with these of its metrics alone."""
+        return replace(self, settings={**self.settings, "acceptance": metrics}) if metrics else self
 
     def check_shape(self, shape: tuple[int, int]) -> None:
         """Refuse parameters that do not fit maps of this shape (height, width).
@@ -83,8 +100,10 @@ class Plan:
         *,
         samples: NDArray[np.int64],
         targets: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Return perturbed images; one random generator per sample makes them independent of batches."""
+    ) -> tuple[Found, ...]:
+        """Return what the attack finds, by each acceptance; one random generator per sample makes it
+        independent of batches.
+        """
         given = dict(self.settings)
         if self.attack.needs_map:
             given["explanation"] = self.explain_inside(samples)
@@ -135,15 +154,23 @@ def plan(
             f"{flag(idle[0])} has no effect with --explanation {explanation} and --attack {attack}; remove it"
         )
     from_paper = perturb.published(dataset, model, explanation)
+    if "acceptance" in known:
+        known["acceptance"] = distinct_metrics(known["acceptance"])
+    if known.pop(STRONG.name, False):
+        taken = meaningful(explanation, attack)
+        strong = strong_values(known, known.get("attack_k", from_paper["attack_k"]))
+        known = {name: value for name, value in strong.items() if name in taken} | known
     own, public = (
         _defaults(method.function, method.options, {}),
         _defaults(perturb.function, perturb.options, from_paper),
     )
     reported = _completed(explanation, method.options, known, own)
     settings = _completed(attack, perturb.options, known, public)
+    settings, public = _with_runs(settings), _with_runs(public)
     names = _inside(method.options)
     inside = reported | {name: known[second] for name, second in names.items() if second in known}
     defaults = {**own, **public, **{second: reported[name] for name, second in names.items()}}
+    defaults = {name: _attribute(name, value) for name, value in defaults.items()}
     result = Plan(method, reported, inside, perturb, settings, defaults, seed, chunk_size)
     _check_ranges((*method.options, *perturb.options), result.used)
     return result
@@ -153,6 +180,8 @@ def meaningful(explanation: str, attack: str) -> set[str]:
     """Return the parameters that this explanation and this attack take, by the names of their options."""
     method, perturb = EXPLANATIONS[explanation], ATTACKS[attack]
     names = {option.name for option in (*method.options, *perturb.options)}
+    if "acceptance" in names:
+        names.add(STRONG.name)
     return names | set(_inside(method.options).values()) if perturb.needs_map else names
 
 
@@ -164,7 +193,7 @@ def parameters() -> dict[str, Option]:
         Option(*option.inside, parse=option.parse) for option in of_explanations if option.inside is not None
     ]
     found: dict[str, Option] = {}
-    for option in (*of_explanations, *of_attacks, *second):
+    for option in (*of_explanations, *of_attacks, *second, STRONG):
         found.setdefault(option.name, option)
     return found
 
@@ -187,6 +216,22 @@ def _completed(
         if option.name not in values:
             raise ValueError(f"{flag(option.name)} must be given for {name}")
     return {option.name: values[option.name] for option in options}
+
+
+def _with_runs(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with a number of runs, by default one for each softening."""
+    if "restarts" not in settings or settings["restarts"] is not None:
+        return dict(settings)
+    return {**settings, "restarts": len(settings["softening"])}
+
+
+def _attribute(name: str, value: Any) -> Any:
+    """Return a parameter as a pair file stores it: netCDF-4 has no booleans."""
+    if name == "softening":
+        return as_attribute(value)
+    if isinstance(value, list | tuple) and len(value) == 1:
+        return value[0]
+    return int(value) if isinstance(value, bool) else value
 
 
 def _check_ranges(options: Sequence[Option], used: Mapping[str, Any]) -> None:

@@ -35,16 +35,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import generate, pairfiles, train
+from . import generate, train
 from .attacks import ATTACKS
 from .commands import INTERRUPTED, Parser, run
-from .datasets import image_shape
 from .explanations import EXPLANATIONS
 from .identity import refuse_other
 from .jobs import made
 from .networks import checkpoints
 from .options import flag, positive_integer
 from .plan import meaningful, parameters
+from .request import Request
 
 # The options in a file's name; others are added only if the experiment varies them.
 _NAMED = {"train": ("dataset", "model", "training"), "generate": ("training", "explanation", "attack", "eps")}
@@ -76,26 +76,14 @@ class Item:
             if self.out.exists():
                 refuse_other(self.out, checkpoints.identity(self.out), wanted, defaults, remedy=remedy)
             return self.out.exists()
-        request = generate.Request.parse(self.arguments)
+        request = Request.parse(self.arguments)
         plan = request.plan()
         weights = Path(request.checkpoint)
         is_file = str(weights) != checkpoints.TORCHVISION
         if is_file and weights not in trained and not weights.is_file():
             raise ValueError(f"{self.out} needs {weights}, which does not exist and which no [[train]] makes")
         _check_data(request, self.out)
-        if not self.out.exists():
-            return False
-        stored = pairfiles.stored_settings(self.out)
-        known = {name: v for name, v in generate.condition(request, plan).items() if v is not None}
-        shape = image_shape(request.dataset, request.data, request.image_size)
-        wanted = {**known, "samples": request.samples, "shape": list(shape)}
-        if request.store_images is not None:
-            stored["store_images"] = pairfiles.stored_images(self.out)
-            wanted["store_images"] = request.store_images
-        refuse_other(self.out, stored, wanted, plan.defaults, remedy=remedy)
-        if is_file and not _has_hash(weights, stored.get("checkpoint_sha256")):
-            raise ValueError(f"{self.out} was made from other weights than {weights} holds now; {remedy}")
-        return True
+        return not request.missing(plan, remedy=remedy)
 
     def make(self) -> int:
         """Run the command and return its exit status."""
@@ -103,13 +91,9 @@ class Item:
         return command(self.arguments)
 
 
-def _check_data(request: train.Request | generate.Request, out: Path) -> None:
+def _check_data(request: train.Request | Request, out: Path) -> None:
     if not request.data.exists() and not request.download:
         raise ValueError(f"{request.data}, the data folder of {out}, does not exist")
-
-
-def _has_hash(weights: Path, sha256: str | None) -> bool:
-    return weights.is_file() and checkpoints.sha256(weights) == sha256
 
 
 def parser() -> Parser:

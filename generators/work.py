@@ -1,4 +1,4 @@
-"""The contents of a pair file: maps before and after the attack, predictions, norms, images."""
+"""The contents of pair files: maps before and after the attack, outputs, norms, images."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,11 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from .attacks import Found
 from .batches import Memory, fitting_batch_size
 from .datasets import Split, inputs_of
 from .explanations import Explain, abs_sum
 from .plan import Plan
-from .selection import predictions
+
+Columns = dict[str, NDArray[Any]]
 
 # Number of input values in one pass of the network by default, if a batch has fewer. For small images the
 # graph is cheap, and recomputing it for small chunks would take longer.
@@ -43,22 +45,27 @@ class Work:
     device: torch.device
     store_images: str | None
 
-    def columns(self, positions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Explain and attack the samples at `positions`."""
+    def columns(self, positions: NDArray[np.int64]) -> list[Columns]:
+        """Explain and attack the samples at `positions`; return the columns of a file for each acceptance."""
         samples = self.chosen[positions]
         images, labels = self._inputs(samples)
         chunk_size = self.plan.chunk_size or max(len(samples), CHUNK // images[0].numel())
         plan = replace(self.plan, chunk_size=chunk_size)
         targets = self._targets(positions, plan) if plan.attack.needs_targets else None
-        perturbed = plan.perturb(self.network, images, labels, samples=samples, targets=targets)
-        columns = {
-            "sample": samples,
-            **pairs(self.network, plan.explain(samples), images, perturbed, labels),
-        }
+        found = plan.perturb(self.network, images, labels, samples=samples, targets=targets)
+        shared = {"sample": samples, "label": labels.cpu().numpy()}
+        if targets is not None:
+            shared["target"] = _numpy(targets)
         if self.store_images:
-            columns["image"] = _channels_first(self.split.images[samples])
+            shared["image"] = _channels_first(self.split.images[samples])
+        explain = plan.explain(samples)
+        shared |= before(self.network, explain, images, labels)
+        return [{**shared, **self._after(explain, images, labels, one)} for one in found]
+
+    def _after(self, explain: Explain, images: torch.Tensor, labels: torch.Tensor, found: Found) -> Columns:
+        columns = after(self.network, explain, images, labels, found)
         if self.store_images == "all":
-            stored = _numpy(perturbed)
+            stored = _numpy(found.images)
             columns["image_perturbed"] = stored[:, 0] if stored.shape[1] == 1 else stored
         return columns
 
@@ -81,24 +88,36 @@ class Work:
         return abs_sum(plan.explain_inside(samples)(self.network, *self._inputs(samples))).detach()
 
 
-def pairs(
-    network: nn.Module,
-    explain: Explain,
-    images: torch.Tensor,
-    perturbed: torch.Tensor,
-    labels: torch.Tensor,
-) -> dict[str, NDArray[Any]]:
-    """Return the maps of both images of each pair, the predictions, and the norms of the perturbation."""
-    change = (perturbed - images).flatten(1)
+def before(network: nn.Module, explain: Explain, images: torch.Tensor, labels: torch.Tensor) -> Columns:
+    """Return the maps of the images, the network's output and its predictions."""
+    output = _output(network, images)
     return {
         "unperturbed": _numpy(abs_sum(explain(network, images, labels))),
-        "perturbed": _numpy(abs_sum(explain(network, perturbed, labels))),
-        "label": labels.cpu().numpy(),
-        "prediction": predictions(network, images),
-        "prediction_perturbed": predictions(network, perturbed),
+        "prediction": output.argmax(1).cpu().numpy(),
+        "output": _numpy(output),
+    }
+
+
+def after(
+    network: nn.Module, explain: Explain, images: torch.Tensor, labels: torch.Tensor, found: Found
+) -> Columns:
+    """Return the same of the images that an attack found, what it says of them, and their distances."""
+    output, change = _output(network, found.images), (found.images - images).flatten(1)
+    return {
+        "perturbed": _numpy(abs_sum(explain(network, found.images, labels))),
+        "prediction_perturbed": output.argmax(1).cpu().numpy(),
+        "output_perturbed": _numpy(output),
+        "n_accepted": found.n_accepted,
+        "best_step": found.best_step,
         "perturbation_linf": _numpy(torch.linalg.vector_norm(change, ord=torch.inf, dim=1)),
         "perturbation_l2": _numpy(torch.linalg.vector_norm(change, dim=1)),
     }
+
+
+def _output(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        logits: torch.Tensor = network(images)
+    return logits
 
 
 def _next_other(labels: NDArray[np.int64], position: int) -> int:

@@ -1,6 +1,6 @@
 """The metric that measures how much of a map an attack has left."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -38,7 +38,41 @@ def acceptance_metric(text: str) -> lm.Metric:
     return metric
 
 
-def remaining(acceptance: str) -> Remaining:
+def distinct_metrics(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts of metrics in the one form that names files and is compared.
+
+    Raises
+    ------
+    ValueError
+        If a text names no such metric, or the one that another text names.
+    """
+    metrics = tuple(str(acceptance_metric(text)) for text in texts)
+    for metric in metrics:
+        if metrics.count(metric) > 1:
+            raise ValueError(f"--acceptance has {metric} twice; give each metric once")
+    return metrics
+
+
+def check_fit(acceptance: Sequence[str], shape: tuple[int, int]) -> None:
+    """Refuse a metric of more pixels than maps of this shape (height, width) have.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    n_pixels = shape[0] * shape[1]
+    for text in acceptance:
+        if acceptance_metric(text).params.get("k", 0) > n_pixels:
+            raise ValueError(f"--acceptance {text}: k must be at most {n_pixels}, the number of pixels")
+
+
+def remaining(acceptance: Sequence[str]) -> list[Remaining]:
+    """Return the functions that measure how much of a map is left, by each of the metrics `acceptance`."""
+    return [_remaining(metric) for metric in acceptance]
+
+
+def _remaining(acceptance: str) -> Remaining:
     """Return the function that measures how much of a map is left, by the metric `acceptance`.
 
     This is its score, or the negative score if higher scores are better for the attacker.

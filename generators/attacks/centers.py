@@ -1,10 +1,12 @@
 """The attack that moves the center of mass of a map."""
 
+from collections.abc import Sequence
+
 import torch
 
 from ..networks.activations import with_softplus
 from .acceptance import remaining
-from .iterate import Ball, Batch, Best, best_iterate, normal
+from .iterate import Ball, Batch, Best, Found, best_iterate, normal
 from .losses import centers, shares, smooth_maps, squared_shift, value_and_gradient
 from .record import RESTARTS, WALK, Attack
 
@@ -18,9 +20,9 @@ def mass_center(
     eps: float,
     steps: int,
     step_size: float,
-    acceptance: str = "kendall",
+    acceptance: Sequence[str] = ("kendall",),
     restarts: int = 1,
-) -> torch.Tensor:
+) -> tuple[Found, ...]:
     """Move the map's center of mass away from where it is in the unperturbed map.
 
     At the image itself, the center of the softplus copy differs from that of the model, which sets the first

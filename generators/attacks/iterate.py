@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from ..explanations import Explain, abs_sum
@@ -61,28 +62,60 @@ class Batch:
         return predictions == self.labels
 
 
+@dataclass(frozen=True)
+class Found:
+    """What an attack returns, by one acceptance.
+
+    Attributes
+    ----------
+    images
+        The best images (sample, channel, height, width); the unperturbed one where none was better.
+    n_accepted
+        How many perturbed images of each sample kept the label, over all runs.
+    best_step
+        The step of the best image, counted from 1 over all runs; 0 for the unperturbed one.
+    """
+
+    images: torch.Tensor
+    n_accepted: NDArray[np.int32]
+    best_step: NDArray[np.int32]
+
+
 class Best:
-    """The best image of each sample among those offered: what an attack returns.
+    """The best image of each sample among those offered, by each acceptance: what an attack returns.
 
     An image counts if the model still gives its label and less remains of its map than of the unperturbed
     one; NaN is never less. Maps are compared as float32, the type in which they are stored: with more digits,
     rounding would order pixels that tie in the file.
     """
 
-    def __init__(self, batch: Batch, remaining: Remaining) -> None:
+    def __init__(self, batch: Batch, remaining: Sequence[Remaining]) -> None:
         self._batch = batch
         self._remaining = remaining
-        self.images = batch.images
         self.unperturbed = batch.maps(batch.images)
-        self._least = remaining(self.unperturbed, self.unperturbed)
+        self._least = [left(self.unperturbed, self.unperturbed) for left in remaining]
+        self._n_steps = 0
+        none = np.zeros(len(batch.images), np.int32)
+        self.found = tuple(Found(batch.images, none, none) for _ in remaining)
 
     def offer(self, images: torch.Tensor) -> None:
         """Keep those of `images` that count and of which less remains than of all images before."""
-        left = self._remaining(self.unperturbed, self._batch.maps(images))
-        keeps = self._batch.keeps_label(images)
-        better = keeps.cpu().numpy() & (left < self._least)
-        self._least = np.where(better, left, self._least)
-        self.images = select(torch.from_numpy(better).to(images.device), images, self.images)
+        self._n_steps += 1
+        maps = self._batch.maps(images)
+        keeps = self._batch.keeps_label(images).cpu().numpy()
+        found = []
+        for i, (remaining, before) in enumerate(zip(self._remaining, self.found, strict=True)):
+            left = remaining(self.unperturbed, maps)
+            better = keeps & (left < self._least[i])
+            self._least[i] = np.where(better, left, self._least[i])
+            found.append(
+                Found(
+                    select(torch.from_numpy(better).to(images.device), images, before.images),
+                    before.n_accepted + keeps.astype(np.int32),
+                    np.where(better, np.int32(self._n_steps), before.best_step),
+                )
+            )
+        self.found = tuple(found)
 
 
 @dataclass(frozen=True)
@@ -142,14 +175,14 @@ def best_iterate(
     steps: int,
     step_size: float,
     restarts: int = 1,
-) -> torch.Tensor:
+) -> tuple[Found, ...]:
     """Offer every iterate of every run to `best` and return the best; later runs start at random points."""
     for run in range(restarts):
         current = ball.images if run == 0 else ball.random_point(batch.randoms)
         for _ in range(steps):
             current = ball.step(current, direction(current), step_size)
             best.offer(current)
-    return best.images
+    return best.found
 
 
 def normal(randoms: Randoms, like: torch.Tensor) -> torch.Tensor:

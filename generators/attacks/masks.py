@@ -1,11 +1,11 @@
 """Attacks that move attribution out of a set of pixels, or into one."""
 
-import torch
+from collections.abc import Sequence
 
 from .. import published
 from ..options import Option, non_negative_integer
 from .acceptance import remaining
-from .iterate import Ball, Batch, Best, best_iterate, downhill
+from .iterate import Ball, Batch, Best, Found, best_iterate, downhill
 from .losses import dilated, inside, region_mask, top_mask
 from .record import ACCEPTANCE_METRIC, ATTACK_K, RESTARTS, STEP_SIZE, STEPS, WALK, Attack
 
@@ -17,9 +17,9 @@ def topk(
     steps: int,
     step_size: float,
     attack_k: int,
-    acceptance: str = "kendall",
+    acceptance: Sequence[str] = ("kendall",),
     restarts: int = 1,
-) -> torch.Tensor:
+) -> tuple[Found, ...]:
     """Remove attribution from the top `attack_k` pixels of the unperturbed map.
 
     References
@@ -41,9 +41,9 @@ def topk_lens(
     step_size: float,
     attack_k: int,
     attack_w: int = 1,
-    acceptance: str = "kendall",
+    acceptance: Sequence[str] = ("kendall",),
     restarts: int = 1,
-) -> torch.Tensor:
+) -> tuple[Found, ...]:
     """Remove attribution from all pixels within Chebyshev distance `attack_w` of the top `attack_k`.
 
     References
@@ -63,9 +63,9 @@ def l2_topk(
     steps: int,
     step_size: float,
     attack_k: int,
-    acceptance: str = "kendall",
+    acceptance: Sequence[str] = ("kendall",),
     restarts: int = 1,
-) -> torch.Tensor:
+) -> tuple[Found, ...]:
     """Attack like topk, in the l2 ball of radius `eps`; a step has the l2 length `step_size`.
 
     Certificates of attributions (Wang, Kong, "Certified l2 Attribution Robustness via Uniformly Smoothed
@@ -84,9 +84,9 @@ def target_region(
     steps: int,
     step_size: float,
     region: tuple[int, int, int, int],
-    acceptance: str = "kendall",
+    acceptance: Sequence[str] = ("kendall",),
     restarts: int = 1,
-) -> torch.Tensor:
+) -> tuple[Found, ...]:
     """Move attribution into the rectangle `region`: top, left, height, width in pixels.
 
     References

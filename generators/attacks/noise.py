@@ -1,13 +1,16 @@
 """Attacks by random noise, which need no gradient."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 
 from .acceptance import remaining
-from .iterate import Ball, Batch, Best, best_iterate, normal, select
+from .iterate import Ball, Batch, Best, Found, best_iterate, normal, select
 from .record import EPS, WALK, Attack
 
 
-def random_sign(batch: Batch, *, eps: float) -> torch.Tensor:
+def random_sign(batch: Batch, *, eps: float) -> tuple[Found, ...]:
     """Add eps times the sign of normal noise, one draw per sample; it counts if the label stays.
 
     References
@@ -16,12 +19,14 @@ def random_sign(batch: Batch, *, eps: float) -> torch.Tensor:
     """
     images = batch.images
     perturbed = torch.clamp(images + eps * normal(batch.randoms, images).sign(), 0, 1)
-    return select(batch.keeps_label(perturbed), perturbed, images)
+    keeps = batch.keeps_label(perturbed)
+    counts = keeps.cpu().numpy().astype(np.int32)
+    return (Found(select(keeps, perturbed, images), counts, counts),)
 
 
 def random_walk(
-    batch: Batch, *, eps: float, steps: int, step_size: float, acceptance: str = "kendall"
-) -> torch.Tensor:
+    batch: Batch, *, eps: float, steps: int, step_size: float, acceptance: Sequence[str] = ("kendall",)
+) -> tuple[Found, ...]:
     """Step by the sign of normal noise: the best of `steps` random images, stronger than random_sign.
 
     References

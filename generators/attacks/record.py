@@ -10,8 +10,8 @@ from torch import nn
 from .. import published
 from ..explanations import Explain
 from ..options import Option, positive_integer
-from .acceptance import ACCEPTANCE, acceptance_metric
-from .iterate import Batch, Randoms
+from .acceptance import ACCEPTANCE, check_fit
+from .iterate import Batch, Found, Randoms
 
 # (dataset, model, explanation) -> published parameters by name
 Published = Callable[[str, str, str], Mapping[str, Any]]
@@ -39,7 +39,7 @@ class Attack:
         It takes ``targets``, a map to aim at for each sample (sample, height, width).
     """
 
-    function: Callable[..., torch.Tensor]
+    function: Callable[..., tuple[Found, ...]]
     options: tuple[Option, ...]
     published: Published = published.linf_attack
     norm: str = "linf"
@@ -56,8 +56,8 @@ class Attack:
         *,
         explanation: Explain | None = None,
         **parameters: Any,
-    ) -> torch.Tensor:
-        """Return perturbed images in [0, 1]."""
+    ) -> tuple[Found, ...]:
+        """Return perturbed images in [0, 1], by each acceptance."""
         return self.function(Batch(model, images, labels, randoms, explanation), **parameters)
 
 
@@ -85,7 +85,8 @@ ACCEPTANCE_METRIC = Option(
     "acceptance",
     f"metric that chooses the best iterate: {', '.join(ACCEPTANCE)}, with parameters; default: kendall",
     str,
-    check=acceptance_metric,
+    fits=check_fit,
+    arguments=(("nargs", "+"), ("metavar", "METRIC")),
 )
 RESTARTS = Option(
     "restarts",

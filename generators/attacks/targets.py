@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .. import published
 from ..networks.activations import set_beta, with_softplus
 from ..options import Option
-from .iterate import Batch, Best
+from .iterate import Batch, Best, Found
 from .losses import output_of, shares, squared_error, target_map_loss, value_and_gradient
 from .record import STEPS, Attack
 
@@ -26,7 +26,7 @@ def target_map(
     map_weight: float = 1e11,
     output_weight: float = 1e6,
     on_logits: bool = False,
-) -> torch.Tensor:
+) -> tuple[Found, ...]:
     """Make each map look like its map in `targets` (sample, height, width) and leave the output as it is.
 
     Maps are divided by their sums, so their error, and its balance with that of the output, depends on the
@@ -53,7 +53,7 @@ def target_map(
         result: NDArray[np.float64] = squared_error(shares(perturbed.to(targets)), targets).cpu().numpy()
         return result
 
-    best = Best(batch, error)
+    best = Best(batch, [error])
     grows = math.isfinite(beta_start)
     smooth = with_softplus(model, beta_start) if grows else model
     with torch.no_grad():
@@ -81,7 +81,7 @@ def target_map(
         adam.step()
         current.clamp_(0, 1)
         best.offer(current)
-    return best.images
+    return best.found
 
 
 _PUBLISHED = "default: as published for explanation and network"

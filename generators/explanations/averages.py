@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from ..options import Option, positive_integer
-from .gradients import gradient
+from .forms import FORM, is_dombrowski, normalization
+from .gradients import Score, gradient, gradient_of, logit, probability
 from .points import Term, mean_over_points, random_draws
 from .record import Explanation
 
@@ -17,26 +18,31 @@ def integrated_gradients(
     labels: torch.Tensor,
     *,
     n_points: int = 100,
+    form: str = "standard",
     chunk_size: int | None = None,
     differentiable: bool = False,
 ) -> torch.Tensor:
     """Return the input times the mean gradient at (k / n_points) * input, k = 1..n_points.
 
-    The baseline is black.
+    The baseline is black. The form dombrowski explains the softmax of the label, not its logit, and its
+    baseline is the mean image by which the network normalizes: normalized, it is 0.
 
     References
     ----------
     Sundararajan, Taly, Yan, "Axiomatic Attribution for Deep Networks", ICML 2017; the right-hand
     Riemann sum is the one of Chen et al., "Robust Attribution Regularization", NeurIPS 2019.
     """
+    theirs = is_dombrowski(form)
+    baseline = normalization(model, images, "integrated_gradients")[0] if theirs else images.new_zeros(())
 
     def draws(rows: slice, per_pass: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         fractions = torch.arange(1, n_points + 1, dtype=torch.float64) / n_points
         for part in torch.split(fractions.to(images), per_pass):
-            yield part[:, None, None, None, None], images.new_zeros(())
+            scale = part[:, None, None, None, None]
+            yield scale, (1 - scale) / scale * baseline
 
     mean = mean_over_points(
-        _gradient_term(model),
+        _gradient_term(model, probability if theirs else logit),
         draws,
         images,
         labels,
@@ -44,7 +50,7 @@ def integrated_gradients(
         chunk_size=chunk_size,
         differentiable=differentiable,
     )
-    return images * mean
+    return (images - baseline) * mean
 
 
 def smooth_grad(
@@ -124,13 +130,13 @@ def gradient_shap(
     )
 
 
-def _gradient_term(model: nn.Module) -> Term:
-    """Return the term for `mean_over_points` that is the gradient at each point."""
+def _gradient_term(model: nn.Module, score: Score = logit) -> Term:
+    """Return the term for `mean_over_points` that is the gradient of the score at each point."""
 
     def term(
         moved: torch.Tensor, points: torch.Tensor, labels: torch.Tensor, differentiable: bool
     ) -> torch.Tensor:
-        return gradient(model, points, labels, differentiable=differentiable)
+        return gradient_of(score, model, points, labels, differentiable=differentiable)
 
     return term
 
@@ -159,6 +165,6 @@ SIGMA = Option(
     least=0,
 )
 
-INTEGRATED_GRADIENTS = Explanation(integrated_gradients, (N_POINTS,), chunks=True)
+INTEGRATED_GRADIENTS = Explanation(integrated_gradients, (N_POINTS, FORM), chunks=True)
 SMOOTH_GRAD = Explanation(smooth_grad, (N_DRAWS, SIGMA), draws=True, chunks=True)
 GRADIENT_SHAP = Explanation(gradient_shap, (N_DRAWS, SIGMA), draws=True, chunks=True)

@@ -3,6 +3,7 @@
 import importlib
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,19 +12,29 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ..networks.activations import SoftReLU6
 from ..networks.models import MaxPool2x2, Normalize
+from .forms import FORM, is_dombrowski
 from .gradients import leaf
 from .record import Explanation
 from .rules import MAX_POOLS, RELUS
 
 
 def lrp(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, *, differentiable: bool = False
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    form: str = "standard",
+    differentiable: bool = False,
 ) -> torch.Tensor:
     """Return the relevance that LRP assigns: z^B, z+ in convolutions, epsilon in linear layers.
 
     The label's logit is propagated. z^B uses the range of images in [0, 1] after normalization; relevance
     passes through the normalization unchanged. Batch norm is first folded into the layer before it. Biases
     absorb their share of relevance.
+
+    In the form dombrowski linear layers take z+ as well, biases absorb nothing, and z^B uses one range for
+    all channels, from the least to the largest normalized value. Their code knows neither batch norm nor
+    average pooling nor branches, which are treated as in the standard form.
 
     Raises
     ------
@@ -34,21 +45,25 @@ def lrp(
     ----------
     Bach et al., PLoS ONE 10(7), 2015; Montavon et al., "Explaining nonlinear classification decisions with
     deep Taylor decomposition", Pattern Recognition 65, 2017; the composite EpsilonPlus is zennit's
-    (Anders et al., arXiv:2106.13200).
+    (Anders et al., arXiv:2106.13200). For the form dombrowski see forms.py.
     """
     zennit = _zennit()
     network, first, normalize = _for_lrp(model, zennit)
     ends = [normalize(torch.full_like(images[:1], value)) for value in (0, 1)]
+    theirs = is_dombrowski(form)
+    setting: dict[str, Any] = {"stabilizer": 1e-9, "zero_params": ["bias"]} if theirs else {}
+    if theirs:
+        ends = [ends[0].min().expand_as(ends[0]), ends[1].max().expand_as(ends[1])]
 
     def rule_of(context: dict[str, Any], name: str, module: nn.Module) -> Any:
         if module in first:
             is_flat = isinstance(module, nn.Linear)
-            return zennit.rules.ZBox(*(end.flatten(1) if is_flat else end for end in ends))
+            return zennit.rules.ZBox(*(end.flatten(1) if is_flat else end for end in ends), **setting)
         return next((make() for types, make in rules if isinstance(module, types)), None)
 
     rules: list[tuple[Any, Callable[[], Any]]] = [
-        (nn.Conv2d, zennit.rules.ZPlus),
-        (nn.Linear, zennit.rules.Epsilon),
+        (nn.Conv2d, partial(zennit.rules.ZPlus, **setting)),
+        (nn.Linear, partial(zennit.rules.ZPlus, **setting) if theirs else zennit.rules.Epsilon),
         ((nn.AvgPool2d, nn.AdaptiveAvgPool2d, zennit.layer.Sum), zennit.rules.Norm),
         (RELUS, zennit.rules.Pass),
     ]
@@ -152,4 +167,4 @@ def _fold(network: fx.GraphModule, node: fx.Node, batch_norm: Any) -> bool:
     return True
 
 
-LRP = Explanation(lrp)
+LRP = Explanation(lrp, (FORM,))

@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import softplus
 
 from ..networks.activations import SoftReLU6
 from ..networks.models import MaxPool2x2
-from .gradients import gradient, leaf
+from .forms import FORM, deviation, is_dombrowski
+from .gradients import gradient, gradient_of, leaf, logit
 from .record import Explanation
 
 # (module, its input, its output, gradient of the output, gradient of the input) -> new gradient of the input
@@ -79,19 +81,58 @@ def guided(model: nn.Module) -> AbstractContextManager[None]:
 
 
 def guided_backprop(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, *, differentiable: bool = False
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    form: str = "standard",
+    differentiable: bool = False,
 ) -> torch.Tensor:
     """Return the gradient of the label's logit where every ReLU passes back positive gradients only.
 
-    In a softplus copy the positive part is multiplied by the derivative of softplus.
+    In a softplus copy the positive part is multiplied by the derivative of softplus. In the form dombrowski
+    softplus takes the place of the positive part as well, and the pass back starts at the logit.
+
+    Raises
+    ------
+    ValueError
+        If the network has no ReLU, or, in the form dombrowski, an activation other than ReLU and softplus.
 
     References
     ----------
     Springenberg et al., "Striving for Simplicity", ICLR workshop 2015, section 3.4; for softplus: Dombrowski
     et al., "Explanations Can Be Manipulated and Geometry Is to Blame", NeurIPS 2019.
     """
-    with guided(model):
-        return gradient(model, images, labels, differentiable=differentiable)
+    if not is_dombrowski(form):
+        with guided(model):
+            return gradient(model, images, labels, differentiable=differentiable)
+    with guided_softly(model):
+        result = gradient_of(logit, model, images, labels, differentiable=differentiable, times_score=True)
+    return deviation(model, images, "guided_backprop") * result
+
+
+def guided_softly(model: nn.Module) -> AbstractContextManager[None]:
+    """Let softplus pass back softplus(R) times its derivative, and ReLU the positive part of R."""
+    others = {type(part).__name__ for part in model.modules() if isinstance(part, _ACTIVATIONS)}
+    others -= {nn.ReLU.__name__, nn.Softplus.__name__}
+    if others:
+        raise ValueError(
+            f"guided_backprop in the form dombrowski knows ReLU and softplus, but {type(model).__name__} has "
+            f"{sorted(others)[0]}; use the form standard"
+        )
+
+    def positive(
+        module: nn.Module,
+        values: torch.Tensor,
+        output: torch.Tensor,
+        of_output: torch.Tensor,
+        of_input: torch.Tensor,
+    ) -> torch.Tensor:
+        if isinstance(module, nn.Softplus):
+            return softplus(of_output, module.beta) * torch.sigmoid(module.beta * values)
+        return of_output.relu() * (values >= 0)
+
+    return _rules(model, lambda module: positive if isinstance(module, nn.ReLU | nn.Softplus) else None)
 
 
 def deep_lift(
@@ -196,4 +237,4 @@ def _without_reference(gradient: torch.Tensor) -> torch.Tensor:
 
 
 DEEP_LIFT = Explanation(deep_lift)
-GUIDED_BACKPROP = Explanation(guided_backprop)
+GUIDED_BACKPROP = Explanation(guided_backprop, (FORM,))

@@ -24,6 +24,7 @@ from generators.explanations import EXPLANATIONS, Explanation, abs_sum, gradient
 from generators.networks.checkpoints import load
 from generators.networks.models import MODELS
 from generators.regimes import REGIMES
+from generators.request import Request
 
 DEMO = Path(lm.__file__).parent / "data"
 
@@ -32,7 +33,7 @@ DEMO = Path(lm.__file__).parent / "data"
 def test_embedded_pairs_are_reproduced_from_their_recorded_settings(path: Path) -> None:
     """The first sample of each file, from the stored image and the checkpoint that the command names."""
     arrays, attrs = read(path)
-    request = generate.Request.parse(shlex.split(str(attrs["command"]))[3:])
+    request = Request.parse(shlex.split(str(attrs["command"]))[3:])
     plan = request.plan()
     checkpoint = Path(generate.__file__).parent / "weights" / Path(request.checkpoint).name
     network, facts = load(checkpoint, dataset="fashion_mnist", model="small_cnn")
@@ -41,9 +42,9 @@ def test_embedded_pairs_are_reproduced_from_their_recorded_settings(path: Path) 
     labels = torch.from_numpy(arrays["label"][:1])
     samples = arrays["sample"][:1]
     network.double()
-    perturbed = plan.perturb(network, images, labels, samples=samples)
+    (perturbed,) = plan.perturb(network, images, labels, samples=samples)
     explain = plan.explain(samples)
-    for name, inputs in (("unperturbed", images), ("perturbed", perturbed)):
+    for name, inputs in (("unperturbed", images), ("perturbed", perturbed.images)):
         found = abs_sum(explain(network, inputs, labels)).numpy()
         largest = arrays[name][:1].max((1, 2), keepdims=True)
         np.testing.assert_allclose(found / largest, arrays[name][:1] / largest, atol=1e-4)
@@ -194,7 +195,7 @@ def test_interrupted_run_is_continued_with_the_same_settings_only(
     error = capsys.readouterr().err
     assert "half.h5.part was made with other settings: seed is 0 in the file, 5 given" in error
     assert run_generate(folder, "half.h5", "--batch-size", "2") == 0
-    assert "half.h5: 3 samples" in capsys.readouterr().out
+    assert "half.h5: 7 samples" in capsys.readouterr().out
     assert run_generate(folder, "whole.h5", "--batch-size", "2") == 0
     half, whole = read(folder / "half.h5")[0], read(folder / "whole.h5")[0]
     assert all((half[name] == whole[name]).all() for name in ("unperturbed", "perturbed", "sample"))
@@ -358,7 +359,7 @@ def test_eps_may_be_a_fraction(folder: Path) -> None:
 
 def test_noise_inside_the_attack_is_not_that_of_the_maps(folder: Path) -> None:
     """The two maps of a sample share their noise, which would otherwise look like fragility."""
-    plan = generate.Request.parse(
+    plan = Request.parse(
         [
             *("--dataset", "fashion_mnist", "--data", "x", "--model", "small_cnn", "--checkpoint", "x"),
             *("--explanation", "smooth_grad", "--n-draws", "3", "--attack", "topk", "--out", "x"),

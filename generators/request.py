@@ -1,0 +1,220 @@
+"""The pair files that a command line asks for, and what is recorded in them."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import pairfiles
+from .attacks import ATTACKS
+from .commands import Parser, add_shared_options, command_line, use_device, versions
+from .datasets import image_shape
+from .explanations import EXPLANATIONS
+from .identity import refuse_other
+from .networks import checkpoints
+from .options import positive_integer
+from .plan import Plan, parameters, plan
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+# Options that affect how the file is computed, not its content; they are not recorded.
+NOT_RECORDED = ("batch_size", "chunk_size", "download")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The pair files that are asked for: the values of the command's options.
+
+    `parameters` holds those of the explanation and the attack that were given; all others have the names of
+    the options. `batch_size` is "auto", or None for the default of the device.
+    """
+
+    dataset: str
+    data: Path
+    download: bool
+    image_size: int | None
+    model: str
+    device: str
+    seed: int
+    checkpoint: str
+    training: str | None
+    explanation: str
+    attack: str
+    samples: int
+    dtype: str
+    batch_size: int | str | None
+    chunk_size: int | None
+    store_images: str | None
+    out: Path
+    parameters: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str] | None, description: str | None = None) -> "Request":
+        """Read the command line; `description` is shown by ``--help``.
+
+        Raises
+        ------
+        ValueError
+            If an option is unknown, missing or wrong.
+        """
+        values = vars(options_parser(description).parse_args(arguments))
+        given = {name: values[name] for name in parameters() if values[name] is not None}
+        own = {field.name: values[field.name] for field in fields(cls) if field.name != "parameters"}
+        return cls(**own, parameters=given)
+
+    def plan(self) -> Plan:
+        """Return the explanation and the attack with all their parameters.
+
+        Raises
+        ------
+        ValueError
+            If they do not go together, or a parameter is missing, out of range, or has no effect.
+        """
+        return plan(
+            self.explanation,
+            self.attack,
+            dataset=self.dataset,
+            model=self.model,
+            given=self.parameters,
+            seed=self.seed,
+            chunk_size=self.chunk_size,
+        )
+
+    def files(self, found: Plan) -> dict[Path, Plan]:
+        """Return the files that are written, each with the plan that would write it alone.
+
+        There is a file for each acceptance: FILE.h5 for the first, FILE-ACCEPTANCE.h5 for the others. An
+        attack without acceptance has one file.
+        """
+        if not found.acceptances:
+            return {self.out: found}
+        first, *others = found.acceptances
+        ending = ".h5" * self.out.name.endswith(".h5")
+        stem = self.out.name.removesuffix(ending)
+        files = {self.out: found.accepting(first)}
+        return files | {self.out.with_name(f"{stem}-{m}{ending}"): found.accepting(m) for m in others}
+
+    def missing(self, found: Plan, *, remedy: str) -> list[Path]:
+        """Return those of the files that do not exist.
+
+        Raises
+        ------
+        ValueError
+            If a file exists that was made with other settings or from other weights.
+        """
+        missing = []
+        for path, alone in self.files(found).items():
+            if not path.exists():
+                missing.append(path)
+                continue
+            stored = pairfiles.stored_settings(path)
+            known = {name: value for name, value in condition(self, alone).items() if value is not None}
+            shape = image_shape(self.dataset, self.data, self.image_size)
+            wanted = {**known, "samples": self.samples, "shape": list(shape)}
+            if self.store_images is not None:
+                stored["store_images"] = pairfiles.stored_images(path)
+                wanted["store_images"] = self.store_images
+            refuse_other(path, stored, wanted, found.defaults, remedy=remedy)
+            weights = Path(self.checkpoint)
+            if self.checkpoint == checkpoints.TORCHVISION:
+                continue
+            if not weights.is_file() or checkpoints.sha256(weights) != stored.get("checkpoint_sha256"):
+                raise ValueError(f"{path} was made from other weights than {weights} holds now; {remedy}")
+        return missing
+
+
+def options_parser(description: str | None) -> Parser:
+    """Return the parser of the command's options."""
+    parser = Parser(prog="python -m generators.generate", description=description)
+    add_shared_options(parser)
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="FILE",
+        help="a checkpoint of generators.train, a state dict (.pt, .npz), a MadryLab/robustness checkpoint, "
+        "or the word torchvision for its own weights",
+    )
+    parser.add_argument(
+        "--training", help="how foreign weights were trained, such as pgd; default for them: natural"
+    )
+    parser.add_argument("--explanation", required=True, choices=EXPLANATIONS)
+    parser.add_argument("--attack", required=True, choices=ATTACKS)
+    for option in parameters().values():
+        option.add_to(parser)
+    parser.add_argument("--samples", default=64, type=positive_integer, metavar="N", help="default: 64")
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        choices=DTYPES,
+        help="type of all computation; sign steps amplify rounding: with float64 another machine, thread "
+        "count or batch size gives the same scores, with float32 only similar ones (default: float32)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=_batch_size,
+        help="samples at a time, or auto: the fastest size that fits into memory; default: 64 on a GPU, 16 else",
+    )
+    parser.add_argument(
+        "--chunk-size",
+        type=positive_integer,
+        help="images in one pass of the network, for explanations by many points; bounds the memory; "
+        "default: one point of each sample, or more if the images are small",
+    )
+    parser.add_argument(
+        "--store-images",
+        nargs="?",
+        const="unperturbed",
+        choices=("unperturbed", "all"),
+        help="store the images, uint8 as in the dataset; with 'all' also the perturbed ones, float32",
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.h5")
+    return parser
+
+
+def condition(request: Request, alone: Plan) -> dict[str, Any]:
+    """Return the attributes of the condition under which the maps are made; training is None if not given."""
+    return {
+        "dataset": request.dataset,
+        "model": request.model,
+        "training": request.training,
+        "explanation": request.explanation,
+        "attack": request.attack,
+        "eps": np.nan,
+        "eps_norm": alone.attack.norm,
+        **alone.attributes,
+        "seed": request.seed,
+        "dtype": request.dtype,
+    }
+
+
+def attributes(request: Request, facts: Mapping[str, Any], alone: Plan, path: Path) -> dict[str, Any]:
+    """Return the attributes of a pair file: the condition, facts about the weights, and how it was made."""
+    measured = ("natural_accuracy", "pgd_accuracy", "accuracy_samples")
+    return {
+        **condition(request, alone),
+        "training": facts["training"],
+        **{name: facts[name] for name in measured if name in facts},
+        "checkpoint_sha256": facts["sha256"],
+        "versions": versions(),
+        "command": recorded_command(request, alone, path),
+    }
+
+
+def recorded_command(request: Request, alone: Plan, path: Path) -> str:
+    """Return the command that makes this file again, defaults included."""
+    names = [field.name for field in fields(request) if field.name != "parameters"]
+    own = {name: getattr(request, name) for name in names if name not in NOT_RECORDED}
+    used = {name: alone.used[name] for name in parameters() if name in alone.used}
+    recorded = {**own, "out": path, **used, "device": use_device(request.device).type}
+    return command_line("generators.generate", recorded | {"no_on_logits": used.get("on_logits") is False})
+
+
+def _batch_size(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1, or auto, got {text}")
+    return int(text)
