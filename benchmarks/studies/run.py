@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from generators import generate, sweep
+from generators import request, sweep
 
 from .page import read_study, write_page
 from .table import study_table
@@ -61,8 +61,9 @@ def conditions(items: Sequence[sweep.Item]) -> dict[Path, Mapping[str, Any]]:
     found: dict[Path, Mapping[str, Any]] = {}
     for item in items:
         if item.command == "generate":
-            request = generate.Request.parse(item.arguments)
-            found[item.out] = generate.condition(request, request.plan())
+            wanted = request.Request.parse(item.arguments)
+            files = wanted.files(wanted.plan())
+            found |= {path: request.condition(wanted, plan) for path, plan in files.items()}
     return found
 
 
