@@ -38,7 +38,7 @@ def markdown(study: Study, table: pd.DataFrame) -> str:
         "",
         *_explanations(study, table),
         *study.get("notes", "").strip().splitlines(),
-        "",
+        *[""] * ("notes" in study),
         *_table(study, table),
     ]
     accuracies = table.dropna(subset="accuracy").groupby("training", sort=False)["accuracy"].first()
@@ -62,6 +62,12 @@ def _explanations(study: Study, table: pd.DataFrame) -> Iterator[str]:
         "their two equal maps" + ("; the mean without them is in brackets." if failed else ".")
     )
     yield ""
+    if smaller := _is_smaller(first).sum():
+        yield (
+            f"In {smaller} of {len(rows)} rows the perturbations are on average smaller than eps: the column "
+            "`mean change` has the mean of their norms."
+        )
+        yield ""
     several = [part for part in rows if len(part) > 1 and (part["n"] > 0).all()]
     if several:
         metric = shown(study)[0]
@@ -92,7 +98,7 @@ def _explanations(study: Study, table: pd.DataFrame) -> Iterator[str]:
 def _table(study: Study, table: pd.DataFrame) -> Iterator[str]:
     settings, metrics = setting_columns(table), shown(study)
     compared = _differs(study, table)
-    changed = _is_smaller(table)
+    changed = bool(_is_smaller(table).any())
     labels = bool(table.get("label_changed", pd.Series([0])).sum())
     words = [*CONDITION, *settings]
     numbers = ["mean change"] * changed + ["n", "not_attacked"] + ["label_changed"] * labels
@@ -132,9 +138,11 @@ def _differs(study: Study, table: pd.DataFrame) -> list[str]:
     return [m for m in metrics if f"{m} difference" in table and table[f"{m} difference"].notna().any()]
 
 
-def _is_smaller(table: pd.DataFrame) -> bool:
-    """Return whether the mean perturbation of a row is clearly smaller than eps."""
-    return "perturbation" in table and bool((table["perturbation"] < (1 - _SMALLER) * table["eps"]).any())
+def _is_smaller(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Return the rows whose mean perturbation is clearly smaller than eps."""
+    if "perturbation" not in table:
+        return pd.Series(False, table.index)
+    return table["perturbation"] < (1 - _SMALLER) * table["eps"]
 
 
 def _setting(name: str, value: Any) -> str:
