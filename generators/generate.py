@@ -56,6 +56,10 @@ def generate(request: Request) -> None:
     for path in files.keys() - wanted.keys():
         refuse_other_samples(path, chosen, remedy=remedy)
 
+    needed = found.accepting(*(metric for alone in wanted.values() for metric in alone.acceptances))
+    work = Work(needed, network, split, chosen, dtype, device, request.store_images)
+    work.check()
+
     with ExitStack() as stack:
         writers = []
         for path, alone in wanted.items():
@@ -65,8 +69,6 @@ def generate(request: Request) -> None:
             writers.append(
                 stack.enter_context(unfinished(path, chosen, split.shape, attrs, same, found.defaults))
             )
-        needed = found.accepting(*(metric for alone in wanted.values() for metric in alone.acceptances))
-        work = Work(needed, network, split, chosen, dtype, device, request.store_images)
         _write(writers, work, request)
     for path in wanted:
         print(outcome(path))

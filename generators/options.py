@@ -51,8 +51,6 @@ class Option:
         Turns the text of the command line into a value.
     above, least, most
         The allowed range: larger than `above`, at least `least`, at most `most`, a distance between images.
-    may_be_infinite
-        Infinity is allowed, together with infinity for all other such options of the same attack.
     check
         Refuses a value for any other reason, with a ValueError.
     fits
@@ -69,7 +67,6 @@ class Option:
     above: float | None = None
     least: float | None = None
     most: float | None = None
-    may_be_infinite: bool = False
     check: Callable[[Any], object] | None = None
     fits: Callable[[Any, tuple[int, int]], object] | None = None
     inside: tuple[str, str] | None = None
@@ -96,7 +93,7 @@ class Option:
             return
         least = f"above {self.above:g}" if self.above is not None else f"at least {self.least:g}"
         is_in_range = value > self.above if self.above is not None else value >= self.least
-        if not is_in_range or (math.isinf(value) and not self.may_be_infinite):
+        if not is_in_range or math.isinf(value):
             raise ValueError(f"{flag(self.name)} must be {least} and finite, got {value}")
         if self.most is not None and value > self.most:
             raise ValueError(

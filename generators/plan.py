@@ -1,7 +1,6 @@
 """What an explanation and an attack need to run together: their parameters, completed and checked."""
 
 import inspect
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +13,6 @@ from torch import nn
 
 from .attacks import ATTACKS, Attack, Found
 from .attacks.acceptance import distinct_metrics
-from .attacks.softening import as_attribute
 from .attacks.strong import STRONG, strong_values
 from .explanations import EXPLANATIONS, Explain, Explanation
 from .options import Option, flag
@@ -36,7 +34,7 @@ class Plan:
     attack, settings
         The attack and its parameters.
     defaults
-        What `attributes` would be if no option had been given.
+        The values that `used` would have if no option had been given.
     seed
         Seeds all draws, together with the index of the sample in its dataset.
     chunk_size
@@ -57,11 +55,6 @@ class Plan:
         """Every parameter in use, by the name under which it is recorded."""
         names = _inside(self.explanation.options) if self.attack.needs_map else {}
         return {**self.reported, **self.settings, **{names[name]: self.inside[name] for name in names}}
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """Every parameter in use, as a pair file stores it."""
-        return {name: _attribute(name, value) for name, value in self.used.items()}
 
     @property
     def acceptances(self) -> Sequence[str]:
@@ -87,6 +80,11 @@ class Plan:
     def explain(self, samples: NDArray[np.int64]) -> Explain:
         """Return the explanation of the reported maps, bound to these samples."""
         return self._bound(self.reported, [(self.seed, sample, 1) for sample in samples.tolist()])
+
+    def explain_briefly(self, samples: NDArray[np.int64]) -> Explain:
+        """Return the explanation of the reported maps with one point or draw, to try whether it works."""
+        few = dict.fromkeys(_inside(self.explanation.options), 1)
+        return self._bound({**self.reported, **few}, [(self.seed, sample, 1) for sample in samples.tolist()])
 
     def explain_inside(self, samples: NDArray[np.int64]) -> Explain:
         """Return the explanation inside the attack, whose draws are not those of the reported maps."""
@@ -139,7 +137,8 @@ def plan(
         If the attack needs a gradient that the explanation does not have, or a parameter is missing, out of
         range, or has no effect here.
     """
-    method, perturb = EXPLANATIONS[explanation], ATTACKS[attack]
+    method, own = _with_base(explanation, given.get("base"))
+    perturb = ATTACKS[attack]
     if perturb.needs_gradient and not method.differentiable:
         without = [name for name, other in ATTACKS.items() if not other.needs_gradient]
         with_gradient = [name for name, other in EXPLANATIONS.items() if other.differentiable]
@@ -148,37 +147,39 @@ def plan(
             f"use {' or '.join(without)}, or an explanation among {', '.join(with_gradient)}"
         )
     known = {name: value for name, value in given.items() if value is not None}
-    idle = sorted(known.keys() - meaningful(explanation, attack))
+    idle = sorted(known.keys() - meaningful(explanation, attack, known.get("base")))
     if idle:
+        of_base = f" --base {known.get('base', own['base'])}" if method.bases else ""
         raise ValueError(
-            f"{flag(idle[0])} has no effect with --explanation {explanation} and --attack {attack}; remove it"
+            f"{flag(idle[0])} has no effect with --explanation {explanation}{of_base} and --attack {attack}; "
+            "remove it"
         )
-    from_paper = perturb.published(dataset, model, explanation)
+    from_paper = perturb.published(dataset, model, explanation, known.get("base", own.get("base")))
     if "acceptance" in known:
         known["acceptance"] = distinct_metrics(known["acceptance"])
     if known.pop(STRONG.name, False):
         taken = meaningful(explanation, attack)
         strong = strong_values(known, known.get("attack_k", from_paper["attack_k"]))
         known = {name: value for name, value in strong.items() if name in taken} | known
-    own, public = (
-        _defaults(method.function, method.options, {}),
-        _defaults(perturb.function, perturb.options, from_paper),
-    )
+    public = _defaults(perturb.function, perturb.options, from_paper)
     reported = _completed(explanation, method.options, known, own)
     settings = _completed(attack, perturb.options, known, public)
     settings, public = _with_runs(settings), _with_runs(public)
     names = _inside(method.options)
     inside = reported | {name: known[second] for name, second in names.items() if second in known}
     defaults = {**own, **public, **{second: reported[name] for name, second in names.items()}}
-    defaults = {name: _attribute(name, value) for name, value in defaults.items()}
     result = Plan(method, reported, inside, perturb, settings, defaults, seed, chunk_size)
     _check_ranges((*method.options, *perturb.options), result.used)
     return result
 
 
-def meaningful(explanation: str, attack: str) -> set[str]:
-    """Return the parameters that this explanation and this attack take, by the names of their options."""
-    method, perturb = EXPLANATIONS[explanation], ATTACKS[attack]
+def meaningful(explanation: str, attack: str, base: str | None = None) -> set[str]:
+    """Return the parameters that this explanation and this attack take, by the names of their options.
+
+    If the explanation smooths another one, those of this `base` (None: the default one) are among them.
+    """
+    method, _ = _with_base(explanation, base)
+    perturb = ATTACKS[attack]
     names = {option.name for option in (*method.options, *perturb.options)}
     if "acceptance" in names:
         names.add(STRONG.name)
@@ -196,6 +197,17 @@ def parameters() -> dict[str, Option]:
     for option in (*of_explanations, *of_attacks, *second, STRONG):
         found.setdefault(option.name, option)
     return found
+
+
+def _with_base(name: str, base: str | None) -> tuple[Explanation, dict[str, Any]]:
+    """Return an explanation with the options of the one that it smooths as well, and all their defaults."""
+    method = EXPLANATIONS[name]
+    own = _defaults(method.function, method.options, {})
+    smoothed = method.bases.get(base or own.get("base", ""))
+    if smoothed is None:
+        return method, own
+    own |= _defaults(smoothed.function, smoothed.options, {})
+    return replace(method, options=(*method.options, *smoothed.options)), own
 
 
 def _defaults(
@@ -225,21 +237,6 @@ def _with_runs(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, "restarts": len(settings["softening"])}
 
 
-def _attribute(name: str, value: Any) -> Any:
-    """Return a parameter as a pair file stores it: netCDF-4 has no booleans."""
-    if name == "softening":
-        return as_attribute(value)
-    if isinstance(value, list | tuple) and len(value) == 1:
-        return value[0]
-    return int(value) if isinstance(value, bool) else value
-
-
 def _check_ranges(options: Sequence[Option], used: Mapping[str, Any]) -> None:
     for option in options:
         option.check_range(used[option.name])
-    endless = [option.name for option in options if option.may_be_infinite]
-    infinite = [name for name in endless if math.isinf(used[name])]
-    if infinite and infinite != endless:
-        raise ValueError(
-            f"{flag(infinite[0])} must be finite unless {' and '.join(map(flag, endless))} are all infinite"
-        )

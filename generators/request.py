@@ -14,7 +14,7 @@ from .attacks import ATTACKS
 from .commands import Parser, add_shared_options, command_line, use_device, versions
 from .datasets import image_shape
 from .explanations import EXPLANATIONS
-from .identity import refuse_other
+from .identity import as_stored, refuse_other
 from .networks import checkpoints
 from .options import positive_integer
 from .plan import Plan, parameters, plan
@@ -155,7 +155,7 @@ def options_parser(description: str | None) -> Parser:
     parser.add_argument(
         "--batch-size",
         type=_batch_size,
-        help="samples at a time, or auto: the fastest size that fits into memory; default: 64 on a GPU, 16 else",
+        help="samples at a time, or auto: the fastest that fits into memory; default: 64 on a GPU, else 16",
     )
     parser.add_argument(
         "--chunk-size",
@@ -184,7 +184,7 @@ def condition(request: Request, alone: Plan) -> dict[str, Any]:
         "attack": request.attack,
         "eps": np.nan,
         "eps_norm": alone.attack.norm,
-        **alone.attributes,
+        **{name: as_stored(value) for name, value in alone.used.items()},
         "seed": request.seed,
         "dtype": request.dtype,
     }

@@ -208,7 +208,8 @@ def _without_idle(combinations: Sequence[dict[str, Any]], block: Mapping[str, An
         {
             name: value
             for name, value in options.items()
-            if name not in known_parameters or name in meaningful(options["explanation"], options["attack"])
+            if name not in known_parameters
+            or name in meaningful(options["explanation"], options["attack"], options.get("base"))
         }
         for options in combinations
     ]

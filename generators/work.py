@@ -45,6 +45,19 @@ class Work:
     device: torch.device
     store_images: str | None
 
+    def check(self) -> None:
+        """Explain the first sample, so that what cannot be explained is refused before a file is begun.
+
+        Raises
+        ------
+        ValueError
+            If the explanation has no meaning for the network or the images, or if target_map finds no target.
+        """
+        if self.plan.attack.needs_targets:
+            _next_other(self.split.labels[self.chosen], 0)
+        samples = self.chosen[:1]
+        self.plan.explain_briefly(samples)(self.network, *self._inputs(samples))
+
     def columns(self, positions: NDArray[np.int64]) -> list[Columns]:
         """Explain and attack the samples at `positions`; return the columns of a file for each acceptance."""
         samples = self.chosen[positions]
@@ -82,7 +95,10 @@ class Work:
         return inputs_of(self.split.images[samples], self.dtype, self.device), labels
 
     def _targets(self, positions: NDArray[np.int64], plan: Plan) -> torch.Tensor:
-        """Return, for each position, the map of the next position (cyclically) that has another label."""
+        """Return, for each position, the map of the next position (cyclically) that has another label.
+
+        It explains that label, with the points and draws inside the attack, whose maps are to become like it.
+        """
         labels = self.split.labels[self.chosen]
         samples = self.chosen[[_next_other(labels, position) for position in positions]]
         return abs_sum(plan.explain_inside(samples)(self.network, *self._inputs(samples))).detach()

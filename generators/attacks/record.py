@@ -13,8 +13,8 @@ from ..options import Option, positive_integer
 from .acceptance import ACCEPTANCE, check_fit
 from .iterate import Batch, Found, Randoms
 
-# (dataset, model, explanation) -> published parameters by name
-Published = Callable[[str, str, str], Mapping[str, Any]]
+# (dataset, model, explanation, the one that it smooths) -> published parameters by name
+Published = Callable[[str, str, str, str | None], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from .. import published
 from ..networks.activations import set_beta, with_softplus
 from ..options import Option
+from ..softening import Growth, Softening, beta_at
+from ..softening import softening as parsed
 from .iterate import Batch, Best, Found
 from .losses import output_of, shares, squared_error, target_map_loss, value_and_gradient
 from .record import STEPS, Attack
@@ -21,19 +24,21 @@ def target_map(
     targets: torch.Tensor,
     steps: int = 1500,
     learning_rate: float = 1e-3 * published.PIXEL,
-    beta_start: float = 10.0,
-    beta_end: float = 100.0,
+    softening: Sequence[Softening] = (Growth(10, 100),),
     map_weight: float = 1e11,
     output_weight: float = 1e6,
     on_logits: bool = False,
 ) -> tuple[Found, ...]:
     """Make each map look like its map in `targets` (sample, height, width) and leave the output as it is.
 
-    Maps are divided by their sums, so their error, and its balance with that of the output, depends on the
-    image size; the weights are meant for 224x224. Beta grows from `beta_start` towards `beta_end`; if both
-    are infinite, the model itself is used instead of its softplus copy. Among all iterates that keep their
-    label, the one whose map on the model itself is closest to its target is returned; the released code
-    returns the last one and does not check labels.
+    Maps are divided by their sums, so their error falls with the fourth power of the image's width; the
+    weights are those published for 224x224, whose ratio is also that for 32x32 (see published.py). The one
+    value of `softening` usually grows; if it is infinite, the model itself is used instead of its softplus
+    copy. Max pooling is not softened.
+
+    Among all iterates that keep their label, the one whose map on the model itself is closest to its target
+    is returned; the released code returns the last one and does not check labels. It takes the target, and
+    the output to be kept, from a softplus copy of beta 1000; here they are the model's own.
 
     References
     ----------
@@ -54,8 +59,10 @@ def target_map(
         return result
 
     best = Best(batch, [error])
-    grows = math.isfinite(beta_start)
-    smooth = with_softplus(model, beta_start) if grows else model
+    _one(softening)
+    (beta,) = softening
+    is_soft = beta != math.inf
+    smooth = with_softplus(model, beta_at(beta, 0, steps)) if is_soft else model
     with torch.no_grad():
         output = output_of(model, images, on_logits)
 
@@ -75,13 +82,19 @@ def target_map(
     current = images.clone()
     adam = torch.optim.Adam([current], lr=learning_rate)
     for step in range(steps):
-        if grows:
-            set_beta(smooth, beta_start * (beta_end / beta_start) ** (step / steps))
+        if is_soft:
+            set_beta(smooth, beta_at(beta, step, steps))
         current.grad = value_and_gradient(loss, current)[1]
         adam.step()
         current.clamp_(0, 1)
         best.offer(current)
     return best.found
+
+
+def _one(softening: Sequence[Softening]) -> None:
+    if len(softening) != 1:
+        shown = " ".join(map(str, softening))
+        raise ValueError(f"--softening of target_map must be one value, such as 10:100 or inf, got {shown}")
 
 
 _PUBLISHED = "default: as published for explanation and network"
@@ -91,18 +104,13 @@ TARGET_MAP = Attack(
         STEPS,
         Option("learning_rate", f"of target_map's Adam; {_PUBLISHED}", above=0),
         Option(
-            "beta_start",
-            f"target_map: softplus beta of the first step; {_PUBLISHED}",
-            above=0,
-            may_be_infinite=True,
+            "softening",
+            f"target_map: beta of the softplus in place of ReLU; 10:100 grows with the steps; {_PUBLISHED}",
+            parsed,
+            check=_one,
+            arguments=(("nargs", "+"),),
         ),
-        Option(
-            "beta_end",
-            f"target_map: softplus beta towards the last step; {_PUBLISHED}",
-            above=0,
-            may_be_infinite=True,
-        ),
-        Option("map_weight", "target_map: weight of the map's error; default: 1e11", least=0),
+        Option("map_weight", f"target_map: weight of the map's error; {_PUBLISHED}", least=0),
         Option("output_weight", f"target_map: weight of the output's error; {_PUBLISHED}", least=0),
         Option(
             "on_logits",

@@ -25,6 +25,7 @@ from .gradients import GRADIENT, INPUT_X_GRADIENT
 from .gradients import abs_sum as abs_sum
 from .gradients import gradient as gradient
 from .gradients import input_x_gradient as input_x_gradient
+from .logits import with_logits as with_logits
 from .record import Explain as Explain
 from .record import Explanation as Explanation
 from .relevance import LRP

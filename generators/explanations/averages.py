@@ -165,6 +165,6 @@ SIGMA = Option(
     least=0,
 )
 
-INTEGRATED_GRADIENTS = Explanation(integrated_gradients, (N_POINTS, FORM), chunks=True)
+INTEGRATED_GRADIENTS = Explanation(integrated_gradients, (N_POINTS, FORM), chunks=True, ends_with_images=True)
 SMOOTH_GRAD = Explanation(smooth_grad, (N_DRAWS, SIGMA), draws=True, chunks=True)
 GRADIENT_SHAP = Explanation(gradient_shap, (N_DRAWS, SIGMA), draws=True, chunks=True)

@@ -92,5 +92,5 @@ def abs_sum(attributions: torch.Tensor) -> torch.Tensor:
     return attributions.abs().sum(1)
 
 
-GRADIENT = Explanation(gradient, (FORM,))
-INPUT_X_GRADIENT = Explanation(input_x_gradient, (FORM,))
+GRADIENT = Explanation(gradient, (FORM,), ends_with_images=True)
+INPUT_X_GRADIENT = Explanation(input_x_gradient, (FORM,), ends_with_images=True)

@@ -1,7 +1,7 @@
 """An explanation with its options and the keywords that its function takes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,6 +29,11 @@ class Explanation:
         The function takes the keyword ``seeds``: it is an average over random points.
     chunks
         The function takes the keyword ``chunk_size``.
+    ends_with_images
+        The last pass through the network ends with the images themselves, so its logits are theirs.
+    bases
+        Explanations of which one, by its keyword ``base``, is smoothed: the function passes the options of
+        that one on to it.
     """
 
     function: Explain
@@ -36,6 +41,8 @@ class Explanation:
     differentiable: bool = True
     draws: bool = False
     chunks: bool = False
+    ends_with_images: bool = False
+    bases: Mapping[str, "Explanation"] = field(default_factory=dict)
 
     def __call__(
         self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor, **parameters: Any

@@ -167,12 +167,12 @@ def deep_lift(
 
     with torch.enable_grad(), _rules(model, rule_of):
         inputs = leaf(images, differentiable)
-        # In every layer the last sample is the reference for all others.
-        logits = model(torch.cat([inputs, images.new_zeros((1, *images.shape[1:]))]))
-        scores = logits[:-1].gather(1, labels[:, None])[:, 0]
+        # In every layer the first sample is the reference for all others.
+        logits = model(torch.cat([images.new_zeros((1, *images.shape[1:])), inputs]))
+        scores = logits[1:].gather(1, labels[:, None])[:, 0]
         (multipliers,) = torch.autograd.grad(scores.sum(), inputs, create_graph=differentiable)
     result = images * multipliers
-    missed = (result.detach().sum((1, 2, 3)) - scores.detach() + logits[-1, labels].detach()).abs()
+    missed = (result.detach().sum((1, 2, 3)) - scores.detach() + logits[0, labels].detach()).abs()
     missed = missed / result.detach().abs().sum((1, 2, 3))
     if (missed > 1e-3).any():
         raise ValueError(
@@ -190,16 +190,16 @@ def _rescale(
     of_input: torch.Tensor,
 ) -> torch.Tensor:
     """Apply the rescale rule: upstream times difference of outputs over difference of inputs."""
-    inputs, reference = values[:-1], values[-1:]
+    inputs, reference = values[1:], values[:1]
     if isinstance(module, _PIECEWISE_LINEAR):
         is_small = inputs == reference
-        in_the_limit = of_input[:-1]
+        in_the_limit = of_input[1:]
     else:
         # Small differences have a noisy quotient; the slope half-way is off by the difference squared.
         is_small = (inputs - reference).abs() < torch.finfo(values.dtype).eps ** (1 / 3)
-        in_the_limit = _vjp(module.forward, (inputs + reference) / 2, of_output[:-1])
-    quotient = (output[:-1] - output[-1:]) / torch.where(is_small, 1, inputs - reference)
-    return _without_reference(torch.where(is_small, in_the_limit, of_output[:-1] * quotient))
+        in_the_limit = _vjp(module.forward, (inputs + reference) / 2, of_output[1:])
+    quotient = (output[1:] - output[:1]) / torch.where(is_small, 1, inputs - reference)
+    return _without_reference(torch.where(is_small, in_the_limit, of_output[1:] * quotient))
 
 
 def _rescale_max(
@@ -209,15 +209,15 @@ def _rescale_max(
     of_output: torch.Tensor,
     of_input: torch.Tensor,
 ) -> torch.Tensor:
-    inputs, references = values[:-1], values[-1:].expand_as(values[:-1])
-    larger = torch.maximum(output[:-1], output[-1:])
+    inputs, references = values[1:], values[:1].expand_as(values[1:])
+    larger = torch.maximum(output[1:], output[:1])
     # Max pooling passes the gradient to the largest input; there inputs differ at least as much as
     # outputs, up to rounding.
-    share = _vjp(module.forward, inputs, of_output[:-1] * (larger - output[-1:]))
-    share = share + _vjp(module.forward, references, of_output[:-1] * (output[:-1] - larger))
+    share = _vjp(module.forward, inputs, of_output[1:] * (larger - output[:1]))
+    share = share + _vjp(module.forward, references, of_output[1:] * (output[1:] - larger))
     is_small = (inputs - references).abs() < 1e-6
     quotient = share / torch.where(is_small, 1, inputs - references)
-    return _without_reference(torch.where(is_small, of_input[:-1], quotient))
+    return _without_reference(torch.where(is_small, of_input[1:], quotient))
 
 
 def _vjp(
@@ -233,8 +233,8 @@ def _vjp(
 
 def _without_reference(gradient: torch.Tensor) -> torch.Tensor:
     """Return the gradient with zeros for the reference."""
-    return torch.cat([gradient, torch.zeros_like(gradient[:1])])
+    return torch.cat([torch.zeros_like(gradient[:1]), gradient])
 
 
-DEEP_LIFT = Explanation(deep_lift)
-GUIDED_BACKPROP = Explanation(guided_backprop, (FORM,))
+DEEP_LIFT = Explanation(deep_lift, ends_with_images=True)
+GUIDED_BACKPROP = Explanation(guided_backprop, (FORM,), ends_with_images=True)

@@ -1,8 +1,9 @@
 """Explanations that smooth another explanation: over a ball around the input, or by softplus."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,12 +29,14 @@ def uniform_smooth(
     radius: float = 1.0,
     chunk_size: int | None = None,
     differentiable: bool = False,
+    **of_base: Any,
 ) -> torch.Tensor:
     """Return the mean of `base` over points uniform in the l2 ball around the input.
 
     Points are not clamped to [0, 1]. The map of each draw is reduced by `abs_sum` and scaled to unit l2 norm
     before averaging, as the certificates require, so the result is non-negative and has one channel (sample,
-    1, height, width). A map of zeros stays zero. `base` is one of ``BASES``, with its defaults.
+    1, height, width). A map of zeros stays zero. `base` is one of ``BASES``, with its options in
+    `of_base`.
 
     References
     ----------
@@ -41,7 +44,7 @@ def uniform_smooth(
     arXiv:2405.06361, section 3. Its bound needs each draw to be reduced and scaled.
     """
     check_not_negative("radius", radius)
-    explain = _base(base, chunk_size)
+    explain = _base(base, chunk_size, of_base)
 
     def place(uniform: torch.Tensor, normal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         length = torch.linalg.vector_norm(normal, dim=(2, 3, 4), keepdim=True)
@@ -76,17 +79,18 @@ def beta_smooth(
     beta: float = 1.0,
     chunk_size: int | None = None,
     differentiable: bool = False,
+    **of_base: Any,
 ) -> torch.Tensor:
     """Return `base` of the network whose ReLUs are softplus(x) = ln(1 + exp(beta x)) / beta.
 
-    `base` is one of ``BASES``, with its defaults.
+    `base` is one of ``BASES``, with its options in `of_base`.
 
     References
     ----------
     Dombrowski et al., "Explanations Can Be Manipulated and Geometry Is to Blame", NeurIPS 2019, section 4;
     they take beta between 0.8 and 1.
     """
-    explain = _base(base, chunk_size)
+    explain = _base(base, chunk_size, of_base)
     return explain(with_softplus(model, beta), images, labels, differentiable=differentiable)
 
 
@@ -101,17 +105,23 @@ BASES = {
 }
 
 
-def _base(name: str, chunk_size: int | None) -> Explain:
+def _base(name: str, chunk_size: int | None, parameters: Mapping[str, Any]) -> Explain:
     """Return the explanation to be smoothed, with the chunk size of the one that smooths it."""
     if name not in BASES:
         raise ValueError(f"base {name!r} cannot be smoothed; use one of {', '.join(BASES)}")
     base = BASES[name]
-    return partial(base, chunk_size=chunk_size) if base.chunks else base
+    explain = partial(base, **parameters)
+    return partial(explain, chunk_size=chunk_size) if base.chunks else explain
 
 
-BASE = Option("base", "explanation that uniform_smooth and beta_smooth smooth; default: gradient", str)
+BASE = Option(
+    "base",
+    "explanation that uniform_smooth and beta_smooth smooth, with its options; default: gradient",
+    None,
+    arguments=(("choices", tuple(BASES)),),
+)
 RADIUS = Option("radius", "radius of the l2 ball of uniform_smooth; default: 1", above=0)
 BETA = Option("beta", "beta of the softplus of beta_smooth; default: 1", above=0)
 
-UNIFORM_SMOOTH = Explanation(uniform_smooth, (BASE, N_DRAWS, RADIUS), draws=True, chunks=True)
-BETA_SMOOTH = Explanation(beta_smooth, (BASE, BETA), chunks=True)
+UNIFORM_SMOOTH = Explanation(uniform_smooth, (BASE, N_DRAWS, RADIUS), draws=True, chunks=True, bases=BASES)
+BETA_SMOOTH = Explanation(beta_smooth, (BASE, BETA), chunks=True, bases=BASES)

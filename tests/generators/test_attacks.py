@@ -1,5 +1,6 @@
 """Attacks: guarantees, gradients, and the iterate that is returned."""
 
+import argparse
 import inspect
 import itertools
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from generators.explanations import abs_sum, gradient, integrated_gradients
 from generators.networks.activations import with_softplus
 from generators.networks.checkpoints import load
 from generators.networks.models import small_cnn
+from generators.softening import Growth, beta_at, softening
 
 EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
 NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
@@ -441,7 +443,7 @@ def test_target_map_returns_the_best_iterate_that_keeps_its_label(
 ) -> None:
     """One sample at a time, with a separate optimizer and a fresh softplus copy at every step."""
     network, images, labels = trained
-    setting: dict[str, Any] = {"beta_start": 5.0, "beta_end": 50.0, "map_weight": 1e7, "output_weight": 2.0}
+    setting: dict[str, Any] = {"softening": [Growth(5, 50)], "map_weight": 1e7, "output_weight": 2.0}
     wanted = maps_of(network, gradient, images, labels).roll(1, 0)
     found = attack(
         *("target_map", network, images, labels),
@@ -594,7 +596,7 @@ def test_target_map_with_infinite_beta_follows_the_network_itself(network: Any, 
         return gradient(model, *given, **more)
 
     labels = labels_of(network, images)
-    attack("target_map", network, images, labels, spy, steps=2, beta_start=torch.inf, beta_end=torch.inf)
+    attack("target_map", network, images, labels, spy, steps=2, softening=[torch.inf])
     assert all(model is network for model in seen)
     attack("target_map", network, images, labels, spy, steps=2)
     assert sum(model is not network for model in seen) == 2
@@ -646,22 +648,62 @@ def test_an_attack_on_maps_without_an_explanation_is_an_error(network: Any, imag
 
 def test_published_settings() -> None:
     assert set(published.ATTACKS) == set(DATASETS)
-    assert ATTACKS["topk"].published("mnist", "rar_cnn", "gradient") == {
+    assert ATTACKS["topk"].published("mnist", "rar_cnn", "gradient", None) == {
         "eps": 0.3,
         "attack_k": 200,
         "steps": 100,
         "step_size": 0.01,
     }
-    assert ATTACKS["l2_topk"].published("gtsrb", "small_resnet", "gradient") == {"attack_k": 100, "steps": 50}
-    found = {
-        (model, explanation): ATTACKS["target_map"].published("imagenet", model, explanation)
-        for model, explanation in itertools.product(
-            ("vgg16", "densenet121"), ("gradient", "lrp", "smooth_grad")
-        )
-    }
-    known = inspect.signature(target_map).parameters
-    assert all(set(setting) <= set(known) for setting in found.values())
-    assert found["vgg16", "gradient"] == found["vgg16", "smooth_grad"]
-    assert found["vgg16", "lrp"] == found["densenet121", "lrp"] != found["vgg16", "gradient"]
-    dense = found["densenet121", "gradient"]
-    assert (dense["beta_start"], dense["beta_end"], dense["on_logits"]) == (30, 300, True)
+    found = ATTACKS["l2_topk"].published("gtsrb", "small_resnet", "gradient", None)
+    assert found == {"attack_k": 100, "steps": 50}
+
+
+# (dataset, network, explanation, base), and the steps, published learning rate, beta and weights.
+TARGET_MAP_TABLES = [
+    (("imagenet", "vgg16", "gradient", None), (1500, 1e-3, "10:100", 1e11, 1e6)),
+    (("imagenet", "vgg16", "input_x_gradient", None), (1500, 1e-3, "10:100", 1e11, 1e6)),
+    (("imagenet", "vgg16", "integrated_gradients", None), (500, 5e-3, "10:100", 1e11, 1e6)),
+    (("imagenet", "densenet121", "lrp", None), (1500, 2e-4, "inf", 1e11, 1e6)),
+    (("imagenet", "vgg16", "guided_backprop", None), (1500, 1e-3, "10:100", 1e11, 1e6)),
+    (("imagenet", "densenet121", "gradient", None), (2000, 5e-4, "30:300", 1e11, 10)),
+    (("imagenet", "alexnet", "gradient", None), (4000, 1e-3, "10:100", 1e11, 10)),
+    (("cifar10", "small_resnet", "gradient", None), (1500, 1e-3, "10:100", 1e7, 1e2)),
+    (("cifar10", "resnet18", "lrp", None), (1500, 2e-4, "inf", 1e7, 1e2)),
+    (("imagenet", "vgg16", "smooth_grad", None), (1500, 3e-3, "10:100", 1e11, 1e6)),
+    (("imagenet", "vgg16", "beta_smooth", "gradient"), (500, 2.5e-4, "10:100", 1e11, 1e6)),
+    (("imagenet", "vgg16", "beta_smooth", None), (500, 2.5e-4, "10:100", 1e11, 1e6)),
+    (("imagenet", "vgg16", "beta_smooth", "integrated_gradients"), (200, 2.5e-3, "10:100", 1e11, 1e6)),
+    (("imagenet", "vgg16", "beta_smooth", "lrp"), (1500, 2e-4, "inf", 1e11, 1e6)),
+    (("imagenet", "vgg16", "beta_smooth", "guided_backprop"), (500, 5e-4, "10:100", 1e11, 1e6)),
+]
+
+
+@pytest.mark.parametrize(("condition", "values"), TARGET_MAP_TABLES, ids=str)
+def test_settings_of_target_map_are_those_of_the_tables(condition: Any, values: Any) -> None:
+    steps, rate, beta, map_weight, output_weight = values
+    found = ATTACKS["target_map"].published(*condition)
+    assert found["steps"] == steps
+    assert found["learning_rate"] == pytest.approx(rate * 0.226)
+    assert found["softening"] == (softening(beta),)
+    assert (found["map_weight"], found["output_weight"]) == (map_weight, output_weight)
+    assert found["on_logits"] == (output_weight == 10)
+    assert set(found) <= keywords(target_map)
+
+
+def test_softening_is_read_as_a_number_or_a_growth() -> None:
+    assert (softening("3"), softening("inf")) == (3, torch.inf)
+    growth = softening("10:100")
+    assert growth == Growth(10, 100)
+    assert softening(str(Growth(0.125, 1e-7))) == Growth(0.125, 1e-7)
+    betas = [beta_at(growth, step, 4) for step in range(5)]
+    np.testing.assert_allclose(betas, [10, 10**1.25, 10**1.5, 10**1.75, 100])
+    assert [beta_at(3.0, step, 4) for step in range(5)] == [3] * 5
+    for wrong in ("0", "-1", "nan", "1:inf", "1:2:3", "", "ten", "0:1", ":"):
+        with pytest.raises(argparse.ArgumentTypeError, match="must be a number above 0, inf, or two numbers"):
+            softening(wrong)
+
+
+@pytest.mark.parametrize("given", [[], [1.0, Growth(10, 100)]])
+def test_target_map_takes_one_softening(network: Any, images: Any, given: Any) -> None:
+    with pytest.raises(ValueError, match="--softening of target_map must be one value"):
+        attack("target_map", network, images, labels_of(network, images), softening=given)

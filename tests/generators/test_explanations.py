@@ -55,6 +55,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     *((name, FEW.get(name, {})) for name in EXPLANATIONS),
     ("uniform_smooth", {"base": "input_x_gradient", "n_draws": 3}),
     ("beta_smooth", {"base": "guided_backprop", "beta": 0.8}),
+    ("beta_smooth", {"base": "integrated_gradients", "n_points": 3}),
 ]
 CHUNKED = [case for case in CASES if case[0] in FEW]
 LINEAR_LABELS = torch.tensor([0, 3, 9, 9, 1, 2])
@@ -505,6 +506,17 @@ def test_beta_smooth_explains_the_softplus_network(network: Any, images: Any) ->
     found = beta_smooth(network, x, labels, base="input_x_gradient", beta=0.8)
     assert torch.equal(found, input_x_gradient(with_softplus(network, 0.8), x, labels))
     assert not torch.allclose(found, input_x_gradient(network, x, labels))
+
+
+def test_smoothing_passes_options_on_to_its_base(network: Any, images: Any) -> None:
+    x, labels = images[:2], torch.tensor([5, 6])
+    for n_points in (2, 3):
+        found = beta_smooth(network, x, labels, base="integrated_gradients", n_points=n_points)
+        expected = integrated_gradients(with_softplus(network), x, labels, n_points=n_points)
+        assert torch.equal(found, expected)
+    found = beta_smooth(network, x, labels, base="guided_backprop", form="dombrowski", beta=2.0)
+    expected = guided_backprop(with_softplus(network, 2.0), x, labels, form="dombrowski")
+    assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("of", ["small_cnn", "small_resnet"])

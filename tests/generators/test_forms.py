@@ -119,7 +119,7 @@ def test_form_dombrowski_equals_a_walk_back_through_the_layers(
 ) -> None:
     if name == "lrp":
         pytest.importorskip("zennit")
-    model = network if beta is None else with_softplus(network, beta)
+    model: Any = network if beta is None else with_softplus(network, beta)
     found = FORMED[name](model, images, LABELS, form="dombrowski", **FEW.get(name, {}))
     for i, label in enumerate(LABELS.tolist()):
         inputs = model[0](images[i : i + 1])

@@ -21,10 +21,12 @@ from generators import batches, generate, selection, train
 from generators.attacks import ATTACKS
 from generators.datasets import DATASETS
 from generators.explanations import EXPLANATIONS, Explanation, abs_sum, gradient, integrated_gradients
+from generators.networks.activations import with_softplus
 from generators.networks.checkpoints import load
 from generators.networks.models import MODELS
 from generators.regimes import REGIMES
 from generators.request import Request
+from generators.softening import softening
 
 DEMO = Path(lm.__file__).parent / "data"
 
@@ -248,12 +250,71 @@ def test_bad_input_gets_one_sentence_and_status_2(
     assert not list(folder.glob("bad.h5*"))
 
 
-def test_one_infinite_beta_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    more = ("--attack", "target_map", "--steps", "1", "--beta-start", "inf", "--beta-end")
-    assert run_generate_without_eps(folder, "beta.h5", *more, "100") == 2
-    assert "--beta-start must be finite unless --beta-start and --beta-end are all" in capsys.readouterr().err
-    assert not list(folder.glob("beta.h5*"))
-    assert run_generate_without_eps(folder, "beta.h5", *more, "inf") == 0
+def test_softening_of_target_map_is_recorded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ("--attack", "target_map", "--steps", "1", "--samples", "4", "--softening")
+    assert run_generate_without_eps(folder, "two.h5", *more, "1", "10:100") == 2
+    assert "of target_map must be one value, such as 10:100 or inf, got 1.0 10:100" in capsys.readouterr().err
+    assert run_generate_without_eps(folder, "two.h5", *more, "0:1") == 2
+    assert "must be a number above 0, inf, or two numbers" in capsys.readouterr().err
+    assert not list(folder.glob("two.h5*"))
+    for given, stored in (("inf", np.inf), ("2:20", "2:20"), ("3", 3.0)):
+        assert run_generate_without_eps(folder, f"beta-{stored}.h5", *more, given) == 0
+        attrs = read(folder / f"beta-{stored}.h5")[1]
+        assert attrs["softening"] == stored
+        request = Request.parse(shlex.split(str(attrs["command"]))[3:])
+        assert request.plan().settings["softening"] == [softening(given)]
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (
+            ("--form", "dombrowski"),
+            "gradient in the form dombrowski explains normalized images, but Sequential takes images as they",
+        ),
+        (
+            ("--explanation", "beta_smooth", "--base", "input_x_gradient", "--form", "dombrowski"),
+            "input_x_gradient in the form dombrowski explains normalized images",
+        ),
+        (("--form", "theirs"), "invalid choice: 'theirs'"),
+        (("--explanation", "deep_lift", "--form", "dombrowski"), "--form has no effect with --explanation"),
+    ],
+)
+def test_form_without_a_meaning_is_refused_before_a_file_is_begun(
+    folder: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], sentence: str
+) -> None:
+    assert run_generate(folder, "form.h5", *more) == 2
+    output = capsys.readouterr()
+    assert sentence in output.err
+    assert output.err.count("\n") == 1
+    assert not list(folder.glob("form.h5*"))
+
+
+def test_target_map_of_one_class_is_refused_before_a_file_is_begun(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_generate_without_eps(folder, "one.h5", "--attack", "target_map", "--samples", "1") == 2
+    assert "target_map needs samples of two classes: ask for more --samples" in capsys.readouterr().err
+    assert not list(folder.glob("one.h5*"))
+
+
+def test_options_of_a_smoothed_explanation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    points = ("--n-points", "4", "--attack-n-points", "2")
+    more = ("--explanation", "beta_smooth", "--attack", "topk", "--steps", "2", "--samples", "2")
+    assert run_generate(folder, "base.h5", *more, "--base", "integrated_gradients", *points) == 0
+    arrays, attrs = read(folder / "base.h5")
+    assert (attrs["n_points"], attrs["attack_n_points"], attrs["form"]) == (4, 2, "standard")
+    network, _ = load(folder / "natural.pt", dataset="fashion_mnist", model="small_cnn")
+    with np.load(folder / "fashion_mnist.npz") as data:
+        images = torch.from_numpy(data["x_test"][arrays["sample"], None]).float() / 255
+    labels = torch.from_numpy(arrays["label"])
+    expected = abs_sum(integrated_gradients(with_softplus(network), images, labels, n_points=4))
+    np.testing.assert_allclose(arrays["unperturbed"], expected.numpy(), rtol=1e-4, atol=1e-7)
+    assert run_generate(folder, "refused.h5", *more, *points) == 2
+    sentence = "has no effect with --explanation beta_smooth --base gradient and --attack topk; remove it"
+    assert sentence in capsys.readouterr().err
+    assert run_generate(folder, "refused.h5", *more, "--base", "smooth_grad") == 2
+    assert "invalid choice: 'smooth_grad'" in capsys.readouterr().err
 
 
 def test_attack_without_a_gradient_is_refused_before_any_work(

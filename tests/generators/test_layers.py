@@ -47,6 +47,31 @@ assert "torchvision" not in sys.modules
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent)
 
 
+def test_commands_take_subnormal_numbers_as_zero_in_every_thread() -> None:
+    code = """
+import threading
+import torch
+from generators.commands import run
+torch.set_num_threads(2)
+def share():
+    values = torch.full((2**20,), 1e-30, requires_grad=True)
+    (gradient,) = torch.autograd.grad(1e-20 * values.sum() * 1e-10, values, torch.tensor(1e-10))
+    return float((values * 1e-10 > 0).float().mean()), float((gradient > 0).float().mean())
+found = []
+def work():
+    found.append(share())
+    thread = threading.Thread(target=lambda: found.append(share()))
+    thread.start()
+    thread.join()
+    assert run(lambda: found.append(share())) == 0  # as the files of a sweep
+    found.append(share())
+assert run(work) == 0
+assert found == [(0, 0)] * 4, found
+assert torch.tensor([1e-30]) * 1e-10 > 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent)
+
+
 def test_missing_torch_is_an_import_error_that_says_what_to_install() -> None:
     code = (
         "import importlib.util as u; f = u.find_spec; u.find_spec = lambda n, p=None: None if n == 'torch' "

@@ -1,4 +1,4 @@
-"""How far a network is softened inside an attack: the beta of its softplus, fixed or growing with the steps."""
+"""How far a network is softened inside an attack: beta of its softplus, fixed or growing with the steps."""
 
 import argparse
 import math
@@ -35,8 +35,8 @@ def softening(text: str) -> Softening:
     is_valid = all(beta > 0 for beta in betas) and (len(betas) == 1 or all(map(math.isfinite, betas)))
     if len(betas) not in (1, 2) or not is_valid:
         raise argparse.ArgumentTypeError(
-            "must be a number above 0, inf, or two numbers such as 10:100 (beta of the first step, and towards "
-            f"the last), got {text!r}"
+            "must be a number above 0, inf, or two numbers such as 10:100 (beta of the first step, and "
+            f"towards the last), got {text!r}"
         )
     return betas[0] if len(betas) == 1 else Growth(*betas)
 
@@ -44,7 +44,8 @@ def softening(text: str) -> Softening:
 def beta_at(item: Softening, step: int, steps: int) -> float:
     """Return beta at the step, counted from 0, of a run of `steps`."""
     if isinstance(item, Growth):
-        return item.start * (item.end / item.start) ** (step / steps)
+        ratio = item.end / item.start
+        return float(item.start * ratio ** (step / steps))
     return item
 
 
@@ -57,4 +58,4 @@ def as_attribute(items: Sequence[Softening]) -> float | list[float] | str:
 
 
 def _shown(number: float) -> str:
-    return f"{number:.0f}" if number.is_integer() else str(number)
+    return f"{number:.0f}" if float(number).is_integer() else str(float(number))
