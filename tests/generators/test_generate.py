@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import shlex
 import signal
 import subprocess
@@ -17,13 +18,14 @@ import torch
 from numpy.typing import NDArray
 
 import lensmetrics as lm
-from generators import batches, generate, selection, train
-from generators.attacks import ATTACKS
+from generators import batches, generate, pairfiles, selection, train
+from generators.attacks import ATTACKS, Found
 from generators.datasets import DATASETS
 from generators.explanations import EXPLANATIONS, Explanation, abs_sum, gradient, integrated_gradients
 from generators.networks.activations import with_softplus
 from generators.networks.checkpoints import load
 from generators.networks.models import MODELS
+from generators.plan import Plan
 from generators.regimes import REGIMES
 from generators.request import Request
 from generators.softening import softening
@@ -537,6 +539,7 @@ def test_positions_left_in_an_unfinished_file_are_written_in_runs(folder: Path) 
     assert found["complete"].all()
     for name in ("unperturbed", "perturbed", *optional):
         np.testing.assert_allclose(found[name], arrays[name], rtol=1e-5)
+    assert not {"n_accepted", "best_step", "output", "output_perturbed"} & found.keys()
 
 
 def test_unfinished_file_of_other_samples_is_refused(
@@ -586,3 +589,245 @@ def n_complete(part: Path) -> int:
         return 0
     with h5py.File(part, locking=False) as file:
         return int(file["complete"][()].sum())
+
+
+BOTH = ("--acceptance", "kendall", "topk_intersection(k=20)")
+WALK = (*("--attack", "random_walk", "--steps", "4", "--step-size", "0.04", "--batch-size", "2"), *BOTH)
+SECOND = "-topk_intersection(k=20).h5"
+
+
+def test_each_acceptance_has_the_file_that_it_alone_would_give(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--attack", "topk", "--steps", "5", "--step-size", "0.03", "--store-images", "all")
+    assert run_generate(folder, "two.h5", *more, *BOTH) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(": 7 samples")[0] for line in printed] == [
+        str(folder / name) for name in ("two.h5", f"two{SECOND}")
+    ]
+    perturbed = []
+    for metric, name in (("kendall", "two.h5"), ("topk_intersection(k=20)", f"two{SECOND}")):
+        assert run_generate(folder, "one.h5", *more, "--acceptance", metric) == 0
+        assert list(folder.glob("one*")) == [folder / "one.h5"]
+        (alone, alone_attrs), (found, attrs) = read(folder / "one.h5"), read(folder / name)
+        (folder / "one.h5").unlink()
+        assert attrs["acceptance"] == metric
+        assert alone.keys() == found.keys()
+        assert all(np.array_equal(alone[column], found[column]) for column in found)
+        command = str(attrs["command"]).replace(str(folder / name), str(folder / "one.h5"))
+        assert command == alone_attrs["command"]
+        assert {k: str(v) for k, v in attrs.items() if k not in ("command", "checksum_metadata")} == {
+            k: str(v) for k, v in alone_attrs.items() if k not in ("command", "checksum_metadata")
+        }
+        request = Request.parse(shlex.split(str(attrs["command"]))[3:])
+        assert request.missing(request.plan(), remedy="") == []
+        perturbed.append(found["perturbed"])
+    assert (perturbed[0] != perturbed[1]).any()
+
+
+def test_a_file_tells_what_happened_to_each_sample(folder: Path) -> None:
+    more = ("--attack", "topk", "--steps", "5", "--step-size", "0.03", "--store-images", "all")
+    assert run_generate(folder, "counts.h5", *more) == 0
+    arrays, _ = read(folder / "counts.h5")
+    assert arrays["n_accepted"].dtype == arrays["best_step"].dtype == np.int32
+    assert (arrays["n_accepted"] >= 0).all() and (arrays["n_accepted"] <= 5).all()
+    assert ((arrays["best_step"] > 0) == (arrays["perturbation_linf"] > 0)).all()
+    assert (arrays["best_step"] <= 5).all()
+    network, _ = load(folder / "natural.pt", dataset="fashion_mnist", model="small_cnn")
+    for image, output, prediction in (
+        (arrays["image"] / np.float32(255), "output", "prediction"),
+        (arrays["image_perturbed"], "output_perturbed", "prediction_perturbed"),
+    ):
+        logits = network(torch.from_numpy(image)[:, None])
+        np.testing.assert_allclose(arrays[output], logits, rtol=1e-4, atol=1e-5)
+        assert (arrays[prediction] == arrays[output].argmax(1)).all()
+
+
+def with_result(name: str, change: Any) -> Any:
+    """Return the attack with `change` applied to what it finds."""
+    attack = ATTACKS[name]
+
+    @functools.wraps(attack.function)
+    def function(batch: Any, **parameters: Any) -> tuple[Found, ...]:
+        return tuple(change(batch, found) for found in attack.function(batch, **parameters))
+
+    return dataclasses.replace(attack, function=function)
+
+
+def test_failed_attacks_are_told_from_maps_that_nothing_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the file, in what is printed, and in the tables of lensmetrics."""
+
+    def scripted(batch: Any, found: Found) -> Found:
+        images = found.images.clone()
+        images[:3] = batch.images[:3]
+        images[3:] = batch.images[3:] + 0.05 * (found.images[3:] - batch.images[3:]).sign()
+        return Found(images, np.int32([0, 0, 4, 1, 1, 1, 1]), np.int32([0, 0, 0, 1, 1, 1, 1]))
+
+    monkeypatch.setitem(ATTACKS, "random_sign", with_result("random_sign", scripted))
+    assert run_generate(folder, "failed.h5") == 0
+    line = capsys.readouterr().out
+    assert "7 samples, 2 not attacked (no perturbed image kept the label), 1 unchanged (images kept" in line
+    assert "mean perturbation_linf 0.04 at eps 0.1" in line
+    scores = lm.evaluate(folder / "failed.h5", "topk_intersection(k=20)")
+    attacked = [0, 0, 1, 1, 1, 1, 1]
+    assert [int("not_attacked" not in status) for status in scores["status"]] == attacked
+    assert scores["status"][2] == "identical"
+    values = scores["topk_intersection(k=20)"].to_numpy()
+    summary = lm.summarize(scores)
+    np.testing.assert_allclose(summary["mean"], values.mean())
+    np.testing.assert_allclose(summary["mean_attacked"], values[2:].mean())
+
+
+def interrupted_after(n_writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the writing of batches stop with Ctrl-C after this number of them, in whichever file."""
+    write, calls = pairfiles.Unfinished.write, itertools.count()
+
+    def stopping(*arguments: Any) -> None:
+        if next(calls) == n_writes:
+            raise KeyboardInterrupt
+        write(*arguments)
+
+    monkeypatch.setattr(pairfiles.Unfinished, "write", stopping)
+
+
+def samples_attacked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that will hold the samples that are attacked from now on."""
+    seen: list[int] = []
+    perturb = Plan.perturb
+
+    def seeing(self: Plan, *arguments: Any, samples: NDArray[np.int64], **more: Any) -> tuple[Found, ...]:
+        seen.extend(samples.tolist())
+        return perturb(self, *arguments, samples=samples, **more)
+
+    monkeypatch.setattr(Plan, "perturb", seeing)
+    return seen
+
+
+@pytest.mark.parametrize("n_writes", [0, 1, 2, 3, 8])
+def test_files_of_several_acceptances_are_continued(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, n_writes: int
+) -> None:
+    """Stopped anywhere: before the first batch, between two files, and before they have their names."""
+    assert (folder / "whole.h5").exists() or run_generate(folder, "whole.h5", *WALK) == 0
+    out = f"stopped-{n_writes}"
+    with monkeypatch.context() as patch:
+        interrupted_after(n_writes, patch)
+        assert run_generate(folder, f"{out}.h5", *WALK) == (130 if n_writes < 8 else 0)
+    names = [f"{out}.h5", f"{out}{SECOND}"]
+    if n_writes == 8:  # killed when the first of the two had its name
+        (folder / names[0]).rename(folder / f"{names[0]}.part")
+    n_left = sum((folder / f"{name}.part").exists() for name in names)
+    assert n_left == min(n_writes, 2) if n_writes < 8 else n_left == 1
+    with monkeypatch.context() as patch:
+        attacked = samples_attacked(patch)
+        assert run_generate(folder, f"{out}.h5", *WALK) == 0
+    assert len(attacked) == len(set(attacked)) == (0 if n_writes == 8 else 7 - 2 * (n_writes // 2))
+    for name, whole in zip(names, ("whole.h5", f"whole{SECOND}"), strict=True):
+        found, expected = read(folder / name)[0], read(folder / whole)[0]
+        assert found["complete"].all()
+        assert all((found[column] == expected[column]).all() for column in expected)
+
+
+def test_files_that_exist_are_kept_if_they_are_those_that_are_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_generate(folder, "kept.h5", *WALK[:-2]) == 0
+    before = (folder / "kept.h5").read_bytes()
+    for more, sentence in (
+        (("--seed", "5"), "kept.h5 was made with other settings: seed is 0 in the file, 5 given; move it"),
+        (("--samples", "6"), "kept.h5 was made with other settings: samples is 7 in the file, 6 given"),
+    ):
+        assert run_generate(folder, "kept.h5", *WALK, *more) == 2
+        assert sentence in capsys.readouterr().err
+        assert not list(folder.glob("kept-*"))
+    assert run_generate(folder, "kept.h5", *WALK) == 0
+    assert (folder / "kept.h5").read_bytes() == before
+    assert read(folder / f"kept{SECOND}")[1]["acceptance"] == "topk_intersection(k=20)"
+    assert run_generate(folder, "kept.h5", *WALK) == 2
+    error = capsys.readouterr().err
+    assert f"kept.h5 exists already, and so does {folder / f'kept{SECOND}'}: delete it" in error
+
+
+def test_impossible_names_are_refused_before_any_work(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "folder.h5").mkdir()
+    (folder / "file").write_bytes(b"")
+    for out, sentence in (
+        ("a" * 230 + ".h5", "cannot be written (its name is too long): choose another --out"),
+        ("folder.h5", "folder.h5 is a directory"),
+        ("file/a.h5", "cannot be written (Not a directory): choose another --out"),
+    ):
+        assert run_generate(folder, out, *WALK, "--data", "nowhere", "--checkpoint", "nowhere.pt") == 2
+        assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("metrics", "sentence"),
+    [
+        (("kendall", "kendall"), "--acceptance has kendall twice"),
+        (("lens_recall(k=5)", "lens_recall(w=1, k=5)"), "--acceptance has lens_recall(k=5,w=1) twice"),
+        (
+            ("kendall", "topk_intersection(k=785)"),
+            "--acceptance topk_intersection(k=785): k must be at most 784",
+        ),
+    ],
+)
+def test_acceptances_that_make_no_sense_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], metrics: tuple[str, ...], sentence: str
+) -> None:
+    assert run_generate(folder, "bad.h5", *WALK[:-3], "--acceptance", *metrics) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(folder.glob("bad*"))
+
+
+def test_a_file_without_the_later_attributes_counts_as_having_their_defaults(folder: Path) -> None:
+    """As older releases wrote them, also in the spelling of the command line."""
+    more = ("--attack", "topk", "--steps", "2", "--acceptance", "lens_recall(k=5)")
+    assert run_generate(folder, "now.h5", *more) == 0
+    arrays, attrs = read(folder / "now.h5")
+    for name in ("softening", "restarts", "format", "format_version", "checksum_metadata"):
+        attrs.pop(name, None)
+    attrs = {name: getattr(value, "item", lambda value=value: value)() for name, value in attrs.items()}
+    with lm.PairWriter(
+        folder / "then.h5", n_samples=7, shape=(28, 28), attrs={**attrs, "acceptance": "lens_recall( k=5 )"}
+    ) as writer:
+        writer.write(slice(0, 7), arrays["unperturbed"], arrays["perturbed"], sample=arrays["sample"])
+    request = Request.parse(generate_arguments(folder, "then.h5", "--eps", "0.1", *more))
+    assert request.missing(request.plan(), remedy="") == []
+
+
+@pytest.mark.parametrize("attack", ["topk", "topk_lens", "l2_topk", "mass_center", "random_walk"])
+def test_strong_stands_for_options_that_those_given_override(attack: str) -> None:
+    """The recorded command has the options themselves."""
+
+    def settings(*more: str) -> dict[str, Any]:
+        eps = ("--eps", "1", "--step-size", "0.1") if attack == "l2_topk" else ()
+        return dict(
+            Request.parse(generate_arguments(Path("x"), "x", "--attack", attack, *eps, *more)).plan().settings
+        )
+
+    strong, published = settings("--strong"), settings()
+    assert list(strong["acceptance"]) == ["kendall", "topk_intersection(k=100)"]
+    changed = {name for name in strong if strong[name] != published[name]}
+    if attack == "random_walk":
+        assert changed == {"acceptance"}
+        return
+    assert changed == {"acceptance", "softening", "restarts"}
+    assert (list(strong["softening"]), strong["restarts"]) == ([1, 3, 10], 4)
+    fewer = settings("--strong", "--softening", "1", "30", "--acceptance", "spearman")
+    assert (list(fewer["softening"]), fewer["restarts"]) == ([1, 30], 3)
+    assert list(fewer["acceptance"]) == ["spearman"]
+    assert settings("--strong", "--restarts", "9")["restarts"] == 9
+    if attack == "topk":
+        assert "topk_intersection(k=7)" in settings("--strong", "--attack-k", "7")["acceptance"]
+
+
+@pytest.mark.parametrize("attack", ["random_sign", "target_map"])
+def test_strong_is_refused_where_it_means_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], attack: str
+) -> None:
+    assert run_generate_without_eps(folder, "bad.h5", "--attack", attack, "--strong") == 2
+    assert "--strong has no effect with --explanation gradient and --attack" in capsys.readouterr().err
