@@ -573,6 +573,30 @@ def test_random_sign_moves_every_pixel_by_eps_where_it_can(network: Any, images:
     assert (again.images == found[2:3]).all()
 
 
+def test_noise_that_changes_the_label_is_left_kept_or_halved(trained: tuple[Any, Any, Any]) -> None:
+    """Each sample alone; what is returned lies on the way from the image to the one draw."""
+    network, images, labels = trained
+    found = {
+        choice: ATTACKS["random_sign"](network, images, labels, randoms(6), eps=0.5, on_label_change=choice)[
+            0
+        ]
+        for choice in ("leave", "keep", "halve")
+    }
+    draw = found["keep"].images
+    stays = (labels_of(network, draw) == labels).numpy()
+    assert 0 < stays.sum() < 6
+    assert found["keep"].n_accepted.tolist() == [1] * 6
+    assert found["leave"].n_accepted.tolist() == stays.tolist()
+    for i, image in enumerate(images):
+        assert (found["leave"].images[i] == (draw[i] if stays[i] else image)).all()
+        points = [image + (draw[i] - image) / 2**n for n in range(9)]
+        kept = [point for point in points if labels_of(network, point[None])[0] == labels[i]]
+        expected = kept[0] if kept else image
+        torch.testing.assert_close(found["halve"].images[i], expected, rtol=0, atol=1e-12)
+        assert found["halve"].n_accepted[i] == found["halve"].best_step[i] == bool(kept)
+    assert found["halve"].n_accepted.sum() > stays.sum()
+
+
 def test_mass_center_starts_at_random_where_nothing_has_moved(network: Any, images: Any) -> None:
     """An explanation that is smooth already leaves no shift between the network and its copy."""
     labels = labels_of(network, images)
@@ -650,7 +674,7 @@ def test_targets_of_another_shape_are_refused(network: Any, images: Any) -> None
 def test_each_attack_takes_these_parameters() -> None:
     steps = {"explanation", "eps", "steps", "step_size", "acceptance"}
     expected = {
-        "random_sign": {"eps"},
+        "random_sign": {"eps", "on_label_change"},
         "random_walk": steps,
         "topk": {*steps, "softening", "restarts", "attack_k"},
         "topk_lens": {*steps, "softening", "restarts", "attack_k", "attack_w"},
