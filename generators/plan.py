@@ -105,6 +105,7 @@ class Plan:
         *,
         samples: NDArray[np.int64],
         targets: torch.Tensor | None = None,
+        starts: tuple[torch.Tensor, ...] = (),
     ) -> tuple[Found, ...]:
         """Return what the attack finds, by each acceptance; one random generator per sample makes it
         independent of batches.
@@ -115,7 +116,7 @@ class Plan:
         if self.attack.needs_targets:
             given["targets"] = targets
         randoms = [np.random.default_rng([self.seed, sample]) for sample in samples]
-        return self.attack(model, images, labels, randoms, **given)
+        return self.attack(model, images, labels, randoms, starts=starts, **given)
 
     def _bound(self, parameters: Mapping[str, Any], seeds: Sequence[Sequence[int]]) -> Explain:
         later: dict[str, Any] = {}

@@ -56,10 +56,11 @@ class Attack:
         randoms: Randoms,
         *,
         explanation: Explain | None = None,
+        starts: tuple[torch.Tensor, ...] = (),
         **parameters: Any,
     ) -> tuple[Found, ...]:
         """Return perturbed images in [0, 1], by each acceptance."""
-        return self.function(Batch(model, images, labels, randoms, explanation), **parameters)
+        return self.function(Batch(model, images, labels, randoms, explanation, starts), **parameters)
 
 
 _DEFAULT = "default: as published for attack and dataset"

@@ -563,6 +563,29 @@ def test_runs_take_the_softenings_in_turn(network: Any, images: Any) -> None:
         attack("topk", network, images, labels, softening=[1.0, 3.0, 10.0], restarts=2)
 
 
+@pytest.mark.parametrize("name", IN_A_BALL)
+def test_less_is_left_in_a_larger_ball_that_starts_from_the_smaller(
+    trained: tuple[Any, Any, Any], name: str
+) -> None:
+    network, images, labels = trained
+    given = {**SETTING[name], "steps": 3, "explanation": gradient, "acceptance": ["kendall", "spearman"]}
+    starts: tuple[Any, ...] = ()
+    least = [np.ones(6), np.ones(6)]
+    for factor in (0.2, 0.25, 1):
+        sized = {**given, "eps": factor * given["eps"]}
+        found = ATTACKS[name](network, images, labels, randoms(6), starts=starts, **sized)
+        starts = tuple(one.images for one in found)
+        for i, metric in enumerate(given["acceptance"]):
+            left = score_of(network, images, found[i].images, labels, gradient, metric)
+            assert (left <= least[i] + 1e-12).all()
+            least[i] = left
+    kept = ATTACKS[name](network, images, labels, randoms(6), starts=starts, **{**sized, "steps": 1})[0]
+    of_start = (kept.images == starts[0]).flatten(1).all(1).numpy()
+    assert of_start.any()
+    assert (kept.best_step[of_start] == 0).all()
+    assert (kept.n_accepted[of_start] >= 1).all()
+
+
 def test_random_sign_moves_every_pixel_by_eps_where_it_can(network: Any, images: Any) -> None:
     labels = labels_of(network, images)
     found = perturbed_by("random_sign", network, images, labels, eps=0.01)
