@@ -1,5 +1,6 @@
 """How attacks search: the batch under attack, the ball that bounds it, and the best image found so far."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,13 +10,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..explanations import Explain, abs_sum
-from ..networks.activations import with_softplus
+from ..networks.activations import set_beta, with_softplus
+from ..softening import Growth, Softening, beta_at
 from .acceptance import Remaining
 from .losses import smooth_maps, value_and_gradient
 
 Randoms = Sequence[np.random.Generator]
-# From the current images to the direction in which each of them should move.
-Direction = Callable[[torch.Tensor], torch.Tensor]
+# From a network, softened or not, and the current images to the direction in which each of them should move.
+Direction = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -158,13 +160,15 @@ class Ball:
 
 
 def downhill(batch: Batch, loss: Callable[[torch.Tensor], torch.Tensor]) -> Direction:
-    """Return the direction against the gradient of a loss of maps, on the softplus copy of the model."""
-    smooth = with_softplus(batch.model)
+    """Return the direction against the gradient of a loss of maps."""
 
-    def of_images(inputs: torch.Tensor) -> torch.Tensor:
-        return loss(smooth_maps(smooth, batch.explain, inputs, batch.labels))
+    def direction(network: nn.Module, current: torch.Tensor) -> torch.Tensor:
+        def of_images(inputs: torch.Tensor) -> torch.Tensor:
+            return loss(smooth_maps(network, batch.explain, inputs, batch.labels))
 
-    return lambda current: -value_and_gradient(of_images, current)[1]
+        return -value_and_gradient(of_images, current)[1]
+
+    return direction
 
 
 def best_iterate(
@@ -174,15 +178,42 @@ def best_iterate(
     direction: Direction,
     steps: int,
     step_size: float,
-    restarts: int = 1,
+    softening: Sequence[Softening],
+    restarts: int | None,
 ) -> tuple[Found, ...]:
-    """Offer every iterate of every run to `best` and return the best; later runs start at random points."""
-    for run in range(restarts):
-        current = ball.images if run == 0 else ball.random_point(batch.randoms)
-        for _ in range(steps):
-            current = ball.step(current, direction(current), step_size)
+    """Offer every iterate of every run to `best` and return the best.
+
+    Runs take the items of `softening` in turn, over and over. One run with each of them starts at the images,
+    later ones start at random points of the ball.
+    """
+    for run in range(n_runs(softening, restarts)):
+        beta = softening[run % len(softening)]
+        network = batch.model if beta == math.inf else with_softplus(batch.model, beta_at(beta, 0, steps))
+        current = ball.images if run < len(softening) else ball.random_point(batch.randoms)
+        for step in range(steps):
+            if isinstance(beta, Growth):
+                set_beta(network, beta_at(beta, step, steps))
+            current = ball.step(current, direction(network, current), step_size)
             best.offer(current)
     return best.found
+
+
+def n_runs(softening: Sequence[Softening], restarts: int | None) -> int:
+    """Return the number of runs, by default one with each item of `softening`.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer runs than items.
+    """
+    if restarts is None:
+        return len(softening)
+    if restarts < len(softening):
+        raise ValueError(
+            f"--restarts {restarts} is too few for the {len(softening)} values of --softening, which take a "
+            "run each; leave it out, or give a larger one"
+        )
+    return restarts
 
 
 def normal(randoms: Randoms, like: torch.Tensor) -> torch.Tensor:
