@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 from torch.nn.functional import relu, relu6, softplus
 
+from .convolutions import fix_weights
 from .models import Normalize, first_line, normalized
 
 
@@ -141,6 +142,7 @@ def with_softplus(model: nn.Module, beta: float = 1.0) -> nn.Module:
         raise ValueError(
             f"{type(model).__name__} has neither a ReLU module to replace by softplus nor a smooth activation"
         )
+    fix_weights(smooth)
     return smooth
 
 
