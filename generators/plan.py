@@ -1,6 +1,7 @@
 """What an explanation and an attack need to run together: their parameters, completed and checked."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -56,6 +57,11 @@ class Plan:
         """Every parameter in use, by the name under which it is recorded."""
         names = _inside(self.explanation.options) if self.attack.needs_map else {}
         return {**self.reported, **self.settings, **{names[name]: self.inside[name] for name in names}}
+
+    @property
+    def n_points(self) -> int:
+        """The number of points or draws for one map inside the attack; 1 if the explanation takes none."""
+        return math.prod(self.inside[name] for name in _inside(self.explanation.options))
 
     @property
     def acceptances(self) -> Sequence[str]:
@@ -160,7 +166,7 @@ def plan(
         known["acceptance"] = distinct_metrics(known["acceptance"])
     if known.pop(STRONG.name, False):
         taken = meaningful(explanation, attack)
-        strong = strong_values(known, known.get("attack_k", from_paper["attack_k"]))
+        strong = strong_values(known.get("attack_k", from_paper["attack_k"]))
         known = {name: value for name, value in strong.items() if name in taken} | known
     public = _defaults(perturb.function, perturb.options, from_paper)
     reported = _completed(explanation, method.options, known, own)

@@ -16,9 +16,11 @@ from .plan import Plan
 
 Columns = dict[str, NDArray[Any]]
 
-# Number of input values in one pass of the network by default, if a batch has fewer. For small images the
-# graph is cheap, and recomputing it for small chunks would take longer.
+# Number of input values in one pass of the network by default, if a batch has fewer: for small images the
+# graph is cheap, and bounded memory costs computing it twice (see ``Work.batch_size``).
 CHUNK = 2**18
+# Samples at a time by default. A CPU gains nothing from more.
+BATCH_SIZE = {"cuda": 64, "cpu": 16}
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Work:
         """Explain and attack the samples at `positions`; return the columns of a file for each acceptance."""
         samples = self.chosen[positions]
         images, labels = self._inputs(samples)
-        chunk_size = self.plan.chunk_size or max(len(samples), CHUNK // images[0].numel())
+        chunk_size = self.plan.chunk_size or max(len(samples), self._in_one_pass())
         plan = replace(self.plan, chunk_size=chunk_size)
         targets = self._targets(positions, plan) if plan.attack.needs_targets else None
         found = plan.perturb(self.network, images, labels, samples=samples, targets=targets)
@@ -83,6 +85,21 @@ class Work:
             stored = _numpy(found.images)
             columns["image_perturbed"] = stored[:, 0] if stored.shape[1] == 1 else stored
         return columns
+
+    def batch_size(self) -> int:
+        """Return the number of samples at a time by default.
+
+        An attack takes the gradient of each map. If the points of all samples do not fit into one pass, each
+        is computed twice, once for the map and once for the gradient (see ``mean_over_points``): so there are
+        only as many samples as fit, unless not even one does.
+        """
+        usual = BATCH_SIZE[self.device.type]
+        fit = self._in_one_pass() // self.plan.n_points if self.plan.attack.needs_gradient else usual
+        return min(fit, usual) or usual
+
+    def _in_one_pass(self) -> int:
+        """Return the number of images in one pass of the network by default, for small batches."""
+        return self.plan.chunk_size or CHUNK // self.split.images[0].size
 
     def fitting_batch_size(self) -> int:
         """Return the batch size for `auto`, tried with attacks of one step."""

@@ -28,7 +28,7 @@ from generators.networks.models import MODELS
 from generators.plan import Plan
 from generators.regimes import REGIMES
 from generators.request import Request
-from generators.softening import softening
+from generators.softening import Growth, softening
 
 DEMO = Path(lm.__file__).parent / "data"
 
@@ -817,9 +817,9 @@ def test_strong_stands_for_options_that_those_given_override(attack: str) -> Non
         assert changed == {"acceptance"}
         return
     assert changed == {"acceptance", "softening", "restarts"}
-    assert (list(strong["softening"]), strong["restarts"]) == ([1, 3, 10], 4)
+    assert (list(strong["softening"]), strong["restarts"]) == ([0.3, 10, Growth(1, 100)], 3)
     fewer = settings("--strong", "--softening", "1", "30", "--acceptance", "spearman")
-    assert (list(fewer["softening"]), fewer["restarts"]) == ([1, 30], 3)
+    assert (list(fewer["softening"]), fewer["restarts"]) == ([1, 30], 2)
     assert list(fewer["acceptance"]) == ["spearman"]
     assert settings("--strong", "--restarts", "9")["restarts"] == 9
     if attack == "topk":
