@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from . import published
 from .attacks import ATTACKS, Attack, Found
 from .attacks.acceptance import distinct_metrics
 from .attacks.iterate import n_runs
@@ -146,6 +147,8 @@ def plan(
         range, or has no effect here.
     """
     method, own = _with_base(explanation, given.get("base"))
+    by_form = published.BY_FORM.get(given.get("form"), {})
+    own |= {name: value for name, value in by_form.items() if name in own}
     perturb = ATTACKS[attack]
     if perturb.needs_gradient and not method.differentiable:
         without = [name for name, other in ATTACKS.items() if not other.needs_gradient]
