@@ -61,7 +61,7 @@ def test_study_table_is_the_summary_in_the_order_of_the_files(files: dict[Path, 
 
 
 def test_page_shows_the_worst_case_of_each_metric(files: dict[Path, Any], tmp_path: Path) -> None:
-    table = study_table(STUDY, files, "today")
+    table: Any = study_table(STUDY, files, "today")
     text = write_page(STUDY, table, tmp_path / "small")
     assert text == (tmp_path / "small.md").read_text(encoding="utf-8")
     assert "today; python 3. k = 5;" in text
@@ -70,14 +70,14 @@ def test_page_shows_the_worst_case_of_each_metric(files: dict[Path, Any], tmp_pa
     (strong,) = [line for line in rows if "1.0,3.0" in line]
     assert "| 8/255, from 4/255 |" in strong
     for metric in (TOPK, KENDALL):
-        worst: Any = table.loc[table.loc[2:3, metric].idxmin()]
+        worst = table.loc[table.loc[2:3, metric].idxmin()]
         cell = f"{worst[metric]:.3f} ± {worst[f'{metric} half']:.3f} ({worst[f'{metric} attacked']:.3f})"
         assert cell in strong
     assert (tmp_path / "small.png").stat().st_size > 5_000
 
 
 def test_differences_are_paired_and_from_the_first_row(files: dict[Path, Any], tmp_path: Path) -> None:
-    table = study_table(STUDY, files, "today")
+    table: Any = study_table(STUDY, files, "today")
     paths = list(files)
     for metric in (TOPK, KENDALL):
         chosen = paths[int(table.loc[2:3, metric].idxmin())]
