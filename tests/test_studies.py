@@ -38,7 +38,7 @@ def files(tmp_path: Path) -> dict[Path, dict[str, Any]]:
         chained = {"start_eps": 4 / 255} if isinstance(values["softening"], list) else {}
         facts = {"natural_accuracy": 0.5, "versions": "python 3", **chained}
         norms = np.full(8, values["eps"] / 2, np.float32)
-        more = {"n_accepted": [0, *[1] * 7], "perturbation_linf": norms}
+        more: dict[str, Any] = {"n_accepted": [0, *[1] * 7], "perturbation_linf": norms}
         write_file(path, 8, seed=i, attrs={**attrs, **facts}, **more)
     return found
 
