@@ -29,9 +29,6 @@ from .request import DTYPES, Request, attributes, condition, options_parser
 from .selection import first_correct
 from .work import Work
 
-# Samples at a time by default. A CPU gains nothing from more.
-BATCH_SIZE = {"cuda": 64, "cpu": 16}
-
 
 def parser() -> Parser:
     """Return the parser of the command's options."""
@@ -79,7 +76,7 @@ def _write(writers: Sequence[Unfinished], work: Work, request: Request) -> None:
     missing = np.unique(np.concatenate([writer.missing for writer in writers]))
     size = request.batch_size
     if size is None:
-        size = BATCH_SIZE[work.device.type]
+        size = work.batch_size()
     if isinstance(size, str):
         size = work.fitting_batch_size()
         print(f"--batch-size auto: {size}", file=sys.stderr)

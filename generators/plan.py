@@ -1,6 +1,7 @@
 """What an explanation and an attack need to run together: their parameters, completed and checked."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -56,6 +57,11 @@ class Plan:
         """Every parameter in use, by the name under which it is recorded."""
         names = _inside(self.explanation.options) if self.attack.needs_map else {}
         return {**self.reported, **self.settings, **{names[name]: self.inside[name] for name in names}}
+
+    @property
+    def n_points(self) -> int:
+        """The number of points or draws for one map inside the attack; 1 if the explanation takes none."""
+        return math.prod(self.inside[name] for name in _inside(self.explanation.options))
 
     @property
     def acceptances(self) -> Sequence[str]:

@@ -155,7 +155,8 @@ def options_parser(description: str | None) -> Parser:
     parser.add_argument(
         "--batch-size",
         type=_batch_size,
-        help="samples at a time, or auto: the fastest that fits into memory; default: 64 on a GPU, else 16",
+        help="samples at a time, or auto: the fastest that fits into memory; default: 64 on a "
+        "GPU, else 16, or fewer if the points of that many need more than one pass of the network",
     )
     parser.add_argument(
         "--chunk-size",

@@ -16,9 +16,11 @@ from .plan import Plan
 
 Columns = dict[str, NDArray[Any]]
 
-# Number of input values in one pass of the network by default, if a batch has fewer. For small images the
-# graph is cheap, and recomputing it for small chunks would take longer.
+# Number of input values in one pass of the network by default, if a batch has fewer: for small images the
+# graph is cheap, and bounded memory costs computing it twice (see ``Work.batch_size``).
 CHUNK = 2**18
+# Samples at a time by default. A CPU gains nothing from more.
+BATCH_SIZE = {"cuda": 64, "cpu": 16}
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Work:
         """Explain and attack the samples at `positions`; return the columns of a file for each acceptance."""
         samples = self.chosen[positions]
         images, labels = self._inputs(samples)
-        chunk_size = self.plan.chunk_size or max(len(samples), CHUNK // images[0].numel())
+        chunk_size = self.plan.chunk_size or max(len(samples), self._in_one_pass())
         plan = replace(self.plan, chunk_size=chunk_size)
         targets = self._targets(positions, plan) if plan.attack.needs_targets else None
         found = plan.perturb(self.network, images, labels, samples=samples, targets=targets)
@@ -82,13 +84,31 @@ class Work:
             columns["image_perturbed"] = stored[:, 0] if stored.shape[1] == 1 else stored
         return columns
 
+    def batch_size(self) -> int:
+        """Return the number of samples at a time by default.
+
+        An attack takes the gradient of each map. If the points of all samples do not fit into one pass, each
+        is computed twice, once for the map and once for the gradient (see ``mean_over_points``): so there are
+        only as many samples as fit, unless not even one does.
+        """
+        return min(BATCH_SIZE[self.device.type], self._most())
+
+    def _most(self) -> int:
+        """Return the number of samples beyond which points are computed twice, or that of all samples."""
+        n_points = self.plan.n_points
+        is_computed_again = self.plan.attack.needs_gradient and n_points > 1
+        fit = self._in_one_pass() // n_points if is_computed_again else 0
+        return min(fit, len(self.chosen)) or len(self.chosen)
+
+    def _in_one_pass(self) -> int:
+        """Return the number of images in one pass of the network by default, for small batches."""
+        return self.plan.chunk_size or CHUNK // self.split.images[0].size
+
     def fitting_batch_size(self) -> int:
         """Return the batch size for `auto`, tried with attacks of one step."""
         one_step = {"steps": 1} if "steps" in self.plan.settings else {}
         brief = replace(self, plan=replace(self.plan, settings={**self.plan.settings, **one_step}))
-        return fitting_batch_size(
-            lambda n: brief.columns(np.arange(n)), len(self.chosen), Memory(self.device)
-        )
+        return fitting_batch_size(lambda n: brief.columns(np.arange(n)), self._most(), Memory(self.device))
 
     def _inputs(self, samples: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         labels = torch.from_numpy(self.split.labels[samples]).to(self.device)

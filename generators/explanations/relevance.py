@@ -10,12 +10,13 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from ..networks.activations import SoftReLU6
-from ..networks.models import MaxPool2x2, Normalize
+from ..networks.activations import Tracer
+from ..networks.derived import Derived
+from ..networks.models import Normalize, first_line
 from .forms import FORM, is_dombrowski
 from .gradients import leaf
 from .record import Explanation
-from .rules import MAX_POOLS, RELUS
+from .rules import MAX_POOLS, passes_relevance
 
 
 def lrp(
@@ -39,7 +40,7 @@ def lrp(
     Raises
     ------
     ValueError
-        If the network has a step without a rule, or zennit cannot be imported.
+        If the network cannot be traced or has a step without a rule, or zennit cannot be imported.
 
     References
     ----------
@@ -48,7 +49,7 @@ def lrp(
     (Anders et al., arXiv:2106.13200). For the form dombrowski see forms.py.
     """
     zennit = _zennit()
-    network, first, normalize = _for_lrp(model, zennit)
+    network, first, normalize = _NETWORKS(model, None, lambda: _for_lrp(model, zennit))
     ends = [normalize(torch.full_like(images[:1], value)) for value in (0, 1)]
     theirs = is_dombrowski(form)
     setting: dict[str, Any] = {"stabilizer": 1e-9, "zero_params": ["bias"]} if theirs else {}
@@ -59,13 +60,14 @@ def lrp(
         if module in first:
             is_flat = isinstance(module, nn.Linear)
             return zennit.rules.ZBox(*(end.flatten(1) if is_flat else end for end in ends), **setting)
+        if passes_relevance(module):
+            return zennit.rules.Pass()
         return next((make() for types, make in rules if isinstance(module, types)), None)
 
     rules: list[tuple[Any, Callable[[], Any]]] = [
         (nn.Conv2d, partial(zennit.rules.ZPlus, **setting)),
         (nn.Linear, partial(zennit.rules.ZPlus, **setting) if theirs else zennit.rules.Epsilon),
         ((nn.AvgPool2d, nn.AdaptiveAvgPool2d, zennit.layer.Sum), zennit.rules.Norm),
-        (RELUS, zennit.rules.Pass),
     ]
     with torch.enable_grad(), zennit.core.Composite(rule_of).context(network):
         inputs = normalize(leaf(images, differentiable))
@@ -91,14 +93,11 @@ def _zennit() -> Any:
     return importlib.import_module("zennit")
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, Normalize | SoftReLU6 | MaxPool2x2) or super().is_leaf_module(module, name)
-
-
 _RESHAPING_CALLS = (torch.flatten, "flatten", "view", "reshape")
 _RESHAPING = (nn.Flatten, nn.Dropout, nn.Identity)
-_WITH_RULES = (nn.Conv2d, nn.Linear, nn.AvgPool2d, nn.AdaptiveAvgPool2d, *RELUS, *MAX_POOLS, *_RESHAPING)
+_WITH_RULES = (nn.Conv2d, nn.Linear, nn.AvgPool2d, nn.AdaptiveAvgPool2d, *MAX_POOLS, *_RESHAPING)
+# (network, its first layers, the module of its normalization), traced once for each network
+_NETWORKS: Derived[tuple[nn.Module, list[nn.Module], nn.Module]] = Derived()
 
 
 def _for_lrp(model: nn.Module, zennit: Any) -> tuple[nn.Module, list[nn.Module], nn.Module]:
@@ -107,7 +106,14 @@ def _for_lrp(model: nn.Module, zennit: Any) -> tuple[nn.Module, list[nn.Module],
     The modules are shared with `model`, except that batch norm is folded into new ones and additions become
     modules.
     """
-    network = fx.GraphModule(model, _Tracer().trace(model))
+    name = type(model).__name__
+    try:
+        network = fx.GraphModule(model, Tracer().trace(model))
+    except Exception as error:  # the network's code may fail in any way on fx's proxies
+        raise ValueError(
+            f"lrp cannot trace {name} ({first_line(error)}); use another explanation, or a network whose "
+            "control flow does not depend on the images"
+        ) from error
     graph = network.graph
     normalize: nn.Module = nn.Identity()
     for node in list(graph.nodes):
@@ -126,12 +132,14 @@ def _for_lrp(model: nn.Module, zennit: Any) -> tuple[nn.Module, list[nn.Module],
         elif not (
             node.op in ("placeholder", "output")
             or isinstance(module, _WITH_RULES)
+            or (module is not None and passes_relevance(module))
             or node.target in (torch.cat, *_RESHAPING_CALLS)
         ):
             raise ValueError(
-                f"lrp has no rule for {node.name} of {type(model).__name__}: it knows convolutions, linear "
-                "layers, batch norm directly after one, ReLU and softplus, pooling modules, additions of two "
-                "branches and concatenations; use another explanation or network"
+                f"lrp has no rule for {node.name} of {name}: it knows convolutions, linear "
+                "layers, batch norm directly after one, ReLU, softplus and piecewise-linear activations that "
+                "never fall, pooling modules, additions of two branches and concatenations; use another "
+                "explanation or network"
             )
     network.recompile()
     return network, _first_layers(network), normalize

@@ -4,7 +4,7 @@ The rules are tensor hooks of one forward pass and are removed before anyone dif
 graph that remains is that of the rules' arithmetic and of the unchanged network, so its gradient is exact.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -12,8 +12,10 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from ..networks.activations import SoftReLU6
+from ..networks.derived import Derived
+from ..networks.kinks import Clamp, Soft, kinks_of
 from ..networks.models import MaxPool2x2
+from ..networks.smoothness import kinked, steps_between
 from .forms import FORM, deviation, is_dombrowski
 from .gradients import gradient, gradient_of, leaf, logit
 from .record import Explanation
@@ -21,12 +23,9 @@ from .record import Explanation
 # (module, its input, its output, gradient of the output, gradient of the input) -> new gradient of the input
 Rule = Callable[[nn.Module, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
-RELUS = (nn.ReLU, nn.ReLU6, nn.Softplus, SoftReLU6)
-_PIECEWISE_LINEAR = (nn.ReLU, nn.ReLU6, nn.LeakyReLU)
-_ACTIVATIONS = (
-    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish, nn.Hardsigmoid),
-    *(nn.Softplus, SoftReLU6, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid, nn.Tanh),
-)
+# Differences of outputs over differences of inputs are exact: both slopes are 0 or 1.
+_EXACT = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardtanh, nn.Threshold, Clamp)
+_SMOOTH = (nn.Softplus, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid, nn.Tanh)
 MAX_POOLS = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, MaxPool2x2)
 
 
@@ -61,9 +60,30 @@ def _rules(model: nn.Module, rule_of: Callable[[nn.Module], Rule | None]) -> Ite
             handle.remove()
 
 
-def guided(model: nn.Module) -> AbstractContextManager[None]:
-    """Let every ReLU, or the softplus in its place, pass back positive gradients only."""
-    if not any(isinstance(module, RELUS) for module in model.modules()):
+def passes_relevance(module: nn.Module) -> bool:
+    """Return whether a module is ReLU, softplus, or another piecewise-linear activation that never falls."""
+    if isinstance(module, nn.PReLU | Soft) and module.weight is not None and bool((module.weight < 0).any()):
+        return False
+    kinks = kinks_of(module)
+    return isinstance(module, nn.Softplus) or (kinks is not None and kinks.never_falls)
+
+
+_COVERED: Derived[None] = Derived()
+
+
+@contextmanager
+def guided(model: nn.Module) -> Iterator[None]:
+    """Let every ReLU, or the softplus in its place, pass back positive gradients only.
+
+    So does every other piecewise-linear activation that never falls, such as leaky ReLU.
+
+    Raises
+    ------
+    ValueError
+        If the network has none, or, as soon as it runs, if it has another piecewise-linear step.
+    """
+    ruled = [module for module in model.modules() if passes_relevance(module)]
+    if not ruled:
         raise ValueError(
             f"{type(model).__name__} has no ReLU, so guided_backprop would equal its gradient; use gradient"
         )
@@ -77,7 +97,41 @@ def guided(model: nn.Module) -> AbstractContextManager[None]:
     ) -> torch.Tensor:
         return of_input.clamp_min(0)  # the activation's own derivative is not negative
 
-    return _rules(model, lambda module: positive if isinstance(module, RELUS) else None)
+    with (
+        _rules(model, lambda module: positive if passes_relevance(module) else None),
+        _covering(model, ruled),
+    ):
+        yield
+
+
+@contextmanager
+def _covering(model: nn.Module, ruled: Sequence[nn.Module]) -> Iterator[None]:
+    """Refuse a network with a piecewise-linear step outside the `ruled` modules, as soon as it runs."""
+    covered: list[Any] = []
+
+    def check(module: nn.Module, args: Any, output: torch.Tensor) -> None:
+        for step in steps_between(args[0], output):
+            name = kinked(step)
+            if name and step not in covered:
+                raise ValueError(
+                    f"guided_backprop has no rule for {name} of {type(model).__name__}: it knows ReLU and "
+                    "other piecewise-linear activations that never fall, as modules; use another explanation"
+                )
+
+    def once(module: nn.Module, args: Any, output: torch.Tensor) -> None:
+        if output.requires_grad:
+            _COVERED(model, None, lambda: check(module, args, output))
+
+    handles = [
+        part.register_forward_hook(lambda part, args, output: covered.append(output.grad_fn))
+        for part in ruled
+    ]
+    handles.append(model.register_forward_hook(once))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def guided_backprop(
@@ -111,10 +165,18 @@ def guided_backprop(
     return deviation(model, images, "guided_backprop") * result
 
 
+def _is_activation(module: nn.Module) -> bool:
+    return isinstance(module, _SMOOTH) or kinks_of(module) is not None
+
+
 def guided_softly(model: nn.Module) -> AbstractContextManager[None]:
     """Let softplus pass back softplus(R) times its derivative, and ReLU the positive part of R."""
-    others = {type(part).__name__ for part in model.modules() if isinstance(part, _ACTIVATIONS)}
-    others -= {nn.ReLU.__name__, nn.Softplus.__name__}
+    known = (nn.ReLU, nn.Softplus)
+    others = {
+        type(part).__name__
+        for part in model.modules()
+        if _is_activation(part) and not isinstance(part, known)
+    }
     if others:
         raise ValueError(
             f"guided_backprop in the form dombrowski knows ReLU and softplus, but {type(model).__name__} has "
@@ -163,7 +225,7 @@ def deep_lift(
     def rule_of(module: nn.Module) -> Rule | None:
         if isinstance(module, MAX_POOLS):
             return _rescale_max
-        return _rescale if isinstance(module, _ACTIVATIONS) else None
+        return _rescale if _is_activation(module) else None
 
     with torch.enable_grad(), _rules(model, rule_of):
         inputs = leaf(images, differentiable)
@@ -191,7 +253,7 @@ def _rescale(
 ) -> torch.Tensor:
     """Apply the rescale rule: upstream times difference of outputs over difference of inputs."""
     inputs, reference = values[1:], values[:1]
-    if isinstance(module, _PIECEWISE_LINEAR):
+    if isinstance(module, _EXACT):
         is_small = inputs == reference
         in_the_limit = of_input[1:]
     else:

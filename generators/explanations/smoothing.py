@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..networks.activations import with_softplus
+from ..networks.activations import softened
 from ..options import Option
 from .averages import INTEGRATED_GRADIENTS, N_DRAWS, check_not_negative
 from .gradients import GRADIENT, INPUT_X_GRADIENT, abs_sum
@@ -83,6 +83,7 @@ def beta_smooth(
 ) -> torch.Tensor:
     """Return `base` of the network whose ReLUs are softplus(x) = ln(1 + exp(beta x)) / beta.
 
+    Other piecewise-linear activations are softened likewise (see ``networks.activations.with_softplus``).
     `base` is one of ``BASES``, with its options in `of_base`.
 
     References
@@ -91,7 +92,7 @@ def beta_smooth(
     they take beta between 0.8 and 1.
     """
     explain = _base(base, chunk_size, of_base)
-    return explain(with_softplus(model, beta), images, labels, differentiable=differentiable)
+    return explain(softened(model, beta), images, labels, differentiable=differentiable)
 
 
 # Explanations that can be smoothed: those that neither draw points nor smooth another one.

@@ -1,4 +1,4 @@
-"""Activations: make each ReLU a separate module, and replace ReLUs by softplus."""
+"""Activations: make each one a separate module, and replace the piecewise-linear ones by smooth ones."""
 
 import copy
 import operator
@@ -7,66 +7,79 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.nn.functional import relu, relu6, softplus
 
-from .models import Normalize, first_line, normalized
-
-
-class SoftReLU6(nn.Module):
-    """softplus(x) - softplus(x - 6), the smooth version of ReLU6."""
-
-    def __init__(self, beta: float) -> None:
-        super().__init__()
-        self.beta = beta
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Return values in (0, 6)."""
-        return softplus(values, self.beta) - softplus(values - 6, self.beta)
+from .derived import Derived
+from .kinks import SOFT, Abs, Clamp, Maximum, kinks_of, soft_form
+from .models import MaxPool2x2, Normalize, normalized
 
 
-_RELU_FUNCTIONS: dict[Any, Callable[[], nn.Module]] = {
-    relu: nn.ReLU,
-    torch.relu: nn.ReLU,
-    torch.relu_: nn.ReLU,
-    relu6: nn.ReLU6,
+def _rrelu(lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> nn.Module | None:
+    return None if training else nn.RReLU(lower, upper)
+
+
+# Calls that are an activation, by the name of the function or method without the underscore of those that
+# work in place, with the module that takes their further arguments.
+_MODULES: dict[str, Callable[..., nn.Module | None]] = {
     "relu": nn.ReLU,
-    "relu_": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "leaky_relu": nn.LeakyReLU,
+    "rrelu": _rrelu,
+    "hardtanh": nn.Hardtanh,
+    "hardsigmoid": nn.Hardsigmoid,
+    "hardswish": nn.Hardswish,
+    "threshold": nn.Threshold,
+    "softshrink": nn.Softshrink,
+    "clamp": Clamp,
+    "clip": Clamp,
+    "clamp_min": lambda min: Clamp(min, None),
+    "clamp_max": lambda max: Clamp(None, max),
+    "abs": Abs,
+    "absolute": Abs,
+}
+# Those of two tensors: whether they choose the smaller one.
+_OF_TWO = {"maximum": False, "max": False, "minimum": True, "min": True}
+_OPERATORS = {
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
 }
 
 
+class Tracer(fx.Tracer):
+    """Traces a network; modules with a meaning of their own stay modules."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        """Return whether the module is one step of the graph."""
+        own = (Normalize, MaxPool2x2, Clamp, Abs, Maximum, *SOFT)
+        return isinstance(module, own) or super().is_leaf_module(module, name)
+
+
 def prepare(network: nn.Module) -> nn.Module:
-    """Return `network` in evaluation mode, with fixed weights and every ReLU a separate module.
+    """Return `network` in evaluation mode, with fixed weights and every activation a separate module.
 
-    Softplus copies, hooks and rules replace modules: they would miss a functional call and mix up the uses of
+    Smooth copies, hooks and rules replace modules: they would miss a functional call and mix up the uses of
     a shared module, and hooks fail on values that are overwritten in place. Networks that do any of this are
-    rewritten with torch.fx; others are returned as they are. The result shares the weights of `network`; do
-    not use `network` afterwards.
-
-    Raises
-    ------
-    ValueError
-        If torch.fx cannot trace the network.
+    rewritten with torch.fx; others, and those that torch.fx cannot trace, are returned as they are. The
+    result shares the weights of `network`; do not use `network` afterwards.
     """
     network.eval().requires_grad_(False)
     if isinstance(network, nn.Sequential) and isinstance(network[0], Normalize) and len(network) == 2:
         return normalized(network[0], prepare(network[1])).eval()  # keep `normalize` a separate module
     try:
-        traced = fx.symbolic_trace(network)
-    except Exception as error:  # the network's code may fail in any way on fx's proxies
-        raise ValueError(
-            f"torch.fx cannot trace {type(network).__name__} ({first_line(error)}), so its ReLUs cannot be "
-            "made modules; use a model whose control flow does not depend on the images"
-        ) from error
+        traced = fx.GraphModule(network, Tracer().trace(network), type(network).__name__)
+    except Exception:  # the network's code may fail in any way on fx's proxies
+        return network  # what stays a functional call is found by ``smoothness.check_softened``
     if not _separate_activations(traced):
         return network
     traced.delete_all_unused_submodules()
     traced.graph.lint()
     traced.recompile()
-    return traced
+    return traced.eval()
 
 
 def _separate_activations(traced: fx.GraphModule) -> bool:
-    """Make each ReLU of the graph a separate module, nothing in place; return whether anything changed."""
+    """Make each activation of the graph a separate module, nothing in place; return whether any changed."""
     order = {node: position for position, node in enumerate(traced.graph.nodes)}
     in_place = {name for name, module in traced.named_modules() if getattr(module, "inplace", False)}
     for name in in_place:
@@ -74,28 +87,89 @@ def _separate_activations(traced: fx.GraphModule) -> bool:
         part.inplace = False
     is_changed = False
     seen = set()
+    module: Any
     for node, position in order.items():
-        overwrites = node.target in (operator.iadd, torch.relu_, "relu_") or node.kwargs.get("inplace", False)
-        make = _RELU_FUNCTIONS.get(node.target) if node.op.startswith("call_") else None
+        overwrites = node.target in in_place if node.op == "call_module" else _without_overwriting(node)
+        module = _activation(traced, node)
         if node.op == "call_module":
-            overwrites = node.target in in_place
-            module = traced.get_submodule(node.target)
-            is_second = node.target in seen and isinstance(module, nn.ReLU | nn.ReLU6)
-            make = type(module) if is_second else None
+            original = traced.get_submodule(node.target)
+            is_second = node.target in seen and kinks_of(original) and not list(original.parameters())
+            module = copy.deepcopy(original) if is_second else None
             seen.add(node.target)
+        if getattr(module, "inplace", False):
+            overwrites = True
+            module.inplace = False
         if overwrites:  # later readers of the overwritten value read this result
-            (overwritten, *_) = node.all_input_nodes
+            overwritten = node.all_input_nodes[0]
             for user in list(overwritten.users):
                 if order[user] > position:
                     user.replace_input_with(overwritten, node)
-        if node.target is operator.iadd:
-            node.target = operator.add
-        elif make:
-            name = f"relus.{position}"
-            traced.add_submodule(name, make())
-            node.op, node.target, node.args, node.kwargs = "call_module", name, (node.all_input_nodes[0],), {}
-        is_changed = is_changed or bool(overwrites or make)
+        if module:
+            name = f"activations.{position}"
+            traced.add_submodule(name, module)
+            inputs = tuple(node.all_input_nodes)
+            node.op, node.target, node.args, node.kwargs = "call_module", name, inputs, {}
+        is_changed = is_changed or bool(overwrites or module)
     return is_changed
+
+
+def _without_overwriting(node: fx.Node) -> bool:
+    """Let a call that overwrites its first input return a new value; return whether it was one."""
+    if node.target in _OPERATORS:
+        node.target = _OPERATORS[node.target]
+        return True
+    name = node.target if node.op == "call_method" else ""
+    if isinstance(name, str) and name.endswith("_") and callable(getattr(torch.Tensor, name[:-1], None)):
+        node.target = name[:-1]
+        return True
+    return node.op == "call_function" and _name(node.target).endswith("_") and node.target in _TORCH_IN_PLACE
+
+
+_TORCH_IN_PLACE = {
+    getattr(module, name)
+    for module in (torch, nn.functional)
+    for name in dir(module)
+    if name.endswith("_") and not name.endswith("__") and name[:-1] in _MODULES
+}
+
+
+def _name(target: Any) -> str:
+    """Return the name of a function of torch or an operator, or of a method; others have none here."""
+    if isinstance(target, str):
+        return target
+    is_known = (getattr(target, "__module__", "") or "torch").startswith(("torch", "_operator"))
+    return str(getattr(target, "__name__", "")) if is_known else ""
+
+
+def _activation(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """Return the module that does what this call does, if it is a piecewise-linear activation."""
+    if node.op not in ("call_function", "call_method"):
+        return None
+    name = _name(node.target).strip("_")
+    options = {key: value for key, value in node.kwargs.items() if key not in ("input", "self", "other")}
+    arguments = node.args[1:]
+    if name in _OF_TWO and len(node.all_input_nodes) == 2:
+        are_tensors = not options and not any(isinstance(value, int | bool) for value in arguments)
+        return Maximum(_OF_TWO[name]) if are_tensors else None
+    if name not in _MODULES or len(node.all_input_nodes) != 1:
+        return _prelu(traced, node) if name == "prelu" else None
+    try:
+        module = _MODULES[name](*arguments, **options)
+    except (TypeError, ValueError):  # bounds that are tensors, for one
+        return None
+    return module if module and kinks_of(module) else None
+
+
+def _prelu(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """Return a module for a functional PReLU whose weight is a parameter of the network."""
+    *_, weight = node.all_input_nodes
+    if weight.op != "get_attr" or len(node.all_input_nodes) != 2:
+        return None
+    module = nn.PReLU()
+    owner, _, name = str(weight.target).rpartition(".")
+    module.weight = getattr(traced.get_submodule(owner), name)
+    node.args, node.kwargs = node.all_input_nodes[:1], {}
+    return module
 
 
 def replaced(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> nn.Module:
@@ -113,39 +187,31 @@ def replaced(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) ->
     return result
 
 
-# Activations whose second derivative is not zero everywhere.
-_SMOOTH = (nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.Sigmoid, nn.Tanh, nn.Softplus, SoftReLU6)
-
-
 def with_softplus(model: nn.Module, beta: float = 1.0) -> nn.Module:
     """Return a copy with shared weights whose ReLUs are softplus(x) = ln(1 + exp(beta x)) / beta.
 
     The second derivative of ReLU is zero everywhere, so an attack on gradients needs this copy to find a
-    direction. ReLU6 becomes softplus(x) - softplus(x - 6), a softplus takes the new beta, and other
-    activations stay.
+    direction. Other piecewise-linear activations are sums of ReLUs, each of which becomes a softplus: leaky
+    ReLU becomes slope x + (1 - slope) softplus(x), as in the networks of Chen et al., "Robust Attribution
+    Regularization", NeurIPS 2019, ReLU6 becomes softplus(x) - softplus(x - 6), and the larger of a and b
+    becomes b + softplus(a - b). Smooth activations stay, and max pooling too, as in the published attacks.
 
-    Raises
-    ------
-    ValueError
-        If the model has neither ReLU modules nor a smooth activation: an attack on the unchanged network
-        would be weak without showing it (functional calls cannot be replaced; see `prepare`).
+    Only modules are replaced: ``prepare`` makes modules of functional calls, and
+    ``smoothness.check_softened`` refuses networks in which something stays piecewise linear.
     """
+    return replaced(model, lambda module: soft_form(module, beta))
 
-    def soft(module: nn.Module) -> nn.Module | None:
-        if isinstance(module, nn.ReLU | nn.Softplus):
-            return nn.Softplus(beta)
-        return SoftReLU6(beta) if isinstance(module, nn.ReLU6 | SoftReLU6) else None
 
-    smooth = replaced(model, soft)
-    if not any(isinstance(part, _SMOOTH) for part in smooth.modules()):
-        raise ValueError(
-            f"{type(model).__name__} has neither a ReLU module to replace by softplus nor a smooth activation"
-        )
-    return smooth
+_SOFTENED: Derived[nn.Module] = Derived()
+
+
+def softened(model: nn.Module, beta: float) -> nn.Module:
+    """Return the copy that `with_softplus` makes, the same one at every call; do not change it."""
+    return _SOFTENED(model, beta, lambda: with_softplus(model, beta))
 
 
 def set_beta(smooth: nn.Module, beta: float) -> None:
     """Change beta of every softplus in a copy made by `with_softplus`."""
     for part in smooth.modules():
-        if isinstance(part, nn.Softplus | SoftReLU6):
+        if isinstance(part, SOFT):
             part.beta = beta

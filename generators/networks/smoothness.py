@@ -1,0 +1,160 @@
+"""Refuse networks in which something stays piecewise linear after softening."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd.function import BackwardCFunction
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from .activations import replaced, set_beta, with_softplus
+from .derived import Derived
+from .kinks import SOFT, soft_form
+
+# Steps of a graph, by the name that autograd gives them, which are piecewise linear or have jumps.
+_KINKED = (
+    *("Relu", "LeakyRelu", "PreluKernel", "RreluWithNoise", "Threshold", "Hardtanh", "Hardsigmoid"),
+    *("Hardswish", "Softshrink", "Hardshrink", "Clamp", "ClampMin", "ClampMax", "Maximum", "Minimum"),
+    *("Fmax", "Fmin", "Abs", "Sign", "Sgn", "Round", "Floor", "Ceil", "Trunc", "Frac", "Fmod", "Remainder"),
+    *("Where", "Copysign", "FakeQuantizePerTensorAffineCachemask", "FakeQuantizePerChannelAffineCachemask"),
+)
+_REMEDY = (
+    "write it as one of torch's activations, such as nn.ReLU, in code that torch.fx can trace, or use "
+    "--attack random_sign or random_walk with an explanation that needs no softplus"
+)
+_CHECKED: Derived[None] = Derived()
+
+
+def check_softened(model: nn.Module, images: torch.Tensor) -> None:
+    """Refuse a network whose copy by ``with_softplus`` is not smooth: attacks on its gradient would be weak.
+
+    The copy explains `images` once, and every step between them and the logits is examined, so that this
+    works for any code. Max pooling in any form is a step that passes: it stays as it is in the published
+    attacks. The result is remembered as long as the network stays as it is.
+
+    Raises
+    ------
+    ValueError
+        If a step of the copy is piecewise linear or has a jump; if images act on it past the graph, as in a
+        mask made by a comparison; if it is a custom autograd function, whose derivative may be anything; if
+        the copy is another function than `model`; or if all of it is linear.
+    """
+    _CHECKED(model, (images.shape[1:], images.dtype), lambda: _check(model, images[:2]))
+
+
+def _check(model: nn.Module, images: torch.Tensor) -> None:
+    name, smooth = type(model).__name__, with_softplus(model)
+    inputs = images.detach().clone().requires_grad_(True)
+    with torch.enable_grad(), _Hidden(inputs) as hidden:
+        logits = smooth(inputs)
+    rough = sorted({step for node in steps_between(inputs, logits) if (step := kinked(node))})
+    if rough or hidden.found:
+        step = (rough or hidden.found)[0]
+        raise ValueError(f"{step} in {name} has no smooth form, so an attack would be weak: {_REMEDY}")
+    _check_value(model, images, name)
+    with torch.enable_grad():
+        random = torch.Generator().manual_seed(0)
+        weights = torch.randn(logits.shape, generator=random).to(logits)
+        (first,) = torch.autograd.grad((weights * logits).sum(), inputs, create_graph=True)
+        weights = torch.randn(first.shape, generator=random).to(first)
+        second = None
+        if first.requires_grad:
+            (second,) = torch.autograd.grad((weights * first).sum(), inputs, allow_unused=True)
+    if second is None or not second.any():
+        raise ValueError(
+            f"the gradient of {name} does not depend on the image, because it has no activation: no attack "
+            "can change its maps through it; use --attack random_sign or random_walk"
+        )
+
+
+def _check_value(model: nn.Module, images: torch.Tensor, name: str) -> None:
+    """Refuse a network that its smooth copies do not approach as beta grows."""
+    with torch.no_grad():
+        expected: torch.Tensor = model(images)
+        steep = replaced(model, lambda part: None if isinstance(part, SOFT) else soft_form(part, 1.0))
+        soft_before = {id(part) for part in _soft_places(model, steep)}
+        for part in steep.modules():
+            if isinstance(part, SOFT) and id(part) not in soft_before:
+                set_beta(part, 1e6)
+        missed = float((steep(images) - expected).abs().max())
+    if not missed <= 1e-3 * float(expected.abs().max()) + 1e-6:
+        raise ValueError(
+            f"{name} with softplus does not approach itself with ReLU (logits differ by {missed:.2g}), so an "
+            f"activation is not what its module says: {_REMEDY}"
+        )
+
+
+def _soft_places(model: nn.Module, copied: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules of a copy that were smooth forms in the model already."""
+    for path, part in model.named_modules():
+        if isinstance(part, SOFT):
+            yield copied.get_submodule(path)
+
+
+def kinked(node: Any) -> str | None:
+    """Return the name of a step of autograd's graph if it is not known to be smooth, else None."""
+    name = node.name()
+    if isinstance(node, BackwardCFunction):
+        return f"the autograd function {name.removesuffix('Backward')}"
+    step = name.rstrip("0123456789").removesuffix("Backward").rpartition("::")[2]
+    norm = getattr(node, "_saved_ord", getattr(node, "_saved_p", 2)) if "Norm" in step else 2
+    return step.lower() if step in _KINKED or norm not in (2, None) else None
+
+
+def steps_between(inputs: torch.Tensor, output: torch.Tensor) -> Iterable[Any]:
+    """Return the steps of autograd's graph from `inputs` to `output`."""
+    readers: dict[Any, list[Any]] = {}
+    waiting, seen = [output.grad_fn], {output.grad_fn}
+    start = []
+    while waiting:
+        node = waiting.pop()
+        if node is None:
+            continue
+        if node is inputs.grad_fn or getattr(node, "variable", None) is inputs:
+            start.append(node)
+        for before, _ in node.next_functions:
+            readers.setdefault(before, []).append(node)
+            if before not in seen:
+                seen.add(before)
+                waiting.append(before)
+    reached = set(start)
+    while start:
+        for node in readers.get(start.pop(), []):
+            if node not in reached:
+                reached.add(node)
+                start.append(node)
+    return reached
+
+
+class _Hidden(TorchDispatchMode):
+    """Finds steps through which values act on the result without a graph: masks, and what is detached.
+
+    Indices pass: max pooling is written with them. So do conditions that code depends on.
+    """
+
+    def __init__(self, images: torch.Tensor) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        # Every tensor that depends on the images, with the step that it comes from; kept, or else another
+        # tensor could take its id.
+        self._from: dict[int, tuple[torch.Tensor, str]] = {id(images): (images, "")}
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        step = str(function).split(".")[1]
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        dependent = [tensor for tensor in tensors if id(tensor) in self._from]
+        if not dependent or step.startswith("new_") or step.endswith("_like"):
+            return result
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in dependent):
+            for tensor in dependent:
+                is_index = not tensor.is_floating_point() and tensor.dtype != torch.bool
+                if not tensor.requires_grad and not (is_index and ("gather" in step or "index" in step)):
+                    self.found.append(self._from[id(tensor)][1] or step)
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                origin = next((self._from[id(t)][1] for t in dependent if not t.requires_grad), step)
+                self._from[id(leaf)] = leaf, origin or step
+        return result
