@@ -37,6 +37,7 @@ from typing import Any
 
 from . import generate, train
 from .attacks import ATTACKS
+from .attacks.strong import STRONG
 from .commands import INTERRUPTED, Parser, run
 from .explanations import EXPLANATIONS
 from .identity import refuse_other
@@ -182,8 +183,10 @@ def _items(command: str, block: Mapping[str, Any], out: Path) -> Iterator[Item]:
     if command == "generate":
         combinations = _without_idle(combinations, block)
     for options in combinations:
-        varied = [name for name in options if len(values[name]) > 1 and name not in _NAMED[command]]
+        unnamed = (*_NAMED[command], STRONG.name)
+        varied = [name for name in options if len(values[name]) > 1 and name not in unnamed]
         named = [_word(options[name]) for name in _NAMED[command] if name in options]
+        named += [STRONG.name] * bool(options.get(STRONG.name))  # beside published settings of another block
         stem = "-".join(named + [f"{name}={_word(options[name])}" for name in varied])
         if command == "train":
             path = out / "checkpoints" / f"{stem}.pt"

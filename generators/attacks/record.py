@@ -58,11 +58,12 @@ class Attack:
         randoms: Randoms,
         *,
         explanation: Explain | None = None,
+        starts: tuple[torch.Tensor, ...] = (),
         **parameters: Any,
     ) -> tuple[Found, ...]:
         """Return perturbed images in [0, 1], by each acceptance."""
         self.check(model, images, parameters)
-        return self.function(Batch(model, images, labels, randoms, explanation), **parameters)
+        return self.function(Batch(model, images, labels, randoms, explanation, starts), **parameters)
 
     def check(self, model: nn.Module, images: torch.Tensor, parameters: Mapping[str, Any]) -> None:
         """Refuse a network that stays piecewise linear, unless the attack takes it as it is.

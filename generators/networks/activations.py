@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from .convolutions import fix_weights
 from .derived import Derived
 from .kinks import SOFT, Abs, Clamp, Maximum, kinks_of, soft_form
 from .models import MaxPool2x2, Normalize, normalized
@@ -215,7 +216,9 @@ def with_softplus(model: nn.Module, beta: float = 1.0) -> nn.Module:
     Only modules are replaced: ``prepare`` makes modules of functional calls, and
     ``smoothness.check_softened`` refuses networks in which something stays piecewise linear.
     """
-    return replaced(model, lambda module: soft_form(module, beta))
+    smooth = replaced(model, lambda module: soft_form(module, beta))
+    fix_weights(smooth)
+    return smooth
 
 
 _SOFTENED: Derived[nn.Module] = Derived()

@@ -38,8 +38,8 @@ def check_softened(model: nn.Module, images: torch.Tensor) -> None:
     ------
     ValueError
         If a step of the copy is piecewise linear or has a jump; if images act on it past the graph, as in a
-        mask made by a comparison; if it is a custom autograd function, whose derivative may be anything;
-        or if the copy does not approach `model` as beta grows.
+        mask made by a comparison; if it is a custom autograd function that does not say `is_smooth`; or if
+        the copy does not approach `model` as beta grows.
     """
     _CHECKED(model, (images.shape[1:], images.dtype), lambda: _check(model, images[:2]))
 
@@ -108,6 +108,9 @@ def kinked(node: Any) -> str | None:
     """Return the name of a step of autograd's graph if it is not known to be smooth, else None."""
     name = node.name()
     if isinstance(node, BackwardCFunction):
+        function: Any = node
+        if getattr(function._forward_cls, "is_smooth", False):
+            return None
         return f"the autograd function {name.removesuffix('Backward')}"
     step = name.rstrip("0123456789").removesuffix("Backward").rpartition("::")[2]
     norm = getattr(node, "_saved_ord", getattr(node, "_saved_p", 2)) if "Norm" in step else 2
