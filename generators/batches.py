@@ -47,21 +47,22 @@ class Memory:
 
 
 def fitting_batch_size(work: Callable[[int], object], most: int, memory: Memory) -> int:
-    """Return the fastest of 1, 2, 4, ... samples at a time that stays within half of the free memory.
+    """Return the fastest of 1, 2, 4, ..., `most` samples at a time that stays within half of the free memory.
 
     Parameters
     ----------
     work
         Does a short piece of the work on that many samples.
     most
-        The largest size to try: the number of samples.
+        The largest size to try: the number of samples, or fewer if more cannot be faster.
     memory
         That of the device on which `work` computes.
     """
     free = memory.free()
     work(1)  # the first call compiles and fills caches
-    best, best_time, size = 1, float("inf"), 1
-    while size <= most:
+    best, best_time = 1, float("inf")
+    sizes = [2**i for i in range((most - 1).bit_length())]  # those below `most`
+    for size in [*sizes, most]:
         try:
             started = time.perf_counter()
             used = memory.peak(partial(work, size))
@@ -73,5 +74,4 @@ def fitting_batch_size(work: Callable[[int], object], most: int, memory: Memory)
         best, best_time = size, per_sample
         if 2 * used > free / 2:
             break
-        size *= 2
     return best

@@ -14,6 +14,7 @@ from torch import nn
 
 from .attacks import ATTACKS, Attack, Found
 from .attacks.acceptance import distinct_metrics
+from .attacks.iterate import n_runs
 from .attacks.strong import STRONG, strong_values
 from .explanations import EXPLANATIONS, Explain, Explanation
 from .options import Option, flag
@@ -165,7 +166,7 @@ def plan(
         known["acceptance"] = distinct_metrics(known["acceptance"])
     if known.pop(STRONG.name, False):
         taken = meaningful(explanation, attack)
-        strong = strong_values(known, known.get("attack_k", from_paper["attack_k"]))
+        strong = strong_values(known.get("attack_k", from_paper["attack_k"]))
         known = {name: value for name, value in strong.items() if name in taken} | known
     public = _defaults(perturb.function, perturb.options, from_paper)
     reported = _completed(explanation, method.options, known, own)
@@ -238,9 +239,9 @@ def _completed(
 
 def _with_runs(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings with a number of runs, by default one for each softening."""
-    if "restarts" not in settings or settings["restarts"] is not None:
+    if "restarts" not in settings:
         return dict(settings)
-    return {**settings, "restarts": len(settings["softening"])}
+    return {**settings, "restarts": n_runs(settings["softening"], settings["restarts"])}
 
 
 def _check_ranges(options: Sequence[Option], used: Mapping[str, Any]) -> None:

@@ -92,9 +92,14 @@ class Work:
         is computed twice, once for the map and once for the gradient (see ``mean_over_points``): so there are
         only as many samples as fit, unless not even one does.
         """
-        usual = BATCH_SIZE[self.device.type]
-        fit = self._in_one_pass() // self.plan.n_points if self.plan.attack.needs_gradient else usual
-        return min(fit, usual) or usual
+        return min(BATCH_SIZE[self.device.type], self._most())
+
+    def _most(self) -> int:
+        """Return the number of samples beyond which points are computed twice, or that of all samples."""
+        n_points = self.plan.n_points
+        is_computed_again = self.plan.attack.needs_gradient and n_points > 1
+        fit = self._in_one_pass() // n_points if is_computed_again else 0
+        return min(fit, len(self.chosen)) or len(self.chosen)
 
     def _in_one_pass(self) -> int:
         """Return the number of images in one pass of the network by default, for small batches."""
@@ -104,9 +109,7 @@ class Work:
         """Return the batch size for `auto`, tried with attacks of one step."""
         one_step = {"steps": 1} if "steps" in self.plan.settings else {}
         brief = replace(self, plan=replace(self.plan, settings={**self.plan.settings, **one_step}))
-        return fitting_batch_size(
-            lambda n: brief.columns(np.arange(n)), len(self.chosen), Memory(self.device)
-        )
+        return fitting_batch_size(lambda n: brief.columns(np.arange(n)), self._most(), Memory(self.device))
 
     def _inputs(self, samples: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         labels = torch.from_numpy(self.split.labels[samples]).to(self.device)

@@ -9,50 +9,98 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
-from benchmarks.studies.page import MOVED, read_study, study_table, write_page
+from benchmarks.studies.page import read_study, write_page
+from benchmarks.studies.table import study_table
 from tests.pairfiles import write_file
 
 STUDIES = Path(__file__).parents[1] / "benchmarks" / "studies"
 STUDY = {"title": "A small study", "k": 5, "windows": [1], "notes": "Notes."}
+TOPK, KENDALL = "topk_intersection(k=5)", "kendall"
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
-    paths = []
-    for i, (training, eps) in enumerate([("natural", 8 / 255), ("natural", 4 / 255), ("art", 8 / 255)]):
-        attrs = {"training": training, "explanation": "gradient", "attack": "topk", "eps": eps, "steps": 3}
-        facts = {"natural_accuracy": 0.5, "versions": "python 3"}
-        paths.append(tmp_path / f"{i}.h5")
-        write_file(paths[-1], 8, seed=i, attrs={**attrs, **facts}, n_accepted=[0, *[1] * 7])
-    return paths
+def files(tmp_path: Path) -> dict[Path, dict[str, Any]]:
+    """Three files; two accepted by Kendall and by top-k intersection, one of them chained; one not made."""
+    own: list[dict[str, Any]] = [
+        {"training": "natural", "eps": 8 / 255, "acceptance": "kendall", "softening": 1.0},
+        {"training": "natural", "eps": 4 / 255, "acceptance": "kendall", "softening": 1.0},
+        {"training": "natural", "eps": 8 / 255, "acceptance": "kendall", "softening": [1.0, 3.0]},
+        {"training": "natural", "eps": 8 / 255, "acceptance": TOPK, "softening": [1.0, 3.0]},
+        {"training": "art", "eps": 8 / 255, "acceptance": "kendall", "softening": 1.0},
+    ]
+    found = {}
+    for i, values in enumerate(own):
+        attrs = {"explanation": "gradient", "attack": "topk", "steps": 3, **values}
+        path = tmp_path / f"{i}.h5"
+        found[path] = attrs
+        if values["training"] == "art":
+            continue
+        chained = {"start_eps": 4 / 255} if isinstance(values["softening"], list) else {}
+        facts = {"natural_accuracy": 0.5, "versions": "python 3", **chained}
+        norms = np.full(8, values["eps"] / 2, np.float32)
+        more = {"n_accepted": [0, *[1] * 7], "perturbation_linf": norms}
+        write_file(path, 8, seed=i, attrs={**attrs, **facts}, **more)
+    return found
 
 
-def test_study_table_is_the_summary_in_the_order_of_the_files(files: list[Path]) -> None:
+def test_study_table_is_the_summary_in_the_order_of_the_files(files: dict[Path, Any]) -> None:
     table = study_table(STUDY, files, "today")
-    assert table["training"].tolist() == ["natural", "natural", "art"]
-    assert table["eps"].tolist() == [8 / 255, 4 / 255, 8 / 255]
-    assert table[["n", "resisted", "steps", "accuracy"]].to_numpy().tolist() == [[8, 1, 3, 0.5]] * 3
-    for i, file in enumerate(files):
-        found: Any = lm.summarize(lm.evaluate(file, ["topk_intersection(k=5)", "kendall"])).set_index(
-            "metric"
-        )
+    assert table["training"].tolist() == ["natural"] * 4 + ["art"]
+    assert table["eps"].tolist() == [8 / 255, 4 / 255, *[8 / 255] * 3]
+    assert table["n"].tolist() == [8, 8, 8, 8, 0]
+    facts: Any = table.loc[:3, ["not_attacked", "steps", "accuracy"]].to_numpy()
+    assert facts.tolist() == [[1, 3, 0.5]] * 4
+    for i, file in enumerate(list(files)[:4]):
+        found: Any = lm.summarize(lm.evaluate(file, [TOPK, KENDALL])).set_index("metric")
         row: Any = table.iloc[i]
-        assert row[MOVED] == found.loc["topk_intersection(k=5)", "mean_attacked"]
-        np.testing.assert_allclose(row["kendall"], found.loc["kendall", "mean"], rtol=1e-12)
-        half = (found.loc["kendall", "ci_high"] - found.loc["kendall", "ci_low"]) / 2
-        np.testing.assert_allclose(row["kendall half"], half, rtol=1e-9)
+        for metric in (TOPK, KENDALL):
+            assert row[metric] == found.loc[metric, "mean"]
+            assert row[f"{metric} attacked"] == found.loc[metric, "mean_attacked"]
+            half = (found.loc[metric, "ci_high"] - found.loc[metric, "ci_low"]) / 2
+            np.testing.assert_allclose(row[f"{metric} half"], half, rtol=1e-9)
 
 
-def test_study_page_shows_the_table(files: list[Path], tmp_path: Path) -> None:
+def test_page_shows_the_worst_case_of_each_metric(files: dict[Path, Any], tmp_path: Path) -> None:
     table = study_table(STUDY, files, "today")
     text = write_page(STUDY, table, tmp_path / "small")
     assert text == (tmp_path / "small.md").read_text(encoding="utf-8")
     assert "today; python 3. k = 5;" in text
-    row: Any = table.iloc[0]
-    cells = [f"{row[m]:.3f} ± {row[f'{m} half']:.3f}" for m in ("topk_intersection(k=5)", "kendall")]
-    (line,) = [line for line in text.splitlines() if line.startswith("| natural | gradient | topk | 8/255 |")]
-    assert all(cell in line for cell in cells)
+    rows = [line for line in text.splitlines() if line.startswith(("| natural", "| art"))]
+    assert len(rows) == 4  # the two acceptances of one condition share a row
+    (strong,) = [line for line in rows if "1.0,3.0" in line]
+    assert "| 8/255, from 4/255 |" in strong
+    for metric in (TOPK, KENDALL):
+        worst: Any = table.loc[table.loc[2:3, metric].idxmin()]
+        cell = f"{worst[metric]:.3f} ± {worst[f'{metric} half']:.3f} ({worst[f'{metric} attacked']:.3f})"
+        assert cell in strong
     assert (tmp_path / "small.png").stat().st_size > 5_000
+
+
+def test_differences_are_paired_and_from_the_first_row(files: dict[Path, Any], tmp_path: Path) -> None:
+    table = study_table(STUDY, files, "today")
+    paths = list(files)
+    for metric in (TOPK, KENDALL):
+        chosen = paths[int(table.loc[2:3, metric].idxmin())]
+        first, second = (lm.evaluate(path, [metric])[metric].to_numpy() for path in (paths[0], chosen))
+        np.testing.assert_allclose(table.loc[2:3, f"{metric} difference"], (second - first).mean())
+    assert table.loc[[0, 1, 4], f"{TOPK} difference"].isna().all()
+    assert f"{table.loc[2, f'{TOPK} difference']:+.3f} ±" in write_page(STUDY, table, tmp_path / "small")
+
+
+def test_page_says_what_is_missing_and_what_failed(files: dict[Path, Any], tmp_path: Path) -> None:
+    text = write_page(STUDY, study_table(STUDY, files, "today"), tmp_path / "small")
+    assert "1 of 5 files were not made" in text
+    assert "| art | gradient | topk | 8/255 | 1.0 | not run |" in text
+    assert "label: 3 of 24 in all rows" in text
+    assert "kept the best image by each of `kendall` and `topk_intersection(k=5)` (1 of 4 rows)" in text
+    assert "| 4.00/255 | 8 | 1 |" in text
+
+
+def test_page_is_the_same_from_the_stored_table(files: dict[Path, Any], tmp_path: Path) -> None:
+    table = study_table(STUDY, files, "today")
+    table.to_csv(tmp_path / "small.csv", index=False)
+    text = write_page(STUDY, pd.read_csv(tmp_path / "small.csv"), tmp_path / "small")
+    assert text == write_page(STUDY, table, tmp_path / "small")
 
 
 @pytest.mark.parametrize("name", ["fashion_mnist", "imagenet"])

@@ -7,54 +7,20 @@ Write it again from the stored CSV file, without maps:
 
 import argparse
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-import lensmetrics as lm
-from lensmetrics.figures.style import PALETTE, RULE, STYLE
 from lensmetrics.tables.columns import parse_column
-from lensmetrics.tables.labels import column_title, condition_text
-from lensmetrics.tables.view import View
+from lensmetrics.tables.labels import column_title, condition_text, number_text
 
-CONDITION = ("training", "explanation", "attack", "eps")
-MOVED = "top-k intersection without those that resisted"
+from .figure import figure_over_eps
+from .table import ACCEPTANCE, CONDITION, Study, conditions, setting_columns, shown, worst_case
 
-
-def study_table(study: dict[str, Any], files: Sequence[Path], made: str) -> pd.DataFrame:
-    """Return a row per condition: the mean of each metric, half of its interval, and facts about the run."""
-    metrics = [str(metric) for metric in lm.lens_suite(study["k"], study["windows"])]
-    view = View.of(lm.evaluate(files, metrics))
-    summary, scores = view.summary, view.scores
-    first = np.unique(summary.row_group, return_index=True)[1]
-    rows = []
-    for group in np.argsort(first).tolist():
-        sample = scores.iloc[first[group]]
-        attrs = lm.PairStore(str(sample["file"])).attrs
-        cells = {name: summary.row(group, name) for name in metrics}
-        topk = cells[metrics[0]]
-        row = {name: sample.get(name) for name in CONDITION}
-        row |= {"n": summary.n_rows[group], "resisted": topk.get("n_not_attacked", 0)}
-        row |= {"steps": attrs.get("steps", 0), MOVED: topk.get("mean_attacked", topk["mean"])}
-        row |= {"accuracy": attrs["natural_accuracy"]}
-        row |= {"undefined": max(cell["n_undefined"] for cell in cells.values())}
-        row |= {name: cell["mean"] for name, cell in cells.items()}
-        row |= {f"{name} half": (cell["ci_high"] - cell["ci_low"]) / 2 for name, cell in cells.items()}
-        rows.append(row | {"made": made, "versions": attrs["versions"]})
-    return pd.DataFrame(rows)
-
-
-def shown(study: dict[str, Any]) -> list[str]:
-    """Return the metrics in the table of the page."""
-    k = study["k"]
-    windows = [f"lens_recall(k={k},w={w})" for w in study["windows"]]
-    return [f"topk_intersection(k={k})", *windows, "kendall", "spearman"]
+# A mean perturbation that is smaller than eps by more than this share is shown.
+_SMALLER = 0.01
 
 
 def title(metric: str) -> str:
@@ -62,78 +28,144 @@ def title(metric: str) -> str:
     return column_title(parse_column(metric), without=["k"])
 
 
-def markdown(study: dict[str, Any], table: pd.DataFrame) -> str:
+def markdown(study: Study, table: pd.DataFrame) -> str:
     """Return the page without its figure."""
-    metrics = shown(study)
-    heads = [*CONDITION, "n", "resisted", *map(title, metrics), "Top-k intersection of the others"]
+    made = f"{table['made'].iloc[0]}; {table['versions'].dropna().iloc[0]}"
     lines = [
         f"# {study['title']}",
         "",
-        f"{table['made'].iloc[0]}; {table['versions'].iloc[0]}. k = {study['k']}; mean ± half of the 95 % "
-        "bootstrap interval over samples.",
+        f"{made}. k = {study['k']}; mean ± half of the 95 % bootstrap interval over samples.",
         "",
-        "n counts correctly classified samples. A sample `resisted` if no perturbed image kept the label and "
-        "changed the map: its two maps are equal and count as such in all means except the last column.",
-        "",
+        *_explanations(study, table),
         *study.get("notes", "").strip().splitlines(),
-        "",
-        "| " + " | ".join(heads) + " |",
-        "|" + "---|" * len(CONDITION) + "--:|" * (len(heads) - len(CONDITION)),
+        *[""] * ("notes" in study),
+        *_table(study, table),
     ]
-    for row in table.to_dict("records"):
-        cells = [condition_text(name, row[name]) for name in CONDITION]
-        cells += [str(row["n"]), str(row["resisted"])]
-        cells += [f"{row[m]:.3f} ± {row[f'{m} half']:.3f}" for m in metrics]
-        lines.append("| " + " | ".join([*cells, f"{row[MOVED]:.3f}"]) + " |")
-    accuracies = table.groupby("training", sort=False)["accuracy"].first()
+    accuracies = table.dropna(subset="accuracy").groupby("training", sort=False)["accuracy"].first()
     lines += ["", "Natural accuracy: " + ", ".join(f"{t} {a:.3f}" for t, a in accuracies.items()) + "."]
     lines += ["", "All metrics: the CSV file of the same name."]
     return "\n".join(lines) + "\n"
 
 
-def figure_over_eps(study: dict[str, Any], table: pd.DataFrame) -> Figure:
-    """Draw top-k intersection and LENS recall over eps: a row per explanation, a column per attack."""
-    explanations, attacks = table["explanation"].unique(), table["attack"].unique()
-    size = (2.8 * len(attacks), 2.3 * len(explanations) + 0.6)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained", facecolor="white")
-        grid = figure.subplots(len(explanations), len(attacks), sharex=True, sharey=True, squeeze=False)
-        for axes_row, explanation in zip(grid, explanations, strict=True):
-            for axes, attack in zip(axes_row, attacks, strict=True):
-                here = (table["explanation"] == explanation) & (table["attack"] == attack)
-                axes.set_title(f"{condition_text('explanation', explanation)} · {attack}", loc="left")
-                _draw_lines(axes, table[here].sort_values("eps"), shown(study)[:-2])
-        figure.supxlabel("eps", fontsize=9)
-        figure.supylabel(f"mean share of pixels, k = {study['k']}", fontsize=9)
-        handles, labels = grid[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
-    return figure
-
-
-def _draw_lines(axes: Axes, rows: pd.DataFrame, metrics: Sequence[str]) -> None:
-    for colour, metric in zip(PALETTE, metrics, strict=False):
-        axes.errorbar(
-            rows["eps"],
-            rows[metric],
-            rows[f"{metric} half"],
-            label=title(metric),
-            color=colour,
-            marker="o",
-            markersize=3,
-            capsize=2,
+def _explanations(study: Study, table: pd.DataFrame) -> Iterator[str]:
+    """Yield what a reader must know about the rows, each with its number, and empty lines."""
+    rows = list(conditions(table))
+    first = pd.concat([part.iloc[:1] for part in rows])
+    n_missing = int((table["n"] == 0).sum())
+    if n_missing:
+        yield f"**Not finished:** {n_missing} of {len(table)} files were not made; their rows say `not run`."
+        yield ""
+    total, failed = int(first["n"].sum()), int(first["not_attacked"].sum())
+    yield (
+        f"n counts correctly classified samples; `not_attacked` those of which no perturbed image kept the "
+        f"label: {failed} of {total:,} in all rows, failed measurements and not robustness. Means count "
+        "their two equal maps" + ("; the mean without them is in brackets." if failed else ".")
+    )
+    yield ""
+    if smaller := _is_smaller(first).sum():
+        yield (
+            f"In {smaller} of {len(rows)} rows the perturbations are on average smaller than eps: the column "
+            "`mean change` has the mean of their norms."
         )
-    axes.set_ylim(0, 1)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(rows["eps"], [condition_text("eps", eps) for eps in rows["eps"]])
-    axes.minorticks_off()
-    axes.grid(axis="y", color=RULE, linewidth=0.6)
+        yield ""
+    several = [part for part in rows if len(part) > 1 and (part["n"] > 0).all()]
+    if several:
+        metric = shown(study)[0]
+        gains = [part[metric].iloc[0] - part[metric].min() for part in several]
+        names = " and ".join(dict.fromkeys(f"`{a}`" for part in several for a in part[ACCEPTANCE]))
+        yield (
+            f"The attack kept the best image by each of {names} ({len(several)} of {len(rows)} rows). Each "
+            "metric shows the one that left the least of it, the worst case that was found: for top-k "
+            f"intersection on average {sum(gains) / len(gains):.3f} less than the first. The CSV file has a "
+            "row for each."
+        )
+        yield ""
+    chained = int(first["start_eps"].notna().sum()) if "start_eps" in first else 0
+    if chained:
+        yield (
+            f"Where eps names a second radius ({chained} of {len(rows)} rows), the attack starts at the "
+            "image that it found there, so that a curve does not rise because a search found less."
+        )
+        yield ""
+    if _differs(study, table):
+        yield (
+            "Differences (Δ) are paired by sample, against the first row of the same training, explanation, "
+            "attack and eps, ± half of their 95 % interval."
+        )
+        yield ""
 
 
-def write_page(study: dict[str, Any], table: pd.DataFrame, base: Path) -> str:
+def _table(study: Study, table: pd.DataFrame) -> Iterator[str]:
+    settings, metrics = setting_columns(table), shown(study)
+    compared = _differs(study, table)
+    changed = bool(_is_smaller(table).any())
+    labels = bool(table.get("label_changed", pd.Series([0])).sum())
+    words = [*CONDITION, *settings]
+    numbers = ["mean change"] * changed + ["n", "not_attacked"] + ["label_changed"] * labels
+    numbers += list(map(title, metrics)) + [f"Δ {title(metric)}" for metric in compared]
+    yield "| " + " | ".join([*words, *numbers]) + " |"
+    yield "|" + "---|" * len(words) + "--:|" * len(numbers)
+    for rows in conditions(table):
+        row = rows.iloc[0]
+        cells = [_eps(row) if name == "eps" else _setting(name, row[name]) for name in words]
+        if row["n"] == 0:
+            cells += ["not run", *[""] * (len(numbers) - 1)]
+        else:
+            if changed:
+                cells.append(_like_eps(row["perturbation"], row["eps"]))
+            counts = ["n", "not_attacked"] + ["label_changed"] * labels
+            cells += [str(int(row[name])) for name in counts]
+            cells += [_cell(rows.loc[worst_case(rows, metric)], metric) for metric in metrics]
+            cells += [_difference(row, metric) for metric in compared]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _cell(row: Any, metric: str) -> str:
+    """Return mean and half interval, and in brackets the mean without those that were not attacked."""
+    text = f"{number_text(row[metric])} ± {number_text(row[f'{metric} half'])}"
+    attacked = row.get(f"{metric} attacked")
+    return f"{text} ({number_text(attacked)})" if row["not_attacked"] and attacked is not None else text
+
+
+def _difference(row: Any, metric: str) -> str:
+    value = row[f"{metric} difference"]
+    return "" if pd.isna(value) else f"{value:+.3f} ± {row[f'{metric} difference half']:.3f}"
+
+
+def _differs(study: Study, table: pd.DataFrame) -> list[str]:
+    """Return the metrics of which the page shows differences: the first and the first of ranks."""
+    metrics = [metric for metric in shown(study) if "w=" not in metric][:2]
+    return [m for m in metrics if f"{m} difference" in table and table[f"{m} difference"].notna().any()]
+
+
+def _is_smaller(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Return the rows whose mean perturbation is clearly smaller than eps."""
+    if "perturbation" not in table:
+        return pd.Series(False, table.index)
+    return table["perturbation"] < (1 - _SMALLER) * table["eps"]
+
+
+def _setting(name: str, value: Any) -> str:
+    return "–" if pd.isna(value) else condition_text(name, value)
+
+
+def _eps(row: Any) -> str:
+    start = row.get("start_eps")
+    text = _setting("eps", row["eps"])
+    return text if start is None or pd.isna(start) else f"{text}, from {_setting('eps', start)}"
+
+
+def _like_eps(value: float, eps: float) -> str:
+    """Return a mean perturbation in the unit in which eps is written."""
+    return f"{value * 255:.2f}/255" if condition_text("eps", eps).endswith("/255") else number_text(value)
+
+
+def write_page(study: Study, table: pd.DataFrame, base: Path) -> str:
     """Write the page and, if eps differs, its figure beside `base`; return the text of the page."""
     text = markdown(study, table)
-    if table["eps"].nunique() > 1:
-        figure_over_eps(study, table).savefig(base.with_suffix(".png"), dpi=110)
+    made = table[table["n"] > 0]
+    if made["eps"].nunique() > 1:
+        figure_over_eps(study, made, title).savefig(base.with_suffix(".png"), dpi=110)
         text += f"\n![Top-k intersection and LENS recall over eps]({base.name}.png)\n"
     base.with_suffix(".md").write_text(text, encoding="utf-8")
     return text

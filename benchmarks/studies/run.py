@@ -1,6 +1,7 @@
 """Run a study: make its files, score them, and write its table, page and figure beside its TOML file.
 
-Files that exist are kept, so the command can be interrupted and repeated.
+Files that exist are kept, so the command can be interrupted and repeated. With ``--page`` nothing is made:
+the page is of the files that exist so far, and says which do not.
 
 Example: ``python -m benchmarks.studies.run benchmarks/studies/fashion_mnist.toml --jobs 2``
 """
@@ -10,12 +11,14 @@ import datetime
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from generators import sweep
+from generators import request, sweep
 
-from .page import read_study, study_table, write_page
+from .page import read_study, write_page
+from .table import study_table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", help="data folder, instead of the one that the file names")
     parser.add_argument("--out", help="output folder, instead of the one that the file names")
     parser.add_argument("--results", type=Path, help="folder of the results; default: that of the TOML file")
+    parser.add_argument(
+        "--page", action="store_true", help="make no files; write the page of those that exist"
+    )
     options = parser.parse_args(argv)
     base = (options.results or options.study.parent) / options.study.stem
     if not base.parent.is_dir():
@@ -33,17 +39,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     study = read_study(options.study)
     if study.keys() < {"title", "k", "windows"}:
         parser.error(f"{options.study} must set title, k and windows in [study]")
-    items = sweep.read(options.study, data=options.data, out=options.out)
-    files = [item.out for item in items if item.command == "generate"]
-    more = [f"--{name}={value}" for name in ("data", "out") if (value := getattr(options, name))]
-    status = sweep.main([str(options.study), "--jobs", options.jobs, *more])
-    if status:
-        return status
-    made = datetime.date.fromtimestamp(max(path.stat().st_mtime for path in files))
-    table = study_table(study, files, f"{made}, {platform.machine()} with {os.cpu_count()} cores")
+    if not options.page:
+        more = [f"--{name}={value}" for name in ("data", "out") if (value := getattr(options, name))]
+        status = sweep.main([str(options.study), "--jobs", options.jobs, *more])
+        if status:
+            print("Files that exist are kept: run again to continue, or with --page", file=sys.stderr)
+            return status
+    files = conditions(sweep.read(options.study, data=options.data, out=options.out))
+    made = [path for path in files if path.exists()]
+    if not made:
+        parser.error(f"none of the {len(files)} files of {options.study} exists yet, so there is no page")
+    day = datetime.date.fromtimestamp(max(path.stat().st_mtime for path in made))
+    table = study_table(study, files, f"{day}, {platform.machine()} with {os.cpu_count()} cores")
     table.to_csv(base.with_suffix(".csv"), index=False, float_format="%.9g")
     print(write_page(study, table, base))
     return 0
+
+
+def conditions(items: Sequence[sweep.Item]) -> dict[Path, Mapping[str, Any]]:
+    """Return the pair files of a study, made or not, each with the attributes of its condition."""
+    found: dict[Path, Mapping[str, Any]] = {}
+    for item in items:
+        if item.command == "generate":
+            wanted = request.Request.parse(item.arguments)
+            files = wanted.files(wanted.plan())
+            found |= {path: request.condition(wanted, plan) for path, plan in files.items()}
+    return found
 
 
 if __name__ == "__main__":

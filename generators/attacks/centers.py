@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
-from ..networks.activations import with_softplus
+from ..softening import Softening
 from .acceptance import remaining
 from .iterate import Ball, Batch, Best, Found, best_iterate, normal
 from .losses import centers, shares, smooth_maps, squared_shift, value_and_gradient
-from .record import RESTARTS, WALK, Attack
+from .record import RUNS, WALK, Attack
 
 # A center of mass that has moved by less than this, in pixels, counts as unmoved.
 _UNMOVED = 1e-3
@@ -21,7 +22,8 @@ def mass_center(
     steps: int,
     step_size: float,
     acceptance: Sequence[str] = ("kendall",),
-    restarts: int = 1,
+    softening: Sequence[Softening] = (1.0,),
+    restarts: int | None = None,
 ) -> tuple[Found, ...]:
     """Move the map's center of mass away from where it is in the unperturbed map.
 
@@ -35,18 +37,18 @@ def mass_center(
     """
     best = Best(batch, remaining(acceptance))
     origin = centers(shares(best.unperturbed.to(batch.images)))
-    smooth = with_softplus(batch.model)
 
-    def loss(inputs: torch.Tensor) -> torch.Tensor:
-        return squared_shift(smooth_maps(smooth, batch.explain, inputs, batch.labels), origin)
+    def direction(network: nn.Module, current: torch.Tensor) -> torch.Tensor:
+        def loss(inputs: torch.Tensor) -> torch.Tensor:
+            return squared_shift(smooth_maps(network, batch.explain, inputs, batch.labels), origin)
 
-    def direction(current: torch.Tensor) -> torch.Tensor:
         squared, uphill = value_and_gradient(loss, current)
         for sample in torch.nonzero(squared < _UNMOVED**2).flatten().tolist():
             uphill[sample] = normal(batch.randoms[sample : sample + 1], current)[0]
         return uphill
 
-    return best_iterate(batch, best, Ball(batch.images, eps, "linf"), direction, steps, step_size, restarts)
+    ball = Ball(batch.images, eps, "linf")
+    return best_iterate(batch, best, ball, direction, steps, step_size, softening, restarts)
 
 
-MASS_CENTER = Attack(mass_center, (*WALK, RESTARTS))
+MASS_CENTER = Attack(mass_center, (*WALK, *RUNS))

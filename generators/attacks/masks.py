@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from .. import published
 from ..options import Option, non_negative_integer
+from ..softening import Softening
 from .acceptance import remaining
 from .iterate import Ball, Batch, Best, Found, best_iterate, downhill
 from .losses import dilated, inside, region_mask, top_mask
-from .record import ACCEPTANCE_METRIC, ATTACK_K, RESTARTS, STEP_SIZE, STEPS, WALK, Attack
+from .record import ACCEPTANCE_METRIC, ATTACK_K, RUNS, STEP_SIZE, STEPS, WALK, Attack
 
 
 def topk(
@@ -18,7 +19,8 @@ def topk(
     step_size: float,
     attack_k: int,
     acceptance: Sequence[str] = ("kendall",),
-    restarts: int = 1,
+    softening: Sequence[Softening] = (1.0,),
+    restarts: int | None = None,
 ) -> tuple[Found, ...]:
     """Remove attribution from the top `attack_k` pixels of the unperturbed map.
 
@@ -30,7 +32,8 @@ def topk(
     best = Best(batch, remaining(acceptance))
     target = top_mask(best.unperturbed, attack_k)
     direction = downhill(batch, lambda maps: inside(maps, target))
-    return best_iterate(batch, best, Ball(batch.images, eps, "linf"), direction, steps, step_size, restarts)
+    ball = Ball(batch.images, eps, "linf")
+    return best_iterate(batch, best, ball, direction, steps, step_size, softening, restarts)
 
 
 def topk_lens(
@@ -42,7 +45,8 @@ def topk_lens(
     attack_k: int,
     attack_w: int = 1,
     acceptance: Sequence[str] = ("kendall",),
-    restarts: int = 1,
+    softening: Sequence[Softening] = (1.0,),
+    restarts: int | None = None,
 ) -> tuple[Found, ...]:
     """Remove attribution from all pixels within Chebyshev distance `attack_w` of the top `attack_k`.
 
@@ -53,7 +57,8 @@ def topk_lens(
     best = Best(batch, remaining(acceptance))
     target = dilated(top_mask(best.unperturbed, attack_k), attack_w)
     direction = downhill(batch, lambda maps: inside(maps, target))
-    return best_iterate(batch, best, Ball(batch.images, eps, "linf"), direction, steps, step_size, restarts)
+    ball = Ball(batch.images, eps, "linf")
+    return best_iterate(batch, best, ball, direction, steps, step_size, softening, restarts)
 
 
 def l2_topk(
@@ -64,7 +69,8 @@ def l2_topk(
     step_size: float,
     attack_k: int,
     acceptance: Sequence[str] = ("kendall",),
-    restarts: int = 1,
+    softening: Sequence[Softening] = (1.0,),
+    restarts: int | None = None,
 ) -> tuple[Found, ...]:
     """Attack like topk, in the l2 ball of radius `eps`; a step has the l2 length `step_size`.
 
@@ -74,7 +80,8 @@ def l2_topk(
     best = Best(batch, remaining(acceptance))
     target = top_mask(best.unperturbed, attack_k)
     direction = downhill(batch, lambda maps: inside(maps, target))
-    return best_iterate(batch, best, Ball(batch.images, eps, "l2"), direction, steps, step_size, restarts)
+    ball = Ball(batch.images, eps, "l2")
+    return best_iterate(batch, best, ball, direction, steps, step_size, softening, restarts)
 
 
 def target_region(
@@ -85,7 +92,8 @@ def target_region(
     step_size: float,
     region: tuple[int, int, int, int],
     acceptance: Sequence[str] = ("kendall",),
-    restarts: int = 1,
+    softening: Sequence[Softening] = (1.0,),
+    restarts: int | None = None,
 ) -> tuple[Found, ...]:
     """Move attribution into the rectangle `region`: top, left, height, width in pixels.
 
@@ -97,7 +105,8 @@ def target_region(
     target = region_mask(region, (images.shape[2], images.shape[3])).to(images.device)
     best = Best(batch, remaining(acceptance))
     direction = downhill(batch, lambda maps: -inside(maps, target))
-    return best_iterate(batch, best, Ball(images, eps, "linf"), direction, steps, step_size, restarts)
+    ball = Ball(images, eps, "linf")
+    return best_iterate(batch, best, ball, direction, steps, step_size, softening, restarts)
 
 
 _ATTACK_W = Option(
@@ -113,12 +122,12 @@ _REGION = Option(
 # Distances between images in the l2 norm may exceed 1. The help is that of the first option of this name.
 _L2_EPS = Option("eps", "radius of the l2 ball", above=0)
 
-TOPK = Attack(topk, (*WALK, ATTACK_K, RESTARTS))
-TOPK_LENS = Attack(topk_lens, (*WALK, ATTACK_K, _ATTACK_W, RESTARTS))
-TARGET_REGION = Attack(target_region, (*WALK, _REGION, RESTARTS))
+TOPK = Attack(topk, (*WALK, ATTACK_K, *RUNS))
+TOPK_LENS = Attack(topk_lens, (*WALK, ATTACK_K, _ATTACK_W, *RUNS))
+TARGET_REGION = Attack(target_region, (*WALK, _REGION, *RUNS))
 L2_TOPK = Attack(
     l2_topk,
-    (_L2_EPS, STEPS, STEP_SIZE, ACCEPTANCE_METRIC, ATTACK_K, RESTARTS),
+    (_L2_EPS, STEPS, STEP_SIZE, ACCEPTANCE_METRIC, ATTACK_K, *RUNS),
     published=published.l2_attack,
     norm="l2",
 )

@@ -1,9 +1,11 @@
 """Attacks by random noise, which need no gradient."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from .acceptance import remaining
 from .iterate import Ball, Batch, Best, Found, best_iterate, normal, select
@@ -36,7 +38,11 @@ def random_walk(
     """
     best = Best(batch, remaining(acceptance))
     ball = Ball(batch.images, eps, "linf")
-    return best_iterate(batch, best, ball, lambda current: normal(batch.randoms, current), steps, step_size)
+
+    def direction(network: nn.Module, current: torch.Tensor) -> torch.Tensor:
+        return normal(batch.randoms, current)
+
+    return best_iterate(batch, best, ball, direction, steps, step_size, (math.inf,), None)
 
 
 RANDOM_SIGN = Attack(random_sign, (EPS,), needs_map=False, needs_gradient=False)

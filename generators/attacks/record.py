@@ -12,6 +12,7 @@ from .. import published
 from ..explanations import Explain
 from ..networks.smoothness import check_not_linear, check_softened
 from ..options import Option, positive_integer
+from ..softening import softening
 from .acceptance import ACCEPTANCE, check_fit
 from .iterate import Batch, Found, Randoms
 
@@ -105,7 +106,17 @@ ACCEPTANCE_METRIC = Option(
 )
 RESTARTS = Option(
     "restarts",
-    "number of runs: the first starts at the image, others at random points; default: 1",
+    "number of runs: one with each softening starts at the image, others start at random points; default: "
+    "one with each softening",
     positive_integer,
 )
+SOFTENING = Option(
+    "softening",
+    "beta of the softplus that stands for ReLU where attacks look for a direction: a number, 10:100 for one "
+    "that grows with the steps, or inf for ReLU itself; several take a run each, of which the best image is "
+    "kept; default: 1, as published; target_map: one value; default: as published",
+    softening,
+    arguments=(("nargs", "+"), ("metavar", "BETA")),
+)
 WALK = (EPS, STEPS, STEP_SIZE, ACCEPTANCE_METRIC)
+RUNS = (SOFTENING, RESTARTS)

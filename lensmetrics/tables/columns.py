@@ -144,15 +144,19 @@ def skipped_attributes(attrs: Iterable[str]) -> list[str]:
 def one_kind(values: Iterable[Any]) -> list[Any]:
     """Return the values of an attribute in a form that one column can hold: all numbers or all texts.
 
-    None stays None. Lists become texts such as ``4,4,8,8``. Booleans become texts, as do integers
-    that occur among floats and exceed what float32 represents exactly.
+    None stays None. Lists become texts such as ``4,4,8,8``; in texts, 3.0 is ``3``. Booleans become
+    texts, as do integers that occur among floats and exceed what float32 represents exactly.
     """
-    plain = [",".join(map(str, value)) if isinstance(value, list) else value for value in values]
+    plain = [",".join(map(_text, value)) if isinstance(value, list) else value for value in values]
     known = [value for value in plain if value is not None]
     largest = _LARGEST_SHARED if any(isinstance(value, float) for value in known) else 2**63 - 1
     if all(isinstance(value, float) or (_is_integer(value) and abs(value) <= largest) for value in known):
         return plain
-    return [None if value is None else str(value) for value in plain]
+    return [None if value is None else _text(value) for value in plain]
+
+
+def _text(value: object) -> str:
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def _is_integer(value: object) -> TypeGuard[int]:

@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import itertools
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
+from torch import nn
 
 import generators
 import lensmetrics as lm
@@ -93,7 +95,15 @@ def attack(
     given = {**SETTING[name], **more}
     if name == "target_map" and "targets" not in given:
         given["targets"] = maps_of(network, explanation, images, labels).roll(1, 0)
-    return ATTACKS[name](network, images, labels, randoms(len(images)), explanation=explanation, **given)
+    return perturbed_by(name, network, images, labels, explanation=explanation, **given)
+
+
+def perturbed_by(name: str, network: Any, images: Any, labels: Any, **given: Any) -> Any:
+    """The images that the attack returns by its one acceptance."""
+    if "acceptance" in given:
+        given["acceptance"] = [given["acceptance"]]
+    (found,) = ATTACKS[name](network, images, labels, randoms(len(images)), **given)
+    return found.images
 
 
 def top_pixels(attributions: Any, k: int) -> NDArray[np.bool_]:
@@ -295,7 +305,7 @@ def test_samples_without_an_accepted_image_are_returned_unperturbed(
 ) -> None:
     other_labels = (labels_of(network, images) + 1) % 10
     if name == "random_sign":
-        found = ATTACKS["random_sign"](network, images, other_labels, randoms(6), eps=0.1)
+        found = perturbed_by("random_sign", network, images, other_labels, eps=0.1)
     else:
         found = attack(name, network, images, other_labels)
     assert (found == images).all()
@@ -312,8 +322,8 @@ def test_samples_do_not_influence_one_another(trained: tuple[Any, Any, Any], nam
         if name == "target_map":
             given["targets"] = targets[i : i + 1]
         one = slice(i, i + 1)
-        alone = ATTACKS[name](network, images[one], labels[one], randoms(6)[one], **given)
-        torch.testing.assert_close(alone, together[one], rtol=0, atol=1e-12)
+        (alone,) = ATTACKS[name](network, images[one], labels[one], randoms(6)[one], **given)
+        torch.testing.assert_close(alone.images, together[one], rtol=0, atol=1e-12)
 
 
 def score_of(network: Any, images: Any, perturbed: Any, labels: Any, explanation: Any, metric: str) -> Any:
@@ -347,7 +357,7 @@ def test_directed_attacks_reach_their_target_better_than_random_ones(
         noise = torch.from_numpy(np.stack([random.standard_normal((1, 28, 28)) for random in randoms(6)]))
         random = torch.clamp(images + noise / noise.flatten(1).norm(dim=1)[:, None, None, None], 0, 1)
     else:
-        random = ATTACKS["random_sign"](network, images, labels, randoms(6), eps=0.1)
+        random = perturbed_by("random_sign", network, images, labels, eps=0.1)
     margin = {"mass_center": 0.4, "target_map": 0.25, "target_region": 0.015}.get(name, 0.02)
     assert directed < min(left(random), left(images)) - margin
 
@@ -491,7 +501,7 @@ def test_acceptance_takes_the_worse_map_and_never_an_undefined_one(acceptance: s
     one = torch.from_numpy(random.random((1, 9, 9), dtype=np.float32))
     near, far = one.clone(), one.flip(1) * torch.linspace(0, 1, 9)
     near[0, 0, 0] += 0.3
-    left = remaining(text)
+    (left,) = remaining([text])
     same, some, much = (float(left(one, other)[0]) for other in (one, near, far))
     assert same == ACCEPTANCE[acceptance_metric(text).name]
     assert much < some <= same
@@ -523,14 +533,44 @@ def test_restarts_never_do_worse(network: Any, images: Any, name: str) -> None:
     assert (scores[1] < scores[0]).any()
 
 
+@pytest.mark.parametrize("name", WITH_RESTARTS)
+def test_more_softenings_never_do_worse(network: Any, images: Any, name: str) -> None:
+    labels = labels_of(network, images)
+    scores = []
+    for betas in ([3.0], [3.0, Growth(1, 30)]):
+        found = attack(name, network, images, labels, steps=3, softening=betas)
+        scores.append(score_of(network, images, found, labels, gradient, "kendall"))
+    assert (scores[1] <= scores[0]).all()
+    assert (scores[1] < scores[0]).any()
+
+
+def test_runs_take_the_softenings_in_turn(network: Any, images: Any) -> None:
+    """The first run with each starts at the images, later ones elsewhere; inf is the network itself."""
+    betas, at_images = [], []
+
+    def spy(model: Any, x: Any, y: Any, *, differentiable: bool = False) -> Any:
+        if differentiable:
+            betas.append([part.beta for part in model.modules() if isinstance(part, nn.Softplus)][:1])
+            at_images.append(bool((x == images).all()))
+        return gradient(model, x, y, differentiable=differentiable)
+
+    labels = labels_of(network, images)
+    attack("topk", network, images, labels, spy, steps=2, softening=[3.0, Growth(1, 4), math.inf], restarts=4)
+    assert betas == [[3.0], [3.0], [1.0], [2.0], [], [], [3.0], [3.0]]
+    # On the network itself the gradient of the map is zero, so the second step is still at the images.
+    assert at_images == [True, False, True, False, True, True, False, False]
+    with pytest.raises(ValueError, match="--restarts 2 is too few for the 3 values of --softening"):
+        attack("topk", network, images, labels, softening=[1.0, 3.0, 10.0], restarts=2)
+
+
 def test_random_sign_moves_every_pixel_by_eps_where_it_can(network: Any, images: Any) -> None:
     labels = labels_of(network, images)
-    found = ATTACKS["random_sign"](network, images, labels, randoms(6), eps=0.01)
+    found = perturbed_by("random_sign", network, images, labels, eps=0.01)
     inside = (images > 0.01) & (images < 0.99)
     torch.testing.assert_close((found - images).abs()[inside], torch.full_like(images, 0.01)[inside])
     assert 0.4 < float(((found > images)[inside]).double().mean()) < 0.6
-    again = ATTACKS["random_sign"](network, images[2:3], labels[2:3], randoms(6)[2:3], eps=0.01)
-    assert (again == found[2:3]).all()
+    (again,) = ATTACKS["random_sign"](network, images[2:3], labels[2:3], randoms(6)[2:3], eps=0.01)
+    assert (again.images == found[2:3]).all()
 
 
 def test_mass_center_starts_at_random_where_nothing_has_moved(network: Any, images: Any) -> None:
@@ -542,13 +582,13 @@ def test_mass_center_starts_at_random_where_nothing_has_moved(network: Any, imag
         return gradient(smooth, *given, **more)
 
     setting: dict[str, Any] = {"explanation": explanation, "eps": 0.1, "step_size": 0.01}
-    found = ATTACKS["mass_center"](network, images, labels, randoms(6), steps=1, **setting)
+    found = perturbed_by("mass_center", network, images, labels, steps=1, **setting)
     signs = torch.from_numpy(np.stack([np.sign(r.standard_normal((1, 28, 28))) for r in randoms(6)]))
     torch.testing.assert_close(found, (images + 0.01 * signs).clamp(0, 1))
     moves = []
     for name in ("mass_center", "random_walk"):
-        perturbed = ATTACKS[name](
-            *(network, images, labels, randoms(6)), steps=10, acceptance="mass_center_shift", **setting
+        perturbed = perturbed_by(
+            *(name, network, images, labels), steps=10, acceptance="mass_center_shift", **setting
         )
         moves.append(score_of(network, images, perturbed, labels, explanation, "mass_center_shift").mean())
     assert moves[0] > 2 * moves[1]
@@ -612,11 +652,11 @@ def test_each_attack_takes_these_parameters() -> None:
     expected = {
         "random_sign": {"eps"},
         "random_walk": steps,
-        "topk": {*steps, "restarts", "attack_k"},
-        "topk_lens": {*steps, "restarts", "attack_k", "attack_w"},
-        "mass_center": {*steps, "restarts"},
-        "target_region": {*steps, "restarts", "region"},
-        "l2_topk": {*steps, "restarts", "attack_k"},
+        "topk": {*steps, "softening", "restarts", "attack_k"},
+        "topk_lens": {*steps, "softening", "restarts", "attack_k", "attack_w"},
+        "mass_center": {*steps, "softening", "restarts"},
+        "target_region": {*steps, "softening", "restarts", "region"},
+        "l2_topk": {*steps, "softening", "restarts", "attack_k"},
     }
     for name, names in expected.items():
         assert keywords(ATTACKS[name].function) == names - {"explanation"}

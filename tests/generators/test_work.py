@@ -14,13 +14,13 @@ from generators.work import Work
 
 
 def work(explanation: str, attack: str, shape: tuple[int, ...] = (28, 28), **options: Any) -> Work:
-    """The work on 20 black images of this shape."""
+    """The work on 80 black images of this shape."""
     chunk_size, device = options.pop("chunk_size", None), options.pop("device", "cpu")
     found = plan(
         explanation, attack, dataset="mnist", model="small_cnn", given=options, chunk_size=chunk_size
     )
-    split = Split(np.zeros((20, *shape), np.uint8), np.arange(20) % 10, shape[:2])
-    return Work(found, small_cnn(), split, np.arange(20), torch.float32, torch.device(device), None)
+    split = Split(np.zeros((80, *shape), np.uint8), np.arange(80) % 10, shape[:2])
+    return Work(found, small_cnn(), split, np.arange(80), torch.float32, torch.device(device), None)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,7 @@ def work(explanation: str, attack: str, shape: tuple[int, ...] = (28, 28), **opt
     [
         ("gradient", "topk", {}, 16),
         ("gradient", "topk", {"device": "cuda"}, 64),
+        ("gradient", "topk", {"shape": (227, 227, 3)}, 16),
         ("integrated_gradients", "topk", {}, 3),  # 300 of 334 points
         ("integrated_gradients", "topk", {"attack_n_points": 20}, 16),
         ("integrated_gradients", "topk", {"attack_n_points": 30}, 11),

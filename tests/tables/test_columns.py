@@ -101,6 +101,7 @@ def test_one_column_has_one_kind_of_value() -> None:
     assert one_kind([1, 0.5, None]) == [1, 0.5, None]
     assert one_kind([1, "a", None]) == ["1", "a", None]
     assert one_kind([[1, 2], 3]) == ["1,2", "3"]
+    assert one_kind([[1.0, 3.0, 0.5], 1.0, "10:100"]) == ["1,3,0.5", "1", "10:100"]
     assert one_kind([2**24 + 1, 0.5]) == ["16777217", "0.5"]  # equal to its neighbour as a float
     assert one_kind([2**63, 1]) == ["9223372036854775808", "1"]
 
