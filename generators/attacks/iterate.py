@@ -1,5 +1,6 @@
 """How attacks search: the batch under attack, the ball that bounds it, and the best image found so far."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,14 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ..explanations import Explain, abs_sum
-from ..networks.activations import with_softplus
+from ..explanations import Explain, abs_sum, with_logits
+from ..networks.activations import set_beta, with_softplus
+from ..softening import Growth, Softening, beta_at
 from .acceptance import Remaining
 from .losses import smooth_maps, value_and_gradient
 
 Randoms = Sequence[np.random.Generator]
-# From the current images to the direction in which each of them should move.
-Direction = Callable[[torch.Tensor], torch.Tensor]
+# From a network, softened or not, and the current images to the direction in which each of them should move.
+Direction = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,12 @@ class Batch:
 
     def maps(self, images: torch.Tensor) -> torch.Tensor:
         """Return the maps of `images` on the model itself, as float32."""
-        return abs_sum(self.explain(self.model, images, self.labels)).detach().float()
+        return self.maps_and_labels(images)[0]
+
+    def maps_and_labels(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the maps of `images` on the model itself, as float32, and the labels that it gives them."""
+        attributions, logits = with_logits(self.explain, self.model, images, self.labels)
+        return abs_sum(attributions).detach().float(), logits.argmax(1)
 
     def keeps_label(self, images: torch.Tensor) -> torch.Tensor:
         """Return whether the model classifies each image as its label."""
@@ -101,8 +108,8 @@ class Best:
     def offer(self, images: torch.Tensor) -> None:
         """Keep those of `images` that count and of which less remains than of all images before."""
         self._n_steps += 1
-        maps = self._batch.maps(images)
-        keeps = self._batch.keeps_label(images).cpu().numpy()
+        maps, labels = self._batch.maps_and_labels(images)
+        keeps = (labels == self._batch.labels).cpu().numpy()
         found = []
         for i, (remaining, before) in enumerate(zip(self._remaining, self.found, strict=True)):
             left = remaining(self.unperturbed, maps)
@@ -158,13 +165,15 @@ class Ball:
 
 
 def downhill(batch: Batch, loss: Callable[[torch.Tensor], torch.Tensor]) -> Direction:
-    """Return the direction against the gradient of a loss of maps, on the softplus copy of the model."""
-    smooth = with_softplus(batch.model)
+    """Return the direction against the gradient of a loss of maps."""
 
-    def of_images(inputs: torch.Tensor) -> torch.Tensor:
-        return loss(smooth_maps(smooth, batch.explain, inputs, batch.labels))
+    def direction(network: nn.Module, current: torch.Tensor) -> torch.Tensor:
+        def of_images(inputs: torch.Tensor) -> torch.Tensor:
+            return loss(smooth_maps(network, batch.explain, inputs, batch.labels))
 
-    return lambda current: -value_and_gradient(of_images, current)[1]
+        return -value_and_gradient(of_images, current)[1]
+
+    return direction
 
 
 def best_iterate(
@@ -174,15 +183,42 @@ def best_iterate(
     direction: Direction,
     steps: int,
     step_size: float,
-    restarts: int = 1,
+    softening: Sequence[Softening],
+    restarts: int | None,
 ) -> tuple[Found, ...]:
-    """Offer every iterate of every run to `best` and return the best; later runs start at random points."""
-    for run in range(restarts):
-        current = ball.images if run == 0 else ball.random_point(batch.randoms)
-        for _ in range(steps):
-            current = ball.step(current, direction(current), step_size)
+    """Offer every iterate of every run to `best` and return the best.
+
+    Runs take the items of `softening` in turn, over and over. One run with each of them starts at the images,
+    later ones start at random points of the ball.
+    """
+    for run in range(n_runs(softening, restarts)):
+        beta = softening[run % len(softening)]
+        network = batch.model if beta == math.inf else with_softplus(batch.model, beta_at(beta, 0, steps))
+        current = ball.images if run < len(softening) else ball.random_point(batch.randoms)
+        for step in range(steps):
+            if isinstance(beta, Growth):
+                set_beta(network, beta_at(beta, step, steps))
+            current = ball.step(current, direction(network, current), step_size)
             best.offer(current)
     return best.found
+
+
+def n_runs(softening: Sequence[Softening], restarts: int | None) -> int:
+    """Return the number of runs, by default one with each item of `softening`.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer runs than items.
+    """
+    if restarts is None:
+        return len(softening)
+    if restarts < len(softening):
+        raise ValueError(
+            f"--restarts {restarts} is too few for the {len(softening)} values of --softening, which take a "
+            "run each; leave it out, or give a larger one"
+        )
+    return restarts
 
 
 def normal(randoms: Randoms, like: torch.Tensor) -> torch.Tensor:
