@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from . import published
 from .attacks import ATTACKS, Attack, Found
 from .attacks.acceptance import distinct_metrics
 from .attacks.iterate import n_runs
@@ -105,6 +106,7 @@ class Plan:
         *,
         samples: NDArray[np.int64],
         targets: torch.Tensor | None = None,
+        starts: tuple[torch.Tensor, ...] = (),
     ) -> tuple[Found, ...]:
         """Return what the attack finds, by each acceptance; one random generator per sample makes it
         independent of batches.
@@ -115,7 +117,7 @@ class Plan:
         if self.attack.needs_targets:
             given["targets"] = targets
         randoms = [np.random.default_rng([self.seed, sample]) for sample in samples]
-        return self.attack(model, images, labels, randoms, **given)
+        return self.attack(model, images, labels, randoms, starts=starts, **given)
 
     def _bound(self, parameters: Mapping[str, Any], seeds: Sequence[Sequence[int]]) -> Explain:
         later: dict[str, Any] = {}
@@ -145,6 +147,8 @@ def plan(
         range, or has no effect here.
     """
     method, own = _with_base(explanation, given.get("base"))
+    by_form = published.BY_FORM.get(given.get("form"), {})
+    own |= {name: value for name, value in by_form.items() if name in own}
     perturb = ATTACKS[attack]
     if perturb.needs_gradient and not method.differentiable:
         without = [name for name, other in ATTACKS.items() if not other.needs_gradient]

@@ -162,6 +162,9 @@ TARGET_MAP_BY_MODEL = {
 # Dombrowski, table 3: the weights for CIFAR-10, whatever the explanation and the network.
 TARGET_MAP_WEIGHTS = {"cifar10": {"map_weight": 1e7, "output_weight": 1e2, "on_logits": False}}
 
+# Parameters of an explanation by whose form it has. Dombrowski: get_expl in nn/utils.py of the released code.
+BY_FORM: Mapping[str | None, Mapping[str, Any]] = {"dombrowski": {"n_points": 30}}
+
 
 def linf_attack(dataset: str, model: str, explanation: str, base: str | None) -> Mapping[str, Any]:
     """Return the published parameters of an attack by sign steps, by name."""

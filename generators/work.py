@@ -58,6 +58,7 @@ class Work:
         if self.plan.attack.needs_targets:
             _next_other(self.split.labels[self.chosen], 0)
         samples = self.chosen[:1]
+        self.plan.attack.check(self.network, self._inputs(samples)[0], self.plan.settings)
         self.plan.explain_briefly(samples)(self.network, *self._inputs(samples))
 
     def columns(self, positions: NDArray[np.int64]) -> list[Columns]:

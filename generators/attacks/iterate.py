@@ -32,6 +32,9 @@ class Batch:
         One random generator per sample, so that results do not depend on how samples are batched.
     explanation
         The explanation under attack; None for attacks that do not look at maps.
+    starts
+        Images found in a smaller ball. Each counts like an iterate, and the first is where runs start that
+        would start at the images.
     """
 
     model: nn.Module
@@ -39,6 +42,7 @@ class Batch:
     labels: torch.Tensor
     randoms: Randoms
     explanation: Explain | None = None
+    starts: tuple[torch.Tensor, ...] = ()
 
     @property
     def explain(self) -> Explain:
@@ -100,11 +104,18 @@ class Best:
         none = np.zeros(len(batch.images), np.int32)
         self.found = tuple(Found(batch.images, none, none) for _ in remaining)
 
+    def offer_start(self, images: torch.Tensor) -> None:
+        """Offer images that were given, not found by a step; unperturbed ones are not counted."""
+        self._offer(images, 0, (images != self._batch.images).flatten(1).any(1))
+
     def offer(self, images: torch.Tensor) -> None:
-        """Keep those of `images` that count and of which less remains than of all images before."""
+        """Keep those of `images`, of a next step, that count and leave less than all images before."""
         self._n_steps += 1
+        self._offer(images, self._n_steps, torch.ones_like(self._batch.labels, dtype=torch.bool))
+
+    def _offer(self, images: torch.Tensor, step: int, is_counted: torch.Tensor) -> None:
         maps = self._batch.maps(images)
-        keeps = self._batch.keeps_label(images).cpu().numpy()
+        keeps = (self._batch.keeps_label(images) & is_counted).cpu().numpy()
         found = []
         for i, (remaining, before) in enumerate(zip(self._remaining, self.found, strict=True)):
             left = remaining(self.unperturbed, maps)
@@ -114,7 +125,7 @@ class Best:
                 Found(
                     select(torch.from_numpy(better).to(images.device), images, before.images),
                     before.n_accepted + keeps.astype(np.int32),
-                    np.where(better, np.int32(self._n_steps), before.best_step),
+                    np.where(better, np.int32(step), before.best_step),
                 )
             )
         self.found = tuple(found)
@@ -131,13 +142,13 @@ class Ball:
     def step(self, current: torch.Tensor, direction: torch.Tensor, size: float) -> torch.Tensor:
         """Return a step of `size` by the sign (linf) or unit vector (l2) of `direction`, inside the ball."""
         if self.norm == "linf":
-            return self._inside(current + size * direction.sign())
+            return self.inside(current + size * direction.sign())
         length = _lengths(direction)
-        return self._inside(current + size * direction / torch.where(length > 0, length, 1))
+        return self.inside(current + size * direction / torch.where(length > 0, length, 1))
 
     def random_point(self, randoms: Randoms) -> torch.Tensor:
         """Return a point for each sample, uniform in its ball, then clamped to [0, 1]."""
-        return self._inside(self.images + torch.stack([self._offset(random) for random in randoms]))
+        return self.inside(self.images + torch.stack([self._offset(random) for random in randoms]))
 
     def _offset(self, random: np.random.Generator) -> torch.Tensor:
         shape = self.images.shape[1:]
@@ -149,7 +160,8 @@ class Ball:
             offset = radius * normal / np.linalg.norm(normal)
         return torch.from_numpy(offset).to(self.images)
 
-    def _inside(self, points: torch.Tensor) -> torch.Tensor:
+    def inside(self, points: torch.Tensor) -> torch.Tensor:
+        """Return the points moved into the ball, each to the nearest or, in l2, towards its center."""
         if self.norm == "linf":
             lower, upper = (self.images - self.eps).clamp_min(0), (self.images + self.eps).clamp_max(1)
             return torch.clamp(points, lower, upper)
@@ -184,12 +196,16 @@ def best_iterate(
     """Offer every iterate of every run to `best` and return the best.
 
     Runs take the items of `softening` in turn, over and over. One run with each of them starts at the images,
-    later ones start at random points of the ball.
+    later ones start at random points of the ball. Starts that the batch has are offered first.
     """
+    starts = [ball.inside(start.to(ball.images)) for start in batch.starts]
+    for start in starts:
+        best.offer_start(start)
+    first = starts[0] if starts else ball.images
     for run in range(n_runs(softening, restarts)):
         beta = softening[run % len(softening)]
         network = batch.model if beta == math.inf else with_softplus(batch.model, beta_at(beta, 0, steps))
-        current = ball.images if run < len(softening) else ball.random_point(batch.randoms)
+        current = first if run < len(softening) else ball.random_point(batch.randoms)
         for step in range(steps):
             if isinstance(beta, Growth):
                 set_beta(network, beta_at(beta, step, steps))

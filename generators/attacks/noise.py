@@ -7,13 +7,22 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..options import Option
 from .acceptance import remaining
 from .iterate import Ball, Batch, Best, Found, best_iterate, normal, select
 from .record import EPS, WALK, Attack
 
+# What random_sign returns where the noise changes the label.
+ON_LABEL_CHANGE = ("leave", "keep", "halve")
+_HALVINGS = 8
 
-def random_sign(batch: Batch, *, eps: float) -> tuple[Found, ...]:
-    """Add eps times the sign of normal noise, one draw per sample; it counts if the label stays.
+
+def random_sign(batch: Batch, *, eps: float, on_label_change: str = "leave") -> tuple[Found, ...]:
+    """Add eps times the sign of normal noise, one draw per sample.
+
+    Where that changes the label, `on_label_change` decides: "leave" returns the unperturbed image, "keep" the
+    perturbed one, and "halve" halves the perturbation, which stays in the ball, until the label stays; after
+    eight times the unperturbed image is returned.
 
     References
     ----------
@@ -22,6 +31,14 @@ def random_sign(batch: Batch, *, eps: float) -> tuple[Found, ...]:
     images = batch.images
     perturbed = torch.clamp(images + eps * normal(batch.randoms, images).sign(), 0, 1)
     keeps = batch.keeps_label(perturbed)
+    if on_label_change == "keep":
+        keeps = torch.ones_like(keeps)
+    elif on_label_change == "halve":
+        for _ in range(_HALVINGS):
+            if keeps.all():
+                break
+            perturbed = select(keeps, perturbed, images + (perturbed - images) / 2)
+            keeps = batch.keeps_label(perturbed)
     counts = keeps.cpu().numpy().astype(np.int32)
     return (Found(select(keeps, perturbed, images), counts, counts),)
 
@@ -45,5 +62,13 @@ def random_walk(
     return best_iterate(batch, best, ball, direction, steps, step_size, (math.inf,), None)
 
 
-RANDOM_SIGN = Attack(random_sign, (EPS,), needs_map=False, needs_gradient=False)
+_ON_LABEL_CHANGE = Option(
+    "on_label_change",
+    "what random_sign stores where the noise changes the label: leave (default), the unperturbed map; keep, "
+    "the perturbed one; halve, that of the noise halved until the label stays, at most 8 times",
+    None,
+    arguments=(("choices", ON_LABEL_CHANGE),),
+)
+
+RANDOM_SIGN = Attack(random_sign, (EPS, _ON_LABEL_CHANGE), needs_map=False, needs_gradient=False)
 RANDOM_WALK = Attack(random_walk, WALK, needs_gradient=False)

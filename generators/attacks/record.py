@@ -1,5 +1,6 @@
 """An attack with its options, its published values and what it needs."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from torch import nn
 
 from .. import published
 from ..explanations import Explain
+from ..networks.smoothness import check_not_linear, check_softened
 from ..options import Option, positive_integer
 from ..softening import softening
 from .acceptance import ACCEPTANCE, check_fit
@@ -56,10 +58,24 @@ class Attack:
         randoms: Randoms,
         *,
         explanation: Explain | None = None,
+        starts: tuple[torch.Tensor, ...] = (),
         **parameters: Any,
     ) -> tuple[Found, ...]:
         """Return perturbed images in [0, 1], by each acceptance."""
-        return self.function(Batch(model, images, labels, randoms, explanation), **parameters)
+        self.check(model, images, parameters)
+        return self.function(Batch(model, images, labels, randoms, explanation, starts), **parameters)
+
+    def check(self, model: nn.Module, images: torch.Tensor, parameters: Mapping[str, Any]) -> None:
+        """Refuse a network that stays piecewise linear, unless the attack takes it as it is.
+
+        Raises
+        ------
+        ValueError
+            See ``networks.smoothness.check_softened``; or if the network is linear.
+        """
+        if self.needs_gradient and any(beta != math.inf for beta in parameters.get("softening", (1.0,))):
+            check_softened(model, images)
+            check_not_linear(model, images)
 
 
 _DEFAULT = "default: as published for attack and dataset"

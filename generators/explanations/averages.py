@@ -149,7 +149,7 @@ def check_not_negative(name: str, value: float) -> None:
 
 N_POINTS = Option(
     "n_points",
-    "points of integrated_gradients; default: 100",
+    "points of integrated_gradients; default: 100, or 30 in the form dombrowski",
     positive_integer,
     inside=("attack_n_points", "points inside the attack, where they cost most; default: --n-points"),
 )

@@ -5,7 +5,7 @@ graph that remains is that of the rules' arithmetic and of the unchanged network
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -150,7 +150,7 @@ def guided_backprop(
     Raises
     ------
     ValueError
-        If the network has no ReLU, or, in the form dombrowski, an activation other than ReLU and softplus.
+        If the network has no ReLU, or a step that the method or its form does not know.
 
     References
     ----------
@@ -169,18 +169,15 @@ def _is_activation(module: nn.Module) -> bool:
     return isinstance(module, _SMOOTH) or kinks_of(module) is not None
 
 
-def guided_softly(model: nn.Module) -> AbstractContextManager[None]:
+@contextmanager
+def guided_softly(model: nn.Module) -> Iterator[None]:
     """Let softplus pass back softplus(R) times its derivative, and ReLU the positive part of R."""
-    known = (nn.ReLU, nn.Softplus)
-    others = {
-        type(part).__name__
-        for part in model.modules()
-        if _is_activation(part) and not isinstance(part, known)
-    }
-    if others:
+    ruled = [part for part in model.modules() if isinstance(part, nn.ReLU | nn.Softplus)]
+    others = [type(part).__name__ for part in model.modules() if _is_activation(part) and part not in ruled]
+    if others or not ruled:
         raise ValueError(
             f"guided_backprop in the form dombrowski knows ReLU and softplus, but {type(model).__name__} has "
-            f"{sorted(others)[0]}; use the form standard"
+            f"{others[0] if others else 'neither'}; use the form standard"
         )
 
     def positive(
@@ -194,7 +191,8 @@ def guided_softly(model: nn.Module) -> AbstractContextManager[None]:
             return softplus(of_output, module.beta) * torch.sigmoid(module.beta * values)
         return of_output.relu() * (values >= 0)
 
-    return _rules(model, lambda module: positive if isinstance(module, nn.ReLU | nn.Softplus) else None)
+    with _rules(model, lambda module: positive if module in ruled else None), _covering(model, ruled):
+        yield
 
 
 def deep_lift(

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..networks.activations import softened
+from ..networks.smoothness import check_softened
 from ..options import Option
 from .averages import INTEGRATED_GRADIENTS, N_DRAWS, check_not_negative
 from .gradients import GRADIENT, INPUT_X_GRADIENT, abs_sum
@@ -86,12 +87,18 @@ def beta_smooth(
     Other piecewise-linear activations are softened likewise (see ``networks.activations.with_softplus``).
     `base` is one of ``BASES``, with its options in `of_base`.
 
+    Raises
+    ------
+    ValueError
+        If something in the network stays piecewise linear.
+
     References
     ----------
     Dombrowski et al., "Explanations Can Be Manipulated and Geometry Is to Blame", NeurIPS 2019, section 4;
     they take beta between 0.8 and 1.
     """
     explain = _base(base, chunk_size, of_base)
+    check_softened(model, images)
     return explain(softened(model, beta), images, labels, differentiable=differentiable)
 
 

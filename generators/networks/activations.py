@@ -8,13 +8,16 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from .convolutions import fix_weights
 from .derived import Derived
 from .kinks import SOFT, Abs, Clamp, Maximum, kinks_of, soft_form
 from .models import MaxPool2x2, Normalize, normalized
 
 
-def _rrelu(lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> nn.Module | None:
-    return None if training else nn.RReLU(lower, upper)
+def _rrelu(
+    lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
+) -> nn.Module | None:
+    return None if training else nn.RReLU(lower, upper, inplace)
 
 
 # Calls that are an activation, by the name of the function or method without the underscore of those that
@@ -53,6 +56,20 @@ class Tracer(fx.Tracer):
         """Return whether the module is one step of the graph."""
         own = (Normalize, MaxPool2x2, Clamp, Abs, Maximum, *SOFT)
         return isinstance(module, own) or super().is_leaf_module(module, name)
+
+    def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
+        """Return the graph; refuse custom autograd functions, whose derivative a graph would lose."""
+        function: Any = torch.autograd.Function
+        apply = function.__dict__["apply"]
+
+        def refuse(of: Any, *args: Any, **kwargs: Any) -> Any:
+            raise TypeError(f"{of.__name__} is a custom autograd function")
+
+        function.apply = classmethod(refuse)
+        try:
+            return super().trace(root, concrete_args)
+        finally:
+            function.apply = apply
 
 
 def prepare(network: nn.Module) -> nn.Module:
@@ -199,7 +216,9 @@ def with_softplus(model: nn.Module, beta: float = 1.0) -> nn.Module:
     Only modules are replaced: ``prepare`` makes modules of functional calls, and
     ``smoothness.check_softened`` refuses networks in which something stays piecewise linear.
     """
-    return replaced(model, lambda module: soft_form(module, beta))
+    smooth = replaced(model, lambda module: soft_form(module, beta))
+    fix_weights(smooth)
+    return smooth
 
 
 _SOFTENED: Derived[nn.Module] = Derived()

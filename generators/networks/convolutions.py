@@ -33,6 +33,8 @@ class _Fixed:
 
 
 class _Convolution(torch.autograd.Function):
+    is_smooth = True
+
     @staticmethod
     def forward(
         ctx: Any, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, settings: Any
@@ -50,6 +52,8 @@ class _Convolution(torch.autograd.Function):
 
 class _Transposed(torch.autograd.Function):
     """The pass back through a convolution, which is linear: its own pass back is the convolution."""
+
+    is_smooth = True
 
     @staticmethod
     def forward(

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import softplus
+
+from .softplus import softplus
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,10 @@ def kinks_of(module: nn.Module) -> Kinks | None:
 
 class SoftReLU(nn.Softplus):
     """softplus(x) = ln(1 + exp(beta x)) / beta for ReLU; a softplus of the network itself is not one."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the softplus of the values."""
+        return softplus(values, self.beta)
 
 
 class Soft(nn.Module):

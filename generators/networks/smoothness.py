@@ -38,8 +38,8 @@ def check_softened(model: nn.Module, images: torch.Tensor) -> None:
     ------
     ValueError
         If a step of the copy is piecewise linear or has a jump; if images act on it past the graph, as in a
-        mask made by a comparison; if it is a custom autograd function, whose derivative may be anything; if
-        the copy is another function than `model`; or if all of it is linear.
+        mask made by a comparison; if it is a custom autograd function that does not say `is_smooth`; or if
+        the copy does not approach `model` as beta grows.
     """
     _CHECKED(model, (images.shape[1:], images.dtype), lambda: _check(model, images[:2]))
 
@@ -54,18 +54,29 @@ def _check(model: nn.Module, images: torch.Tensor) -> None:
         step = (rough or hidden.found)[0]
         raise ValueError(f"{step} in {name} has no smooth form, so an attack would be weak: {_REMEDY}")
     _check_value(model, images, name)
+
+
+def check_not_linear(model: nn.Module, images: torch.Tensor) -> None:
+    """Refuse a network whose gradient is the same for all images.
+
+    Raises
+    ------
+    ValueError
+        If the copy by ``with_softplus`` has no second derivative.
+    """
+    inputs, random, second = images[:2].detach().clone().requires_grad_(True), torch.Generator(), None
+    random.manual_seed(0)
     with torch.enable_grad():
-        random = torch.Generator().manual_seed(0)
+        logits = with_softplus(model)(inputs)
         weights = torch.randn(logits.shape, generator=random).to(logits)
         (first,) = torch.autograd.grad((weights * logits).sum(), inputs, create_graph=True)
-        weights = torch.randn(first.shape, generator=random).to(first)
-        second = None
         if first.requires_grad:
+            weights = torch.randn(first.shape, generator=random).to(first)
             (second,) = torch.autograd.grad((weights * first).sum(), inputs, allow_unused=True)
     if second is None or not second.any():
         raise ValueError(
-            f"the gradient of {name} does not depend on the image, because it has no activation: no attack "
-            "can change its maps through it; use --attack random_sign or random_walk"
+            f"the gradient of {type(model).__name__} is the same for all images, because it has no "
+            "activation, so no attack can change its maps through it; use --attack random_sign or random_walk"
         )
 
 
@@ -97,6 +108,9 @@ def kinked(node: Any) -> str | None:
     """Return the name of a step of autograd's graph if it is not known to be smooth, else None."""
     name = node.name()
     if isinstance(node, BackwardCFunction):
+        function: Any = node
+        if getattr(function._forward_cls, "is_smooth", False):
+            return None
         return f"the autograd function {name.removesuffix('Backward')}"
     step = name.rstrip("0123456789").removesuffix("Backward").rpartition("::")[2]
     norm = getattr(node, "_saved_ord", getattr(node, "_saved_p", 2)) if "Norm" in step else 2

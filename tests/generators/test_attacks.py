@@ -563,6 +563,29 @@ def test_runs_take_the_softenings_in_turn(network: Any, images: Any) -> None:
         attack("topk", network, images, labels, softening=[1.0, 3.0, 10.0], restarts=2)
 
 
+@pytest.mark.parametrize("name", IN_A_BALL)
+def test_less_is_left_in_a_larger_ball_that_starts_from_the_smaller(
+    trained: tuple[Any, Any, Any], name: str
+) -> None:
+    network, images, labels = trained
+    given = {**SETTING[name], "steps": 3, "explanation": gradient, "acceptance": ["kendall", "spearman"]}
+    starts: tuple[Any, ...] = ()
+    least = [np.ones(6), np.ones(6)]
+    for factor in (0.2, 0.25, 1):
+        sized = {**given, "eps": factor * given["eps"]}
+        found = ATTACKS[name](network, images, labels, randoms(6), starts=starts, **sized)
+        starts = tuple(one.images for one in found)
+        for i, metric in enumerate(given["acceptance"]):
+            left = score_of(network, images, found[i].images, labels, gradient, metric)
+            assert (left <= least[i] + 1e-12).all()
+            least[i] = left
+    kept = ATTACKS[name](network, images, labels, randoms(6), starts=starts, **{**sized, "steps": 1})[0]
+    of_start = (kept.images == starts[0]).flatten(1).all(1).numpy()
+    assert of_start.any()
+    assert (kept.best_step[of_start] == 0).all()
+    assert (kept.n_accepted[of_start] >= 1).all()
+
+
 def test_random_sign_moves_every_pixel_by_eps_where_it_can(network: Any, images: Any) -> None:
     labels = labels_of(network, images)
     found = perturbed_by("random_sign", network, images, labels, eps=0.01)
@@ -571,6 +594,30 @@ def test_random_sign_moves_every_pixel_by_eps_where_it_can(network: Any, images:
     assert 0.4 < float(((found > images)[inside]).double().mean()) < 0.6
     (again,) = ATTACKS["random_sign"](network, images[2:3], labels[2:3], randoms(6)[2:3], eps=0.01)
     assert (again.images == found[2:3]).all()
+
+
+def test_noise_that_changes_the_label_is_left_kept_or_halved(trained: tuple[Any, Any, Any]) -> None:
+    """Each sample alone; what is returned lies on the way from the image to the one draw."""
+    network, images, labels = trained
+    found = {
+        choice: ATTACKS["random_sign"](network, images, labels, randoms(6), eps=0.5, on_label_change=choice)[
+            0
+        ]
+        for choice in ("leave", "keep", "halve")
+    }
+    draw = found["keep"].images
+    stays = (labels_of(network, draw) == labels).numpy()
+    assert 0 < stays.sum() < 6
+    assert found["keep"].n_accepted.tolist() == [1] * 6
+    assert found["leave"].n_accepted.tolist() == stays.tolist()
+    for i, image in enumerate(images):
+        assert (found["leave"].images[i] == (draw[i] if stays[i] else image)).all()
+        points = [image + (draw[i] - image) / 2**n for n in range(9)]
+        kept = [point for point in points if labels_of(network, point[None])[0] == labels[i]]
+        expected = kept[0] if kept else image
+        torch.testing.assert_close(found["halve"].images[i], expected, rtol=0, atol=1e-12)
+        assert found["halve"].n_accepted[i] == found["halve"].best_step[i] == bool(kept)
+    assert found["halve"].n_accepted.sum() > stays.sum()
 
 
 def test_mass_center_starts_at_random_where_nothing_has_moved(network: Any, images: Any) -> None:
@@ -650,7 +697,7 @@ def test_targets_of_another_shape_are_refused(network: Any, images: Any) -> None
 def test_each_attack_takes_these_parameters() -> None:
     steps = {"explanation", "eps", "steps", "step_size", "acceptance"}
     expected = {
-        "random_sign": {"eps"},
+        "random_sign": {"eps", "on_label_change"},
         "random_walk": steps,
         "topk": {*steps, "softening", "restarts", "attack_k"},
         "topk_lens": {*steps, "softening", "restarts", "attack_k", "attack_w"},

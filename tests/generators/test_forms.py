@@ -200,6 +200,16 @@ def test_form_dombrowski_is_refused_where_it_has_no_meaning(network: Any, images
     other: Any = nn.Sequential(nn.Conv2d(3, 5, 12), nn.ReLU6(), nn.Flatten()).double().requires_grad_(False)
     with pytest.raises(ValueError, match="knows ReLU and softplus, but Sequential has ReLU6; use the form"):
         guided_backprop(other, images, LABELS, form="dombrowski")
+    with pytest.raises(ValueError, match="knows ReLU and softplus, but Sequential has neither; use the form"):
+        guided_backprop(other[::2], images, LABELS, form="dombrowski")
+
+    class Functional(nn.Sequential):
+        def forward(self, values: Any) -> Any:
+            return self[2](self[1](self[0](values).relu()))
+
+    half = Functional(other[0], nn.ReLU(), other[2])
+    with pytest.raises(ValueError, match="guided_backprop has no rule for"):
+        guided_backprop(half, images, LABELS, form="dombrowski")
 
 
 def test_methods_with_a_form_take_the_option() -> None:

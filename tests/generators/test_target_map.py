@@ -153,7 +153,6 @@ def test_an_experiment_passes_options_to_the_explanation_that_is_smoothed(tmp_pa
         base = ["gradient", "integrated_gradients"]
         attack = "target_map"
         n_points = 5
-        form = "standard"
         """,
         encoding="utf-8",
     )
@@ -167,3 +166,25 @@ def test_an_experiment_passes_options_to_the_explanation_that_is_smoothed(tmp_pa
         "n_points": 5,
         "form": "standard",
     }
+
+
+def test_the_form_dombrowski_takes_the_points_of_its_code() -> None:
+    words = [
+        "--dataset",
+        "imagenet",
+        "--data",
+        ".",
+        "--model",
+        "squeezenet1_1",
+        "--checkpoint",
+        "x",
+        "--out",
+        "x",
+    ]
+    words += ["--attack", "target_map", "--form", "dombrowski", "--explanation"]
+    ig = ["integrated_gradients"]
+    assert Request.parse([*words, *ig]).plan().reported == {"n_points": 30, "form": "dombrowski"}
+    assert Request.parse([*words, *ig, "--n-points", "7"]).plan().reported["n_points"] == 7
+    assert Request.parse([*words, "lrp"]).plan().reported == {"form": "dombrowski"}
+    smoothed = Request.parse([*words, "beta_smooth", "--base", *ig]).plan()
+    assert (smoothed.reported["n_points"], smoothed.inside["n_points"]) == (30, 30)
