@@ -8,9 +8,9 @@ l_inf or for l2_topk in l2; target_map has no ball. Samples do not influence one
 
 All attacks but random_sign take steps and return the best iterate by the metric `acceptance`, measured on the
 map of the model itself. Directed attacks find their direction on a copy of the model with softplus (beta = 1)
-instead of ReLU, as ``networks.activations.with_softplus`` says; max pooling stays. With `restarts` above 1, all runs but the first start at a random point of the ball, and the
-best iterate of all runs is returned. Published code combines the last image with the best map; here image and
-map always belong together.
+instead of ReLU, as ``networks.activations.with_softplus`` says; max pooling stays. With `restarts` above 1,
+all runs but the first start at a random point of the ball, and the best iterate of all runs is returned.
+Published code combines the last image with the best map; here image and map always belong together.
 
 A perturbed image counts only if the model still gives its label. A sample for which none counts is returned
 unperturbed, bit for bit: its perturbation is exactly 0 and its two maps are equal. It resisted the attack;
