@@ -104,8 +104,9 @@ def inputs(case: Case, data: Path, folder: Path) -> tuple[Path, Path]:
     print(f"warning: {data} lacks {' or '.join(case.files)}: {case.model} has {what}", file=sys.stderr)
     images = np.random.default_rng(0).integers(0, 256, (case.samples, *case.shape), dtype=np.uint8)
     values = torch.from_numpy(images).float().reshape(case.samples, *case.shape[:2], -1).movedim(3, 1) / 255
-    arrays = {"x_test": images, "y_test": predictions(network, values)}
-    np.savez(folder / f"{case.dataset}.npz", **arrays, x_train=images[:0], y_train=arrays["y_test"][:0])
+    labels = predictions(network, values)
+    file = folder / f"{case.dataset}.npz"
+    np.savez(file, x_test=images, y_test=labels, x_train=images[:0], y_train=labels[:0])
     return folder, weights
 
 
