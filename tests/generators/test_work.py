@@ -19,7 +19,7 @@ def work(explanation: str, attack: str, shape: tuple[int, ...] = (28, 28), **opt
     found = plan(
         explanation, attack, dataset="mnist", model="small_cnn", given=options, chunk_size=chunk_size
     )
-    split = Split(np.zeros((80, *shape), np.uint8), np.arange(80) % 10, shape[:2])
+    split = Split(np.zeros((80, *shape), np.uint8), np.arange(80) % 10, (shape[0], shape[1]))
     return Work(found, small_cnn(), split, np.arange(80), torch.float32, torch.device(device), None)
 
 
@@ -61,6 +61,7 @@ def test_the_default_batch_computes_no_point_twice(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.nn.Linear, "forward", counted)
     found = work("integrated_gradients", "topk", n_points=4, steps=1, chunk_size=8)
     assert found.batch_size() == 2
+    found.check()  # looks at the network once, with images of its own
 
     def images_per_sample(n_samples: int) -> float:
         nonlocal n_images
