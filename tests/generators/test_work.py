@@ -1,10 +1,12 @@
 """How many samples are computed at a time, where the command does not say."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from generators import batches
 from generators.datasets import Split
@@ -75,3 +77,13 @@ def test_the_default_batch_computes_no_point_twice(monkeypatch: pytest.MonkeyPat
     device = torch.device("cpu")
     size = batches.fitting_batch_size(lambda n: found.columns(np.arange(n)), 8, batches.Memory(device))
     assert size == 1  # not 2 or more: twice the memory for the same time
+
+
+def test_images_that_are_decoded_when_indexed_are_never_indexed_by_one_number() -> None:
+    class Decoded:
+        def __getitem__(self, index: Any, /) -> NDArray[np.uint8]:
+            return np.zeros((len(np.arange(80)[index]), 28, 28), np.uint8)
+
+    found = work("integrated_gradients", "topk")
+    split = found.split._replace(images=Decoded())
+    assert replace(found, split=split).batch_size() == found.batch_size() == 3
