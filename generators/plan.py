@@ -170,7 +170,7 @@ def plan(
         known["acceptance"] = distinct_metrics(known["acceptance"])
     if known.pop(STRONG.name, False):
         taken = meaningful(explanation, attack)
-        strong = strong_values(known.get("attack_k", from_paper["attack_k"]))
+        strong = strong_values(known.get("attack_k") or from_paper["attack_k"])
         known = {name: value for name, value in strong.items() if name in taken} | known
     public = _defaults(perturb.function, perturb.options, from_paper)
     reported = _completed(explanation, method.options, known, own)
