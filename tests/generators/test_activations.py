@@ -176,7 +176,7 @@ REFUSED = {
     "lt": lambda x: x.masked_fill(x < 0, 0.0),
     "detach": lambda x: x * x.detach(),
     "relu": lambda x: functional.relu(x) if x.sum() > 99 else x.relu().tanh(),
-    "the autograd function Squared": lambda x: Squared.apply(x) + functional.relu(x),
+    "the autograd function Squared": lambda x: Squared.apply(x) + functional.gelu(x),
 }
 
 
