@@ -712,7 +712,7 @@ def test_files_of_several_acceptances_are_continued(
     folder: Path, monkeypatch: pytest.MonkeyPatch, n_writes: int
 ) -> None:
     """Stopped anywhere: before the first batch, between two files, and before they have their names."""
-    assert (folder / "whole.h5").exists() or run_generate(folder, "whole.h5", *WALK) == 0
+    assert (folder / "unbroken.h5").exists() or run_generate(folder, "unbroken.h5", *WALK) == 0
     out = f"stopped-{n_writes}"
     with monkeypatch.context() as patch:
         interrupted_after(n_writes, patch)
@@ -726,7 +726,7 @@ def test_files_of_several_acceptances_are_continued(
         attacked = samples_attacked(patch)
         assert run_generate(folder, f"{out}.h5", *WALK) == 0
     assert len(attacked) == len(set(attacked)) == (0 if n_writes == 8 else 7 - 2 * (n_writes // 2))
-    for name, whole in zip(names, ("whole.h5", f"whole{SECOND}"), strict=True):
+    for name, whole in zip(names, ("unbroken.h5", f"unbroken{SECOND}"), strict=True):
         found, expected = read(folder / name)[0], read(folder / whole)[0]
         assert found["complete"].all()
         assert all((found[column] == expected[column]).all() for column in expected)
