@@ -185,7 +185,7 @@ def _prelu(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     module = nn.PReLU()
     owner, _, name = str(weight.target).rpartition(".")
     module.weight = getattr(traced.get_submodule(owner), name)
-    node.args, node.kwargs = node.all_input_nodes[:1], {}
+    node.args, node.kwargs = (node.all_input_nodes[0],), {}
     return module
 
 

@@ -1,6 +1,7 @@
 """Refuse networks in which something stays piecewise linear after softening."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -47,7 +48,8 @@ def check_softened(model: nn.Module, images: torch.Tensor) -> None:
 def _check(model: nn.Module, images: torch.Tensor) -> None:
     name, smooth = type(model).__name__, with_softplus(model)
     inputs = images.detach().clone().requires_grad_(True)
-    with torch.enable_grad(), _Hidden(inputs) as hidden:
+    hidden = _Hidden(inputs)
+    with torch.enable_grad(), hidden.watching():
         logits = smooth(inputs)
     rough = sorted({step for node in steps_between(inputs, logits) if (step := kinked(node))})
     if rough or hidden.found:
@@ -142,20 +144,26 @@ def steps_between(inputs: torch.Tensor, output: torch.Tensor) -> Iterable[Any]:
     return reached
 
 
-class _Hidden(TorchDispatchMode):
+class _Hidden:
     """Finds steps through which values act on the result without a graph: masks, and what is detached.
 
     Indices pass: max pooling is written with them. So do conditions that code depends on.
     """
 
     def __init__(self, images: torch.Tensor) -> None:
-        super().__init__()
         self.found: list[str] = []
         # Every tensor that depends on the images, with the step that it comes from; kept, or else another
         # tensor could take its id.
         self._from: dict[int, tuple[torch.Tensor, str]] = {id(images): (images, "")}
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def watching(self) -> AbstractContextManager[Any]:
+        """Return a context in which every operation of torch is examined."""
+        members = {"__torch_dispatch__": lambda mode, *call: self._examine(*call)}
+        mode: Any = type("Watching", (TorchDispatchMode,), members)
+        result: AbstractContextManager[Any] = mode()
+        return result
+
+    def _examine(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
         step = str(function).split(".")[1]
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]

@@ -125,12 +125,30 @@ def test_each_form_is_softened_and_its_gradient_has_a_gradient(form: str) -> Non
     assert abs(float((found * direction).sum() / measured.detach()) - 1) < 1e-4
 
 
+def test_functional_prelu_shares_its_weight() -> None:
+    class Weighted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.slope = nn.Parameter(torch.full((6,), 0.3))
+
+        def forward(self, values: Any) -> Any:
+            return functional.prelu(values, self.slope)
+
+    network, images = network_of(Weighted()), images_of()
+    expected = network(images)
+    prepared = prepare(network)
+    assert torch.equal(prepared(images), expected)
+    check_softened(prepared, images)
+    (soft,) = smooth_parts(with_softplus(prepared))
+    assert soft.weight is network.activation.slope
+
+
 def test_leaky_relu_is_softened_as_published() -> None:
     x = torch.linspace(-200, 200, 81, dtype=torch.float64)
     smooth = with_softplus(nn.Sequential(nn.LeakyReLU(0.1)), 2.0)
     expected = 0.1 * x + 0.9 * torch.logaddexp(torch.zeros_like(x), 2 * x) / 2
     torch.testing.assert_close(smooth(x), expected, rtol=1e-8, atol=1e-8)
-    weights = nn.Sequential(nn.PReLU(3)).double().requires_grad_(False)
+    weights: Any = nn.Sequential(nn.PReLU(3)).double().requires_grad_(False)
     weights[0].weight.copy_(torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64))
     found = with_softplus(weights, 2.0)(x[:, None].expand(-1, 3))
     torch.testing.assert_close(found[:, 0], expected, rtol=1e-8, atol=1e-8)
@@ -166,6 +184,8 @@ class Squared(torch.autograd.Function):
         return 2 * ctx.saved_tensors[0] * upstream
 
 
+squared: Any = Squared.apply
+
 REFUSED = {
     "hardshrink": functional.hardshrink,
     "threshold": lambda x: functional.threshold(x, 0.2, 0.0),
@@ -176,7 +196,7 @@ REFUSED = {
     "lt": lambda x: x.masked_fill(x < 0, 0.0),
     "detach": lambda x: x * x.detach(),
     "relu": lambda x: functional.relu(x) if x.sum() > 99 else x.relu().tanh(),
-    "the autograd function Squared": lambda x: Squared.apply(x) + functional.gelu(x),
+    "the autograd function Squared": lambda x: squared(x) + functional.gelu(x),
 }
 
 
