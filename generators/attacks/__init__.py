@@ -11,9 +11,9 @@ All attacks but random_sign take steps and return the best iterate by each of th
 measured on the map of the model itself; an iterate is explained once for all of them, and what is found by
 one does not depend on the others. Directed attacks find their direction on a copy of the model in which
 softplus stands for ReLU, as ``networks.activations.with_softplus`` says; max pooling stays. `softening` is
-its beta, 1 in published attacks; of several, each takes a run, and the best iterate of all runs is returned.
-More `restarts` start at random points of the ball. Published code combines the last image with the best map;
-here image and map always belong together.
+the beta of softplus, 1 in published attacks; of several, each takes a run, and the best iterate of all runs
+is returned. More `restarts` start at random points of the ball. Published code combines the last image with
+the best map; here image and map always belong together.
 
 A perturbed image counts only if the model still gives its label (random_sign says what it returns
 otherwise). A sample for which none counts is returned unperturbed, bit for bit, with ``n_accepted`` 0: the
