@@ -39,6 +39,20 @@ class Parser(argparse.ArgumentParser):
         """The names that an experiment may set."""
         return [action.dest for action in self._actions if action.dest not in ("help", "out")]
 
+    def n_values(self, name: str) -> int | str | None:
+        """Return how many values an option takes: a number, "+" for any, or None if it is not a list."""
+        (nargs,) = (action.nargs for action in self._actions if action.dest == name)
+        return nargs if nargs != "?" and nargs != 0 else None
+
+    def words(self, name: str, value: Any) -> list[str]:
+        """Return the part of the command line that gives an option this value of an experiment."""
+        (flags,) = (action.option_strings for action in self._actions if action.dest == name)
+        if value is True:
+            return [flags[0]]
+        if value is False:
+            return [flag for flag in flags if flag.startswith("--no-")]
+        return [flags[0], *map(str, value if isinstance(value, list) else [value])]
+
     def error(self, message: str) -> NoReturn:
         """Raise ValueError."""
         raise ValueError(f"{message}; see {self.prog} --help")

@@ -27,6 +27,7 @@ from .networks.models import check_images
 from .pairfiles import Unfinished, check_targets, outcome, refuse_other_samples, unfinished
 from .request import DTYPES, Request, attributes, condition, options_parser
 from .selection import first_correct
+from .starts import check_start, start_files
 from .work import Work
 
 
@@ -41,7 +42,8 @@ def generate(request: Request) -> None:
     files = request.files(found)
     remedy = "move it away, or choose another --out"
     check_targets(files)
-    wanted = {path: files[path] for path in request.missing(found, remedy=remedy)}
+    start = check_start(request, found)
+    wanted = {path: files[path] for path in request.missing(found, remedy=remedy, start=start)}
     device, dtype = use_device(request.device), DTYPES[request.dtype]
     network, facts = checkpoints.load(request.checkpoint, dataset=request.dataset, model=request.model)
     network.to(device=device, dtype=dtype)
@@ -52,17 +54,20 @@ def generate(request: Request) -> None:
     facts = _training_facts(facts, request.training, len(chosen), n_examined)
     for path in files.keys() - wanted.keys():
         refuse_other_samples(path, chosen, remedy=remedy)
+    starts = tuple(start_files(request, found))
+    for path in starts:
+        refuse_other_samples(path, chosen, remedy="make it again, or remove --start")
 
     needed = found.accepting(*(metric for alone in wanted.values() for metric in alone.acceptances))
-    work = Work(needed, network, split, chosen, dtype, device, request.store_images)
+    work = Work(needed, network, split, chosen, dtype, device, request.store_images, starts)
     work.check()
 
     with ExitStack() as stack:
         writers = []
         for path, alone in wanted.items():
-            attrs = attributes(request, facts, alone, path)
-            compared = (*condition(request, alone), "checkpoint_sha256", "versions")
-            same = {name: attrs[name] for name in compared}
+            attrs = attributes(request, facts, alone, path, start)
+            compared = (*condition(request, alone), *start, "checkpoint_sha256", "versions")
+            same = {name: attrs.get(name) for name in compared}
             writers.append(
                 stack.enter_context(unfinished(path, chosen, split.shape, attrs, same, found.defaults))
             )

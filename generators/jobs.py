@@ -1,18 +1,26 @@
-"""Make several files at a time, each in a worker process."""
+"""Make several files at a time, each in a worker process, and each after the files that it needs."""
 
-import itertools
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Protocol, TypeVar
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
 
 class Item(Protocol):
     """What can be made: a checkpoint or a pair file."""
+
+    @property
+    def out(self) -> Path:
+        """The file that is made."""
+
+    @property
+    def needs(self) -> Sequence[Path]:
+        """The files from which it is made."""
 
     def make(self) -> int:
         """Make it and return the exit status."""
@@ -21,10 +29,44 @@ class Item(Protocol):
 T = TypeVar("T", bound=Item)
 
 
-def made(items: Sequence[T], jobs: int) -> Iterator[tuple[T, int]]:
-    """Yield each item with the exit status of its command, in the order in which they end."""
+class _Waiting(Generic[T]):
+    """Items that are not begun yet, in their order."""
+
+    def __init__(self, items: Sequence[T]) -> None:
+        self._items = list(items)
+        self._unmade = {item.out for item in items}
+
+    def next(self) -> T | None:
+        """Remove and return the first item of which all that it needs is made."""
+        for item in self._items:
+            if self._unmade.isdisjoint(item.needs):
+                self._items.remove(item)
+                return item
+        return None
+
+    def end(self, item: T, status: int) -> list[T]:
+        """Record how an item ended; remove and return those that now cannot be made."""
+        self._unmade.remove(item.out)
+        failed, lost = {item.out} if status else set(), []
+        while found := [other for other in self._items if not failed.isdisjoint(other.needs)]:
+            lost += found
+            failed |= {other.out for other in found}
+            self._items = [other for other in self._items if other.out not in failed]
+        return lost
+
+
+def made(items: Sequence[T], jobs: int) -> Iterator[tuple[T, int | None]]:
+    """Yield each item with the exit status of its command, in the order in which they end.
+
+    The status is None for an item that was not begun, because one that it needs could not be made. Files that
+    are needed and that no item makes are taken to exist.
+    """
+    waiting = _Waiting(items)
     if jobs == 1 or len(items) < 2:
-        yield from ((item, item.make()) for item in items)
+        while (item := waiting.next()) is not None:
+            status = item.make()
+            yield item, status
+            yield from ((lost, None) for lost in waiting.end(item, status))
         return
     threads = max(1, available_cores() // jobs)
     pool = ProcessPoolExecutor(
@@ -33,13 +75,17 @@ def made(items: Sequence[T], jobs: int) -> Iterator[tuple[T, int]]:
         initializer=_begin_worker,
         initargs=(threads,),
     )
+    running: dict[Future[int], T] = {}
     try:
-        waiting = iter(items)
-        running = {pool.submit(item.make): item for item in itertools.islice(waiting, jobs)}
-        while running:  # submit no more than run at a time, so that an interrupted sweep starts nothing new
+        while True:  # submit no more than run at a time, so that an interrupted sweep starts nothing new
+            while len(running) < jobs and (item := waiting.next()) is not None:
+                running[pool.submit(item.make)] = item
+            if not running:
+                break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
-                running |= {pool.submit(item.make): item for item in itertools.islice(waiting, 1)}
+                item, status = running.pop(future), future.result()
+                yield item, status
+                yield from ((lost, None) for lost in waiting.end(item, status))
     except BrokenProcessPool as error:
         raise OSError(
             "a worker process was killed, most likely because it ran out of memory; use fewer --jobs or a "

@@ -52,6 +52,13 @@ def stored_images(path: Path) -> str | None:
         return "unperturbed" if "image" in variables else None
 
 
+def perturbed_images(path: Path, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the perturbed images (sample, channel, height, width) at these positions of a file."""
+    with lm.PairStore(path).to_xarray() as variables:
+        images: NDArray[np.float32] = variables["image_perturbed"][positions].to_numpy()
+    return images if images.ndim == 4 else images[:, None]
+
+
 @dataclass(frozen=True)
 class Unfinished:
     """A pair file that is being written.

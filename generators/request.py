@@ -20,6 +20,8 @@ from .options import positive_integer
 from .plan import Plan, parameters, plan
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+# What a pair file records of a smaller ball if its attack started at the images. See ``started_from``.
+NOT_STARTED: Mapping[str, Any] = {"start_eps": None, "start_eps_before": None, "start_acceptance": None}
 # Options that affect how the file is computed, not its content; they are not recorded.
 NOT_RECORDED = ("batch_size", "chunk_size", "download")
 
@@ -48,6 +50,7 @@ class Request:
     batch_size: int | str | None
     chunk_size: int | None
     store_images: str | None
+    start: Path | None
     out: Path
     parameters: Mapping[str, Any]
 
@@ -97,8 +100,8 @@ class Request:
         files = {self.out: found.accepting(first)}
         return files | {self.out.with_name(f"{stem}-{m}{ending}"): found.accepting(m) for m in others}
 
-    def missing(self, found: Plan, *, remedy: str) -> list[Path]:
-        """Return those of the files that do not exist.
+    def missing(self, found: Plan, *, remedy: str, start: Mapping[str, Any] = NOT_STARTED) -> list[Path]:
+        """Return those of the files that do not exist; `start` is what ``started_from`` returns.
 
         Raises
         ------
@@ -110,20 +113,33 @@ class Request:
             if not path.exists():
                 missing.append(path)
                 continue
-            stored = pairfiles.stored_settings(path)
-            known = {name: value for name, value in condition(self, alone).items() if value is not None}
-            shape = image_shape(self.dataset, self.data, self.image_size)
-            wanted = {**known, "samples": self.samples, "shape": list(shape)}
-            if self.store_images is not None:
-                stored["store_images"] = pairfiles.stored_images(path)
-                wanted["store_images"] = self.store_images
-            refuse_other(path, stored, wanted, found.defaults, remedy=remedy)
-            weights = Path(self.checkpoint)
-            if self.checkpoint == checkpoints.TORCHVISION:
-                continue
-            if not weights.is_file() or checkpoints.sha256(weights) != stored.get("checkpoint_sha256"):
-                raise ValueError(f"{path} was made from other weights than {weights} holds now; {remedy}")
+            self.check_finished(path, {**condition(self, alone), **start}, found.defaults, remedy=remedy)
         return missing
+
+    def check_finished(
+        self, path: Path, wanted: Mapping[str, Any], defaults: Mapping[str, Any], *, remedy: str
+    ) -> None:
+        """Refuse a finished file that was made with other settings than `wanted`, or from other weights.
+
+        Raises
+        ------
+        ValueError
+            If it was.
+        """
+        stored = pairfiles.stored_settings(path)
+        shape = image_shape(self.dataset, self.data, self.image_size)
+        wanted = {**wanted, "samples": self.samples, "shape": list(shape)}
+        if self.training is None:  # as the weights say
+            del wanted["training"]
+        if self.store_images is not None:
+            stored["store_images"] = pairfiles.stored_images(path)
+            wanted["store_images"] = self.store_images
+        refuse_other(path, stored, wanted, defaults, remedy=remedy)
+        weights = Path(self.checkpoint)
+        if self.checkpoint == checkpoints.TORCHVISION:
+            return
+        if not weights.is_file() or checkpoints.sha256(weights) != stored.get("checkpoint_sha256"):
+            raise ValueError(f"{path} was made from other weights than {weights} holds now; {remedy}")
 
 
 def options_parser(description: str | None) -> Parser:
@@ -171,8 +187,34 @@ def options_parser(description: str | None) -> Parser:
         choices=("unperturbed", "all"),
         help="store the images, uint8 as in the dataset; with 'all' also the perturbed ones, float32",
     )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="FILE.h5",
+        help="start at the perturbed images in the file of a smaller eps and otherwise the same settings, "
+        "which --store-images all has stored: the scores of the attack then do not rise with eps. With "
+        "several --acceptance, the images of FILE-METRIC.h5 beside it are tried as well",
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.h5")
     return parser
+
+
+def started_from(eps: Sequence[float], found: Plan) -> dict[str, Any]:
+    """Return what a pair file records of the smaller balls in which its images were first looked for.
+
+    Parameters
+    ----------
+    eps
+        Their radii, smallest first; the attack started at the images found in the last one.
+    found
+        The plan; if it has several acceptances, the attack tried what was found by each.
+    """
+    metrics = found.acceptances
+    return {
+        "start_eps": eps[-1],
+        "start_eps_before": as_stored(list(eps[:-1])) if len(eps) > 1 else None,
+        "start_acceptance": as_stored(metrics) if len(metrics) > 1 else None,
+    }
 
 
 def condition(request: Request, alone: Plan) -> dict[str, Any]:
@@ -191,11 +233,14 @@ def condition(request: Request, alone: Plan) -> dict[str, Any]:
     }
 
 
-def attributes(request: Request, facts: Mapping[str, Any], alone: Plan, path: Path) -> dict[str, Any]:
+def attributes(
+    request: Request, facts: Mapping[str, Any], alone: Plan, path: Path, start: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the attributes of a pair file: the condition, facts about the weights, and how it was made."""
     measured = ("natural_accuracy", "pgd_accuracy", "accuracy_samples")
     return {
         **condition(request, alone),
+        **{name: value for name, value in start.items() if value is not None},
         "training": facts["training"],
         **{name: facts[name] for name in measured if name in facts},
         "checkpoint_sha256": facts["sha256"],
@@ -210,6 +255,8 @@ def recorded_command(request: Request, alone: Plan, path: Path) -> str:
     own = {name: getattr(request, name) for name in names if name not in NOT_RECORDED}
     used = {name: alone.used[name] for name in parameters() if name in alone.used}
     recorded = {**own, "out": path, **used, "device": use_device(request.device).type}
+    if request.start is not None:  # what was found by the other acceptances was a start as well
+        recorded |= {"out": request.out, "acceptance": request.plan().acceptances}
     return command_line("generators.generate", recorded | {"no_on_logits": used.get("on_logits") is False})
 
 

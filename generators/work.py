@@ -1,6 +1,7 @@
 """The contents of pair files: maps before and after the attack, outputs, norms, images."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from .attacks import Found
 from .batches import Memory, fitting_batch_size
 from .datasets import Split, inputs_of
 from .explanations import Explain, abs_sum
+from .pairfiles import perturbed_images
 from .plan import Plan
 
 Columns = dict[str, NDArray[Any]]
@@ -37,6 +39,8 @@ class Work:
         The type and the device of all computation.
     store_images
         None, "unperturbed", or "all".
+    starts
+        Finished files of the same samples, from whose perturbed images the attack starts.
     """
 
     plan: Plan
@@ -46,6 +50,7 @@ class Work:
     dtype: torch.dtype
     device: torch.device
     store_images: str | None
+    starts: tuple[Path, ...] = ()
 
     def check(self) -> None:
         """Explain the first sample, so that what cannot be explained is refused before a file is begun.
@@ -68,7 +73,8 @@ class Work:
         chunk_size = self.plan.chunk_size or max(len(samples), self._in_one_pass())
         plan = replace(self.plan, chunk_size=chunk_size)
         targets = self._targets(positions, plan) if plan.attack.needs_targets else None
-        found = plan.perturb(self.network, images, labels, samples=samples, targets=targets)
+        starts = tuple(torch.from_numpy(perturbed_images(path, positions)) for path in self.starts)
+        found = plan.perturb(self.network, images, labels, samples=samples, targets=targets, starts=starts)
         shared = {"sample": samples, "label": labels.cpu().numpy()}
         if targets is not None:
             shared["target"] = _numpy(targets)

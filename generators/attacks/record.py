@@ -50,6 +50,11 @@ class Attack:
     needs_gradient: bool = True
     needs_targets: bool = False
 
+    @property
+    def takes_starts(self) -> bool:
+        """Whether it takes steps in a ball, so that it can start from images found in a smaller one."""
+        return {"eps", "steps"} <= {option.name for option in self.options}
+
     def __call__(
         self,
         model: nn.Module,

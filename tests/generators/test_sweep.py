@@ -1,5 +1,6 @@
 """The command sweep: grids, files that are kept or refused, and short versions of the studies."""
 
+import itertools
 import os
 import re
 import shutil
@@ -150,12 +151,12 @@ def test_files_are_kept_wherever_data_and_folders_move(
     moved = SMALL.replace('data = "{folder}"', f'data = "{data}"').replace(
         "samples = 5", "samples = 5\nbatch_size = 2"
     )
-    assert all(item.check(trained) for item in sweep.read(experiment(folder, moved)))
+    assert not any(item.missing(trained) for item in sweep.read(experiment(folder, moved)))
     monkeypatch.chdir(folder)
     relative = SMALL.replace("{folder}/maps", "maps").replace('data = "{folder}"', 'data = "."')
     relative = relative.replace('device = "cpu"\n', "")
     items = sweep.read(experiment(folder, relative))
-    assert all(item.check({item.out for item in items}) for item in items)
+    assert not any(item.missing({item.out for item in items}) for item in items)
 
 
 def test_option_that_a_file_does_not_mention_had_its_default(
@@ -458,3 +459,69 @@ def test_minute_of_the_imagenet_study(tmp_path: Path) -> None:
     assert sorted(set((table["eps"] * 255).round(3))) == [0.5, 1, 2, 4, 8]
     assert table["kendall"].between(-1, 1).all()
     assert (tmp_path / "minute.png").stat().st_size > 10_000
+
+
+def generated(folder: Path, entries: str, block: str = ONE) -> list[sweep.Item]:
+    """The pair files of ONE with these entries."""
+    items = sweep.read(experiment(folder, block.replace("samples = 5", f"samples = 5\n{entries}")))
+    return [item for item in items if item.command == "generate"]
+
+
+def option(item: sweep.Item, name: str) -> list[str]:
+    """The values of an option in the command of a file."""
+    words = list(item.arguments)
+    if name not in words:
+        return []
+    after = words[words.index(name) + 1 :]
+    return list(itertools.takewhile(lambda word: not word.startswith("--"), after))
+
+
+@pytest.mark.parametrize(
+    ("entry", "name", "expected"),
+    [
+        ("softening = 3", "--softening", {"": ["3"]}),
+        ('softening = ["1:30"]', "--softening", {"": ["1:30"]}),
+        ('softening = [[1, "1:30"]]', "--softening", {"": ["1", "1:30"]}),
+        ('softening = [[1, 3], 10]', "--softening", {"-softening=1,3": ["1", "3"], "-softening=10": ["10"]}),
+        (
+            'acceptance = [["kendall"], ["spearman", "kendall"]]',
+            "--acceptance",
+            {"-acceptance=kendall": ["kendall"], "-acceptance=spearman,kendall": ["spearman", "kendall"]},
+        ),
+        ("restarts = [1, 2]", "--restarts", {"-restarts=1": ["1"], "-restarts=2": ["2"]}),
+        ("strong = [false, true]", "--strong", {"": [], "-strong": []}),
+    ],
+)  # fmt: skip
+def test_list_is_a_grid_unless_the_option_takes_lists(
+    folder: Path, entry: str, name: str, expected: dict[str, list[str]]
+) -> None:
+    items = generated(folder, entry)
+    values = {item.out.stem.removeprefix("natural-gradient-topk-8_255"): option(item, name) for item in items}
+    assert values == expected
+    assert [name in item.arguments for item in items] == [bool(v) or "strong" in k for k, v in values.items()]
+
+
+def test_region_is_a_list_of_four_and_false_is_an_option(folder: Path) -> None:
+    block = ONE.replace('"topk"', '"target_region"')
+    (one,) = generated(folder, "region = [2, 3, 10, 11]", block)
+    assert option(one, "--region") == ["2", "3", "10", "11"]
+    two = generated(folder, "region = [[2, 3, 10, 11], [0, 0, 4, 4]]", block)
+    assert [item.out.stem.partition("8_255-")[2] for item in two] == ["region=2,3,10,11", "region=0,0,4,4"]
+    assert [option(item, "--region") for item in two] == [["2", "3", "10", "11"], ["0", "0", "4", "4"]]
+    logits = generated(
+        folder,
+        "on_logits = [true, false]",
+        ONE.replace('"topk"', '"target_map"').replace('eps = "8/255"\n', ""),
+    )
+    assert [item.out.stem for item in logits] == [
+        f"natural-gradient-target_map-on_logits={word}" for word in ("true", "false")
+    ]
+    assert [item.arguments.count("--no-on-logits") for item in logits] == [0, 1]
+
+
+def test_combinations_that_differ_only_in_what_they_do_not_take_are_one(folder: Path) -> None:
+    items = generated(folder, "softening = [[1], [3]]", ONE.replace('"topk"', '["random_sign", "topk"]'))
+    assert [item.out.stem for item in items] == [
+        f"natural-gradient-{name}" for name in
+        ("random_sign-8_255", "topk-8_255-softening=1", "topk-8_255-softening=3")
+    ]  # fmt: skip

@@ -1,0 +1,219 @@
+"""Read an experiment: the checkpoints and pair files that a TOML file asks for, in the form of ``sweep``."""
+
+import argparse
+import itertools
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .attacks import ATTACKS
+from .attacks.strong import STRONG
+from .commands import Parser
+from .explanations import EXPLANATIONS
+from .items import COMMANDS, Item
+from .options import fraction
+from .plan import meaningful, parameters
+
+# The options in a file's name; others are added only if the experiment varies them.
+_NAMED = {"train": ("dataset", "model", "training"), "generate": ("training", "explanation", "attack", "eps")}
+# The entry of [[generate]] that is not an option: whether each eps starts from the next smaller one.
+_CHAINED = "from_smaller_eps"
+
+
+def read(path: Path, **instead: str | None) -> list[Item]:
+    """Return the items of an experiment in the order in which they must be made.
+
+    Raises
+    ------
+    ValueError
+        If the file does not have the form above, an option has no effect in any combination, or two
+        combinations would be written to one file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; give a TOML file of the form that --help shows")
+    try:
+        experiment = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not TOML: {error}") from error
+    kinds: dict[str, type] = {"out": str, "common": dict, "train": list, "generate": list, "study": dict}
+    for name, value in experiment.items():
+        if name not in kinds:
+            raise ValueError(f"{path}: unknown entry {name!r}; known: out, [common], [[train]], [[generate]]")
+        blocks = value if isinstance(value, list) else [{}]
+        if not isinstance(value, kinds[name]) or not all(isinstance(block, dict) for block in blocks):
+            raise ValueError(f"{path}: {name!r} must look as in --help, got {value!r}")
+    out = Path(instead.get("out") or experiment.get("out", ""))
+    if out == Path() and "." not in (instead.get("out"), experiment.get("out")):
+        raise ValueError(f'{path} must name the output folder: out = "FOLDER"')
+    common = experiment.get("common", {})
+    override = {"data": instead["data"]} if instead.get("data") else {}
+    try:
+        items = [
+            item
+            for command in COMMANDS
+            for block in experiment.get(command, [])
+            for item in _block_items(command, {**common, **block, **override}, out)
+        ]
+        _refuse_shared([file for item in items for file in item.files()])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not items:
+        raise ValueError(f"{path} has neither [[train]] nor [[generate]], so there is nothing to make")
+    return items
+
+
+def _refuse_shared(files: Sequence[Path]) -> None:
+    seen: set[Path] = set()
+    for file in files:
+        if file in seen:
+            raise ValueError(f"two combinations would both be written to {file}; make them differ")
+        seen.add(file)
+
+
+def _block_items(command: str, block: Mapping[str, Any], out: Path) -> Iterator[Item]:
+    """Yield one item for each combination of the block's lists, a smaller radius before a larger one."""
+    parser = COMMANDS[command].parser()
+    grid = _grid(command, block, parser)
+    combinations = [dict(zip(grid, chosen, strict=True)) for chosen in itertools.product(*grid.values())]
+    if command == "train":
+        for options in combinations:
+            path = out / "checkpoints" / f"{_stem(command, options, grid)}.pt"
+            yield Item(command, (*_arguments(parser, options), "--out", str(path)), path)
+        return
+    smaller: dict[str, tuple[Item, float]] = {}  # the item before and its radius, by all options but eps
+    for options in _without_idle(combinations, block):
+        path = out / f"{_stem(command, options, grid)}.h5"
+        options.setdefault("checkpoint", str(out / "checkpoints" / f"{_stem('train', options, {})}.pt"))
+        needs, start_eps = [Path(options["checkpoint"])], ()
+        is_chained = options.pop(_CHAINED, False)
+        chain = json.dumps([(name, value) for name, value in options.items() if name != "eps"], default=str)
+        if is_chained:
+            options["store_images"] = "all"
+            if chain in smaller:
+                before, eps = smaller[chain]
+                options["start"] = str(before.out)
+                needs, start_eps = [*needs, before.out], (*before.start_eps, eps)
+        item = Item(
+            command, (*_arguments(parser, options), "--out", str(path)), path, tuple(needs), start_eps
+        )
+        if is_chained:
+            smaller[chain] = item, fraction(str(options["eps"]))
+        yield item
+
+
+def _grid(command: str, block: Mapping[str, Any], parser: Parser) -> dict[str, list[Any]]:
+    """Return the values of each entry of a block.
+
+    Raises
+    ------
+    ValueError
+        If an entry is unknown or empty, or says not clearly what is meant.
+    """
+    where = f"[[{command}]]"
+    entries = [name for name in parser.options if name != "start"]
+    known = [*entries, _CHAINED] if command == "generate" else entries
+    for name in block:
+        if name == "start":
+            raise ValueError(f"{where} has no option 'start'; set {_CHAINED} = true")
+        if name not in known:
+            raise ValueError(f"{where} has no option {name!r}; known: {', '.join(known)}")
+    grid = {
+        name: _values(name, value, None if name == _CHAINED else parser.n_values(name), where)
+        for name, value in block.items()
+    }
+    if not all(isinstance(value, bool) for value in grid.get(_CHAINED, [])):
+        raise ValueError(f"{_CHAINED} in {where} must be true or false, got {block[_CHAINED]!r}")
+    return {**grid, **_rising(grid, where)} if True in grid.get(_CHAINED, []) else grid
+
+
+def _values(name: str, value: Any, n_values: int | str | None, where: str) -> list[Any]:
+    """Return the values that an entry spans: a list is a grid, unless the option takes a list itself.
+
+    Of such an option a list of lists is the grid, and a plain list is one value. It is refused where it might
+    be meant as a grid.
+    """
+    values = value if isinstance(value, list) else [value]
+    lists = [item for item in values if isinstance(item, list)]
+    if not values or [] in lists:
+        raise ValueError(f"{name} in {where} is an empty list, so nothing would be made")
+    if n_values is None or any(isinstance(item, list) for inner in lists for item in inner):
+        if lists:
+            raise ValueError(f"{name} in {where} has a list too deep inside another: {value}")
+        return values
+    if lists:
+        return [item if isinstance(item, list) else [item] for item in values]
+    if n_values == "+" and len(values) > 1:
+        each = [[item] for item in values]
+        raise ValueError(
+            f"{name} in {where} may be a list for one file or a list of one value for each of {len(values)} "
+            f"files: write {json.dumps([values])} for the one, {json.dumps(each)} for the other"
+        )
+    return [values]
+
+
+def _rising(grid: Mapping[str, list[Any]], where: str) -> dict[str, list[Any]]:
+    """Return the radii of a block in which each starts from the next smaller one, in rising order.
+
+    Raises
+    ------
+    ValueError
+        If there is one radius, or the same twice, or an entry is no radius, or images are not to be stored.
+    """
+    try:
+        by_radius = {fraction(str(eps)): eps for eps in grid.get("eps", [])}
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"eps in {where} {error}") from error
+    if len(by_radius) < 2 or len(by_radius) < len(grid["eps"]):
+        raise ValueError(f"{_CHAINED} in {where} needs several eps, each once, got {grid.get('eps', 'none')}")
+    if grid.get("store_images", ["all"]) != ["all"]:
+        raise ValueError(f'{_CHAINED} in {where} needs store_images = "all", which it sets if there is none')
+    return {"eps": [by_radius[radius] for radius in sorted(by_radius)]}
+
+
+def _without_idle(combinations: Sequence[dict[str, Any]], block: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return each combination with those parameters that its explanation and attack take.
+
+    Combinations that differed in nothing else are one.
+    """
+    for options in combinations:
+        for name, allowed in (("explanation", EXPLANATIONS), ("attack", ATTACKS)):
+            if options.get(name) not in allowed:
+                raise ValueError(
+                    f"{name} is {options.get(name)!r} in {dict(block)}; known: {', '.join(allowed)}"
+                )
+    known_parameters = {*parameters(), _CHAINED}
+    kept: list[dict[str, Any]] = []
+    for position, options in enumerate(combinations):
+        attack = options["attack"]
+        taken = meaningful(options["explanation"], attack, options.get("base"))
+        taken |= {_CHAINED} if ATTACKS[attack].takes_starts else set()
+        used = {n: value for n, value in options.items() if n not in known_parameters or n in taken}
+        if used not in kept or options in combinations[:position]:  # the same twice is refused later
+            kept.append(used)
+    idle = [name for name in block if not any(name in options for options in kept)]
+    if idle:
+        raise ValueError(f"{idle[0]} has no effect in any combination of {dict(block)}; remove it")
+    return kept
+
+
+def _stem(command: str, options: Mapping[str, Any], grid: Mapping[str, Sequence[Any]]) -> str:
+    """Return the name of a file: what it is, and what differs in its block."""
+    words = [_word(options[name]) for name in _NAMED[command] if name in options]
+    if command == "generate":  # beside published settings of another block
+        words += [STRONG.name] * bool(options.get(STRONG.name))
+    varied = [name for name in options if len(grid.get(name, ())) > 1]
+    unnamed = (*_NAMED[command], STRONG.name)
+    return "-".join(words + [f"{name}={_word(options[name])}" for name in varied if name not in unnamed])
+
+
+def _word(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_word, value))
+    return str(value).lower() if isinstance(value, bool) else str(value).replace("/", "_")
+
+
+def _arguments(parser: Parser, options: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in options.items():
+        yield from parser.words(name, value)
