@@ -86,7 +86,8 @@ def _block_items(command: str, block: Mapping[str, Any], out: Path) -> Iterator[
     for options in _without_idle(combinations, block):
         path = out / f"{_stem(command, options, grid)}.h5"
         options.setdefault("checkpoint", str(out / "checkpoints" / f"{_stem('train', options, {})}.pt"))
-        needs, start_eps = [Path(options["checkpoint"])], ()
+        needs = [Path(options["checkpoint"])]
+        start_eps: tuple[float, ...] = ()
         is_chained = options.pop(_CHAINED, False)
         chain = json.dumps([(name, value) for name, value in options.items() if name != "eps"], default=str)
         if is_chained:
