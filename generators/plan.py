@@ -67,7 +67,8 @@ class Plan:
     @property
     def acceptances(self) -> Sequence[str]:
         """The metrics that choose the best image, each for a file of its own; none if the attack has none."""
-        return self.settings.get("acceptance", ())
+        metrics: Sequence[str] = self.settings.get("acceptance", ())
+        return metrics
 
     def accepting(self, *metrics: str) -> "Plan":
         """Return the plan with these of its metrics alone."""
@@ -170,7 +171,7 @@ def plan(
         known["acceptance"] = distinct_metrics(known["acceptance"])
     if known.pop(STRONG.name, False):
         taken = meaningful(explanation, attack)
-        strong = strong_values(known.get("attack_k", from_paper["attack_k"]))
+        strong = strong_values({**from_paper, **known}["attack_k"])
         known = {name: value for name, value in strong.items() if name in taken} | known
     public = _defaults(perturb.function, perturb.options, from_paper)
     reported = _completed(explanation, method.options, known, own)

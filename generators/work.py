@@ -103,7 +103,7 @@ class Work:
 
     def _in_one_pass(self) -> int:
         """Return the number of images in one pass of the network by default, for small batches."""
-        return self.plan.chunk_size or CHUNK // self.split.images[0].size
+        return self.plan.chunk_size or CHUNK // self.split.images[:1].size
 
     def fitting_batch_size(self) -> int:
         """Return the batch size for `auto`, tried with attacks of one step."""

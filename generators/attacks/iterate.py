@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ..explanations import Explain, abs_sum
+from ..explanations import Explain, abs_sum, with_logits
 from ..networks.activations import set_beta, with_softplus
 from ..softening import Growth, Softening, beta_at
 from .acceptance import Remaining
@@ -59,7 +59,12 @@ class Batch:
 
     def maps(self, images: torch.Tensor) -> torch.Tensor:
         """Return the maps of `images` on the model itself, as float32."""
-        return abs_sum(self.explain(self.model, images, self.labels)).detach().float()
+        return self.maps_and_labels(images)[0]
+
+    def maps_and_labels(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the maps of `images` on the model itself, as float32, and the labels that it gives them."""
+        attributions, logits = with_logits(self.explain, self.model, images, self.labels)
+        return abs_sum(attributions).detach().float(), logits.argmax(1)
 
     def keeps_label(self, images: torch.Tensor) -> torch.Tensor:
         """Return whether the model classifies each image as its label."""
@@ -114,8 +119,8 @@ class Best:
         self._offer(images, self._n_steps, torch.ones_like(self._batch.labels, dtype=torch.bool))
 
     def _offer(self, images: torch.Tensor, step: int, is_counted: torch.Tensor) -> None:
-        maps = self._batch.maps(images)
-        keeps = (self._batch.keeps_label(images) & is_counted).cpu().numpy()
+        maps, labels = self._batch.maps_and_labels(images)
+        keeps = ((labels == self._batch.labels) & is_counted).cpu().numpy()
         found = []
         for i, (remaining, before) in enumerate(zip(self._remaining, self.found, strict=True)):
             left = remaining(self.unperturbed, maps)

@@ -664,7 +664,8 @@ def test_failed_attacks_are_told_from_maps_that_nothing_changed(
         images = found.images.clone()
         images[:3] = batch.images[:3]
         images[3:] = batch.images[3:] + 0.05 * (found.images[3:] - batch.images[3:]).sign()
-        return Found(images, np.int32([0, 0, 4, 1, 1, 1, 1]), np.int32([0, 0, 0, 1, 1, 1, 1]))
+        n_accepted, best_step = np.array([[0, 0, 4, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1]], np.int32)
+        return Found(images, n_accepted, best_step)
 
     monkeypatch.setitem(ATTACKS, "random_sign", with_result("random_sign", scripted))
     assert run_generate(folder, "failed.h5") == 0

@@ -337,6 +337,13 @@ def test_interrupted_sweep_is_continued(folder: Path, n_jobs: int) -> None:
     assert not list((folder / "maps").glob("**/*.part"))
 
 
+def test_strong_and_published_blocks_write_different_files(folder: Path) -> None:
+    block = ONE[ONE.index("[[generate]]") :]
+    items = sweep.read(experiment(folder, f"{ONE}\n{block}\nstrong = true\n"))
+    published, strong = (item for item in items if item.command == "generate")
+    assert strong.out.name == f"{published.out.stem}-strong.h5"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
