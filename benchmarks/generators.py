@@ -1,6 +1,6 @@
 """Time ``generators.generate`` against an older checkout, interleaved, and compare the files that both write.
 
-    git worktree add /tmp/older 2859966
+    git worktree add /tmp/older 4c52498
     python -m benchmarks.generators --baseline /tmp/older --data data --out benchmarks/generators.json
 
 Every case is one command, run with one step and with several, so that their difference is the time of the
@@ -104,14 +104,16 @@ def inputs(case: Case, data: Path, folder: Path) -> tuple[Path, Path]:
     print(f"warning: {data} lacks {' or '.join(case.files)}: {case.model} has {what}", file=sys.stderr)
     images = np.random.default_rng(0).integers(0, 256, (case.samples, *case.shape), dtype=np.uint8)
     values = torch.from_numpy(images).float().reshape(case.samples, *case.shape[:2], -1).movedim(3, 1) / 255
-    arrays = {"x_test": images, "y_test": predictions(network, values)}
-    np.savez(folder / f"{case.dataset}.npz", **arrays, x_train=images[:0], y_train=arrays["y_test"][:0])
+    labels = predictions(network, values)
+    file = folder / f"{case.dataset}.npz"
+    np.savez(file, x_test=images, y_test=labels, x_train=images[:0], y_train=labels[:0])
     return folder, weights
 
 
 def seconds(checkout: Path, arguments: Sequence[str], threads: int) -> tuple[float, float]:
     """Return the CPU time and the duration of the command of a checkout."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": str(threads)}
+    environment["TQDM_DISABLE"] = "1"
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "generators.generate", *arguments],
@@ -119,7 +121,6 @@ def seconds(checkout: Path, arguments: Sequence[str], threads: int) -> tuple[flo
         env=environment,
         check=True,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
     )
     duration, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, duration

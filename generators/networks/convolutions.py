@@ -22,7 +22,7 @@ class _Fixed:
     """The convolution of a layer, with the weights that it is called with."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
-        self._settings = (layer.stride, layer.padding, layer.dilation, layer.groups)
+        self._settings: tuple[Any, ...] = (layer.stride, layer.padding, layer.dilation, layer.groups)
 
     def __call__(self, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         if values.ndim != 4 or weight.requires_grad or not values.requires_grad:

@@ -31,7 +31,7 @@ def images() -> Any:
 def bound(name: str, **parameters: Any) -> Any:
     """The explanation as a plan binds it."""
     method = EXPLANATIONS[name]
-    seeds = {"seeds": [[0, sample] for sample in range(3)]} if method.draws else {}
+    seeds: dict[str, Any] = {"seeds": [[0, sample] for sample in range(3)]} if method.draws else {}
     return partial(method, **FEW.get(name, {}), **seeds, **parameters)
 
 

@@ -1,10 +1,12 @@
 """How many samples are computed at a time, where the command does not say."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from generators import batches
 from generators.datasets import Split
@@ -19,7 +21,7 @@ def work(explanation: str, attack: str, shape: tuple[int, ...] = (28, 28), **opt
     found = plan(
         explanation, attack, dataset="mnist", model="small_cnn", given=options, chunk_size=chunk_size
     )
-    split = Split(np.zeros((80, *shape), np.uint8), np.arange(80) % 10, shape[:2])
+    split = Split(np.zeros((80, *shape), np.uint8), np.arange(80) % 10, (shape[0], shape[1]))
     return Work(found, small_cnn(), split, np.arange(80), torch.float32, torch.device(device), None)
 
 
@@ -61,6 +63,7 @@ def test_the_default_batch_computes_no_point_twice(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.nn.Linear, "forward", counted)
     found = work("integrated_gradients", "topk", n_points=4, steps=1, chunk_size=8)
     assert found.batch_size() == 2
+    found.check()  # looks at the network once, with images of its own
 
     def images_per_sample(n_samples: int) -> float:
         nonlocal n_images
@@ -68,9 +71,19 @@ def test_the_default_batch_computes_no_point_twice(monkeypatch: pytest.MonkeyPat
         found.columns(np.arange(n_samples))
         return n_images / n_samples
 
-    assert images_per_sample(1) == images_per_sample(2) == images_per_sample(3) - 4
+    assert images_per_sample(1) == images_per_sample(2) < images_per_sample(3) - 3
     monkeypatch.setattr("generators.batches.time.perf_counter", lambda: n_images)
     n_images = 0
     device = torch.device("cpu")
     size = batches.fitting_batch_size(lambda n: found.columns(np.arange(n)), 8, batches.Memory(device))
     assert size == 1  # not 2 or more: twice the memory for the same time
+
+
+def test_images_that_are_decoded_when_indexed_are_never_indexed_by_one_number() -> None:
+    class Decoded:
+        def __getitem__(self, index: Any, /) -> NDArray[np.uint8]:
+            return np.zeros((len(np.arange(80)[index]), 28, 28), np.uint8)
+
+    found = work("integrated_gradients", "topk")
+    split = found.split._replace(images=Decoded())
+    assert replace(found, split=split).batch_size() == found.batch_size() == 3
