@@ -103,7 +103,7 @@ def test_page_is_the_same_from_the_stored_table(files: dict[Path, Any], tmp_path
     assert text == write_page(STUDY, table, tmp_path / "small")
 
 
-@pytest.mark.parametrize("name", ["fashion_mnist", "imagenet"])
+@pytest.mark.parametrize("name", ["fashion_mnist", "imagenet", "strength"])
 def test_stored_pages_show_the_stored_tables(name: str, tmp_path: Path) -> None:
     """The pages were written from more digits than the tables have."""
     table = pd.read_csv(STUDIES / f"{name}.csv")

@@ -447,7 +447,7 @@ def test_minute_of_the_imagenet_study(tmp_path: Path) -> None:
         allow_pickle=False,
         **{n: w for n, w in weights.items() if "normalize" not in n},
     )
-    text = smaller("imagenet.toml", samples=2, steps=2, n_points=3, attack_n_points=2, k=100)
+    text = smaller("imagenet_strong.toml", samples=2, steps=2, n_points=3, attack_n_points=2, k=100)
     text = text.replace("data/squeezenet1_1_imagenet.npz", str(tmp_path / "weights.npz"))
     text = text.replace("[common]", "[common]\nimage_size = 64")
     path = tmp_path / "minute.toml"
