@@ -58,9 +58,9 @@ def _checked(path: Path, alone: Plan, request: Request, found: Plan) -> list[flo
     if "start_eps" in stored:
         wanted["start_acceptance"] = started_from([eps], found)["start_acceptance"]
     remedy = "--start takes a file that differs in nothing but a smaller eps"
-    replace(request, store_images=None).check_finished(path, wanted, found.defaults, remedy=remedy)
-    if not isinstance(smaller, float) or not smaller < eps:
+    if not isinstance(smaller, float) or smaller >= eps:
         raise ValueError(f"--start: {path} has eps {smaller}, which is not below {eps}; {remedy}")
+    replace(request, store_images=None).check_finished(path, wanted, found.defaults, remedy=remedy)
     if stored_images(path) != "all":
         raise ValueError(
             f"--start: {path} has no perturbed images to start from; make it with --store-images all"
