@@ -23,10 +23,10 @@ and has resisted the attack; leaving it out would make the attack look stronger 
 To add an attack, write its function and its ``Attack`` record in a module, and list it here.
 """
 
+from .batch import Batch as Batch
+from .best import Found as Found
 from .centers import MASS_CENTER
 from .centers import mass_center as mass_center
-from .iterate import Batch as Batch
-from .iterate import Found as Found
 from .masks import L2_TOPK, TARGET_REGION, TOPK, TOPK_LENS
 from .masks import l2_topk as l2_topk
 from .masks import target_region as target_region

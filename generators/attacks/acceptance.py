@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import lensmetrics as lm
@@ -19,9 +18,10 @@ ACCEPTANCE = {
     "mass_center_shift": 0,
 }
 
-# From unperturbed and perturbed maps (sample, height, width) to one number per sample, lower if the attack
-# does better.
-Remaining = Callable[[torch.Tensor, torch.Tensor], NDArray[np.float64]]
+_Map = NDArray[np.float32]
+# From the position of a sample in its batch, its unperturbed and its perturbed map (height, width) to one
+# number per acceptance, lower if the attack does better.
+Remaining = Callable[[int, _Map, _Map], Sequence[float]]
 
 
 def acceptance_metric(text: str) -> lm.Metric:
@@ -67,21 +67,16 @@ def check_fit(acceptance: Sequence[str], shape: tuple[int, int]) -> None:
             raise ValueError(f"--acceptance {text}: k must be at most {n_pixels}, the number of pixels")
 
 
-def remaining(acceptance: Sequence[str]) -> list[Remaining]:
-    """Return the functions that measure how much of a map is left, by each of the metrics `acceptance`."""
-    return [_remaining(metric) for metric in acceptance]
-
-
-def _remaining(acceptance: str) -> Remaining:
-    """Return the function that measures how much of a map is left, by the metric `acceptance`.
+def remaining(acceptance: Sequence[str]) -> Remaining:
+    """Return the function that measures how much of a map is left, by each of the metrics `acceptance`.
 
     This is its score, or the negative score if higher scores are better for the attacker.
     """
-    metric = acceptance_metric(acceptance)
-    sign = 1 if ACCEPTANCE[metric.name] == 1 else -1
+    metrics = [acceptance_metric(text) for text in acceptance]
+    signs = [1 if ACCEPTANCE[metric.name] == 1 else -1 for metric in metrics]
 
-    def of(unperturbed: torch.Tensor, perturbed: torch.Tensor) -> NDArray[np.float64]:
-        pairs = zip(unperturbed.cpu().numpy(), perturbed.cpu().numpy(), strict=True)
-        return np.array([sign * metric(lm.MapPair(u, p)) for u, p in pairs])
+    def of(position: int, unperturbed: _Map, perturbed: _Map) -> list[float]:
+        pair = lm.MapPair(unperturbed, perturbed)  # one for all metrics, which share its orders
+        return [sign * metric(pair) for sign, metric in zip(signs, metrics, strict=True)]
 
     return of

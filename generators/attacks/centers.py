@@ -7,7 +7,9 @@ from torch import nn
 
 from ..softening import Softening
 from .acceptance import remaining
-from .iterate import Ball, Batch, Best, Found, best_iterate, normal
+from .batch import Batch, normal, select
+from .best import Best, Found
+from .iterate import Ball, best_iterate
 from .losses import centers, shares, smooth_maps, squared_shift, value_and_gradient
 from .record import RUNS, WALK, Attack
 
@@ -29,7 +31,7 @@ def mass_center(
 
     At the image itself, the center of the softplus copy differs from that of the model, which sets the first
     direction. Where the two agree to a thousandth of a pixel, the gradient is zero or rounding: such a sample
-    takes a step of random sign instead, drawn from its own generator.
+    takes a step of random sign instead, by noise that is drawn once from its own generator.
 
     References
     ----------
@@ -37,15 +39,14 @@ def mass_center(
     """
     best = Best(batch, remaining(acceptance))
     origin = centers(shares(best.unperturbed.to(batch.images)))
+    noise = normal(batch.randoms, batch.images)
 
     def direction(network: nn.Module, current: torch.Tensor) -> torch.Tensor:
         def loss(inputs: torch.Tensor) -> torch.Tensor:
             return squared_shift(smooth_maps(network, batch.explain, inputs, batch.labels), origin)
 
         squared, uphill = value_and_gradient(loss, current)
-        for sample in torch.nonzero(squared < _UNMOVED**2).flatten().tolist():
-            uphill[sample] = normal(batch.randoms[sample : sample + 1], current)[0]
-        return uphill
+        return select(squared < _UNMOVED**2, noise, uphill)
 
     ball = Ball(batch.images, eps, "linf")
     return best_iterate(batch, best, ball, direction, steps, step_size, softening, restarts)

@@ -6,7 +6,9 @@ from .. import published
 from ..options import Option, non_negative_integer
 from ..softening import Softening
 from .acceptance import remaining
-from .iterate import Ball, Batch, Best, Found, best_iterate, downhill
+from .batch import Batch
+from .best import Best, Found
+from .iterate import Ball, best_iterate, downhill
 from .losses import dilated, inside, region_mask, top_mask
 from .record import ACCEPTANCE_METRIC, ATTACK_K, RUNS, STEP_SIZE, STEPS, WALK, Attack
 

@@ -9,7 +9,9 @@ from torch import nn
 
 from ..options import Option
 from .acceptance import remaining
-from .iterate import Ball, Batch, Best, Found, best_iterate, normal, select
+from .batch import Batch, normal, select
+from .best import Best, Found
+from .iterate import Ball, best_iterate
 from .record import EPS, WALK, Attack
 
 # What random_sign returns where the noise changes the label.

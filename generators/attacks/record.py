@@ -14,7 +14,8 @@ from ..networks.smoothness import check_not_linear, check_softened
 from ..options import Option, positive_integer
 from ..softening import softening
 from .acceptance import ACCEPTANCE, check_fit
-from .iterate import Batch, Found, Randoms
+from .batch import Batch, Randoms
+from .best import Found
 
 # (dataset, model, explanation, the one that it smooths) -> published parameters by name
 Published = Callable[[str, str, str, str | None], Mapping[str, Any]]

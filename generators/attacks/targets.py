@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from ..networks.activations import set_beta, with_softplus
 from ..options import Option
 from ..softening import Growth, Softening, beta_at
 from ..softening import softening as parsed
-from .iterate import Batch, Best, Found
+from .batch import Batch
+from .best import Best, Found
 from .losses import output_of, shares, squared_error, target_map_loss, value_and_gradient
 from .record import STEPS, Attack
 
@@ -53,12 +54,13 @@ def target_map(
             f"got {tuple(targets.shape)}"
         )
     targets = shares(targets.to(images))
+    wanted = targets.cpu()
 
-    def error(unperturbed: torch.Tensor, perturbed: torch.Tensor) -> NDArray[np.float64]:
-        result: NDArray[np.float64] = squared_error(shares(perturbed.to(targets)), targets).cpu().numpy()
-        return result
+    def error(position: int, unperturbed: NDArray[np.float32], perturbed: NDArray[np.float32]) -> list[float]:
+        found = shares(torch.from_numpy(perturbed)[None].to(wanted))
+        return [float(squared_error(found, wanted[position, None]))]
 
-    best = Best(batch, [error])
+    best = Best(batch, error)
     _one(softening)
     (beta,) = softening
     is_soft = beta != math.inf
@@ -79,16 +81,18 @@ def target_map(
             on_logits=on_logits,
         )
 
-    current = images.clone()
-    adam = torch.optim.Adam([current], lr=learning_rate)
-    for step in range(steps):
-        if is_soft:
-            set_beta(smooth, beta_at(beta, step, steps))
-        current.grad = value_and_gradient(loss, current)[1]
-        adam.step()
-        current.clamp_(0, 1)
-        best.offer(current)
-    return best.found
+    def iterates() -> Iterator[torch.Tensor]:
+        current = images.clone()
+        adam = torch.optim.Adam([current], lr=learning_rate)
+        for step in range(steps):
+            if is_soft:
+                set_beta(smooth, beta_at(beta, step, steps))
+            current.grad = value_and_gradient(loss, current)[1]
+            adam.step()
+            current.clamp_(0, 1)
+            yield current.clone()  # the next step overwrites it
+
+    return best.among(iterates())
 
 
 def _one(softening: Sequence[Softening]) -> None:

@@ -158,7 +158,10 @@ class _Hidden:
 
     def watching(self) -> AbstractContextManager[Any]:
         """Return a context in which every operation of torch is examined."""
-        members = {"__torch_dispatch__": lambda mode, *call: self._examine(*call)}
+        members = {
+            "__torch_dispatch__": lambda mode, *call: self._examine(*call),
+            "_should_skip_dynamo": classmethod(lambda kind: False),  # it imports torch's compiler, for seconds
+        }
         mode: Any = type("Watching", (TorchDispatchMode,), members)
         result: AbstractContextManager[Any] = mode()
         return result

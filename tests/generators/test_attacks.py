@@ -498,15 +498,14 @@ def test_target_map_returns_the_best_iterate_that_keeps_its_label(
 def test_acceptance_takes_the_worse_map_and_never_an_undefined_one(acceptance: str) -> None:
     text = {"LENS": "lens_precision(k=5,w=1)", "topk": "topk_intersection(k=5)"}.get(acceptance, acceptance)
     random = np.random.default_rng(0)
-    one = torch.from_numpy(random.random((1, 9, 9), dtype=np.float32))
-    near, far = one.clone(), one.flip(1) * torch.linspace(0, 1, 9)
-    near[0, 0, 0] += 0.3
-    (left,) = remaining([text])
-    same, some, much = (float(left(one, other)[0]) for other in (one, near, far))
+    one = random.random((9, 9), dtype=np.float32)
+    near, far = one.copy(), one[::-1] * np.linspace(0, 1, 9, dtype=np.float32)
+    near[0, 0] += 0.3
+    left = remaining([text])
+    same, some, much = (left(0, one, other)[0] for other in (one, near, far))
     assert same == ACCEPTANCE[acceptance_metric(text).name]
     assert much < some <= same
-    undefined = torch.full_like(one, torch.nan)
-    assert not left(one, undefined)[0] < same
+    assert not left(0, one, np.full_like(one, np.nan))[0] < same
 
 
 @pytest.mark.parametrize(
