@@ -213,9 +213,12 @@ def _hearing_interrupts() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    main, timers = threading.get_ident(), list[threading.Timer]()  # only the main thread sets handlers
+
     def again(ignored: "sys.UnraisableHookArgs") -> None:
         if issubclass(ignored.exc_type, KeyboardInterrupt):
-            threading.Timer(0.01, _thread.interrupt_main, (signal.SIGTERM,)).start()
+            timers.append(threading.Timer(0.01, _interrupt, (main,)))
+            timers[-1].start()
         else:
             hook_before(ignored)
 
@@ -224,8 +227,18 @@ def _hearing_interrupts() -> Iterator[None]:
     try:
         yield
     finally:
+        for timer in timers:
+            timer.cancel()
+            timer.join()  # what it sends comes before the handler goes
         sys.unraisablehook = hook_before
         signal.signal(signal.SIGTERM, handler_before)
+
+
+def _interrupt(thread: int) -> None:
+    if sys.platform == "win32":
+        _thread.interrupt_main(signal.SIGTERM)
+    else:  # it may be waiting, which a signal alone ends
+        signal.pthread_kill(thread, signal.SIGTERM)
 
 
 def _is_memory(error: Exception) -> bool:

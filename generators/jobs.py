@@ -96,10 +96,10 @@ def made(items: Sequence[T], jobs: int) -> Iterator[tuple[T, int | None]]:
         workers = multiprocessing.active_children()
         for worker in workers:
             worker.terminate()  # SIGTERM: each keeps its .part
+        pool.shutdown(wait=False, cancel_futures=True)  # else those that have kept it wait for more work
         for worker in workers:
             worker.join(10)
             worker.kill()  # it may wait for a lock that another worker held when it ended
-        pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
 
