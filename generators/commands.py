@@ -226,10 +226,12 @@ def _hearing_interrupts() -> Iterator[None]:
     sys.unraisablehook = again
     try:
         yield
+        for timer in timers:
+            timer.join()  # a signal may still be on its way
     finally:
         for timer in timers:
             timer.cancel()
-            timer.join()  # what it sends comes before the handler goes
+            timer.join()  # none comes after the handler is gone, when it would kill
         sys.unraisablehook = hook_before
         signal.signal(signal.SIGTERM, handler_before)
 

@@ -36,6 +36,21 @@ def test_signal_is_heard_even_while_an_object_is_destroyed(number: signal.Signal
     assert (sys.unraisablehook, signal.getsignal(signal.SIGTERM)) == before
 
 
+def test_signal_at_the_very_end_is_heard() -> None:
+    """So that a sweep does not begin its next file."""
+
+    def send(reference: "weakref.ref[Thing]") -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    kept: list[weakref.ref[Thing]] = []
+
+    def work() -> None:
+        thing = Thing()
+        kept.append(weakref.ref(thing, send))
+
+    assert run(work) == INTERRUPTED
+
+
 def test_other_exceptions_that_python_ignores_are_still_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda ignored: seen.append(ignored.exc_type))
