@@ -1,5 +1,6 @@
 """What the commands share: options, the device, the recorded command line, and errors in one sentence."""
 
+import _thread
 import argparse
 import contextlib
 import os
@@ -7,6 +8,7 @@ import platform
 import shlex
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -181,13 +183,8 @@ def run(work: Callable[[], None]) -> int:
     Subnormal numbers count as 0 (see ``flushing``). Wrong input is reported in one sentence on stderr.
     SIGTERM, which batch systems send shortly before SIGKILL, is treated like Ctrl-C.
     """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        with flushing():
+        with _hearing_interrupts(), flushing():
             work()
     except (OSError, ValueError) as error:
         if os.environ.get("LENSMETRICS_TRACEBACK", "0") not in ("", "0"):
@@ -202,9 +199,33 @@ def run(work: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return INTERRUPTED
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return 0
+
+
+@contextlib.contextmanager
+def _hearing_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGTERM as on Ctrl-C, and once more where that was in vain.
+
+    Python ignores what is raised while it destroys an object. Closed files have many that it does so to: a
+    quarter of the signals that came in the moments after one was finished were lost.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    def again(ignored: "sys.UnraisableHookArgs") -> None:
+        if issubclass(ignored.exc_type, KeyboardInterrupt):
+            threading.Timer(0.01, _thread.interrupt_main, (signal.SIGTERM,)).start()
+        else:
+            hook_before(ignored)
+
+    handler_before, hook_before = signal.signal(signal.SIGTERM, interrupt), sys.unraisablehook
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook_before
+        signal.signal(signal.SIGTERM, handler_before)
 
 
 def _is_memory(error: Exception) -> bool:

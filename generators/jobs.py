@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -113,3 +114,15 @@ def available_cores() -> int:
 def _begin_worker(threads: int) -> None:
     torch.set_num_threads(threads)
     os.environ["TQDM_DISABLE"] = "1"  # progress bars of several files would overwrite one another
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has ended, which a killed one cannot do.
+
+    It would go on with its file while a second sweep is to continue that, and then wait for ever.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # as a kill: the file keeps its .part

@@ -45,17 +45,26 @@ def stored_settings(path: Path) -> dict[str, Any]:
 
 
 def stored_images(path: Path) -> str | None:
-    """Return the value of --store-images with which a pair file was made."""
-    with lm.PairStore(path).to_xarray() as variables:
-        if "image_perturbed" in variables:
-            return "all"
-        return "unperturbed" if "image" in variables else None
+    """Return the value of --store-images with which a finished pair file was made."""
+    image, image_perturbed = lm.PairStore(path).read_image(0)
+    if image_perturbed is not None:
+        return "all"
+    return "unperturbed" if image is not None else None
 
 
 def perturbed_images(path: Path, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the perturbed images (sample, channel, height, width) at these positions of a file."""
-    with lm.PairStore(path).to_xarray() as variables:
-        images: NDArray[np.float32] = variables["image_perturbed"][positions].to_numpy()
+    """Return the perturbed images (sample, channel, height, width) at these positions of a file.
+
+    Raises
+    ------
+    ValueError
+        If the file has none.
+    """
+    store = lm.PairStore(path)
+    found = [image for _, image in map(store.read_image, positions.tolist()) if image is not None]
+    if len(found) < len(positions):
+        raise ValueError(f"{path} has no perturbed images; make it with --store-images all")
+    images = np.stack(found)
     return images if images.ndim == 4 else images[:, None]
 
 
