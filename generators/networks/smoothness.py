@@ -160,7 +160,8 @@ class _Hidden:
         """Return a context in which every operation of torch is examined."""
         members = {
             "__torch_dispatch__": lambda mode, *call: self._examine(*call),
-            "_should_skip_dynamo": classmethod(lambda kind: False),  # it imports torch's compiler, for seconds
+            # Or else torch imports its compiler, which takes seconds.
+            "_should_skip_dynamo": classmethod(lambda kind: False),
         }
         mode: Any = type("Watching", (TorchDispatchMode,), members)
         result: AbstractContextManager[Any] = mode()

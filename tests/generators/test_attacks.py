@@ -22,6 +22,7 @@ import lensmetrics as lm
 from generators import published
 from generators.attacks import (
     ATTACKS,
+    Found,
     losses,
     target_map,
 )
@@ -104,6 +105,12 @@ def perturbed_by(name: str, network: Any, images: Any, labels: Any, **given: Any
         given["acceptance"] = [given["acceptance"]]
     (found,) = ATTACKS[name](network, images, labels, randoms(len(images)), **given)
     return found.images
+
+
+def assert_equal(one: Found, other: Found) -> None:
+    assert (one.images == other.images).all()
+    assert (one.n_accepted == other.n_accepted).all()
+    assert (one.best_step == other.best_step).all()
 
 
 def top_pixels(attributions: Any, k: int) -> NDArray[np.bool_]:
@@ -422,14 +429,15 @@ def test_attacks_return_the_best_iterate_that_keeps_its_label(
     """One sample at a time, every iterate kept, chosen afterwards."""
     labels = labels_of(network, images)
     size = {"eps": 3.0, "step_size": 0.8} if name == "l2_topk" else {"eps": 0.4, "step_size": 0.1}
-    found = attack(name, network, images, labels, acceptance=acceptance, **size)
+    given = {**SETTING[name], **size, "explanation": gradient, "acceptance": [acceptance]}
+    (found,) = ATTACKS[name](network, images, labels, randoms(6), **given)
     n_refused = n_not_last = 0
-    rows = zip(images.split(1), labels.split(1), found.split(1), randoms(6), strict=True)
-    for image, label, result, random in rows:
+    rows = zip(images.split(1), labels.split(1), randoms(6), strict=True)
+    for i, (image, label, random) in enumerate(rows):
         before = abs_sum(gradient(network, image, label))
-        candidates = [(twin_score(acceptance, before, before), image)]
+        candidates = [(twin_score(acceptance, before, before), 0, image)]
         current = image
-        for _ in range(12):
+        for step in range(1, 13):
             if name == "random_walk":
                 direction = torch.from_numpy(random.standard_normal((1, 28, 28)))[None]
             else:
@@ -437,12 +445,13 @@ def test_attacks_return_the_best_iterate_that_keeps_its_label(
             current = twin_step(name, image, current, direction, **size)
             if labels_of(network, current) == label:
                 score = twin_score(acceptance, before, abs_sum(gradient(network, current, label)))
-                candidates.append((score, current))
+                candidates.append((score, step, current))
             else:
                 n_refused += 1
-        best = min(candidates, key=lambda pair: pair[0])[1]
+        _, best_step, best = min(candidates, key=lambda candidate: candidate[0])
         n_not_last += int((best != current).any())
-        torch.testing.assert_close(result, best)
+        torch.testing.assert_close(found.images[i : i + 1], best)
+        assert (found.n_accepted[i], found.best_step[i]) == (len(candidates) - 1, best_step)
     assert n_not_last > 0, "the last iterate was always the best, so nothing was tested"
     assert n_refused > 0 or name == "random_walk", "no iterate changed its label, so nothing was tested"
 
@@ -519,6 +528,50 @@ def test_acceptance_takes_the_worse_map_and_never_an_undefined_one(acceptance: s
 def test_other_acceptance_is_refused(network: Any, images: Any, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         attack("topk", network, images, labels_of(network, images), acceptance=text)
+
+
+@pytest.mark.parametrize("name", ["random_walk", "mass_center", "l2_topk"])
+def test_what_a_metric_finds_does_not_depend_on_the_others(network: Any, images: Any, name: str) -> None:
+    labels = labels_of(network, images)
+    more: dict[str, Any] = {"softening": [1.0, 3.0], "restarts": 3} if name in WITH_RESTARTS else {}
+
+    def found(*acceptance: str) -> tuple[Found, ...]:
+        given = {**SETTING[name], **more, "steps": 3, "explanation": gradient, "acceptance": acceptance}
+        return ATTACKS[name](network, images, labels, randoms(6), **given)
+
+    kendall, topk = "kendall", "topk_intersection(k=100)"
+    together, reverse = found(kendall, topk), found(topk, kendall)
+    for i, metric in enumerate((kendall, topk)):
+        (alone,) = found(metric)
+        assert_equal(together[i], alone)
+        assert_equal(reverse[1 - i], alone)
+    assert (together[0].n_accepted == together[1].n_accepted).all()
+    assert (together[0].best_step != together[1].best_step).any()
+
+
+@pytest.mark.parametrize("name", ["topk", "mass_center", "l2_topk"])
+def test_steps_are_counted_over_all_runs(network: Any, images: Any, name: str) -> None:
+    """Every iterate is seen as it is explained, and the best of all is chosen afterwards."""
+    labels = labels_of(network, images)
+    seen = []
+
+    def spy(model: Any, x: Any, y: Any, *, differentiable: bool = False) -> Any:
+        if not differentiable:
+            seen.append(x)
+        return gradient(model, x, y, differentiable=differentiable)
+
+    more: dict[str, Any] = {"eps": 3.0, "step_size": 1.5} if name == "l2_topk" else {"eps": 0.4}
+    given = {**SETTING[name], **more, "steps": 2, "softening": [1.0, 3.0], "restarts": 3}
+    (found,) = ATTACKS[name](network, images, labels, randoms(6), explanation=spy, **given)
+    scores = [score_of(network, images, at, labels, gradient, "kendall") for at in seen]
+    keeps = np.array([(labels_of(network, at) == labels).numpy() for at in seen])
+    assert len(seen) == 7  # the images, then three runs of two steps
+    least = np.where(keeps, scores, np.inf).argmin(0)
+    assert found.n_accepted.tolist() == keeps[1:].sum(0).tolist()
+    assert found.best_step.tolist() == least.tolist()
+    assert len(set(least.tolist())) > 1
+    for i, step in enumerate(least):
+        assert (found.images[i] == seen[step][i]).all()
 
 
 @pytest.mark.parametrize("name", WITH_RESTARTS)

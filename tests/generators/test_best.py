@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from generators.attacks import ATTACKS
@@ -128,27 +129,58 @@ def test_an_error_of_the_scores_or_of_a_step_reaches_the_caller(batch: Batch) ->
     assert threading.active_count() == n_before
 
 
+# Operations that wait for a device to read numbers or sizes, and methods that wait for a copy to the host.
+# On a CPU, such a copy is no operation.
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal.default")
+COPYING = ("cpu", "numpy", "item", "tolist", "__bool__", "__int__", "__float__", "__index__", "__array__")
 
 
-def counting(waits: list[str]) -> Any:
-    """A context that notes operations of this thread which wait for a device, to read numbers or sizes."""
+def operations(waits: list[str]) -> Any:
+    """A context that notes operations of this thread which wait for a device."""
 
     def dispatch(mode: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         waits.extend(name for name in WAITING if name in str(func))
         return func(*args, **(kwargs or {}))
 
-    made: Any = type("Counting", (TorchDispatchMode,), {"__torch_dispatch__": dispatch})
+    made: Any = type("Operations", (TorchDispatchMode,), {"__torch_dispatch__": dispatch})
     return made()
 
 
+def copies(waits: list[str]) -> Any:
+    """A context that notes calls of this thread which wait for a copy to the host."""
+
+    def called(mode: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name, given = getattr(func, "__name__", ""), kwargs or {}
+        to_host = name == "to" and "cpu" in map(str, (*args[1:], *given.values()))
+        if name in COPYING or (to_host and not given.get("non_blocking")):
+            waits.append(name)
+        return func(*args, **given)
+
+    made: Any = type("Copies", (TorchFunctionMode,), {"__torch_function__": called})
+    return made()
+
+
+def test_copies_to_the_host_are_noticed() -> None:
+    waits: list[str] = []
+    one = torch.ones(1)
+    with copies(waits):
+        one.to("cpu", non_blocking=True)
+        one.to("cpu")
+        one.to(device=torch.device("cpu"))
+        one.cpu().numpy()
+        if one:
+            one.tolist()
+    assert waits == ["to", "to", "cpu", "numpy", "__bool__", "tolist"]
+
+
+@pytest.mark.parametrize("watch", [operations, copies])
 @pytest.mark.parametrize("name", ["topk", "mass_center", "random_walk", "l2_topk"])
-def test_no_step_waits_for_the_device(batch: Batch, name: str) -> None:
+def test_no_step_waits_for_the_device(batch: Batch, name: str, watch: Callable[[list[str]], Any]) -> None:
     more: dict[str, Any] = {"attack_k": 50} if "topk" in name else {}
     counts = []
     for steps in (1, 2, 6):  # the network is checked once, by the first attack
         waits: list[str] = []
-        with counting(waits):
+        with watch(waits):
             ATTACKS[name](
                 batch.model,
                 batch.images,
