@@ -1,10 +1,14 @@
 """Attacks that start from images found in a smaller ball: the option --start, and chains in sweeps."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import psutil
 import pytest
 
 import lensmetrics as lm
@@ -214,3 +218,29 @@ def test_chain_without_a_meaning_is_refused(
 ) -> None:
     assert sweep.main([str(experiment(folder, old, new)), "--dry-run"]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_killed_sweep_leaves_no_process_behind_and_is_continued(folder: Path, tmp_path: Path) -> None:
+    """In the middle of two chains, which a second sweep continues at once."""
+    path = tmp_path / "killed.toml"
+    text = EXPERIMENT.replace('"random_sign"', '"random_walk"').replace("steps = 3", "steps = 10")
+    text = text.replace("{folder}/maps", str(tmp_path)).replace("samples = 8", "samples = 8\nbatch_size = 2")
+    path.write_text(text.format(folder=folder, weights=WEIGHTS), encoding="utf-8")
+    command = [sys.executable, "-m", "generators.sweep", str(path), "--jobs", "2"]
+    root = Path(generate.__file__).parents[1]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        while not list(tmp_path.glob("*.h5")):
+            assert run.poll() is None, "the sweep ended before it could be killed"
+            time.sleep(0.01)
+        workers = psutil.Process(run.pid).children(recursive=True)
+        run.kill()
+    assert len(workers) >= 2
+    assert not psutil.wait_procs(workers, timeout=10)[1]
+    assert 0 < len(list(tmp_path.glob("*.h5"))) < 12
+    assert sweep.main([str(path)]) == 0
+    assert len(list(tmp_path.glob("*.h5"))) == 12
+    assert not list(tmp_path.glob("*.part"))
+    for attack in ("topk", "random_walk"):
+        files = [tmp_path / f"gradient-{attack}-{eps}.h5" for eps in ("1_100", "0.03", "0.1")]
+        left = lm.evaluate(files, ["kendall"])["kendall"].to_numpy().reshape(3, 8)
+        assert (np.diff(left, axis=0) <= 0).all()
