@@ -1,6 +1,5 @@
 """What the commands share: options, the device, the recorded command line, and errors in one sentence."""
 
-import _thread
 import argparse
 import contextlib
 import os
@@ -177,15 +176,37 @@ def versions() -> str:
     return ", ".join(f"{name} {number}" for name, number in found.items())
 
 
+# Set by a signal until the command ends.
+_signalled = threading.Event()
+
+
+def stop_if_interrupted() -> None:
+    """Raise KeyboardInterrupt if a signal has come that was not heard.
+
+    Python ignores what a signal raises while it destroys an object, and a file that is closed has many: a
+    quarter of the signals that came in the moments after one was finished were lost. So work asks where it
+    can stop.
+    """
+    if _signalled.is_set():
+        raise KeyboardInterrupt
+
+
 def run(work: Callable[[], None]) -> int:
     """Run `work` and return the exit status: 0, 2 if the input is wrong, 130 on Ctrl-C.
 
     Subnormal numbers count as 0 (see ``flushing``). Wrong input is reported in one sentence on stderr.
     SIGTERM, which batch systems send shortly before SIGKILL, is treated like Ctrl-C.
     """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        _signalled.set()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with _hearing_interrupts(), flushing():
+        with flushing():
             work()
+        stop_if_interrupted()
     except (OSError, ValueError) as error:
         if os.environ.get("LENSMETRICS_TRACEBACK", "0") not in ("", "0"):
             traceback.print_exception(error)
@@ -199,48 +220,11 @@ def run(work: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return INTERRUPTED
-    return 0
-
-
-@contextlib.contextmanager
-def _hearing_interrupts() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM as on Ctrl-C, and once more where that was in vain.
-
-    Python ignores what is raised while it destroys an object. Closed files have many that it does so to: a
-    quarter of the signals that came in the moments after one was finished were lost.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    main, timers = threading.get_ident(), list[threading.Timer]()  # only the main thread sets handlers
-
-    def again(ignored: "sys.UnraisableHookArgs") -> None:
-        if issubclass(ignored.exc_type, KeyboardInterrupt):
-            timers.append(threading.Timer(0.01, _interrupt, (main,)))
-            timers[-1].start()
-        else:
-            hook_before(ignored)
-
-    handler_before, hook_before = signal.signal(signal.SIGTERM, interrupt), sys.unraisablehook
-    sys.unraisablehook = again
-    try:
-        yield
-        for timer in timers:
-            timer.join()  # a signal may still be on its way
     finally:
-        for timer in timers:
-            timer.cancel()
-            timer.join()  # none comes after the handler is gone, when it would kill
-        sys.unraisablehook = hook_before
-        signal.signal(signal.SIGTERM, handler_before)
-
-
-def _interrupt(thread: int) -> None:
-    if sys.platform == "win32":
-        _thread.interrupt_main(signal.SIGTERM)
-    else:  # it may be waiting, which a signal alone ends
-        signal.pthread_kill(thread, signal.SIGTERM)
+        _signalled.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0
 
 
 def _is_memory(error: Exception) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from .commands import Parser, run, use_device
+from .commands import Parser, run, stop_if_interrupted, use_device
 from .datasets import DATASETS, Split, read_split
 from .networks import checkpoints
 from .networks.models import check_images
@@ -87,6 +87,7 @@ def _write(writers: Sequence[Unfinished], work: Work, request: Request) -> None:
         print(f"--batch-size auto: {size}", file=sys.stderr)
     with tqdm(total=len(missing), desc=request.out.name, unit="sample", disable=None) as progress:
         for start in range(0, len(missing), size):
+            stop_if_interrupted()
             positions = missing[start : start + size]
             for writer, columns in zip(writers, work.columns(positions), strict=True):
                 writer.write(positions, columns)

@@ -31,7 +31,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .commands import INTERRUPTED, Parser, run
+from .commands import INTERRUPTED, Parser, run, stop_if_interrupted
 from .experiment import read as read
 from .items import Item as Item
 from .jobs import made
@@ -65,6 +65,7 @@ def sweep(options: argparse.Namespace) -> int:
     print(f"{n_files - n_missing} of {n_files} files exist", file=sys.stderr)
     failed: dict[Path, str] = {}
     for item, status in made([item for item in items if missing[item]], options.jobs):
+        stop_if_interrupted()
         if status == INTERRUPTED:
             raise KeyboardInterrupt
         if status is None:

@@ -26,7 +26,15 @@ import torch
 from numpy.typing import NDArray
 
 from . import published
-from .commands import Parser, add_shared_options, command_line, run, use_device, versions
+from .commands import (
+    Parser,
+    add_shared_options,
+    command_line,
+    run,
+    stop_if_interrupted,
+    use_device,
+    versions,
+)
 from .datasets import DATASETS, read_split
 from .disk import part_path
 from .networks import checkpoints
@@ -222,6 +230,7 @@ def _train(request: Request) -> None:
 
     def save_sometimes() -> None:
         nonlocal saved
+        stop_if_interrupted()
         if time.monotonic() - saved > SAVE_EVERY:
             training.save(part, state)
             saved = time.monotonic()
