@@ -59,8 +59,8 @@ def normalization(
     found = [part for part in model.modules() if isinstance(part, Normalize)]
     if not found:
         raise ValueError(
-            f"{explanation} in the form dombrowski explains normalized images, but {type(model).__name__} "
-            "takes images as they are; use the form standard"
+            f"{explanation} in the form dombrowski needs a network that normalizes its images, and this one "
+            "takes them as they are; use the form standard"
         )
     return _of_channels(found[0], images, explanation)
 

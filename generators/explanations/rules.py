@@ -176,7 +176,7 @@ def guided_softly(model: nn.Module) -> Iterator[None]:
     others = [type(part).__name__ for part in model.modules() if _is_activation(part) and part not in ruled]
     if others or not ruled:
         raise ValueError(
-            f"guided_backprop in the form dombrowski knows ReLU and softplus, but {type(model).__name__} has "
+            "guided_backprop in the form dombrowski knows ReLU and softplus, but the network has "
             f"{others[0] if others else 'neither'}; use the form standard"
         )
 

@@ -186,9 +186,8 @@ def test_guided_backprop_and_lrp_need_no_normalization(images: Any) -> None:
 @pytest.mark.parametrize("name", ["gradient", "input_x_gradient", "integrated_gradients"])
 def test_form_dombrowski_needs_a_network_that_normalizes(images: Any, name: str) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(432, 5)).double().requires_grad_(False)
-    with pytest.raises(
-        ValueError, match=f"{name} in the form dombrowski explains normalized images, but Seq"
-    ):
+    sentence = f"{name} in the form dombrowski needs a network that normalizes its images, and this one takes"
+    with pytest.raises(ValueError, match=sentence):
         FORMED[name](network, images, LABELS, form="dombrowski")
 
 
@@ -198,9 +197,9 @@ def test_form_dombrowski_is_refused_where_it_has_no_meaning(network: Any, images
     with pytest.raises(ValueError, match="form must be standard or dombrowski, got 'theirs'"):
         lrp(network, images, LABELS, form="theirs")
     other: Any = nn.Sequential(nn.Conv2d(3, 5, 12), nn.ReLU6(), nn.Flatten()).double().requires_grad_(False)
-    with pytest.raises(ValueError, match="knows ReLU and softplus, but Sequential has ReLU6; use the form"):
+    with pytest.raises(ValueError, match="knows ReLU and softplus, but the network has ReLU6; use"):
         guided_backprop(other, images, LABELS, form="dombrowski")
-    with pytest.raises(ValueError, match="knows ReLU and softplus, but Sequential has neither; use the form"):
+    with pytest.raises(ValueError, match="knows ReLU and softplus, but the network has neither; use"):
         guided_backprop(other[::2], images, LABELS, form="dombrowski")
 
     class Functional(nn.Sequential):
