@@ -32,10 +32,9 @@ def acceptance_metric(text: str) -> lm.Metric:
     ValueError
         If it is not one of ``ACCEPTANCE``, or its parameters are wrong.
     """
-    metric = lm.parse_metric(text)
-    if metric.name not in ACCEPTANCE:
-        raise ValueError(f"acceptance must be one of {', '.join(ACCEPTANCE)}, got {text}")
-    return metric
+    if text.partition("(")[0].strip() not in ACCEPTANCE:
+        raise ValueError(f"--acceptance must be one of {', '.join(ACCEPTANCE)}, got {text}")
+    return lm.parse_metric(text)
 
 
 def distinct_metrics(texts: Sequence[str]) -> tuple[str, ...]:

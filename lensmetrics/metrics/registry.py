@@ -261,7 +261,7 @@ def get_metric(name: str, /, **params: int | float) -> Metric:
         if key in params and not (optional and params[key] is None):
             filled[key] = check_parameter(name, key, params[key])
         elif parameter.default is parameter.empty:
-            raise ValueError(f"{name} needs {key}: write {entry.signature} with a value for {key}")
+            raise ValueError(f"{name} needs {key}: give it a number, as in {name}({key}=100)")
         elif not optional:
             filled[key] = parameter.default
     return Metric(name, entry.function, filled)

@@ -520,8 +520,8 @@ def test_acceptance_takes_the_worse_map_and_never_an_undefined_one(acceptance: s
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cosine", "acceptance must be one of kendall, spearman"),
-        ("kendal", "did you mean 'kendall'"),
+        ("cosine", "--acceptance must be one of kendall, spearman"),
+        ("kendal", "--acceptance must be one of kendall, spearman.* got kendal$"),
         ("lens_recall", "lens_recall needs k"),
     ],
 )

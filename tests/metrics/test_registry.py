@@ -116,7 +116,7 @@ def test_numpy_integers_become_plain_integers(kind: type[np.integer[Any]]) -> No
         ("kendal", "unknown metric 'kendal'; did you mean 'kendall'? known: "),
         ("Spearman", "did you mean 'spearman'?"),
         ("zzzzzzzz", "unknown metric 'zzzzzzzz'; known: spearman, kendall, "),
-        ("lens_recall", "lens_recall needs k"),
+        ("lens_recall", "lens_recall needs k: give it a number, as in lens_recall(k=100)"),
         ("lens_recall(w=1)", "lens_recall needs k"),
         ("topk_intersection(k=3,w=1)", "topk_intersection has no parameter 'w'; it takes k"),
         ("kendall(k=3)", "kendall has no parameter 'k'; it takes no parameters"),
