@@ -4,7 +4,7 @@ import argparse
 import itertools
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from .explanations import EXPLANATIONS
 from .items import COMMANDS, Item
 from .options import fraction
 from .plan import meaningful, parameters
+from .regimes import PARAMETERS
 
 # The options in a file's name; others are added only if the experiment varies them.
 _NAMED = {"train": ("dataset", "model", "training"), "generate": ("training", "explanation", "attack", "eps")}
@@ -78,12 +79,12 @@ def _block_items(command: str, block: Mapping[str, Any], out: Path) -> Iterator[
     grid = _grid(command, block, parser)
     combinations = [dict(zip(grid, chosen, strict=True)) for chosen in itertools.product(*grid.values())]
     if command == "train":
-        for options in combinations:
+        for options in _without_idle(combinations, command, _taken_by_training):
             path = out / "checkpoints" / f"{_stem(command, options, grid)}.pt"
             yield Item(command, (*_arguments(parser, options), "--out", str(path)), path)
         return
     smaller: dict[str, tuple[Item, float]] = {}  # the item before and its radius, by all options but eps
-    for options in _without_idle(combinations, block):
+    for options in _without_idle(combinations, command, _taken_by_attack):
         path = out / f"{_stem(command, options, grid)}.h5"
         options.setdefault("checkpoint", str(out / "checkpoints" / f"{_stem('train', options, {})}.pt"))
         needs = [Path(options["checkpoint"])]
@@ -173,30 +174,45 @@ def _rising(grid: Mapping[str, list[Any]], where: str) -> dict[str, list[Any]]:
     return {"eps": [by_radius[radius] for radius in sorted(by_radius)]}
 
 
-def _without_idle(combinations: Sequence[dict[str, Any]], block: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return each combination with those parameters that its explanation and attack take.
-
-    Combinations that differed in nothing else are one.
-    """
-    for options in combinations:
-        for name, allowed in (("explanation", EXPLANATIONS), ("attack", ATTACKS)):
-            if options.get(name) not in allowed:
-                raise ValueError(
-                    f"{name} is {options.get(name)!r} in {dict(block)}; known: {', '.join(allowed)}"
-                )
-    known_parameters = {*parameters(), _CHAINED}
+def _without_idle(
+    combinations: Sequence[dict[str, Any]], command: str, taken_by: Callable[[Mapping[str, Any]], set[str]]
+) -> list[dict[str, Any]]:
+    """Return each combination with those parameters that it takes; combinations that become equal are one."""
+    known_parameters = (
+        {*parameters(), _CHAINED}
+        if command == "generate"
+        else {name for names in PARAMETERS.values() for name in names}
+    )
     kept: list[dict[str, Any]] = []
     for position, options in enumerate(combinations):
-        attack = options["attack"]
-        taken = meaningful(options["explanation"], attack, options.get("base"))
-        taken |= {_CHAINED} if ATTACKS[attack].takes_starts else set()
+        taken = taken_by(options)
         used = {n: value for n, value in options.items() if n not in known_parameters or n in taken}
         if used not in kept or options in combinations[:position]:  # the same twice is refused later
             kept.append(used)
-    idle = [name for name in block if not any(name in options for options in kept)]
+    idle = [name for name in combinations[0] if not any(name in options for options in kept)]
     if idle:
-        raise ValueError(f"{idle[0]} has no effect in any combination of {dict(block)}; remove it")
+        raise ValueError(f"{idle[0]} has no effect in any combination of this [[{command}]]; remove it")
     return kept
+
+
+def _taken_by_training(options: Mapping[str, Any]) -> set[str]:
+    """Return the parameters that the regime takes."""
+    return set(PARAMETERS[_chosen("training", options, PARAMETERS)])
+
+
+def _taken_by_attack(options: Mapping[str, Any]) -> set[str]:
+    """Return the parameters that explanation and attack take."""
+    explanation = _chosen("explanation", options, EXPLANATIONS)
+    attack = _chosen("attack", options, ATTACKS)
+    taken = meaningful(explanation, attack, options.get("base"))
+    return taken | ({_CHAINED} if ATTACKS[attack].takes_starts else set())
+
+
+def _chosen(name: str, options: Mapping[str, Any], allowed: Iterable[str]) -> str:
+    value = options.get(name)
+    if value not in set(allowed):
+        raise ValueError(f"{name} is {value!r}; known: {', '.join(allowed)}")
+    return str(value)
 
 
 def _stem(command: str, options: Mapping[str, Any], grid: Mapping[str, Sequence[Any]]) -> str:

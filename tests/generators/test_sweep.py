@@ -352,7 +352,9 @@ def test_strong_and_published_blocks_write_different_files(folder: Path) -> None
         ("[common]", "[all]", "unknown entry 'all'"),
         ('out = "{folder}/maps"', "", "must name the output folder"),
         ("[[generate]]", "[[generate]]\nsigma = 0.1", "sigma has no effect in any combination"),
-        ('"topk"', '"topq"', "attack is 'topq'"),
+        ("epochs = 1", "weight = 1.0", "weight has no effect in any combination of this [[train]]"),
+        ('"topk"', '"topq"', "attack is 'topq'; known: random_sign"),
+        ('"pgd"]\nepochs', '"pdg"]\nepochs', "training is 'pdg'; known: natural, pgd"),
         ("[[train]]", "[train]", "'train' must look as in --help"),
         ("[common]", "[[common]]", "'common' must look as in --help"),
         ("samples = 5", "sample = 5", "[[generate]] has no option 'sample'"),
@@ -517,6 +519,16 @@ def test_region_is_a_list_of_four_and_false_is_an_option(folder: Path) -> None:
         f"natural-gradient-target_map-on_logits={word}" for word in ("true", "false")
     ]
     assert [item.arguments.count("--no-on-logits") for item in logits] == [0, 1]
+
+
+def test_a_training_takes_the_options_of_its_regime(folder: Path) -> None:
+    items = sweep.read(experiment(folder, EXPERIMENT.replace("epochs = 1", "epochs = 1\nsteps = [2, 3]")))
+    trainings = [item for item in items if item.command == "train"]
+    assert [("--steps" in item.arguments, item.out.stem) for item in trainings] == [
+        (False, "fashion_mnist-small_cnn-natural"),
+        (True, "fashion_mnist-small_cnn-pgd-steps=2"),
+        (True, "fashion_mnist-small_cnn-pgd-steps=3"),
+    ]
 
 
 def test_combinations_that_differ_only_in_what_they_do_not_take_are_one(folder: Path) -> None:
