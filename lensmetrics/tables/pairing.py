@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from .bootstrap import mean_intervals
-from .permutation import holm, sign_flip_p
+from .permutation import TIED, holm, sign_flip_p
 from .sources import source_samples
 
 # What a comparison says of each pair and metric.
@@ -117,13 +117,19 @@ def _of_pair(cells: Cells, pair: Pair) -> dict[str, npt.NDArray[Any]]:
             "n": n,
             "mean_first": np.where(both, first, 0).sum(axis=0) / n,
             "mean_second": np.where(both, second, 0).sum(axis=0) / n,
-            "difference": np.where(both, difference, 0).sum(axis=0) / n,
+            "difference": _total(np.where(both, difference, 0)) / n,
             "higher": (difference > 0).sum(axis=0) / n,
             "equal": (difference == 0).sum(axis=0) / n,
             "lower": (difference < 0).sum(axis=0) / n,
             "n_only_first": _n_defined(cells, pair.group, pair.first) - n,
             "n_only_second": _n_defined(cells, pair.group, pair.second) - n,
         }
+
+
+def _total(differences: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the sum of each column, exactly 0 where rounding alone makes it differ from 0."""
+    total = differences.sum(axis=0)
+    return np.where(np.abs(total) <= TIED * np.abs(differences).sum(axis=0), 0.0, total)
 
 
 def _n_defined(cells: Cells, group: int, level: int) -> npt.NDArray[np.int64]:

@@ -208,6 +208,12 @@ def test_equal_scores_are_no_difference(n: int) -> None:
     assert (row["p"], row["equal"]) == (1, 1)
 
 
+def test_differences_that_cancel_are_no_difference() -> None:
+    first, second = [0.1, 0.2, 0.3, 0.7], [0.2, 0.7, 0.1, 0.3]
+    assert np.subtract(second, first).sum() != 0
+    assert lm.compare(paired_table(first, second))["difference"].tolist() == [0]
+
+
 def test_p_is_uniform_without_a_difference() -> None:
     rng = np.random.default_rng(0)
     n, n_tables = 20, 300
