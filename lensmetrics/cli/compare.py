@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.output is not None:
         write_table(table, arguments.output)
-    _print_comparison(table)
+    _print_comparison(*_two_sided(table))
     return 0
 
 
@@ -103,7 +103,19 @@ def _note_many(n: int, n_metrics: int) -> None:
         )
 
 
-def _print_comparison(table: "pd.DataFrame") -> None:
+def _two_sided(table: "pd.DataFrame") -> tuple["pd.DataFrame", int]:
+    """Return the table without pairs of which only one side has scores, and the number of those pairs."""
+    keys = [*table.columns[: table.columns.get_loc("metric")], "first", "second"]
+    pair = table.groupby(keys, dropna=False, sort=False, observed=True).ngroup()
+    has = [
+        (table["n"] + table[f"n_only_{side}"]).groupby(pair).transform("sum") > 0
+        for side in ("first", "second")
+    ]
+    one_sided = has[0] != has[1]
+    return table[~one_sided], pair[one_sided].nunique()
+
+
+def _print_comparison(table: "pd.DataFrame", n_left_out: int) -> None:
     """Print the table, then what it shows."""
     from ..tables.comparison import ON
     from ..tables.conclusions import conclusions
@@ -150,6 +162,11 @@ def _print_comparison(table: "pd.DataFrame") -> None:
         print(line)
     if any(few):
         print(f"\n{FEW_NOTE}")
+    if n_left_out:
+        pairs = f"{n_left_out} pair{'s' * (n_left_out > 1)}"
+        print()
+        for line in sentence_lines(f"Left out: {pairs} of which only one side has scores.", width):
+            print(line)
     n_tests = int(table.groupby("metric")["p"].count().max())
     if n_tests > 1:
         print(f"\np is adjusted for the {n_tests:,} comparisons of each metric (Holm).")

@@ -79,6 +79,16 @@ def test_values_are_typed_as_they_are_shown(run: Run, table: pd.DataFrame) -> No
     assert found == [[two, eight], [two, sixteen], [eight, sixteen]]
 
 
+def test_a_condition_without_a_partner_is_counted_not_shown(run: Run, table: pd.DataFrame) -> None:
+    alone = (table["training"] == "pgd") & (table["attack"] == "mass")
+    lm.write_scores(table[~alone], "a.parquet")
+    status, out, _ = run("compare", "a.parquet", "--by", "attack", "-o", "a.csv")
+    assert status == 0
+    assert "mass" not in out
+    assert "Left out: 1 pair of which only one side has scores." in out.splitlines()
+    assert pd.read_csv("a.csv")["attack"].tolist() == ["mass"] * 2 + ["topk"] * 2
+
+
 @pytest.mark.usefixtures("table")
 def test_conditions_can_be_pooled(run: Run) -> None:
     status, out, err = run("compare", "--by", "-m", RECALL, "--", "s.parquet")
