@@ -121,7 +121,7 @@ SOFTENING = Option(
     "softening",
     "beta of the softplus that stands for ReLU where attacks look for a direction: a number, 10:100 for one "
     "that grows with the steps, or inf for ReLU itself; several take a run each, of which the best image is "
-    "kept; default: 1, as published; target_map: one value; default: as published",
+    "kept, but target_map takes one; default: as published, which is 1 but for target_map",
     softening,
     arguments=(("nargs", "+"), ("metavar", "BETA")),
 )
