@@ -16,10 +16,9 @@ _N_READ_AGAIN = 20
 
 def note_what_else_differs(scores: "pd.DataFrame", shown: Sequence[str]) -> None:
     """Name the conditions that differ and that a summary by the columns `shown` leaves out."""
-    from ..tables.columns import CONDITIONS, unified
+    from ..tables.columns import differing, unified
 
-    scores = unified(scores)
-    others = [c for c in CONDITIONS if c in scores and c not in shown and scores[c].nunique(dropna=False) > 1]
+    others = [name for name in differing(unified(scores)) if name not in shown]
     if others:
         one = len(others) == 1
         differs, them = ("differs too, but it is", "it") if one else ("differ too, but they are", "them")

@@ -235,15 +235,26 @@ def distinguishing(scores: "pd.DataFrame", ignored: Sequence[str] = ()) -> list[
             raise ValueError(
                 f"cannot ignore {name!r}: the conditions of the table are {', '.join(conditions) or 'none'}"
             )
-    conditions = [name for name in conditions if name not in ignored]
+    codes = _codes(scores, [name for name in conditions if name not in ignored])
+    found = list(codes)
+    return [found[i] for i in splitting([codes[column] for column in found])]
+
+
+def differing(scores: "pd.DataFrame") -> list[str]:
+    """Return the columns of `CONDITIONS` and the attributes of the files that differ in the table."""
+    return [name for name, codes in _codes(scores, condition_columns(scores)).items() if codes.any()]
+
+
+def _codes(scores: "pd.DataFrame", conditions: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
+    """Return a code for each value of these columns, without those that differ within a file."""
     codes = {column: numbered(scores[column]) for column in conditions}
-    found = [c for c in CONDITIONS if c in codes]
+    found = {name: codes[name] for name in codes if name in CONDITIONS}
     if "file" in scores:
         file = numbered(scores["file"])
         _, first, of_row = np.unique(file, return_index=True, return_inverse=True)
         others = [c for c in conditions if c not in CONDITIONS]
-        found += [c for c in others if np.array_equal(codes[c], codes[c][first][of_row])]
-    return [found[i] for i in splitting([codes[column] for column in found])]
+        found |= {c: codes[c] for c in others if np.array_equal(codes[c], codes[c][first][of_row])}
+    return found
 
 
 def left_to_split(scores: "pd.DataFrame", first: Sequence[str], others: Sequence[str]) -> list[str]:

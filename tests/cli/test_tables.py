@@ -53,10 +53,10 @@ def test_mistakes_of_summarize(run: Run, words: list[str], expected: int, messag
 
 
 def test_conditions_left_out_of_the_summary_are_named(run: Run) -> None:
-    for name, attrs in (("a", {"training": "natural", "eps": 0.1}), ("b", {"training": "pgd", "eps": 0.2})):
-        write_file(Path(f"{name}.h5"), attrs=attrs)
+    for name, training, eps, softening in (("a", "natural", 0.1, "1"), ("b", "pgd", 0.2, "1 10")):
+        write_file(Path(f"{name}.h5"), attrs={"training": training, "eps": eps, "softening": softening})
     words = ("a.h5", "b.h5", "-m", "kendall", "--workers", "1", "-o", "s.parquet")
-    note = "lensmetrics: eps differs too, but it is decided by training: --by shows it"
+    note = "lensmetrics: eps, softening differ too, but they are decided by training: --by shows them"
     assert note in run("score", *words)[2].splitlines()
     assert run("summarize", "s.parquet")[2].splitlines() == [note]
     assert run("summarize", "s.parquet", "--by", "training")[2] == ""
