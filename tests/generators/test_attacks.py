@@ -1,6 +1,7 @@
 """Attacks: guarantees, gradients, and the iterate that is returned."""
 
 import argparse
+import copy
 import inspect
 import itertools
 import math
@@ -670,6 +671,22 @@ def test_noise_that_changes_the_label_is_left_kept_or_halved(trained: tuple[Any,
         torch.testing.assert_close(found["halve"].images[i], expected, rtol=0, atol=1e-12)
         assert found["halve"].n_accepted[i] == found["halve"].best_step[i] == bool(kept)
     assert found["halve"].n_accepted.sum() > stays.sum()
+
+
+@pytest.mark.parametrize("name", ["random_sign", *IN_A_BALL])
+def test_a_ball_too_small_to_hold_another_image_leaves_nothing_attacked(
+    trained: tuple[Any, Any, Any], name: str
+) -> None:
+    """In float32, 0.5 + 1e-9 is 0.5; random_sign halves until nothing is left, or is to keep the image."""
+    network, images, labels = trained
+    network, images = copy.deepcopy(network).float(), images.float().clamp(0.5, 0.9)
+    labels = labels_of(network, images)
+    given: dict[str, Any] = {**SETTING.get(name, {}), "eps": 1e-9}
+    choices: list[dict[str, Any]] = [{"on_label_change": choice} for choice in ("leave", "keep", "halve")]
+    for more in choices if name == "random_sign" else [{}]:
+        (found,) = ATTACKS[name](network, images, labels, randoms(6), explanation=gradient, **given, **more)
+        assert (found.images == images).all()
+        assert found.n_accepted.tolist() == [0] * 6
 
 
 def test_mass_center_starts_at_random_where_nothing_has_moved(network: Any, images: Any) -> None:
