@@ -22,6 +22,7 @@ Columns = dict[str, NDArray[Any]]
 # graph is cheap, and bounded memory costs computing it twice (see ``Work.batch_size``).
 CHUNK = 2**18
 # Samples at a time by default. A CPU gains nothing from more.
+_PROBED = 4  # samples that are explained to see whether an attack finds a direction at all
 BATCH_SIZE = {"cuda": 64, "cpu": 16}
 
 
@@ -58,14 +59,16 @@ class Work:
         Raises
         ------
         ValueError
-            If the explanation has no meaning for the network or the images, if target_map finds no target, or
-            if an image to start from is damaged.
+            If the explanation has no meaning for the network or the images, if target_map finds no target, if
+            the attack has no direction, or if an image to start from is damaged.
         """
         if self.plan.attack.needs_targets:
             _next_other(self.split.labels[self.chosen], 0)
         samples = self.chosen[:1]
         self.plan.attack.check(self.network, self._inputs(samples)[0], self.plan.settings)
         self.plan.explain_briefly(samples)(self.network, *self._inputs(samples))
+        few = self.chosen[:_PROBED]
+        self.plan.check_softening(self.network, *self._inputs(few), few)
         for path in self.starts:
             for first in range(0, len(self.chosen), BATCH_SIZE["cpu"]):
                 positions = np.arange(len(self.chosen))[first : first + BATCH_SIZE["cpu"]]

@@ -851,10 +851,11 @@ def test_softening_is_read_as_a_number_or_a_growth() -> None:
     growth = softening("10:100")
     assert growth == Growth(10, 100)
     assert softening(str(Growth(0.125, 1e-7))) == Growth(0.125, 1e-7)
+    assert (str(Growth(1, 1e30)), str(Growth(1, 1e6))) == ("1:1e+30", "1:1000000")
     betas = [beta_at(growth, step, 4) for step in range(5)]
     np.testing.assert_allclose(betas, [10, 10**1.25, 10**1.5, 10**1.75, 100])
     assert [beta_at(3.0, step, 4) for step in range(5)] == [3] * 5
-    for wrong in ("0", "-1", "nan", "1:inf", "1:2:3", "", "ten", "0:1", ":"):
+    for wrong in ("0", "-1", "nan", "1:inf", "1:2:3", "", "ten", "0:1", ":", "1e39", "1:1e40", "1e-46"):
         with pytest.raises(argparse.ArgumentTypeError, match="must be a number above 0, inf, or two numbers"):
             softening(wrong)
 
