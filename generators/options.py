@@ -24,7 +24,9 @@ def non_negative_integer(text: str) -> int:
 
 
 def positive_integer(text: str) -> int:
-    """Parse an integer of at least 1, for argparse."""
+    """Parse an integer from 1 to the largest that a pair file can hold, for argparse."""
+    if text.isdecimal() and int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"must be below 2**63, got {text}")
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text}")
     return int(text)

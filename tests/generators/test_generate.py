@@ -219,6 +219,11 @@ def test_interrupted_run_is_continued_with_the_same_settings_only(
         (("--attack", "topk", "--n-points", "5"), "--n-points has no effect with --explanation gradient"),
         (("--attack", "topk", "--attack-k", "785"), "--attack-k must be at most 784"),
         (("--attack", "topk", "--step-size", "0"), "--step-size must be above 0 and finite, got 0.0"),
+        (("--attack", "topk", "--softening", "3", "3.0"), "--softening has 3.0 twice, for two equal runs"),
+        (
+            ("--attack", "topk", "--restarts", str(2**63)),
+            "--restarts: must be below 2**63, got 9223",
+        ),
         (("--attack", "topk", "--step-size", "1e39"), "--step-size must be a number that float32 holds"),
         (("--attack", "topk", "--softening", "1:1e40"), "in what float32 holds, from 1.2e-38 to 3.4e38, got"),
         (("--attack", "topk", "--softening", "1", "inf"), "--softening inf: maps of this explanation then"),
@@ -780,6 +785,8 @@ def test_impossible_names_are_refused_before_any_work(
             ("kendall", "topk_intersection(k=785)"),
             "topk_intersection(k=785): k must be at most 784",
         ),
+        (("topk_intersection(k=784)",), "topk_intersection(k=784) is 1 for any two maps of 28x28"),
+        (("kendall", "lens_recall(k=5,w=27)"), "lens_recall(k=5,w=27) is 1 for any two maps of 28x28"),
     ],
 )
 def test_acceptances_that_make_no_sense_are_refused(
