@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import os
 import platform
 import shlex
@@ -46,8 +47,17 @@ class Parser(argparse.ArgumentParser):
         return nargs if nargs != "?" and nargs != 0 else None
 
     def words(self, name: str, value: Any) -> list[str]:
-        """Return the part of the command line that gives an option this value of an experiment."""
-        (flags,) = (action.option_strings for action in self._actions if action.dest == name)
+        """Return the part of the command line that gives an option this value of an experiment.
+
+        Raises
+        ------
+        ValueError
+            If the option is true or false and the value is not, or the other way round.
+        """
+        ((flags, nargs),) = ((a.option_strings, a.nargs) for a in self._actions if a.dest == name)
+        if isinstance(value, bool) != (nargs == 0) and nargs != "?":
+            kind = "be true or false" if nargs == 0 else "have a value"
+            raise ValueError(f"{name} must {kind}, got {json.dumps(value, default=str)}")
         if value is True:
             return [flags[0]]
         if value is False:

@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+# The numbers that float32 holds in full precision, in words; smaller ones count as 0 in all commands.
+IN_FLOAT32 = "from 1.2e-38 to 3.4e38"
+
+
+def is_in_float32(value: float) -> bool:
+    """Return whether float32 holds a positive number, which may otherwise turn into 0, infinity or NaN."""
+    return 2.0**-126 <= value < 2.0**128
+
 
 def non_negative_integer(text: str) -> int:
     """Parse an integer from 0 to the largest that a pair file can hold, for argparse."""
@@ -16,7 +24,9 @@ def non_negative_integer(text: str) -> int:
 
 
 def positive_integer(text: str) -> int:
-    """Parse an integer of at least 1, for argparse."""
+    """Parse an integer from 1 to the largest that a pair file can hold, for argparse."""
+    if text.isdecimal() and int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"must be below 2**63, got {text}")
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text}")
     return int(text)
@@ -95,6 +105,10 @@ class Option:
         is_in_range = value > self.above if self.above is not None else value >= self.least
         if not is_in_range or math.isinf(value):
             raise ValueError(f"{flag(self.name)} must be {least} and finite, got {value}")
+        if value and not is_in_float32(abs(value)):
+            raise ValueError(
+                f"{flag(self.name)} must be a number that float32 holds, {IN_FLOAT32}, got {value}"
+            )
         if self.most is not None and value > self.most:
             raise ValueError(
                 f"{flag(self.name)} must be at most {self.most:g} (images are in [0, 1]), got {value}"

@@ -52,22 +52,6 @@ def stored_images(path: Path) -> str | None:
     return "unperturbed" if image is not None else None
 
 
-def perturbed_images(path: Path, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the perturbed images (sample, channel, height, width) at these positions of a file.
-
-    Raises
-    ------
-    ValueError
-        If the file has none.
-    """
-    store = lm.PairStore(path)
-    found = [image for _, image in map(store.read_image, positions.tolist()) if image is not None]
-    if len(found) < len(positions):
-        raise ValueError(f"{path} has no perturbed images; make it with --store-images all")
-    images = np.stack(found)
-    return images if images.ndim == 4 else images[:, None]
-
-
 @dataclass(frozen=True)
 class Unfinished:
     """A pair file that is being written.

@@ -15,6 +15,7 @@ from torch import nn
 from . import published
 from .attacks import ATTACKS, Attack, Found
 from .attacks.acceptance import distinct_metrics
+from .attacks.directions import check_softening
 from .attacks.iterate import n_runs
 from .attacks.strong import STRONG, strong_values
 from .explanations import EXPLANATIONS, Explain, Explanation
@@ -94,6 +95,20 @@ class Plan:
         """Return the explanation of the reported maps with one point or draw, to try whether it works."""
         few = dict.fromkeys(_inside(self.explanation.options), 1)
         return self._bound({**self.reported, **few}, [(self.seed, sample, 1) for sample in samples.tolist()])
+
+    def check_softening(
+        self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor, samples: NDArray[np.int64]
+    ) -> None:
+        """Refuse a softening with which these images have maps without a gradient.
+
+        Raises
+        ------
+        ValueError
+            See ``attacks.directions.check_softening``.
+        """
+        if "softening" in self.settings:
+            steps, explain = self.settings["steps"], self.explain_briefly(samples)
+            check_softening(model, explain, images, labels, self.settings["softening"], steps)
 
     def explain_inside(self, samples: NDArray[np.int64]) -> Explain:
         """Return the explanation inside the attack, whose draws are not those of the reported maps."""

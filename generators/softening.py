@@ -5,6 +5,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .options import IN_FLOAT32, is_in_float32
+
 
 @dataclass(frozen=True)
 class Growth:
@@ -32,11 +34,11 @@ def softening(text: str) -> Softening:
         betas = [float(part) for part in text.split(":")]
     except ValueError:
         betas = []
-    is_valid = all(beta > 0 for beta in betas) and (len(betas) == 1 or all(map(math.isfinite, betas)))
+    is_valid = betas == [math.inf] or all(map(is_in_float32, betas))
     if len(betas) not in (1, 2) or not is_valid:
         raise argparse.ArgumentTypeError(
             "must be a number above 0, inf, or two numbers such as 10:100 (beta of the first step, and "
-            f"towards the last), got {text!r}"
+            f"towards the last), in what float32 holds, {IN_FLOAT32}, got {text!r}"
         )
     return betas[0] if len(betas) == 1 else Growth(*betas)
 
@@ -58,4 +60,4 @@ def as_attribute(items: Sequence[Softening]) -> float | list[float] | str:
 
 
 def _shown(number: float) -> str:
-    return f"{number:.0f}" if float(number).is_integer() else str(float(number))
+    return f"{number:.0f}" if float(number).is_integer() and number < 2**53 else str(float(number))

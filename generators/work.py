@@ -13,8 +13,8 @@ from .attacks import Found
 from .batches import Memory, fitting_batch_size
 from .datasets import Split, inputs_of
 from .explanations import Explain, abs_sum
-from .pairfiles import perturbed_images
 from .plan import Plan
+from .start_images import start_images
 
 Columns = dict[str, NDArray[Any]]
 
@@ -22,6 +22,7 @@ Columns = dict[str, NDArray[Any]]
 # graph is cheap, and bounded memory costs computing it twice (see ``Work.batch_size``).
 CHUNK = 2**18
 # Samples at a time by default. A CPU gains nothing from more.
+_PROBED = 4  # samples that are explained to see whether an attack finds a direction at all
 BATCH_SIZE = {"cuda": 64, "cpu": 16}
 
 
@@ -58,13 +59,20 @@ class Work:
         Raises
         ------
         ValueError
-            If the explanation has no meaning for the network or the images, or if target_map finds no target.
+            If the explanation has no meaning for the network or the images, if target_map finds no target, if
+            the attack has no direction, or if an image to start from is damaged.
         """
         if self.plan.attack.needs_targets:
             _next_other(self.split.labels[self.chosen], 0)
         samples = self.chosen[:1]
         self.plan.attack.check(self.network, self._inputs(samples)[0], self.plan.settings)
         self.plan.explain_briefly(samples)(self.network, *self._inputs(samples))
+        few = self.chosen[:_PROBED]
+        self.plan.check_softening(self.network, *self._inputs(few), few)
+        for path in self.starts:
+            for first in range(0, len(self.chosen), BATCH_SIZE["cpu"]):
+                positions = np.arange(len(self.chosen))[first : first + BATCH_SIZE["cpu"]]
+                start_images(path, positions, self._inputs(self.chosen[positions])[0])
 
     def columns(self, positions: NDArray[np.int64]) -> list[Columns]:
         """Explain and attack the samples at `positions`; return the columns of a file for each acceptance."""
@@ -73,7 +81,7 @@ class Work:
         chunk_size = self.plan.chunk_size or max(len(samples), self._in_one_pass())
         plan = replace(self.plan, chunk_size=chunk_size)
         targets = self._targets(positions, plan) if plan.attack.needs_targets else None
-        starts = tuple(torch.from_numpy(perturbed_images(path, positions)) for path in self.starts)
+        starts = tuple(start_images(path, positions, images) for path in self.starts)
         found = plan.perturb(self.network, images, labels, samples=samples, targets=targets, starts=starts)
         shared = {"sample": samples, "label": labels.cpu().numpy()}
         if targets is not None:

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
-from benchmarks.studies.page import read_study, write_page
+from benchmarks.studies.asked import read_study
+from benchmarks.studies.page import main, write_page
 from benchmarks.studies.table import study_table
 from tests.pairfiles import write_file
 
@@ -113,3 +114,64 @@ def test_stored_pages_show_the_stored_tables(name: str, tmp_path: Path) -> None:
     assert re.sub(number, "x", text) == re.sub(number, "x", stored)
     written, kept = (np.array(re.findall(number, page), dtype=float) for page in (text, stored))
     np.testing.assert_allclose(written, kept, atol=1.1e-3)
+
+
+def rewritten(tmp_path: Path, old: str = "", new: str = "", change: Any = lambda table: table) -> list[str]:
+    """The arguments that write the page of a stored study again, whose TOML file and table were changed."""
+    text = (STUDIES / "strength.toml").read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "strength.toml").write_text(text.replace(old, new, 1) if old else text, encoding="utf-8")
+    change(pd.read_csv(STUDIES / "strength.csv")).to_csv(tmp_path / "strength.csv", index=False)
+    return [str(tmp_path / "strength.toml")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("k = 100", "k = 50", "has no column topk_intersection(k=50), topk_intersection(k=50) half,"),
+        ("windows = [1]", "windows = [1, 2]", "strength.csv has no column lens_recall(k=100,w=2), "),
+        ("windows = [1]", "windows = 1", "windows a list of such, got 100 and 1"),
+        ("k = 100", "", "must set title, k and windows in [study]; missing: k"),
+        ("[study]", "[other]", "must set title, k and windows in [study]; missing: k, title, windows"),
+        ("[study]", "[study", "strength.toml is not TOML"),
+        ("eps = 0.1", 'eps = [0.1, "1/5"]', "gradient, attack topk, eps 1/5, and 5 more, which"),
+        ('training = "pgd"', 'training = "art"', "has no row of training art, explanation gradient"),
+    ],
+)
+def test_what_a_study_asks_for_and_its_table_lacks_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, sentence: str
+) -> None:
+    arguments = rewritten(tmp_path, old, new)
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "strength.md").exists()
+
+
+@pytest.mark.parametrize("name", ["training", "n", "accuracy", "kendall half"])
+def test_a_column_that_a_table_lacks_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(rewritten(tmp_path, change=lambda table: table.drop(columns=name)))
+    assert f"strength.csv has no column {name}, which the page of" in capsys.readouterr().err
+    (tmp_path / "strength.csv").unlink()
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path / "strength.toml")])
+    assert "strength.csv, the table of the study, does not exist; run the study" in capsys.readouterr().err
+
+
+def test_a_table_that_has_what_is_asked_for_is_a_page(tmp_path: Path) -> None:
+    main(rewritten(tmp_path))
+    assert (tmp_path / "strength.md").read_text(encoding="utf-8").startswith("# Strength of the topk attack")
+
+
+def test_files_that_do_not_record_how_they_were_made_have_a_page(
+    files: dict[Path, Any], tmp_path: Path
+) -> None:
+    for path in list(files)[:4]:
+        path.unlink()
+        write_file(path, 8, attrs=files[path])
+    text = write_page(STUDY, study_table(STUDY, files, "today"), tmp_path / "small")
+    assert "today; versions are not recorded. k = 5" in text
+    assert "Natural accuracy: natural is not recorded." in text

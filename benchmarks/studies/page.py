@@ -6,7 +6,6 @@ Write it again from the stored CSV file, without maps:
 """
 
 import argparse
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pandas as pd
 from lensmetrics.tables.columns import parse_column
 from lensmetrics.tables.labels import column_title, condition_text, number_text
 
+from .asked import read_study, read_table
 from .figure import figure_over_eps
 from .table import ACCEPTANCE, CONDITION, Study, conditions, setting_columns, shown, worst_case
 
@@ -30,7 +30,8 @@ def title(metric: str) -> str:
 
 def markdown(study: Study, table: pd.DataFrame) -> str:
     """Return the page without its figure."""
-    made = f"{table['made'].iloc[0]}; {table['versions'].dropna().iloc[0]}"
+    versions = [*table["versions"].dropna(), "versions are not recorded"][0]
+    made = f"{table['made'].iloc[0]}; {versions}"
     lines = [
         f"# {study['title']}",
         "",
@@ -41,10 +42,15 @@ def markdown(study: Study, table: pd.DataFrame) -> str:
         *[""] * ("notes" in study),
         *_table(study, table),
     ]
-    accuracies = table.dropna(subset="accuracy").groupby("training", sort=False)["accuracy"].first()
-    lines += ["", "Natural accuracy: " + ", ".join(f"{t} {a:.3f}" for t, a in accuracies.items()) + "."]
+    lines += ["", f"Natural accuracy: {_accuracies(table[table['n'] > 0])}."]
     lines += ["", "All metrics: the CSV file of the same name."]
     return "\n".join(lines) + "\n"
+
+
+def _accuracies(made: pd.DataFrame) -> str:
+    found = made.groupby("training", sort=False, dropna=False)["accuracy"].first()
+    texts = (f"{t} {'is not recorded' if pd.isna(a) else f'{a:.3f}'}" for t, a in found.items())
+    return ", ".join(texts)
 
 
 def _explanations(study: Study, table: pd.DataFrame) -> Iterator[str]:
@@ -68,7 +74,7 @@ def _explanations(study: Study, table: pd.DataFrame) -> Iterator[str]:
             "`mean change` has the mean of their norms."
         )
         yield ""
-    several = [part for part in rows if len(part) > 1 and (part["n"] > 0).all()]
+    several = [part for part in rows if len(part) > 1 and ACCEPTANCE in part and (part["n"] > 0).all()]
     if several:
         metric = shown(study)[0]
         gains = [part[metric].iloc[0] - part[metric].min() for part in several]
@@ -135,7 +141,8 @@ def _difference(row: Any, metric: str) -> str:
 def _differs(study: Study, table: pd.DataFrame) -> list[str]:
     """Return the metrics of which the page shows differences: the first and the first of ranks."""
     metrics = [metric for metric in shown(study) if "w=" not in metric][:2]
-    return [m for m in metrics if f"{m} difference" in table and table[f"{m} difference"].notna().any()]
+    columns = {m: [f"{m} difference", f"{m} difference half"] for m in metrics}
+    return [m for m, names in columns.items() if table.reindex(columns=names).notna().any().all()]
 
 
 def _is_smaller(table: pd.DataFrame) -> "pd.Series[bool]":
@@ -171,19 +178,18 @@ def write_page(study: Study, table: pd.DataFrame, base: Path) -> str:
     return text
 
 
-def read_study(path: Path) -> dict[str, Any]:
-    """Return what a TOML file says of the study itself: title, k, windows and notes."""
-    study: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")).get("study", {})
-    return study
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the page of a study again from its stored table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", type=Path, metavar="FILE.toml")
     options = parser.parse_args(argv)
     base = options.study.with_suffix("")
-    write_page(read_study(options.study), pd.read_csv(base.with_suffix(".csv")), base)
+    try:
+        study = read_study(options.study)
+        table = read_table(base.with_suffix(".csv"), options.study, study)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    write_page(study, table, base)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from typing import Any
 
 from generators import request, sweep
 
-from .page import read_study, write_page
+from .asked import read_study
+from .page import write_page
 from .table import study_table
 
 
@@ -36,9 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     base = (options.results or options.study.parent) / options.study.stem
     if not base.parent.is_dir():
         parser.error(f"--results: {base.parent} is not a folder")
+    try:
+        return _run(options, base)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+
+
+def _run(options: argparse.Namespace, base: Path) -> int:
     study = read_study(options.study)
-    if study.keys() < {"title", "k", "windows"}:
-        parser.error(f"{options.study} must set title, k and windows in [study]")
     if not options.page:
         more = [f"--{name}={value}" for name in ("data", "out") if (value := getattr(options, name))]
         status = sweep.main([str(options.study), "--jobs", options.jobs, *more])
@@ -48,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     files = conditions(sweep.read(options.study, data=options.data, out=options.out))
     made = [path for path in files if path.exists()]
     if not made:
-        parser.error(f"none of the {len(files)} files of {options.study} exists yet, so there is no page")
+        raise ValueError(f"none of the {len(files)} files of {options.study} exists yet, so there is no page")
     day = datetime.date.fromtimestamp(max(path.stat().st_mtime for path in made))
     table = study_table(study, files, f"{day}, {platform.machine()} with {os.cpu_count()} cores")
     table.to_csv(base.with_suffix(".csv"), index=False, float_format="%.9g")

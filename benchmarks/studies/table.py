@@ -15,6 +15,8 @@ from lensmetrics.tables.columns import PROVENANCE, distinguishing, one_kind, ski
 
 CONDITION = ("training", "explanation", "attack", "eps")
 ACCEPTANCE = "acceptance"
+# Columns about the run that a page shows.
+FACTS = ("n", "not_attacked", "made", "versions", "accuracy")
 
 Study = Mapping[str, Any]
 
@@ -93,8 +95,8 @@ def _facts(store: lm.PairStore, cells: Mapping[str, Any]) -> dict[str, Any]:
         "undefined": max(int(cell["n_undefined"]) for cell in cells.values()),
         "steps": store.attrs.get("steps", 0),
         "perturbation": np.nan if change is None else float(change.mean()),
-        "accuracy": store.attrs["natural_accuracy"],
-        "versions": store.attrs["versions"],
+        "accuracy": store.attrs.get("natural_accuracy", np.nan),
+        "versions": store.attrs.get("versions"),
     }
 
 

@@ -53,7 +53,7 @@ def distinct_metrics(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_fit(acceptance: Sequence[str], shape: tuple[int, int]) -> None:
-    """Refuse a metric of more pixels than maps of this shape (height, width) have.
+    """Refuse a metric of more pixels than maps of this shape (height, width) have, or one that is always 1.
 
     Raises
     ------
@@ -62,8 +62,15 @@ def check_fit(acceptance: Sequence[str], shape: tuple[int, int]) -> None:
     """
     n_pixels = shape[0] * shape[1]
     for text in acceptance:
-        if acceptance_metric(text).params.get("k", 0) > n_pixels:
+        params = acceptance_metric(text).params
+        k, w = int(params.get("k", 0)), int(params.get("w", 0))
+        if k > n_pixels:
             raise ValueError(f"--acceptance {text}: k must be at most {n_pixels}, the number of pixels")
+        if k == n_pixels or 0 < max(shape) - 1 <= w:
+            raise ValueError(
+                f"--acceptance {text} is 1 for any two maps of {shape[0]}x{shape[1]}, because k or w takes "
+                "in all pixels, so it cannot choose an image; take smaller ones"
+            )
 
 
 def remaining(acceptance: Sequence[str]) -> Remaining:

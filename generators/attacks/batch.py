@@ -60,6 +60,11 @@ class Batch:
         attributions, logits = with_logits(self.explain, self.model, images, self.labels)
         return abs_sum(attributions).detach().float(), logits.argmax(1)
 
+    def is_perturbed(self, images: torch.Tensor) -> torch.Tensor:
+        """Return whether each image differs from its unperturbed one; one with NaN is none at all."""
+        # The largest of values among which is NaN is NaN, which is not above 0.
+        return (images - self.images).abs().flatten(1).amax(1) > 0
+
     def keeps_label(self, images: torch.Tensor) -> torch.Tensor:
         """Return whether the model classifies each image as its label."""
         with torch.no_grad():

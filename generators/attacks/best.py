@@ -30,7 +30,7 @@ class Found:
     images
         The best images (sample, channel, height, width); the unperturbed one where none was better.
     n_accepted
-        How many perturbed images of each sample kept the label, over all runs.
+        How many images of each sample were perturbed and kept the label, over all runs.
     best_step
         The step of the best image, counted from 1 over all runs; 0 for the unperturbed one.
     """
@@ -62,17 +62,16 @@ class Best:
     ) -> tuple[Found, ...]:
         """Return the best of images that were given, `starts`, and of those that steps find, `iterates`.
 
-        Starts that are unperturbed do not count. A thread scores an iterate while the next step runs, so that
-        a GPU is not waited for; what is found does not depend on that.
+        Those that are not perturbed do not count: a start may be the image itself, and a step may move
+        nothing. A thread scores an iterate while the next step runs, so that a GPU is not waited for; what is
+        found does not depend on that.
         """
         waiting: deque[tuple[int, torch.Tensor, Future[_Scores]]] = deque()
         scorer = ThreadPoolExecutor(1)
         try:
             for step, images in chain(((0, start) for start in starts), enumerate(iterates, 1)):
                 maps, labels = self._batch.maps_and_labels(images)
-                keeps = labels == self._batch.labels
-                if step == 0:
-                    keeps = keeps & (images != self._batch.images).flatten(1).any(1)
+                keeps = (labels == self._batch.labels) & self._batch.is_perturbed(images)
                 if len(waiting) == _WAITING:
                     self._keep(*waiting.popleft())
                 waiting.append((step, images, scorer.submit(self._scores, on_host(keeps, maps))))

@@ -41,6 +41,7 @@ def random_sign(batch: Batch, *, eps: float, on_label_change: str = "leave") -> 
                 break
             perturbed = select(keeps, perturbed, images + (perturbed - images) / 2)
             keeps = batch.keeps_label(perturbed)
+    keeps = keeps & batch.is_perturbed(perturbed)  # eps may be too small to change a number
     counts = keeps.cpu().numpy().astype(np.int32)
     return (Found(select(keeps, perturbed, images), counts, counts),)
 

@@ -1,7 +1,7 @@
 """An attack with its options, its published values and what it needs."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from .. import published
 from ..explanations import Explain
 from ..networks.smoothness import check_not_linear, check_softened
 from ..options import Option, positive_integer
-from ..softening import softening
+from ..softening import Softening, as_attribute, softening
 from .acceptance import ACCEPTANCE, check_fit
 from .batch import Batch, Randoms
 from .best import Found
@@ -98,6 +98,13 @@ def _fits(attack_k: int, shape: tuple[int, int]) -> None:
         raise ValueError(f"--attack-k must be at most {n_pixels} (the number of pixels), got {attack_k}")
 
 
+def _distinct(items: Sequence[Softening]) -> None:
+    for item in items:
+        if items.count(item) > 1:
+            shown = as_attribute([item])
+            raise ValueError(f"--softening has {shown} twice, for two equal runs; give each value once")
+
+
 ATTACK_K = Option(
     "attack_k",
     f"number of pixels that topk, topk_lens and l2_topk attack; {_DEFAULT}",
@@ -123,6 +130,7 @@ SOFTENING = Option(
     "that grows with the steps, or inf for ReLU itself; several take a run each, of which the best image is "
     "kept, but target_map takes one; default: as published, which is 1 but for target_map",
     softening,
+    check=_distinct,
     arguments=(("nargs", "+"), ("metavar", "BETA")),
 )
 WALK = (EPS, STEPS, STEP_SIZE, ACCEPTANCE_METRIC)

@@ -1,6 +1,7 @@
 """Attacks: guarantees, gradients, and the iterate that is returned."""
 
 import argparse
+import copy
 import inspect
 import itertools
 import math
@@ -672,6 +673,22 @@ def test_noise_that_changes_the_label_is_left_kept_or_halved(trained: tuple[Any,
     assert found["halve"].n_accepted.sum() > stays.sum()
 
 
+@pytest.mark.parametrize("name", ["random_sign", *IN_A_BALL])
+def test_a_ball_too_small_to_hold_another_image_leaves_nothing_attacked(
+    trained: tuple[Any, Any, Any], name: str
+) -> None:
+    """In float32, 0.5 + 1e-9 is 0.5; random_sign halves until nothing is left, or is to keep the image."""
+    network, images, labels = trained
+    network, images = copy.deepcopy(network).float(), images.float().clamp(0.5, 0.9)
+    labels = labels_of(network, images)
+    given: dict[str, Any] = {**SETTING.get(name, {}), "eps": 1e-9}
+    choices: list[dict[str, Any]] = [{"on_label_change": choice} for choice in ("leave", "keep", "halve")]
+    for more in choices if name == "random_sign" else [{}]:
+        (found,) = ATTACKS[name](network, images, labels, randoms(6), explanation=gradient, **given, **more)
+        assert (found.images == images).all()
+        assert found.n_accepted.tolist() == [0] * 6
+
+
 def test_mass_center_starts_at_random_where_nothing_has_moved(network: Any, images: Any) -> None:
     """An explanation that is smooth already leaves no shift between the network and its copy."""
     labels = labels_of(network, images)
@@ -834,10 +851,11 @@ def test_softening_is_read_as_a_number_or_a_growth() -> None:
     growth = softening("10:100")
     assert growth == Growth(10, 100)
     assert softening(str(Growth(0.125, 1e-7))) == Growth(0.125, 1e-7)
+    assert (str(Growth(1, 1e30)), str(Growth(1, 1e6))) == ("1:1e+30", "1:1000000")
     betas = [beta_at(growth, step, 4) for step in range(5)]
     np.testing.assert_allclose(betas, [10, 10**1.25, 10**1.5, 10**1.75, 100])
     assert [beta_at(3.0, step, 4) for step in range(5)] == [3] * 5
-    for wrong in ("0", "-1", "nan", "1:inf", "1:2:3", "", "ten", "0:1", ":"):
+    for wrong in ("0", "-1", "nan", "1:inf", "1:2:3", "", "ten", "0:1", ":", "1e39", "1:1e40", "1e-46"):
         with pytest.raises(argparse.ArgumentTypeError, match="must be a number above 0, inf, or two numbers"):
             softening(wrong)
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,18 @@ def test_what_is_found_is_what_a_plain_loop_finds(batch: Batch) -> None:
     assert (found[0].best_step != found[1].best_step).any()
 
 
+def test_images_that_no_step_has_moved_do_not_count(batch: Batch) -> None:
+    """They keep their label, but nothing was measured; an image with NaN has the label 0, as argmax says."""
+    labels = torch.tensor([0, *batch.labels[1:]])
+    still = replace(batch, labels=labels, starts=(batch.images,))
+    lost, moved = batch.images.clone(), batch.images.clone()
+    lost[0] = lost[1, 0, 3, 3] = torch.nan
+    moved[2, 0, 5, 5] += 1e-6
+    (found,) = Best(still, remaining(["kendall"])).among([batch.images.clone(), lost, moved], still.starts)
+    assert found.n_accepted.tolist() == [0, 0, 1, 0, 0]
+    assert (found.images[[0, 1, 3, 4]] == batch.images[[0, 1, 3, 4]]).all()
+
+
 def test_the_next_step_runs_while_an_iterate_is_scored(batch: Batch) -> None:
     main = threading.get_ident()
     is_stepping = threading.Event()
@@ -102,7 +115,7 @@ def test_no_more_than_a_few_iterates_wait_for_their_scores(batch: Batch) -> None
         nonlocal most
         for step in range(12):
             most = max(most, step - n_scored)
-            yield batch.images.clone()
+            yield batch.images * 0.999
 
     Best(batch, slow).among(steps())
     assert n_scored == 12

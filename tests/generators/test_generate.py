@@ -219,6 +219,15 @@ def test_interrupted_run_is_continued_with_the_same_settings_only(
         (("--attack", "topk", "--n-points", "5"), "--n-points has no effect with --explanation gradient"),
         (("--attack", "topk", "--attack-k", "785"), "--attack-k must be at most 784"),
         (("--attack", "topk", "--step-size", "0"), "--step-size must be above 0 and finite, got 0.0"),
+        (("--attack", "topk", "--softening", "3", "3.0"), "--softening has 3.0 twice, for two equal runs"),
+        (
+            ("--attack", "topk", "--restarts", str(2**63)),
+            "--restarts: must be below 2**63, got 9223",
+        ),
+        (("--attack", "topk", "--step-size", "1e39"), "--step-size must be a number that float32 holds"),
+        (("--attack", "topk", "--softening", "1:1e40"), "in what float32 holds, from 1.2e-38 to 3.4e38, got"),
+        (("--attack", "topk", "--softening", "1", "inf"), "--softening inf: maps of this explanation then"),
+        (("--explanation", "beta_smooth", "--beta", "1e-46"), "--beta must be a number that float32 holds"),
         (("--eps", "8"), "--eps must be at most 1 (images are in [0, 1]), got 8.0"),
         (("--eps", "0/255"), "--eps must be above 0 and finite, got 0.0"),
         (("--training", "pgd"), "--training pgd: the checkpoint says natural"),
@@ -260,7 +269,8 @@ def test_softening_of_target_map_is_recorded(folder: Path, capsys: pytest.Captur
     assert "must be a number above 0, inf, or two numbers" in capsys.readouterr().err
     assert not list(folder.glob("two.h5*"))
     for given, stored in (("inf", np.inf), ("2:20", "2:20"), ("3", 3.0)):
-        assert run_generate_without_eps(folder, f"beta-{stored}.h5", *more, given) == 0
+        explanation = ("--explanation", "input_x_gradient")  # with a direction also at inf
+        assert run_generate_without_eps(folder, f"beta-{stored}.h5", *more, given, *explanation) == 0
         attrs = read(folder / f"beta-{stored}.h5")[1]
         assert attrs["softening"] == stored
         request = Request.parse(shlex.split(str(attrs["command"]))[3:])
@@ -775,6 +785,8 @@ def test_impossible_names_are_refused_before_any_work(
             ("kendall", "topk_intersection(k=785)"),
             "topk_intersection(k=785): k must be at most 784",
         ),
+        (("topk_intersection(k=784)",), "topk_intersection(k=784) is 1 for any two maps of 28x28"),
+        (("kendall", "lens_recall(k=5,w=27)"), "lens_recall(k=5,w=27) is 1 for any two maps of 28x28"),
     ],
 )
 def test_acceptances_that_make_no_sense_are_refused(

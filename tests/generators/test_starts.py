@@ -165,6 +165,7 @@ def test_more_radii_and_a_lost_file_are_made_from_what_exists(
         ("nothing", (), "nothing.h5 does not exist; make it first, with --store-images all"),
         ("unfinished", (), "unfinished.h5 is not finished; make it first"),
         ("poor", (), "has no perturbed images to start from; make it with --store-images all"),
+        ("damaged", (), "the perturbed image of sample 3 in "),
         ("foreign", (), "has other samples than --data now gives; make it again, or remove --start"),
     ],
 )
@@ -174,11 +175,13 @@ def test_file_from_which_no_attack_can_start_is_refused_before_any_work(
     start = maps(folder, eps)
     if eps == "unfinished":
         part_path(start).touch()
-    elif eps in ("poor", "foreign"):
+    elif eps in ("poor", "foreign", "damaged"):
         start.write_bytes(maps(folder, "1_100").read_bytes())
         with h5py.File(start, "r+") as file:
             if eps == "poor":
                 del file["image_perturbed"]
+            elif eps == "damaged":
+                file["image_perturbed"][3, 5, 5] = np.nan
             else:
                 file["sample"][3] = 10
     assert run(folder, start, *more) == 2

@@ -360,6 +360,8 @@ def test_strong_and_published_blocks_write_different_files(folder: Path) -> None
         ("samples = 5", "sample = 5", "[[generate]] has no option 'sample'"),
         ("samples = 5", "out = 5", "[[generate]] has no option 'out'"),
         ("samples = 5", "samples = []", "samples in [[generate]] is an empty list"),
+        ("samples = 5", "samples = 5\nstrong = 1", "strong must be true or false, got 1"),
+        ("samples = 5", "samples = false", "samples must have a value, got false"),
         ("samples = 5", 'samples = "five"', "argument --samples: must be an integer >= 1, got five"),
         ('data = "{folder}"', 'data = "nowhere"', "nowhere, the data folder of"),
         (
