@@ -192,14 +192,14 @@ def _prelu(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 def replaced(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> nn.Module:
     """Return a copy of `model` in which `make` has replaced modules.
 
-    Modules for which `make` returns None are kept. Parameters and buffers are shared, not copied.
+    Modules for which `make` returns None are kept. A module of several names is replaced under each of them.
+    Parameters and buffers are shared, not copied.
     """
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     result = copy.deepcopy(model, dict(shared))
     for parent in list(result.modules()):
-        for name, child in list(parent.named_children()):
-            new = make(child)
-            if new is not None:
+        for name, child in list(parent._modules.items()):  # ``named_children`` names a shared one only once
+            if child is not None and (new := make(child)) is not None:
                 setattr(parent, name, new.train(child.training))
     return result
 

@@ -233,6 +233,33 @@ def test_smooth_code_and_max_pooling_pass(name: str) -> None:
     assert torch.equal(with_softplus(prepared)(images), prepared(images))
 
 
+class Twice(nn.Module):
+    """Uses one module under two names; with `looks` in code that torch.fx cannot trace."""
+
+    def __init__(self, module: nn.Module, looks: bool) -> None:
+        super().__init__()
+        self.one, self.other, self.looks = module, module, looks
+
+    def forward(self, values: Any) -> Any:
+        if self.looks and values.sum() > 99:
+            return values
+        return self.other(self.one(values) - 0.1)
+
+
+@pytest.mark.parametrize("looks", [False, True], ids=["traceable", "untraceable"])
+@pytest.mark.parametrize(
+    "module",
+    [nn.ReLU(), nn.ReLU(inplace=True), nn.PReLU(6, 0.3), nn.Sequential(nn.Linear(6, 6), nn.ReLU())],
+    ids=["relu", "relu in place", "prelu", "block"],
+)
+def test_a_module_of_two_names_is_softened_in_both_places(module: Any, looks: bool) -> None:
+    network, images = network_of(Twice(module, looks)), images_of()
+    expected = network(images)
+    prepared = prepare(network)
+    check_softened(prepared, images)
+    torch.testing.assert_close(with_softplus(prepared, 1e7)(images), expected, rtol=0, atol=1e-6)
+
+
 def test_untraceable_code_is_softened_where_it_uses_modules() -> None:
     class Looks(nn.Module):
         def __init__(self) -> None:
