@@ -240,5 +240,5 @@ class Hidden:
 def _is_of_places(step: str, args: Any) -> bool:
     """Return whether the indices of a step are places in an image, not images or channels."""
     if step == "gather":
-        return int(args[1]) % args[0].ndim >= 2
+        return bool(args[1] % args[0].ndim >= 2)
     return bool(step == "index" and all(index is None for index in args[1][:2]))
