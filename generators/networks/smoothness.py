@@ -24,14 +24,15 @@ _KINKED = (
     *("Median", "Nanmedian", "Renorm"),
     *("Copysign", "FakeQuantizePerTensorAffineCachemask", "FakeQuantizePerChannelAffineCachemask"),
 )
+_INSTEAD = "use --attack random_sign or random_walk with an explanation that needs no softplus"
 _REMEDY = (
-    "write it as one of torch's activations, such as nn.ReLU, in code that torch.fx can trace, or use "
-    "--attack random_sign or random_walk with an explanation that needs no softplus"
+    "write it as one of torch's activations, such as nn.ReLU, in code that torch.fx can trace, or " + _INSTEAD
 )
 _REMEDY_OF_MAXIMUM = (
     "write a maximum over height and width as nn.MaxPool2d or nn.AdaptiveMaxPool2d, one over channels as "
-    "torch.maximum, or use --attack random_sign or random_walk with an explanation that needs no softplus"
+    "torch.maximum, or " + _INSTEAD
 )
+_REMEDY_OF_DERIVATIVE = "write that step in another way, or " + _INSTEAD
 # What in-place steps are called where they run: the graph of a view that was overwritten does not show them.
 _KINKED_IN_PLACE = {step.lower() for step in _KINKED}
 _CHECKED: Derived[None] = Derived()
@@ -65,7 +66,7 @@ def _check(model: nn.Module, images: torch.Tensor) -> None:
         with torch.enable_grad(), hidden.watching():
             logits = smooth(inputs)
     except RuntimeError as error:
-        raise ValueError(f"{name} has no gradient: {first_line(error)}; {_REMEDY}") from error
+        raise ValueError(f"{name} has no gradient: {first_line(error)}; {_REMEDY_OF_DERIVATIVE}") from error
     found = rough_steps(inputs, logits) or hidden.found
     if found:
         remedy = _REMEDY_OF_MAXIMUM if found[0] in ("max", "amax") else _REMEDY
@@ -99,7 +100,8 @@ def check_not_linear(model: nn.Module, images: torch.Tensor) -> None:
                 (second,) = torch.autograd.grad((weights * first).sum(), inputs, allow_unused=True)
         except RuntimeError as error:
             raise ValueError(
-                f"{type(model).__name__} has no second derivative: {first_line(error)}; {_REMEDY}"
+                f"{type(model).__name__} has no second derivative: {first_line(error)}; "
+                f"{_REMEDY_OF_DERIVATIVE}"
             ) from error
     if second is None or not second.any():
         raise ValueError(

@@ -316,12 +316,12 @@ def test_linear_networks_are_refused_by_attacks() -> None:
 def test_steps_without_a_derivative_are_refused_in_one_sentence() -> None:
     once = prepare(network_of(lambda x: torch.tanh(x, out=torch.empty_like(x))))
     with pytest.raises(
-        ValueError, match=r"^Between has no gradient: tanh\(\): functions with out=.*; write it"
+        ValueError, match=r"^Between has no gradient: tanh\(\): functions with out=.*; write that"
     ):
         check_softened(once, images_of())
     twice = prepare(network_of(lambda x: torch.cdist(x, x.roll(1, 0))[:, :1].repeat(1, 6)))
     check_softened(twice, images_of())
-    with pytest.raises(ValueError, match=r"^Between has no second derivative: .*cdist.*; write it as one of"):
+    with pytest.raises(ValueError, match=r"^Between has no second derivative: .*cdist.*; write that step"):
         check_not_linear(twice, images_of())
 
 
