@@ -282,11 +282,11 @@ def test_softening_of_target_map_is_recorded(folder: Path, capsys: pytest.Captur
     [
         (
             ("--form", "dombrowski"),
-            "gradient in the form dombrowski explains normalized images, but Sequential takes images as they",
+            "gradient in the form dombrowski needs a network that normalizes its images, and this one takes",
         ),
         (
             ("--explanation", "beta_smooth", "--base", "input_x_gradient", "--form", "dombrowski"),
-            "input_x_gradient in the form dombrowski explains normalized images",
+            "input_x_gradient in the form dombrowski needs a network that normalizes its images",
         ),
         (("--form", "theirs"), "invalid choice: 'theirs'"),
         (("--explanation", "deep_lift", "--form", "dombrowski"), "--form has no effect with --explanation"),
