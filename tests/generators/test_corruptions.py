@@ -17,7 +17,7 @@ from torch import nn
 
 import generators
 import lensmetrics as lm
-from generators import generate, published
+from generators import generate, published, sweep
 from generators.attacks import ATTACKS, corruptions
 from generators.attacks.corruptions import CORRUPTIONS
 from generators.datasets import DATASETS
@@ -349,3 +349,34 @@ def test_bad_severities_get_one_sentence(
     error = capsys.readouterr().err
     assert error.startswith(f"error: {sentence}")
     assert error.count("\n") == 1
+
+
+def test_severity_is_a_grid_in_experiments_and_a_condition_in_tables(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "experiment.toml"
+    path.write_text(
+        f"""
+        [common]
+        dataset = "fashion_mnist"
+        model = "small_cnn"
+        device = "cpu"
+
+        [[generate]]
+        training = "natural"
+        checkpoint = "{NATURAL}"
+        explanation = "gradient"
+        attack = ["contrast", "random_sign"]
+        severity = [1, 3, 5]
+        eps = 0.1
+        samples = 8
+        """,
+        encoding="utf-8",
+    )
+    assert sweep.main([str(path), "--data", str(data), "--out", str(tmp_path)]) == 0
+    files = [tmp_path / f"natural-gradient-contrast-{severity}.h5" for severity in (1, 3, 5)]
+    assert set(tmp_path.glob("*.h5")) == {*files, tmp_path / "natural-gradient-random_sign-0.1.h5"}
+    scores = lm.evaluate(files, "kendall")
+    summary = lm.summarize(scores)
+    assert list(summary.columns[:2]) == ["severity", "metric"]
+    assert summary["severity"].tolist() == [1, 3, 5]
+    compared = lm.compare(scores, on="severity")
+    assert compared[["first", "second"]].to_numpy().tolist() == [[1, 3], [1, 5], [3, 5]]
