@@ -151,7 +151,7 @@ def outcome(path: Path) -> str:
     unchanged = int(((size == 0) & ~store.not_attacked).sum())
     words = [f"{path}: {len(store)} samples"]
     if n := int(store.not_attacked.sum()):
-        words.append(f"{n} not attacked (no perturbed image kept the label)")
+        words.append(f"{n} not attacked (no perturbed image was accepted)")
     if unchanged:
         words.append(f"{unchanged} unchanged (images kept the label, but none was better for the attack)")
     if n := int(store.label_changed.sum()):

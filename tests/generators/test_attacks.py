@@ -28,6 +28,7 @@ from generators.attacks import (
     target_map,
 )
 from generators.attacks.acceptance import ACCEPTANCE, acceptance_metric, remaining
+from generators.attacks.corruptions import CORRUPTIONS
 from generators.attacks.iterate import Ball
 from generators.datasets import DATASETS
 from generators.explanations import abs_sum, gradient, integrated_gradients
@@ -773,6 +774,7 @@ def test_each_attack_takes_these_parameters() -> None:
         "mass_center": {*steps, "softening", "restarts"},
         "target_region": {*steps, "softening", "restarts", "region"},
         "l2_topk": {*steps, "softening", "restarts", "attack_k"},
+        **{name: {"severity", "severity_table"} for name in CORRUPTIONS},
     }
     for name, names in expected.items():
         assert keywords(ATTACKS[name].function) == names - {"explanation"}

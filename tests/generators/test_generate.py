@@ -680,7 +680,7 @@ def test_failed_attacks_are_told_from_maps_that_nothing_changed(
     monkeypatch.setitem(ATTACKS, "random_sign", with_result("random_sign", scripted))
     assert run_generate(folder, "failed.h5") == 0
     line = capsys.readouterr().out
-    assert "7 samples, 2 not attacked (no perturbed image kept the label), 1 unchanged (images kept" in line
+    assert "7 samples, 2 not attacked (no perturbed image was accepted), 1 unchanged (images kept" in line
     assert "mean perturbation_linf 0.04 at eps 0.1" in line
     scores = lm.evaluate(folder / "failed.h5", "topk_intersection(k=20)")
     attacked = [0, 0, 1, 1, 1, 1, 1]
