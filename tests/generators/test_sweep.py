@@ -305,7 +305,7 @@ def test_region_is_one_value(folder: Path) -> None:
 def test_one_failure_does_not_stop_the_others(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Five correct samples of the network exist, sixty do not."""
     text = ONE.replace("samples = 5", "samples = [61, 62, 5, 6]")
-    assert sweep.main([str(experiment(trained, text)), "--jobs", "2"]) == 1
+    assert sweep.main([str(experiment(trained, text))]) == 1
     error = capsys.readouterr().err
     assert error.count("failed: ") == 2
     assert "samples=61" in error
