@@ -39,6 +39,7 @@ from generators.networks.models import (
     small_cnn,
     small_resnet,
 )
+from tests.generators.networks import tiny_cnn
 
 NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
 EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
@@ -63,8 +64,7 @@ LINEAR_LABELS = torch.tensor([0, 3, 9, 9, 1, 2])
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    torch.manual_seed(3)
-    return small_cnn().double().eval().requires_grad_(False)
+    return tiny_cnn()
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +333,7 @@ def test_chunks_keep_no_graph_of_the_network(network: Any, images: Any) -> None:
         assert result.requires_grad
         n_kept[chunk_size] = sum(one.tensor.numel() for one in kept)
     assert n_kept[4] < 4 * images[:2].numel()
-    assert n_kept[None] > 100 * n_kept[4]
+    assert n_kept[None] > 50 * n_kept[4]
 
 
 @pytest.mark.parametrize("name", ["smooth_grad", "uniform_smooth", "gradient_shap"])
