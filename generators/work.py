@@ -12,7 +12,7 @@ from torch import nn
 from .attacks import Found
 from .batches import Memory, fitting_batch_size
 from .datasets import Split, inputs_of
-from .explanations import Explain, abs_sum
+from .explanations import Explain, abs_sum, check_alone
 from .plan import Plan
 from .start_images import start_images
 
@@ -54,20 +54,23 @@ class Work:
     starts: tuple[Path, ...] = ()
 
     def check(self) -> None:
-        """Explain the first sample, so that what cannot be explained is refused before a file is begun.
+        """Explain the first samples, so that what cannot be explained is refused before a file is begun.
 
         Raises
         ------
         ValueError
-            If the explanation has no meaning for the network or the images, if target_map finds no target, if
-            the attack has no direction, or if an image to start from is damaged.
+            If the explanation has no meaning for the network or the images or mixes them, if target_map finds
+            no target, if the attack has no direction, or if an image to start from is damaged.
         """
         if self.plan.attack.needs_targets:
             _next_other(self.split.labels[self.chosen], 0)
         samples = self.chosen[:1]
         self.plan.attack.check(self.network, self._inputs(samples)[0], self.plan.settings)
-        self.plan.explain_briefly(samples)(self.network, *self._inputs(samples))
         few = self.chosen[:_PROBED]
+        alone, together = (
+            self.plan.explain_briefly(part)(self.network, *self._inputs(part)) for part in (samples, few)
+        )
+        check_alone(alone, together)
         self.plan.check_softening(self.network, *self._inputs(few), few)
         for path in self.starts:
             for first in range(0, len(self.chosen), BATCH_SIZE["cpu"]):

@@ -20,6 +20,8 @@ otherwise). A sample for which none counts is returned unperturbed, bit for bit,
 measurement failed. Where images counted but none left less of the map, it is returned unperturbed as well,
 and has resisted the attack; leaving it out would make the attack look stronger than it is.
 
+``attack_named`` returns those of the table, and those of one's own.
+
 To add an attack, write its function and its ``Attack`` record in a module, and list it here.
 """
 
@@ -35,6 +37,8 @@ from .masks import topk_lens as topk_lens
 from .noise import RANDOM_SIGN, RANDOM_WALK
 from .noise import random_sign as random_sign
 from .noise import random_walk as random_walk
+from .own import OWN_ATTACK as OWN_ATTACK
+from .own import own_attack
 from .record import Attack as Attack
 from .targets import TARGET_MAP
 from .targets import target_map as target_map
@@ -49,3 +53,14 @@ ATTACKS: dict[str, Attack] = {
     "target_map": TARGET_MAP,
     "l2_topk": L2_TOPK,
 }
+
+
+def attack_named(name: str) -> Attack:
+    """Return an attack of ``ATTACKS``, or of ``package.module:function``.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it needs arguments that nobody gives.
+    """
+    return ATTACKS[name] if name in ATTACKS else own_attack(name)

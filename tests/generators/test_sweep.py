@@ -306,18 +306,22 @@ def test_region_is_one_value(folder: Path) -> None:
     assert all("--region 2 3 10 11" in " ".join(item.arguments) for item in items[2:])
 
 
-def test_one_failure_does_not_stop_the_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Five correct samples of the network exist, sixty do not."""
+def test_one_failure_does_not_stop_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Five correct samples of the network exist, sixty do not. Each worker imports the explanation."""
     text = EXPERIMENT.replace("samples = 5", "samples = [5, 61]").replace(
-        'explanation = ["gradient", "integrated_gradients"]', 'explanation = "gradient"'
+        'explanation = ["gradient", "integrated_gradients"]', 'explanation = "only_here:gradient"'
     )
+    (folder / "only_here.py").write_text("from generators.explanations import gradient\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(folder)
     text = text.replace("n_points = 3\n", "").replace('attack = ["random_sign", "topk"]', 'attack = "topk"')
     assert sweep.main([str(experiment(folder, text)), "--jobs", "2"]) == 1
     error = capsys.readouterr().err
     assert error.count("failed: ") == 2
     assert "samples=61" in error
     made = {path.name for path in (folder / "maps").glob("*.h5")}
-    assert made == {f"{t}-gradient-topk-8_255-samples=5.h5" for t in ("natural", "pgd")}
+    assert made == {f"{t}-only_here:gradient-topk-8_255-samples=5.h5" for t in ("natural", "pgd")}
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
