@@ -82,7 +82,7 @@ def read_split(
     if name not in DATASETS:
         read = read_folder(folder / name, split, dataset, image_size or 0)
         if read is None:
-            raise ValueError(f"{folder / name} has no {split}/ as other splits have, and no images for it")
+            raise ValueError(f"{folder / name} has no images for the {split} split, only for another")
         return read
     arrays = _npz(name, folder)
     if arrays is not None:
