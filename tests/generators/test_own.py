@@ -1,5 +1,6 @@
 """A model, a dataset, an explanation and an attack of one's own, from the command line."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -390,3 +391,41 @@ def test_sweep_trains_on_an_own_dataset(folder: Path) -> None:
     assert len(before) == 2
     assert sweep.main([str(folder / "train.toml")]) == 0
     assert [path.stat().st_mtime_ns for path in sorted((folder / "trained").rglob("*.*"))] == before
+
+
+# The page
+
+
+PAGE = (Path(generate.__file__).parent / "README.md").read_text(encoding="utf-8")
+PIECES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_functions_of_the_page_are_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = [piece for piece in PIECES if "def towards_the_label" in piece]
+    (folder / "mine.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(folder)
+    names = ("--explanation", "mine:squared_gradient", "--attack", "mine:towards_the_label")
+    store = run(folder, "page.h5", *names)
+    assert (maps(store)["n_accepted"] == 1).all()
+    np.testing.assert_allclose(maps(store)["perturbation_linf"], 0.02, atol=1e-6)
+    topk = ("--attack", "topk", "--steps", "1", "--step-size", "0.02", "--attack-k", "9")
+    assert (maps(run(folder, "page-topk.h5", *names[:2], *topk))["n_accepted"] == 1).any()
+
+
+def test_loop_of_the_page_writes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = [piece for piece in PIECES if "as writer" in piece and "attack(model, x, y)" in piece]
+    images = torch.rand(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    model = own.network()
+    given = {
+        "images": images,
+        "labels": model(images).argmax(1),
+        "model": model,
+        "attack": lambda model, x, y: (x + 8 / 255).clamp(0, 1),
+        "explain": own.squared,
+    }
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("k=100", "k=10"), given)
+    scores: Any = given["scores"]
+    assert len(scores) == 40
+    assert scores["topk_intersection(k=10)"].between(0, 1).all()
+    assert scores["status"].str.contains("label_changed").any()

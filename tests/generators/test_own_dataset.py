@@ -76,9 +76,7 @@ def test_images_are_gray_if_all_are(tmp_path: Path) -> None:
 def test_size_is_asked_for_where_images_differ(tmp_path: Path) -> None:
     write(tmp_path / "photos/a/0.png", (4, 4, 3))
     write(tmp_path / "photos/a/1.png", (6, 5, 3))
-    with pytest.raises(
-        ValueError, match=r"2 sizes, such as 4x4 .* and 6x5 .*1.png\); give --image-size"
-    ):
+    with pytest.raises(ValueError, match=r"2 sizes, such as 4x4 .* and 6x5 .*1.png\); give --image-size"):
         read_split("photos", tmp_path, "test")
     assert read_split("photos", tmp_path, "test", image_size=3).images[:].shape == (2, 3, 3, 3)
 
