@@ -177,6 +177,8 @@ def find_dataset(values: dict[str, Any]) -> None:
     values["data"] = values["data"] or Path()
     if name not in DATASETS and not (values["data"] / name).is_dir():
         raise ValueError(f"argument --dataset: {unknown(name, DATASETS, _OWN_DATASET)}")
+    if name not in DATASETS and values["download"]:
+        raise ValueError(f"--download has no effect with --dataset {name}, a folder; remove it")
 
 
 def use_device(name: str) -> torch.device:
@@ -236,10 +238,10 @@ def command_line(program: str, options: dict[str, Any]) -> str:
     return shlex.join(words)
 
 
-def versions() -> str:
-    """Return the versions of everything that affects the numbers, as one line."""
+def versions(*more: str) -> str:
+    """Return the versions of everything that affects the numbers, and of `more` packages, as one line."""
     found = {"python": platform.python_version(), "lensmetrics": lensmetrics.__version__}
-    for name in ("torch", "torchvision", "zennit", "numpy", "scipy", "pillow"):
+    for name in ("torch", "torchvision", "zennit", "numpy", "scipy", "pillow", *more):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     if torch.version.cuda:

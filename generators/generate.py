@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from .commands import Parser, run, stop_if_interrupted, use_device
 from .datasets import Split, described, read_split
+from .names import is_own
 from .networks import checkpoints
 from .networks.models import check_images
 from .pairfiles import Unfinished, check_targets, outcome, refuse_other_samples, unfinished
@@ -64,6 +65,8 @@ def generate(request: Request) -> None:
     needed = found.accepting(*(metric for alone in wanted.values() for metric in alone.acceptances))
     work = Work(needed, network, split, chosen, dtype, device, request.store_images, starts)
     work.check()
+    if is_own(request.explanation):
+        work.check_alone()
 
     with ExitStack() as stack:
         writers = []

@@ -14,6 +14,7 @@ from .attacks import ATTACKS, OWN_ATTACK
 from .commands import Names, Parser, add_shared_options, command_line, find_dataset, use_device, versions
 from .datasets import described, image_shape
 from .explanations import EXPLANATIONS, OWN_EXPLANATION
+from .explanations.captums import PREFIX
 from .identity import as_stored, refuse_other
 from .networks import checkpoints, words
 from .options import flag, positive_integer
@@ -142,7 +143,7 @@ class Request:
     def _sha256(self) -> str | None:
         """Return the hash of the weights as they are now, None if there is no file."""
         if self.checkpoint == words.FACTORY:
-            return words.of_factory(self.model, self.dataset, described(self.dataset, self.data))[1]
+            return words.factory_sha256(self.model, described(self.dataset, self.data).n_classes)
         path = Path(self.checkpoint)
         return checkpoints.sha256(path) if path.is_file() else None
 
@@ -255,7 +256,7 @@ def attributes(
         "training": facts["training"],
         **{name: facts[name] for name in measured if name in facts},
         "checkpoint_sha256": facts["sha256"],
-        "versions": versions(),
+        "versions": versions(*(["captum"] if request.explanation.startswith(PREFIX) else [])),
         "command": recorded_command(request, alone, path),
     }
 

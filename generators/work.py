@@ -54,28 +54,39 @@ class Work:
     starts: tuple[Path, ...] = ()
 
     def check(self) -> None:
-        """Explain the first samples, so that what cannot be explained is refused before a file is begun.
+        """Explain the first sample, so that what cannot be explained is refused before a file is begun.
 
         Raises
         ------
         ValueError
-            If the explanation has no meaning for the network or the images or mixes them, if target_map finds
-            no target, if the attack has no direction, or if an image to start from is damaged.
+            If the explanation has no meaning for the network or the images, if target_map finds no target, if
+            the attack has no direction, or if an image to start from is damaged.
         """
         if self.plan.attack.needs_targets:
             _next_other(self.split.labels[self.chosen], 0)
         samples = self.chosen[:1]
         self.plan.attack.check(self.network, self._inputs(samples)[0], self.plan.settings)
+        self.plan.explain_briefly(samples)(self.network, *self._inputs(samples))
         few = self.chosen[:_PROBED]
-        alone, together = (
-            self.plan.explain_briefly(part)(self.network, *self._inputs(part)) for part in (samples, few)
-        )
-        check_alone(alone, together)
         self.plan.check_softening(self.network, *self._inputs(few), few)
         for path in self.starts:
             for first in range(0, len(self.chosen), BATCH_SIZE["cpu"]):
                 positions = np.arange(len(self.chosen))[first : first + BATCH_SIZE["cpu"]]
                 start_images(path, positions, self._inputs(self.chosen[positions])[0])
+
+    def check_alone(self) -> None:
+        """Refuse an explanation that depends on other samples, or on random numbers without seeds.
+
+        Raises
+        ------
+        ValueError
+            If the first sample has another map alone than among a few.
+        """
+        few = self.chosen[:_PROBED]
+        alone, among = (
+            self.plan.explain_briefly(part)(self.network, *self._inputs(part)) for part in (few[:1], few)
+        )
+        check_alone(alone.detach(), among[:1].detach())
 
     def columns(self, positions: NDArray[np.int64]) -> list[Columns]:
         """Explain and attack the samples at `positions`; return the columns of a file for each acceptance."""

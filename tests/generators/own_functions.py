@@ -105,7 +105,7 @@ def unseeded(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> to
 
 
 def mixing(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return images / images.mean()
+    return images - images.mean(0)
 
 
 def flat(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -216,6 +216,7 @@ def test_saliency_of_captum_is_the_gradient(folder: Path) -> None:
         for i, name in enumerate(("captum:Saliency", "gradient"))
     )
     np.testing.assert_allclose(theirs, ours, rtol=1e-5)
+    assert "captum 0" in lm.PairStore(folder / "same-0.h5").attrs["versions"]
 
 
 @pytest.mark.parametrize(
@@ -307,6 +308,14 @@ def test_what_an_attack_returns_must_be_images(
     at = words.index("--eps")
     assert generate.main([*words[:at], *words[at + 2 :]]) == 2
     assert reason in sentence(capsys)
+
+
+def test_attack_that_needs_a_gradient_gets_none_of_captum(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("--attack", f"{OWN}:away", "--explanation", "captum:Saliency")
+    assert generate.main(arguments(folder, "none-of-captum.h5", *names)) == 2
+    assert "the attack asks for maps with a gradient (differentiable=True)" in sentence(capsys)
 
 
 # Settings that no table knows

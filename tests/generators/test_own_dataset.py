@@ -100,11 +100,13 @@ def test_folder_without_classes_is_refused(tmp_path: Path) -> None:
         (("--dataset", "fashion_mist"), "'fashion_mist' is no name; did you mean fashion_mnist"),
         (("--dataset", "fashion_mist"), "for your own give a folder, in that of --data, which has"),
         (("--dataset", "mnist"), "--data must be given: the folder with mnist"),
+        (("--dataset", "generators", "--download"), "--download has no effect with --dataset generators"),
     ],
 )
 def test_dataset_that_is_none_is_refused(
-    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], reason: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], reason: str
 ) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1])
     required = ("--model", "small_cnn", "--checkpoint", "a.pt", "--explanation", "gradient")
     assert generate.main([*words, *required, "--attack", "topk", "--out", "a.h5"]) == 2
     assert reason in capsys.readouterr().err
