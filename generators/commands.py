@@ -91,7 +91,11 @@ class Names:
 
     def parse(self, name: str) -> str:
         """Return the name if it is one, for argparse."""
-        if name not in self:
+        try:
+            is_known = name in self
+        except ValueError as error:  # argparse would leave out the reason
+            raise argparse.ArgumentTypeError(str(error)) from None
+        if not is_known:
             raise argparse.ArgumentTypeError(unknown(name, list(self), self._own))
         return name
 

@@ -1,6 +1,7 @@
 """A model, a dataset, an explanation and an attack of one's own, from the command line."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,14 @@ def test_model_that_is_none_is_refused(
 ) -> None:
     assert generate.main(arguments(folder, "none.h5", "--model", model)) == 2
     assert reason in sentence(capsys)
+
+
+def test_model_that_needs_a_missing_torchvision_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    assert generate.main(arguments(folder, "none.h5", "--model", "resnet18")) == 2
+    assert "argument --model: torchvision cannot be imported" in sentence(capsys)
 
 
 def test_import_that_fails_says_why(
