@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,9 @@ import torch
 import lensmetrics
 
 from .datasets import DATASETS
+from .names import is_own, unknown
 from .networks.models import ARCHITECTURES, MODELS, model_names
+from .networks.own import OWN_MODEL
 from .options import flag, non_negative_integer, positive_integer
 
 
@@ -72,27 +74,73 @@ class Parser(argparse.ArgumentParser):
 INTERRUPTED = 130  # exit status after Ctrl-C or SIGTERM, as in shells
 
 
-class _Models:
-    """The models as choices for argparse, which lists all of them only in help and error messages.
+class Names:
+    """The names of a table, or of a function of one's own, as choices for argparse.
+
+    Parameters
+    ----------
+    known
+        The table.
+    own
+        What one's own is given as; the end of a sentence.
+    """
+
+    def __init__(self, known: Collection[str], own: str) -> None:
+        self._known = known
+        self._own = own
+
+    def parse(self, name: str) -> str:
+        """Return the name if it is one, for argparse."""
+        try:
+            is_known = name in self
+        except ValueError as error:  # argparse would leave out the reason
+            raise argparse.ArgumentTypeError(str(error)) from None
+        if not is_known:
+            raise argparse.ArgumentTypeError(unknown(name, list(self), self._own))
+        return name
+
+    def __contains__(self, name: object) -> bool:
+        return is_own(str(name)) or name in self._known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+
+class _Models(Names):
+    """The models, of which all are listed only in help and error messages.
 
     Listing torchvision's takes seconds, and fails if torchvision is missing.
     """
 
+    def __init__(self) -> None:
+        super().__init__((*MODELS, *ARCHITECTURES), OWN_MODEL)
+
     def __contains__(self, name: object) -> bool:
-        return name in MODELS or name in ARCHITECTURES or name in model_names()
+        return super().__contains__(name) or name in model_names()
 
     def __iter__(self) -> Iterator[str]:
         try:
             yield from model_names()
         except ValueError:
-            yield from (*MODELS, *ARCHITECTURES)
+            yield from super().__iter__()
             yield "a classifier of torchvision, which cannot be imported here"
+
+
+_OWN_DATASET = "a folder, in that of --data, which has one folder of images per class, or labels.csv"
 
 
 def add_shared_options(parser: argparse.ArgumentParser) -> None:
     """Add --dataset, --data, --download, --image-size, --model, --device and --seed."""
-    parser.add_argument("--dataset", required=True, choices=DATASETS)
-    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder with the dataset")
+    models = _Models()
+    parser.add_argument(
+        "--dataset",
+        required=True,
+        metavar="NAME",
+        help=f"{', '.join(DATASETS)}, or {_OWN_DATASET}",
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder with the dataset; default for your own: this one"
+    )
     parser.add_argument(
         "--download", action="store_true", help="download the dataset into DIR with torchvision"
     )
@@ -100,14 +148,15 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         "--image-size",
         type=positive_integer,
         metavar="N",
-        help="height and width of images from picture files; default: that of the dataset",
+        help="height and width of images from picture files; default: that of the dataset, or of the images",
     )
     parser.add_argument(
         "--model",
         required=True,
-        choices=_Models(),
+        type=models.parse,
+        choices=models,
         metavar="NAME",
-        help="one of %(choices)s",
+        help=f"one of %(choices)s, or {OWN_MODEL}",
     )
     parser.add_argument(
         "--device",
@@ -116,6 +165,24 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         help="auto (default): cuda if there is a GPU",
     )
     parser.add_argument("--seed", default=0, type=non_negative_integer, help="default: 0")
+
+
+def find_dataset(values: dict[str, Any]) -> None:
+    """Check that the dataset of a command's options can be one; set --data where it is one's own.
+
+    Raises
+    ------
+    ValueError
+        If it is neither in the table nor a folder, or --data is missing.
+    """
+    name = values["dataset"]
+    if name in DATASETS and values["data"] is None:
+        raise ValueError(f"--data must be given: the folder with {name}")
+    values["data"] = values["data"] or Path()
+    if name not in DATASETS and not (values["data"] / name).is_dir():
+        raise ValueError(f"argument --dataset: {unknown(name, DATASETS, _OWN_DATASET)}")
+    if name not in DATASETS and values["download"]:
+        raise ValueError(f"--download has no effect with --dataset {name}, a folder; remove it")
 
 
 def use_device(name: str) -> torch.device:
@@ -175,10 +242,10 @@ def command_line(program: str, options: dict[str, Any]) -> str:
     return shlex.join(words)
 
 
-def versions() -> str:
-    """Return the versions of everything that affects the numbers, as one line."""
+def versions(*more: str) -> str:
+    """Return the versions of everything that affects the numbers, and of `more` packages, as one line."""
     found = {"python": platform.python_version(), "lensmetrics": lensmetrics.__version__}
-    for name in ("torch", "torchvision", "zennit", "numpy", "scipy", "pillow"):
+    for name in ("torch", "torchvision", "zennit", "numpy", "scipy", "pillow", *more):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     if torch.version.cuda:

@@ -4,18 +4,20 @@ import argparse
 import itertools
 import json
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .attacks import ATTACKS
+from .attacks import ATTACKS, OWN_ATTACK, attack_named
 from .attacks.strong import STRONG
 from .commands import Parser
-from .explanations import EXPLANATIONS
+from .explanations import EXPLANATIONS, OWN_EXPLANATION
 from .items import COMMANDS, Item
+from .names import is_own, unknown
 from .options import fraction
 from .plan import meaningful, parameters
 from .regimes import PARAMETERS
+from .train import parameters_of
 
 # The options in a file's name; others are added only if the experiment varies them.
 _NAMED = {
@@ -200,22 +202,22 @@ def _without_idle(
 
 def _taken_by_training(options: Mapping[str, Any]) -> set[str]:
     """Return the parameters that the regime takes."""
-    return set(PARAMETERS[_chosen("training", options, PARAMETERS)])
+    return set(parameters_of(str(options.get("dataset")), _chosen("training", options, PARAMETERS)))
 
 
 def _taken_by_attack(options: Mapping[str, Any]) -> set[str]:
     """Return the parameters that explanation and attack take."""
-    explanation = _chosen("explanation", options, EXPLANATIONS)
-    attack = _chosen("attack", options, ATTACKS)
+    explanation = _chosen("explanation", options, EXPLANATIONS, OWN_EXPLANATION)
+    attack = _chosen("attack", options, ATTACKS, OWN_ATTACK)
     taken = meaningful(explanation, attack, options.get("base"))
-    return taken | ({_CHAINED} if ATTACKS[attack].takes_starts else set())
+    return taken | ({_CHAINED} if attack_named(attack).takes_starts else set())
 
 
-def _chosen(name: str, options: Mapping[str, Any], allowed: Iterable[str]) -> str:
-    value = options.get(name)
-    if value not in set(allowed):
-        raise ValueError(f"{name} is {value!r}; known: {', '.join(allowed)}")
-    return str(value)
+def _chosen(name: str, options: Mapping[str, Any], allowed: Collection[str], own: str = "") -> str:
+    value = str(options.get(name))
+    if value in allowed or (own and is_own(value)):
+        return value
+    raise ValueError(f"{name}: {unknown(value, allowed, own)}")
 
 
 def _stem(command: str, options: Mapping[str, Any], grid: Mapping[str, Sequence[Any]]) -> str:

@@ -21,7 +21,8 @@ import numpy as np
 from tqdm import tqdm
 
 from .commands import Parser, run, stop_if_interrupted, use_device
-from .datasets import DATASETS, Split, read_split
+from .datasets import Split, described, read_split
+from .names import is_own
 from .networks import checkpoints
 from .networks.models import check_images
 from .pairfiles import Unfinished, check_targets, outcome, refuse_other_samples, unfinished
@@ -45,10 +46,13 @@ def generate(request: Request) -> None:
     start = check_start(request, found)
     wanted = {path: files[path] for path in request.missing(found, remedy=remedy, start=start)}
     device, dtype = use_device(request.device), DTYPES[request.dtype]
-    network, facts = checkpoints.load(request.checkpoint, dataset=request.dataset, model=request.model)
+    network, facts = checkpoints.load(
+        request.checkpoint, dataset=request.dataset, model=request.model, data=request.data
+    )
     network.to(device=device, dtype=dtype)
     split = _read_split(request, facts)
-    check_images(network, DATASETS[request.dataset].channels, *split.shape)
+    n_classes = check_images(network, split.channels, *split.shape)
+    described(request.dataset, request.data).check(n_classes, request.dataset)
     found.check_shape(split.shape)
     chosen, n_examined = first_correct(network, split, request.samples, dtype, device)
     facts = _training_facts(facts, request.training, len(chosen), n_examined)
@@ -61,6 +65,8 @@ def generate(request: Request) -> None:
     needed = found.accepting(*(metric for alone in wanted.values() for metric in alone.acceptances))
     work = Work(needed, network, split, chosen, dtype, device, request.store_images, starts)
     work.check()
+    if is_own(request.explanation):
+        work.check_alone()
 
     with ExitStack() as stack:
         writers = []

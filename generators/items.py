@@ -8,6 +8,7 @@ from . import generate, train
 from .disk import check_name
 from .identity import refuse_other
 from .networks import checkpoints
+from .networks.words import WORDS
 from .request import NOT_STARTED, Request, started_from
 
 COMMANDS = {"train": train, "generate": generate}
@@ -70,7 +71,7 @@ class Item:
         request = Request.parse(self.arguments)
         plan = request.plan()
         weights = Path(request.checkpoint)
-        is_file = str(weights) != checkpoints.TORCHVISION
+        is_file = str(weights) not in WORDS
         if is_file and weights not in made_here and not weights.is_file():
             raise ValueError(f"{self.out} needs {weights}, which does not exist and which no [[train]] makes")
         self._check_places(request)

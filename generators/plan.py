@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from . import published
-from .attacks import ATTACKS, Attack, Found
+from .attacks import ATTACKS, Attack, Found, attack_named
 from .attacks.acceptance import distinct_metrics
 from .attacks.directions import check_softening
 from .attacks.iterate import n_runs
 from .attacks.strong import STRONG, strong_values
-from .explanations import EXPLANATIONS, Explain, Explanation
+from .explanations import EXPLANATIONS, Explain, Explanation, explanation_named
 from .options import Option, flag
 
 
@@ -165,7 +165,7 @@ def plan(
     method, own = _with_base(explanation, given.get("base"))
     by_form = published.BY_FORM.get(given.get("form"), {})
     own |= {name: value for name, value in by_form.items() if name in own}
-    perturb = ATTACKS[attack]
+    perturb = attack_named(attack)
     if perturb.needs_gradient and not method.differentiable:
         without = [name for name, other in ATTACKS.items() if not other.needs_gradient]
         with_gradient = [name for name, other in EXPLANATIONS.items() if other.differentiable]
@@ -186,11 +186,11 @@ def plan(
         known["acceptance"] = distinct_metrics(known["acceptance"])
     if known.pop(STRONG.name, False):
         taken = meaningful(explanation, attack)
-        strong = strong_values({**from_paper, **known}["attack_k"])
+        strong = strong_values(_attack_k(attack, dataset, {**from_paper, **known}))
         known = {name: value for name, value in strong.items() if name in taken} | known
     public = _defaults(perturb.function, perturb.options, from_paper)
-    reported = _completed(explanation, method.options, known, own)
-    settings = _completed(attack, perturb.options, known, public)
+    reported = _completed(method.options, known, own, explanation)
+    settings = _completed(perturb.options, known, public, f"{attack} (none is published for {dataset})")
     settings, public = _with_runs(settings), _with_runs(public)
     names = _inside(method.options)
     inside = reported | {name: known[second] for name, second in names.items() if second in known}
@@ -206,7 +206,7 @@ def meaningful(explanation: str, attack: str, base: str | None = None) -> set[st
     If the explanation smooths another one, those of this `base` (None: the default one) are among them.
     """
     method, _ = _with_base(explanation, base)
-    perturb = ATTACKS[attack]
+    perturb = attack_named(attack)
     names = {option.name for option in (*method.options, *perturb.options)}
     if "acceptance" in names:
         names.add(STRONG.name)
@@ -228,7 +228,7 @@ def parameters() -> dict[str, Option]:
 
 def _with_base(name: str, base: str | None) -> tuple[Explanation, dict[str, Any]]:
     """Return an explanation with the options of the one that it smooths as well, and all their defaults."""
-    method = EXPLANATIONS[name]
+    method = explanation_named(name)
     own = _defaults(method.function, method.options, {})
     smoothed = method.bases.get(base or own.get("base", ""))
     if smoothed is None:
@@ -247,14 +247,26 @@ def _defaults(
 
 
 def _completed(
-    name: str, options: Sequence[Option], known: Mapping[str, Any], defaults: Mapping[str, Any]
+    options: Sequence[Option], known: Mapping[str, Any], defaults: Mapping[str, Any], name: str
 ) -> dict[str, Any]:
     """Return a value for each option: as given, or its default."""
     values = {**defaults, **{o.name: known[o.name] for o in options if o.name in known}}
-    for option in options:
-        if option.name not in values:
-            raise ValueError(f"{flag(option.name)} must be given for {name}")
+    if missing := [flag(option.name) for option in options if option.name not in values]:
+        raise ValueError(f"{' and '.join(missing)} must be given for {name}")
     return {option.name: values[option.name] for option in options}
+
+
+def _attack_k(attack: str, dataset: str, values: Mapping[str, Any]) -> int:
+    """Return the number of pixels by whose intersection --strong accepts, whatever it is if it does not."""
+    if "attack_k" not in values and "acceptance" not in values:
+        takes_it = any(option.name == "attack_k" for option in attack_named(attack).options)
+        remedy = "--attack-k" if takes_it else '--acceptance kendall "topk_intersection(k=...)"'
+        raise ValueError(
+            f"--strong accepts by the intersection of the top k pixels, and no k is published for {dataset}; "
+            f"give {remedy}"
+        )
+    k: int = values.get("attack_k", 1)
+    return k
 
 
 def _with_runs(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -203,14 +203,14 @@ SEVERITY_TABLES = {
 
 
 def linf_attack(dataset: str, model: str, explanation: str, base: str | None) -> Mapping[str, Any]:
-    """Return the published parameters of an attack by sign steps, by name."""
-    return asdict(ATTACKS[dataset])
+    """Return the published parameters of an attack by sign steps, by name; none for other datasets."""
+    return asdict(ATTACKS[dataset]) if dataset in ATTACKS else {}
 
 
 def l2_attack(dataset: str, model: str, explanation: str, base: str | None) -> Mapping[str, Any]:
     """Return those published parameters that do not belong to the l_inf ball."""
-    settings = ATTACKS[dataset]
-    return {"attack_k": settings.attack_k, "steps": settings.steps}
+    found = linf_attack(dataset, model, explanation, base)
+    return {name: found[name] for name in ("attack_k", "steps") if name in found}
 
 
 def target_map(dataset: str, model: str, explanation: str, base: str | None) -> Mapping[str, Any]:

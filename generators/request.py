@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from . import pairfiles
-from .attacks import ATTACKS
-from .commands import Parser, add_shared_options, command_line, use_device, versions
-from .datasets import image_shape
-from .explanations import EXPLANATIONS
+from .attacks import ATTACKS, OWN_ATTACK
+from .commands import Names, Parser, add_shared_options, command_line, find_dataset, use_device, versions
+from .datasets import described, image_shape
+from .explanations import EXPLANATIONS, OWN_EXPLANATION
+from .explanations.captums import PREFIX
 from .identity import as_stored, refuse_other
-from .networks import checkpoints
-from .options import positive_integer
+from .networks import checkpoints, words
+from .options import flag, positive_integer
 from .plan import Plan, parameters, plan
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -64,6 +65,7 @@ class Request:
             If an option is unknown, missing or wrong.
         """
         values = vars(options_parser(description).parse_args(arguments))
+        find_dataset(values)
         given = {name: values[name] for name in parameters() if values[name] is not None}
         own = {field.name: values[field.name] for field in fields(cls) if field.name != "parameters"}
         return cls(**own, parameters=given)
@@ -135,11 +137,15 @@ class Request:
             stored["store_images"] = pairfiles.stored_images(path)
             wanted["store_images"] = self.store_images
         refuse_other(path, stored, wanted, defaults, remedy=remedy)
-        weights = Path(self.checkpoint)
-        if self.checkpoint == checkpoints.TORCHVISION:
-            return
-        if not weights.is_file() or checkpoints.sha256(weights) != stored.get("checkpoint_sha256"):
-            raise ValueError(f"{path} was made from other weights than {weights} holds now; {remedy}")
+        if self.checkpoint != words.TORCHVISION and self._sha256() != stored.get("checkpoint_sha256"):
+            raise ValueError(f"{path} was made from other weights than {self.checkpoint} holds now; {remedy}")
+
+    def _sha256(self) -> str | None:
+        """Return the hash of the weights as they are now, None if there is no file."""
+        if self.checkpoint == words.FACTORY:
+            return words.factory_sha256(self.model, described(self.dataset, self.data).n_classes)
+        path = Path(self.checkpoint)
+        return checkpoints.sha256(path) if path.is_file() else None
 
 
 def options_parser(description: str | None) -> Parser:
@@ -151,13 +157,19 @@ def options_parser(description: str | None) -> Parser:
         required=True,
         metavar="FILE",
         help="a checkpoint of generators.train, a state dict (.pt, .npz), a MadryLab/robustness checkpoint, "
-        "or the word torchvision for its own weights",
+        "or a word: torchvision for its own weights, factory for those of the network that your own returns",
     )
     parser.add_argument(
         "--training", help="how foreign weights were trained, such as pgd; default for them: natural"
     )
-    parser.add_argument("--explanation", required=True, choices=EXPLANATIONS)
-    parser.add_argument("--attack", required=True, choices=ATTACKS)
+    for name, known, own in (
+        ("explanation", EXPLANATIONS, OWN_EXPLANATION),
+        ("attack", ATTACKS, OWN_ATTACK),
+    ):
+        names = Names(known, own)
+        parser.add_argument(
+            flag(name), required=True, type=names.parse, metavar="NAME", help=f"{', '.join(known)}, or {own}"
+        )
     for option in parameters().values():
         option.add_to(parser)
     parser.add_argument("--samples", default=64, type=positive_integer, metavar="N", help="default: 64")
@@ -244,7 +256,7 @@ def attributes(
         "training": facts["training"],
         **{name: facts[name] for name in measured if name in facts},
         "checkpoint_sha256": facts["sha256"],
-        "versions": versions(),
+        "versions": versions(*(["captum"] if request.explanation.startswith(PREFIX) else [])),
         "command": recorded_command(request, alone, path),
     }
 

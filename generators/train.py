@@ -30,19 +30,20 @@ from .commands import (
     Parser,
     add_shared_options,
     command_line,
+    find_dataset,
     run,
     stop_if_interrupted,
     use_device,
     versions,
 )
-from .datasets import DATASETS, read_split
+from .datasets import described, read_split
 from .disk import part_path
 from .networks import checkpoints
 from .networks.models import build, check_images
 from .networks.training import Course, Training, accuracies
 from .options import Option, flag, positive_integer
-from .published import Settings
-from .regimes import PARAMETERS, REGIMES
+from .published import PGD, Settings
+from .regimes import LOOP, PARAMETERS, REGIMES
 
 OPTIONS = {
     option.name: option
@@ -93,10 +94,18 @@ class Request:
         Raises
         ------
         ValueError
-            If an option is unknown, missing or wrong, or nothing is published for the dataset.
+            If an option is unknown, missing or wrong.
         """
         values = vars(parser().parse_args(arguments))
-        values["batch_size"] = values["batch_size"] or published.training(values["dataset"]).batch_size
+        find_dataset(values)
+        if values["dataset"] in published.TRAINING:
+            values["batch_size"] = values["batch_size"] or published.training(values["dataset"]).batch_size
+        asked = not_published(values["dataset"], values["training"])
+        if missing := [flag(name) for name in asked if values[name] is None]:
+            raise ValueError(
+                f"no settings for training on {values['dataset']} are published; give {' and '.join(missing)}"
+                " (eps, steps and step size are those of the PGD accuracy as well)"
+            )
         given = {name: values[name] for name in OPTIONS if values[name] is not None}
         own = {field.name: values[field.name] for field in fields(cls) if field.name != "parameters"}
         return cls(**own, parameters=given)
@@ -109,8 +118,8 @@ class Request:
         ValueError
             If an option has no effect with the regime, or a value is out of range.
         """
-        settings, given = published.regime(self.dataset, self.training), self.parameters
-        idle = [name for name in given if name not in PARAMETERS[self.training]]
+        given, taken = self.parameters, parameters_of(self.dataset, self.training)
+        idle = [name for name in given if name not in taken]
         if idle:
             raise ValueError(f"{flag(idle[0])} has no effect with --training {self.training}; remove it")
         for name in ("eps", "step_size"):
@@ -119,12 +128,22 @@ class Request:
         for name, value in (("weight", given.get("weight", 1)), ("learning_rate", self.learning_rate)):
             if not 0 < value < math.inf:
                 raise ValueError(f"{flag(name)} must be above 0 and finite, got {value}")
+        if self.dataset in published.TRAINING:
+            settings = published.regime(self.dataset, self.training)
+        else:  # what the regime does not take has no effect
+            settings = Settings(**{name: given.get(name, 0) for name in OPTIONS})
         return replace(settings, **given, chunk_size=self.chunk_size)
+
+    def pgd(self) -> PGD:
+        """Return the attack under which the accuracy is measured: as published, or else that of training."""
+        if self.dataset in published.TRAINING:
+            return published.training(self.dataset).pgd
+        return PGD(**{name: self.parameters[name] for name in LOOP})
 
     def used(self) -> dict[str, Any]:
         """Return the settings that affect this training, by name."""
         values = asdict(self.settings())
-        return {name: values[name] for name in PARAMETERS[self.training]}
+        return {name: values[name] for name in parameters_of(self.dataset, self.training)}
 
     def identity(self) -> dict[str, Any]:
         """Return everything that distinguishes this checkpoint from others; None means all or the default."""
@@ -136,10 +155,23 @@ class Request:
     def defaults(self) -> dict[str, Any]:
         """Return the values of all optional settings if none of them had been given."""
         required = ("dataset", "data", "model", "training", "out")
-        words = [word for name in required for word in (flag(name), str(getattr(self, name)))]
+        asked = not_published(self.dataset, self.training)
+        values = {**vars(self), **self.parameters}
+        words = [word for name in (*required, *asked) for word in (flag(name), str(values[name]))]
         return {
             name: value for name, value in Request.parse(words).identity().items() if name not in required
         }
+
+
+def parameters_of(dataset: str, training: str) -> tuple[str, ...]:
+    """Return the parameters of a training: of its regime, and of the PGD accuracy if none is published."""
+    of_regime = PARAMETERS[training]
+    return of_regime if dataset in published.TRAINING else tuple(dict.fromkeys((*LOOP, *of_regime)))
+
+
+def not_published(dataset: str, training: str) -> tuple[str, ...]:
+    """Return the settings that must be given because no paper has any for the dataset."""
+    return () if dataset in published.TRAINING else ("batch_size", *parameters_of(dataset, training))
 
 
 def parser() -> Parser:
@@ -212,9 +244,9 @@ def _train(request: Request) -> None:
     measured = evenly_spread(request.accuracy_samples, len(test.labels), "accuracy_samples")
 
     torch.manual_seed(seed)  # for weights and dropout
-    dataset = DATASETS[request.dataset]
-    network = build(request.model, dataset.n_classes)
-    check_images(network, dataset.channels, *split.shape)
+    classes = described(request.dataset, request.data)
+    network = build(request.model, classes.n_classes)
+    classes.check(check_images(network, split.channels, *split.shape), request.dataset)
     if any(getattr(module, "aux_logits", False) for module in network.modules()):
         raise ValueError(
             f"{request.model} has auxiliary outputs, which this command cannot train; choose another --model"
@@ -241,7 +273,7 @@ def _train(request: Request) -> None:
         training.save(part, state)
 
     network.eval().requires_grad_(False)
-    attack = published.training(request.dataset).pgd
+    attack = request.pgd()
     natural, pgd = accuracies(network, test, measured, attack, device=device, seed=seed)
     facts = {
         **{name: identity[name] for name in ("dataset", "model", "training", "seed", "epochs")},

@@ -12,7 +12,7 @@ from torch import nn
 from .attacks import Found
 from .batches import Memory, fitting_batch_size
 from .datasets import Split, inputs_of
-from .explanations import Explain, abs_sum
+from .explanations import Explain, abs_sum, check_alone
 from .plan import Plan
 from .start_images import start_images
 
@@ -73,6 +73,20 @@ class Work:
             for first in range(0, len(self.chosen), BATCH_SIZE["cpu"]):
                 positions = np.arange(len(self.chosen))[first : first + BATCH_SIZE["cpu"]]
                 start_images(path, positions, self._inputs(self.chosen[positions])[0])
+
+    def check_alone(self) -> None:
+        """Refuse an explanation that depends on other samples, or on random numbers without seeds.
+
+        Raises
+        ------
+        ValueError
+            If the first sample has another map alone than among a few.
+        """
+        few = self.chosen[:_PROBED]
+        alone, among = (
+            self.plan.explain_briefly(part)(self.network, *self._inputs(part)) for part in (few[:1], few)
+        )
+        check_alone(alone.detach(), among[:1].detach())
 
     def columns(self, positions: NDArray[np.int64]) -> list[Columns]:
         """Explain and attack the samples at `positions`; return the columns of a file for each acceptance."""

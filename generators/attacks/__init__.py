@@ -21,6 +21,8 @@ a corrupted one always does. A sample for which none counts is returned unpertur
 unperturbed as well, and has resisted the attack; leaving it out would make the attack look stronger than it
 is.
 
+``attack_named`` returns those of the table, and those of one's own.
+
 To add an attack, write its function and its ``Attack`` record in a module, and list it here.
 """
 
@@ -37,6 +39,8 @@ from .masks import topk_lens as topk_lens
 from .noise import RANDOM_SIGN, RANDOM_WALK
 from .noise import random_sign as random_sign
 from .noise import random_walk as random_walk
+from .own import OWN_ATTACK as OWN_ATTACK
+from .own import own_attack
 from .record import Attack as Attack
 from .targets import TARGET_MAP
 from .targets import target_map as target_map
@@ -52,3 +56,14 @@ ATTACKS: dict[str, Attack] = {
     "l2_topk": L2_TOPK,
     **CORRUPTIONS,
 }
+
+
+def attack_named(name: str) -> Attack:
+    """Return an attack of ``ATTACKS``, or of ``package.module:function``.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it needs arguments that nobody gives.
+    """
+    return ATTACKS[name] if name in ATTACKS else own_attack(name)

@@ -30,7 +30,8 @@ class Attack:
     function
         Takes a ``Batch`` and its options by keyword, and returns perturbed images.
     options
-        Its parameters, one for each keyword of the function other than ``targets``.
+        Its parameters, one for each keyword of the function other than ``targets``; those without a default
+        there must be given if nothing is published.
     published
         Returns published values of its parameters; names that are not parameters are ignored.
     norm
@@ -53,8 +54,8 @@ class Attack:
 
     @property
     def takes_starts(self) -> bool:
-        """Whether it takes steps in a ball, so that it can start from images found in a smaller one."""
-        return {"eps", "steps"} <= {option.name for option in self.options}
+        """Whether it chooses among steps in a ball, so that it can start from images of a smaller one."""
+        return {"eps", "steps", "acceptance"} <= {option.name for option in self.options}
 
     def __call__(
         self,

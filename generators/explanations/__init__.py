@@ -14,6 +14,8 @@ chunk_size
     result. By default each pass takes one point of every sample, and a differentiable result keeps the graph
     of all points.
 
+``explanation_named`` returns those of the table, and those of one's own.
+
 To add an explanation, write its function and its ``Explanation`` record in a module, and list it here.
 """
 
@@ -21,11 +23,15 @@ from .averages import GRADIENT_SHAP, INTEGRATED_GRADIENTS, SMOOTH_GRAD
 from .averages import gradient_shap as gradient_shap
 from .averages import integrated_gradients as integrated_gradients
 from .averages import smooth_grad as smooth_grad
+from .captums import PREFIX, captum_explanation
 from .gradients import GRADIENT, INPUT_X_GRADIENT
 from .gradients import abs_sum as abs_sum
 from .gradients import gradient as gradient
 from .gradients import input_x_gradient as input_x_gradient
 from .logits import with_logits as with_logits
+from .own import OWN_EXPLANATION as OWN_EXPLANATION
+from .own import check_alone as check_alone
+from .own import own_explanation
 from .record import Explain as Explain
 from .record import Explanation as Explanation
 from .relevance import LRP
@@ -50,3 +56,16 @@ EXPLANATIONS: dict[str, Explanation] = {
     "lrp": LRP,
     "guided_backprop": GUIDED_BACKPROP,
 }
+
+
+def explanation_named(name: str) -> Explanation:
+    """Return an explanation of ``EXPLANATIONS``, of ``captum:METHOD``, or of ``package.module:function``.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it needs arguments that nobody gives.
+    """
+    if name in EXPLANATIONS:
+        return EXPLANATIONS[name]
+    return captum_explanation(name) if name.startswith(PREFIX) else own_explanation(name)

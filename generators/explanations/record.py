@@ -47,5 +47,16 @@ class Explanation:
     def __call__(
         self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor, **parameters: Any
     ) -> torch.Tensor:
-        """Return signed attributions of the shape of `images`."""
+        """Return signed attributions of the shape of `images`.
+
+        Raises
+        ------
+        ValueError
+            If they are to be differentiable, and cannot be.
+        """
+        if parameters.get("differentiable") and not self.differentiable:
+            raise ValueError(
+                "the attack asks for maps with a gradient (differentiable=True), which this explanation does "
+                "not give; choose another --explanation, or another --attack"
+            )
         return self.function(model, images, labels, **parameters)

@@ -19,10 +19,12 @@ import torch
 from filelock import lock_descriptor
 from torch import nn
 
-from ..datasets import DATASETS
+from ..datasets import described
 from ..disk import make_folder, part_path
+from ..names import is_own
 from . import models
 from .activations import prepare
+from .words import FACTORY, TORCHVISION, WORDS
 
 KEYS = (
     "dataset",
@@ -37,8 +39,6 @@ KEYS = (
 )
 # The settings that distinguish checkpoints; those of early versions do not have them.
 IDENTITY = "identity"
-# Stands for the best weights that torchvision has for the model, which it downloads if they are missing.
-TORCHVISION = "torchvision"
 # Errors of file systems without locks, such as Lustre mounted without flock.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
@@ -148,7 +148,17 @@ def identity(path: Path) -> Mapping[str, Any]:
     return stored
 
 
-def load(source: Path | str, *, dataset: str, model: str) -> tuple[nn.Module, dict[str, Any]]:
+class _OtherClasses(ValueError):
+    """Weights for another number of classes, `found`."""
+
+    def __init__(self, message: str, found: int) -> None:
+        super().__init__(message)
+        self.found = found
+
+
+def load(
+    source: Path | str, *, dataset: str, model: str, data: Path = Path()
+) -> tuple[nn.Module, dict[str, Any]]:
     """Return the network, prepared by ``activations.prepare``, and what is known of its training.
 
     Parameters
@@ -156,31 +166,46 @@ def load(source: Path | str, *, dataset: str, model: str) -> tuple[nn.Module, di
     source
         A checkpoint of ``generators.train``; a state dict (.pt, .pth), also as arrays (.npz); a checkpoint of
         MadryLab/robustness, which contains its own normalization; or the word ``torchvision`` for its best
-        weights. Weights from elsewhere name the layers as torchvision's model does.
+        weights, ``factory`` for those of one's own model. Weights from elsewhere name the layers as
+        torchvision's model does, or one's own.
     dataset, model
         The dataset determines the number of classes; the model is a name for ``models.build``.
+    data
+        The folder of the data, of which the dataset is a folder if it is one's own.
 
     Returns
     -------
     network, facts
         The facts of a checkpoint with the ``sha256`` of the file. For weights from elsewhere ``training`` is
-        None and nothing else is known; for ``torchvision`` the hash covers the weights in the order of names.
+        None and nothing else is known; without a file the hash covers the weights in the order of names.
 
     Raises
     ------
     ValueError
         If the file has no weights, or those of another model or dataset.
     """
-    if str(source) == TORCHVISION:
-        return _load_torchvision(dataset, model)
+    classes = described(dataset, data)
+    if str(source) in WORDS:
+        network, digest = WORDS[str(source)](model, dataset, classes)
+        return prepare(network), {"training": None, "sha256": digest}
     path = Path(source)
     if not path.is_file():
+        word = FACTORY if is_own(model) else TORCHVISION
         raise FileNotFoundError(
             f"{path} does not exist; make it with generators.train, or give a file of weights, or the word "
-            f"{TORCHVISION}"
+            f"{word}"
         )
+    try:
+        return _load_file(path, dataset, model, classes.n_classes)
+    except _OtherClasses as error:
+        if not classes.fits(error.found):
+            raise
+        return _load_file(path, dataset, model, error.found)
+
+
+def _load_file(path: Path, dataset: str, model: str, n_classes: int) -> tuple[nn.Module, dict[str, Any]]:
     content = _content(path)
-    network = models.build(model, DATASETS[dataset].n_classes)
+    network = models.build(model, n_classes)
     facts: dict[str, Any] = {"training": None}
     if all(key in content for key in (*KEYS, "state_dict")):
         asked = {"dataset": dataset, "model": model}
@@ -228,12 +253,11 @@ def _with_weights(network: nn.Module, content: dict[str, Any], path: Path, model
     state = {str(name).removeprefix("module."): value for name, value in wrapped.items()}
     if not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path} is neither a checkpoint of generators.train nor a dictionary of weights")
-    is_own = model in models.MODELS
-    inner = network if is_own else network.get_submodule("network")
+    inner = network if model in models.MODELS else network.get_submodule("network")
     if model.startswith("densenet"):  # early torchvision releases name layers norm.1, conv.2
         state = {re.sub(r"\.(norm|conv)\.([12])\.", r".\1\2.", name): value for name, value in state.items()}
     mean, std = (state.get(f"normalizer.new_{name}") for name in ("mean", "std"))
-    if mean is None or std is None:
+    if mean is None or std is None or is_own(model):
         _fill(inner, state, path, model)
         return network
     # The attacker in the file contains the model a second time.
@@ -255,10 +279,8 @@ def _fill(network: nn.Module, state: State, path: Path, model: str) -> None:
         classes = {(found[:1], wanted[:1]) for found, wanted in pairs}
         if len(classes) == 1 and all(found[1:] == wanted[1:] for found, wanted in pairs):
             ((found, wanted),) = classes
-            raise ValueError(
-                f"{path}: its weights are for {found[0]} classes, but the dataset has {wanted[0]}; use "
-                "weights trained on this dataset"
-            )
+            message = f"its weights are for {found[0]} classes, but the dataset has {wanted[0]}"
+            raise _OtherClasses(f"{path}: {message}; use weights trained on this dataset", found[0])
     kinds = {"missing": lacking, "unexpected": unknown, "shape mismatch": differing}
     faults = [f"{kind}: {_some(names)}" for kind, names in kinds.items() if names]
     if faults:
@@ -268,23 +290,3 @@ def _fill(network: nn.Module, state: State, path: Path, model: str) -> None:
 
 def _some(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-
-
-def _load_torchvision(dataset: str, model: str) -> tuple[nn.Module, dict[str, Any]]:
-    if model in models.MODELS:
-        raise ValueError(f"torchvision has no weights for {model}; train it with generators.train")
-    library = models.torchvision_models()
-    weights = library.get_model_weights(model).DEFAULT
-    n_classes = len(weights.meta["categories"])
-    if n_classes != DATASETS[dataset].n_classes:
-        raise ValueError(
-            f"torchvision's weights of {model} are for {n_classes} classes, but {dataset} has "
-            f"{DATASETS[dataset].n_classes}; use them with imagenet"
-        )
-    network = library.get_model(model, weights=weights)
-    preset = weights.transforms()
-    digest = hashlib.sha256()
-    for _, value in sorted(network.state_dict().items()):
-        digest.update(value.cpu().numpy().tobytes())
-    network = models.normalized(models.Normalize(preset.mean, preset.std), network)
-    return prepare(network), {"training": None, "sha256": digest.hexdigest()}

@@ -1,4 +1,4 @@
-"""Networks by name: those defined here and every classifier of torchvision.
+"""Networks by name: those defined here, every classifier of torchvision, and those of one's own factories.
 
 A network takes images in [0, 1] and returns logits; its first layer normalizes them where that is needed.
 """
@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn.functional import max_pool2d
 
+from ..names import is_own, unknown
+from .own import OWN_MODEL, own_network
 from .squeezenet import SqueezeNet
 
 
@@ -169,21 +171,23 @@ def model_names() -> list[str]:
 
 
 def build(name: str, n_classes: int) -> nn.Module:
-    """Return a network with fresh weights.
+    """Return a network with fresh weights, or of ``package.module:factory`` with those of the factory.
 
     A network of torchvision is put behind the normalization of its best published weights.
 
     Raises
     ------
     ValueError
-        If no network has that name, or torchvision is needed and cannot be imported.
+        If no network has that name, torchvision is needed and cannot be imported, or a factory returns none.
     """
+    if is_own(name):
+        return own_network(name, n_classes)
     if name in MODELS:
         return MODELS[name](n_classes)
     if name in ARCHITECTURES:
         return normalized(Normalize(*_IMAGENET), ARCHITECTURES[name](n_classes))
     if name not in model_names():
-        raise ValueError(f"unknown model {name!r}; known: {', '.join(model_names())}")
+        raise ValueError(f"model: {unknown(name, model_names(), OWN_MODEL)}")
     models = torchvision_models()
     preset = models.get_model_weights(name).DEFAULT.transforms()
     # The published weights of these two undo the normalization and apply another; do so for all weights.
@@ -193,20 +197,21 @@ def build(name: str, n_classes: int) -> nn.Module:
     return normalized(Normalize(preset.mean, preset.std), network)
 
 
-def check_images(network: nn.Module, channels: int, height: int, width: int) -> None:
-    """Run `network` on one black image, in evaluation mode.
+def check_images(network: nn.Module, channels: int, height: int, width: int) -> int:
+    """Run `network` on one black image, in evaluation mode, and return the number of classes of its logits.
 
     Raises
     ------
     ValueError
-        If it does not accept images of that shape.
+        If it does not accept images of that shape, or returns something else than logits.
     """
     was_training = network.training
-    parameter = next(network.parameters())
-    image = torch.zeros((1, channels, height, width), dtype=parameter.dtype, device=parameter.device)
+    tensors = [*network.parameters(), *network.buffers()]
+    like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.zeros(()))
+    image = torch.zeros((1, channels, height, width), dtype=like.dtype, device=like.device)
     try:
         with torch.no_grad():
-            network.eval()(image)
+            logits = network.eval()(image)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ValueError(
             f"the model cannot take images of {channels} x {height} x {width} (channels, height, width): "
@@ -214,6 +219,14 @@ def check_images(network: nn.Module, channels: int, height: int, width: int) -> 
         ) from error
     finally:
         network.train(was_training)
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1:
+        is_tensor = isinstance(logits, torch.Tensor)
+        kind = f"a tensor {tuple(logits.shape)}" if is_tensor else f"a {type(logits).__name__}"
+        raise ValueError(
+            f"the model returns {kind} for one image; it must return a tensor of logits (sample, class), or "
+            "an object that has it as .logits"
+        )
+    return logits.shape[1]
 
 
 def first_line(error: Exception) -> str:

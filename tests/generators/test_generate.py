@@ -246,7 +246,7 @@ def test_interrupted_run_is_continued_with_the_same_settings_only(
             ("--explanation", "uniform_smooth", "--radius", "-1"),
             "--radius must be above 0 and finite, got -1.0",
         ),
-        (("--attack", "topq"), "invalid choice: 'topq'"),
+        (("--attack", "topq"), "'topq' is no name; did you mean topk"),
         (("--batch-size", "0"), "must be an integer >= 1, or auto, got 0"),
     ],
 )

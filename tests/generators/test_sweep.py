@@ -302,15 +302,19 @@ def test_region_is_one_value(folder: Path) -> None:
     assert all("--region 2 3 10 11" in " ".join(item.arguments) for item in items[2:])
 
 
-def test_one_failure_does_not_stop_the_others(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Five correct samples of the network exist, sixty do not."""
-    text = ONE.replace("samples = 5", "samples = [61, 62, 5, 6]")
-    assert sweep.main([str(experiment(trained, text))]) == 1
+def test_one_failure_does_not_stop_the_others(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Five correct samples of the network exist, sixty do not. Each worker imports the explanation."""
+    (trained / "only_here.py").write_text("from generators.explanations import gradient\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(trained)
+    text = ONE.replace("samples = 5", "samples = [61, 62, 5, 6]").replace('"gradient"', '"only_here:gradient"')
+    assert sweep.main([str(experiment(trained, text)), "--jobs", "2"]) == 1
     error = capsys.readouterr().err
     assert error.count("failed: ") == 2
     assert "samples=61" in error
     made = {path.name for path in (trained / "maps").glob("*.h5")}
-    assert made == {f"natural-gradient-topk-8_255-samples={n}.h5" for n in (5, 6)}
+    assert made == {f"natural-only_here:gradient-topk-8_255-samples={n}.h5" for n in (5, 6)}
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
@@ -347,8 +351,12 @@ def test_strong_and_published_blocks_write_different_files(folder: Path) -> None
         ('out = "{folder}/maps"', "", "must name the output folder"),
         ("[[generate]]", "[[generate]]\nsigma = 0.1", "sigma has no effect in any combination"),
         ("epochs = 1", "weight = 1.0", "weight has no effect in any combination of this [[train]]"),
-        ('"topk"', '"topq"', "attack is 'topq'; known: random_sign"),
-        ('"pgd"]\nepochs', '"pdg"]\nepochs', "training is 'pdg'; known: natural, pgd"),
+        ('"topk"', '"topq"', "attack: 'topq' is no name; did you mean topk"),
+        (
+            '"pgd"]\nepochs',
+            '"pdg"]\nepochs',
+            "training: 'pdg' is no name; did you mean pgd? known: natural, pgd",
+        ),
         ("[[train]]", "[train]", "'train' must look as in --help"),
         ("[common]", "[[common]]", "'common' must look as in --help"),
         ("samples = 5", "sample = 5", "[[generate]] has no option 'sample'"),

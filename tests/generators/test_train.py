@@ -269,7 +269,10 @@ def test_finished_checkpoint_is_not_overwritten(folder: Path, capsys: pytest.Cap
         (("--training", "art", "--weight", "-1"), "--weight must be above 0 and finite, got -1.0"),
         (("--learning-rate", "0"), "--learning-rate must be above 0 and finite, got 0.0"),
         (("--learning-rate", "nan"), "--learning-rate must be above 0 and finite, got nan"),
-        (("--dataset", "imagenet"), "no settings for training on imagenet are published"),
+        (
+            ("--dataset", "imagenet"),
+            "no settings for training on imagenet are published; give --eps and --steps and --step-size",
+        ),
         (("--samples", "201"), "--samples must be at most 200 (the samples of the split), got 201"),
         (("--accuracy-samples", "41"), "--accuracy-samples must be at most 40"),
         (
