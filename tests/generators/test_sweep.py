@@ -159,6 +159,74 @@ def test_files_are_kept_wherever_data_and_folders_move(
     assert not any(item.missing({item.out for item in items}) for item in items)
 
 
+WARM = """
+out = "{folder}/maps"
+[common]
+dataset = "fashion_mnist"
+data = "{folder}"
+model = "small_cnn"
+device = "cpu"
+samples = 20
+accuracy_samples = 4
+[[train]]
+training = "natural"
+training_steps = 1
+[[train]]
+training = ["pgd", "ig_norm"]
+init = "natural"
+training_steps = 2
+eps_ramp = 2
+steps = 1
+n_points = 1
+inner_n_points = 1
+jitter = true
+"""
+
+
+def test_trainings_begin_from_the_weights_of_an_earlier_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = experiment(folder, WARM)
+    natural, *robust = sweep.read(path)
+    assert [item.needs for item in robust] == [(natural.out,)] * 2
+    assert ["--jitter" in item.arguments for item in robust] == [False, True]
+    assert sweep.main([str(path)]) == 0
+    for item in robust:
+        assert checkpoints.identity(item.out)["init_sha256"] == checkpoints.sha256(natural.out)
+    capsys.readouterr()
+    assert sweep.main([str(path), "--dry-run"]) == 0
+    assert "missing" not in capsys.readouterr().out
+    other = folder / "maps/other.pt"
+    natural.out.rename(other)
+    assert sweep.main([str(path), "--dry-run"]) == 0  # only the natural one would be made again
+    assert capsys.readouterr().out.count("missing") == 1
+    torch.save({**torch.load(other, weights_only=True), "seed": 1}, other)
+    assert sweep.main([str(experiment(folder, WARM.replace('init = "natural"', f'init = "{other}"')))]) == 2
+    assert (
+        f"init_sha256 is {checkpoints.identity(robust[0].out)['init_sha256']} in the"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("init", "sentence"),
+    [
+        (
+            "ig_norm",
+            "cnn-pgd.pt begins from {folder}/maps/checkpoints/fashion_mnist-small_cnn-ig_norm.pt, which",
+        ),
+        ("pgd", "small_cnn-pgd.pt, which is not made before it; let init name the training of an earlier"),
+        ("none.pt", "needs none.pt, which does not exist and which no [[train]] makes"),
+    ],
+)
+def test_trainings_do_not_begin_from_later_ones(
+    folder: Path, capsys: pytest.CaptureFixture[str], init: str, sentence: str
+) -> None:
+    assert sweep.main([str(experiment(folder, WARM.replace('init = "natural"', f'init = "{init}"')))]) == 2
+    assert sentence.format(folder=folder) in capsys.readouterr().err
+    assert not (folder / "maps").exists()
+
+
 def test_option_that_a_file_does_not_mention_had_its_default(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
