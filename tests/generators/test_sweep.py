@@ -18,11 +18,12 @@ import torch
 from PIL import Image
 
 import lensmetrics as lm
-from generators import jobs, sweep
+from generators import jobs, sweep, train
 from generators.datasets import inputs_of
 from generators.networks import checkpoints
 from generators.networks.activations import prepare
 from generators.networks.models import build
+from generators.request import Request
 
 STUDIES = Path(sweep.__file__).parents[1] / "benchmarks" / "studies"
 EXPERIMENT = """
@@ -462,6 +463,15 @@ def smaller(study: str, **values: int) -> str:
 def run_study(path: Path, *more: str) -> None:
     command = [sys.executable, "-m", "benchmarks.studies.run", str(path), *more]
     subprocess.run(command, check=True, capture_output=True, cwd=STUDIES.parents[1])
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
+def test_studies_are_valid(path: Path) -> None:
+    for item in sweep.read(path):
+        if item.command == "train":
+            assert train.Request.parse(item.arguments).settings()
+        else:
+            assert Request.parse(item.arguments).plan()
 
 
 def test_minute_of_the_fashion_mnist_study(data: Path, tmp_path: Path) -> None:
