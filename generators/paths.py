@@ -44,7 +44,7 @@ def path_attributions(
 
     This is (end - start) times the mean gradient at start + (k / n_points) (end - start), k = 1..n_points.
     `jitter`, numbers from 0 to 1 for each sample and point, is subtracted from k: drawn at random, few points
-    give the same mean as many. All points of all samples pass the network at once.
+    have the mean of many. All points of all samples pass the network at once.
     """
     change = end - start
     steps = torch.arange(1, n_points + 1, dtype=end.dtype, device=end.device)
