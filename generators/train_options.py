@@ -106,11 +106,10 @@ def _fill_weights(values: dict[str, Any]) -> None:
 
 def _fill_optimizer(values: dict[str, Any]) -> None:
     """Take what is published for the optimizer, dataset and regime, unless options say otherwise."""
-    found = published.optimizer(values["dataset"], values["training"], values["optimizer"])
+    found = published.optimizer(values["optimizer"], values["dataset"], values["training"])
     idle = [name for name in ("momentum", "weight_decay") if values[name] is not None]
     if idle and found.momentum is None:
         raise ValueError(f"{flag(idle[0])} has no effect with --optimizer {found.name}; use --optimizer sgd")
-    values["optimizer"] = found.name
     for name in ("learning_rate", "momentum", "weight_decay"):
         values[name] = getattr(found, name) if values[name] is None else values[name]
 
@@ -128,7 +127,10 @@ def _add_weights_and_optimizer(parser: Parser) -> None:
         help="rar: large ones, which make rough networks; default: rar for rar_cnn, as published, else torch",
     )
     parser.add_argument(
-        "--optimizer", choices=published.OPTIMIZERS, help="default: as published for the dataset"
+        "--optimizer",
+        default="adam",
+        choices=published.OPTIMIZERS,
+        help="default: adam; RAR and ART take sgd for gtsrb and flower17, with networks without batch norm",
     )
     parser.add_argument(
         "--learning-rate",
