@@ -79,9 +79,9 @@ class Case:
 _SMALL = ("small_cnn", "fashion_mnist", (28, 28), "generators/weights/fashion_mnist-small_cnn-natural.pt")
 _LARGE = ("squeezenet1_1", "imagenet", (227, 227, 3), "squeezenet1_1_imagenet.npz")
 CASES = {
-    "small_cnn, gradient": Case(*_SMALL, ("fashion_mnist.npz",), "gradient", 100, 32, 26),
+    "small_cnn, gradient": Case(*_SMALL, ("fashion_mnist.npz",), "gradient", 100, 32, 200),
     "small_cnn, integrated gradients": Case(
-        *_SMALL, ("fashion_mnist.npz",), "integrated_gradients", 100, 15, 3
+        *_SMALL, ("fashion_mnist.npz",), "integrated_gradients", 100, 15, 6
     ),
     "SqueezeNet, gradient": Case(
         *_LARGE, ("imagenet_val", "squeezenet1_1_imagenet.npz"), "gradient", 1000, 2, 11

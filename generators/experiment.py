@@ -18,7 +18,10 @@ from .plan import meaningful, parameters
 from .regimes import PARAMETERS, REGIMES
 
 # The options in a file's name; others are added only if the experiment varies them.
-_NAMED = {"train": ("dataset", "model", "training"), "generate": ("training", "explanation", "attack", "eps")}
+_NAMED = {
+    "train": ("dataset", "model", "training"),
+    "generate": ("training", "explanation", "attack", "eps", "severity"),
+}
 # The entry of [[generate]] that is not an option: whether each eps starts from the next smaller one.
 _CHAINED = "from_smaller_eps"
 

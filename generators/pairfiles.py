@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -122,8 +123,8 @@ def unfinished(
     refuse_other(part, stored_settings(part), wanted, defaults, remedy=remedy)
     refuse_other_samples(part, chosen, remedy=remedy)
     store = lm.PairStore(part)
-    with store.to_xarray() as variables:
-        without = frozenset(_LATER) - set(map(str, variables))
+    with h5py.File(part) as file:
+        without = frozenset(_LATER) - set(file)
     # Attributes of its origin, such as the command, stay as they are.
     with lm.PairWriter.resume(path, store.attrs) as writer:
         yield Unfinished(writer, without)
@@ -146,12 +147,12 @@ def outcome(path: Path) -> str:
     """Say how many samples a finished file has, and for how many of them the attack did not do its work."""
     store = lm.PairStore(path)
     norm, eps = store.attrs["eps_norm"], store.attrs["eps"]
-    with store.to_xarray() as variables:
-        size = variables[f"perturbation_{norm}"].to_numpy()
+    with h5py.File(path) as file:  # xarray takes a second to import
+        size = file[f"perturbation_{norm}"][:]
     unchanged = int(((size == 0) & ~store.not_attacked).sum())
     words = [f"{path}: {len(store)} samples"]
     if n := int(store.not_attacked.sum()):
-        words.append(f"{n} not attacked (no perturbed image kept the label)")
+        words.append(f"{n} not attacked (no perturbed image was accepted)")
     if unchanged:
         words.append(f"{unchanged} unchanged (images kept the label, but none was better for the attack)")
     if n := int(store.label_changed.sum()):

@@ -171,7 +171,7 @@ def plan(
         with_gradient = [name for name, other in EXPLANATIONS.items() if other.differentiable]
         raise ValueError(
             f"--attack {attack} needs a gradient through the explanation, and {explanation} has none; "
-            f"use {' or '.join(without)}, or an explanation among {', '.join(with_gradient)}"
+            f"use {', '.join(without)}, or an explanation among {', '.join(with_gradient)}"
         )
     known = {name: value for name, value in given.items() if value is not None}
     idle = sorted(known.keys() - meaningful(explanation, attack, known.get("base")))

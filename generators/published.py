@@ -12,6 +12,9 @@ Dombrowski
     Dombrowski et al., "Explanations can be manipulated and geometry is to blame", NeurIPS 2019, supplement.
 ART
     Sarkar, Sarkar, Balasubramanian, "Enhanced Regularizers for Attributional Robustness", AAAI 2021.
+ImageNet-C
+    Hendrycks, Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations",
+    ICLR 2019, and the released code: make_imagenet_c.py and make_cifar_c.py.
 """
 
 import math
@@ -212,6 +215,39 @@ TARGET_MAP_WEIGHTS = {"cifar10": {"map_weight": 1e7, "output_weight": 1e2, "on_l
 # Parameters of an explanation by whose form it has. Dombrowski: get_expl in nn/utils.py of the released code.
 BY_FORM: Mapping[str | None, Mapping[str, Any]] = {"dombrowski": {"n_points": 30}}
 
+# ImageNet-C: what severities 1 to 5 of each corruption mean, for images of 224x224 and of 32x32.
+SEVERITIES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
+    "imagenet_c": {
+        "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),
+        "shot_noise": (60, 25, 12, 5, 3),
+        "impulse_noise": (0.03, 0.06, 0.09, 0.17, 0.27),
+        "gaussian_blur": (1, 2, 3, 4, 6),
+        "defocus_blur": ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5)),
+        "brightness": (0.1, 0.2, 0.3, 0.4, 0.5),
+        "contrast": (0.4, 0.3, 0.2, 0.1, 0.05),
+        "jpeg_compression": (25, 18, 15, 10, 7),
+    },
+    "cifar10_c": {
+        "gaussian_noise": (0.04, 0.06, 0.08, 0.09, 0.1),
+        "shot_noise": (500, 250, 100, 75, 50),
+        "impulse_noise": (0.01, 0.02, 0.03, 0.05, 0.07),
+        "gaussian_blur": (0.4, 0.6, 0.7, 0.8, 1),
+        "defocus_blur": ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1)),
+        "brightness": (0.05, 0.1, 0.15, 0.2, 0.3),
+        "contrast": (0.75, 0.5, 0.4, 0.3, 0.15),
+        "jpeg_compression": (80, 65, 58, 50, 40),
+    },
+}
+# The table made for the size that is nearest to that of the dataset's images, as a ratio.
+SEVERITY_TABLES = {
+    "mnist": "cifar10_c",
+    "fashion_mnist": "cifar10_c",
+    "gtsrb": "cifar10_c",
+    "cifar10": "cifar10_c",
+    "flower17": "imagenet_c",
+    "imagenet": "imagenet_c",
+}
+
 
 def linf_attack(dataset: str, model: str, explanation: str, base: str | None) -> Mapping[str, Any]:
     """Return the published parameters of an attack by sign steps, by name."""
@@ -236,6 +272,11 @@ def target_map(dataset: str, model: str, explanation: str, base: str | None) -> 
     else:
         found = TARGET_MAP_BY_EXPLANATION.get(explanation, TARGET_MAP_BY_EXPLANATION["gradient"])
     return {**vars(found), **TARGET_MAP_WEIGHTS.get(dataset, {})}
+
+
+def severity_table(dataset: str, model: str, explanation: str, base: str | None) -> Mapping[str, Any]:
+    """Return the table of severities for the size of the dataset's images, if it is known."""
+    return {"severity_table": SEVERITY_TABLES[dataset]} if dataset in SEVERITY_TABLES else {}
 
 
 def training(dataset: str) -> TrainingSettings:

@@ -1,5 +1,6 @@
 """Layer-wise relevance propagation with zennit's rules."""
 
+import copy
 import importlib
 import operator
 from collections.abc import Callable
@@ -10,9 +11,10 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from ..networks.activations import Tracer
+from ..networks.activations import Tracer, separate_activations
 from ..networks.derived import Derived
 from ..networks.models import Normalize, first_line
+from ..networks.overwriting import overwrites
 from .forms import FORM, is_dombrowski
 from .gradients import leaf
 from .record import Explanation
@@ -83,6 +85,7 @@ def _zennit() -> Any:
     try:
         for part in ("core", "layer", "rules"):
             importlib.import_module(f"zennit.{part}")
+        return importlib.import_module("zennit")  # after a failure, its parts are there and it is not
     except ImportError as error:
         raise ValueError("lrp needs zennit: pip install 'lensmetrics[generators]'") from error
     except RuntimeError as error:  # it imports torchvision
@@ -90,10 +93,9 @@ def _zennit() -> Any:
             f"lrp needs zennit, which cannot be imported ({error}); install the torchvision that belongs to "
             f"torch {torch.__version__}"
         ) from error
-    return importlib.import_module("zennit")
 
 
-_RESHAPING_CALLS = (torch.flatten, "flatten", "view", "reshape")
+_RESHAPING_CALLS = (torch.flatten, torch.reshape, "flatten", "view", "reshape")
 _RESHAPING = (nn.Flatten, nn.Dropout, nn.Identity)
 _WITH_RULES = (nn.Conv2d, nn.Linear, nn.AvgPool2d, nn.AdaptiveAvgPool2d, *MAX_POOLS, *_RESHAPING)
 # (network, its first layers, the module of its normalization), traced once for each network
@@ -103,8 +105,8 @@ _NETWORKS: Derived[tuple[nn.Module, list[nn.Module], nn.Module]] = Derived()
 def _for_lrp(model: nn.Module, zennit: Any) -> tuple[nn.Module, list[nn.Module], nn.Module]:
     """Return a network of modules that have rules, its first layers, and the module of its normalization.
 
-    The modules are shared with `model`, except that batch norm is folded into new ones and additions become
-    modules.
+    The modules are shared with `model`, except that batch norm is folded into new ones, additions become
+    modules, and a module has a copy for each further use: zennit keeps one input for each.
     """
     name = type(model).__name__
     try:
@@ -114,35 +116,76 @@ def _for_lrp(model: nn.Module, zennit: Any) -> tuple[nn.Module, list[nn.Module],
             f"lrp cannot trace {name} ({first_line(error)}); use another explanation, or a network whose "
             "control flow does not depend on the images"
         ) from error
+    separate_activations(network)
     graph = network.graph
     normalize: nn.Module = nn.Identity()
+    sizes = _sizes(graph)
+    used: set[Any] = set()
     for node in list(graph.nodes):
+        if node in sizes:
+            continue
+        if node.op == "call_module":
+            _copy_if_used(network, node, used)
         module = network.get_submodule(node.target) if node.op == "call_module" else None
         if isinstance(module, Normalize) and node.args[0].op == "placeholder":
             normalize = module
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
-        elif node.target in (operator.add, torch.add) and len(node.all_input_nodes) == 2 and not node.kwargs:
+        elif (
+            node.target in (operator.add, torch.add, "add")
+            and len(node.all_input_nodes) == 2
+            and not node.kwargs
+        ):
             with graph.inserting_before(node):
-                stacked = graph.call_function(torch.stack, (node.args, -1))
+                equal = graph.call_function(torch.broadcast_tensors, node.args)
+                stacked = graph.call_function(torch.stack, (equal, -1))
             network.add_submodule(f"{node.name}_sum", zennit.layer.Sum())
             node.op, node.target, node.args = "call_module", f"{node.name}_sum", (stacked,)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and _fold(network, node, module):
             continue
-        elif not (
-            node.op in ("placeholder", "output")
-            or isinstance(module, _WITH_RULES)
-            or (module is not None and passes_relevance(module))
-            or node.target in (torch.cat, *_RESHAPING_CALLS)
-        ):
-            raise ValueError(
-                f"lrp has no rule for {node.name} of {name}: it knows convolutions, linear "
-                "layers, batch norm directly after one, ReLU, softplus and piecewise-linear activations that "
-                "never fall, pooling modules, additions of two branches and concatenations; use another "
-                "explanation or network"
-            )
+        elif node.op not in ("placeholder", "output"):
+            _check_rule(network, node, module, name)
     network.recompile()
     return network, _first_layers(network), normalize
+
+
+def _check_rule(network: fx.GraphModule, node: fx.Node, module: nn.Module | None, name: str) -> None:
+    """Refuse a step without a rule."""
+    if isinstance(module, nn.Conv2d | nn.Linear) and not {"weight", "bias"} <= set(module._parameters):
+        raise ValueError(
+            f"lrp has no rule for {node.name} of {name}, because its weights are computed from others; make "
+            "them parameters first, as torch.nn.utils.parametrize.remove_parametrizations does"
+        )
+    has_rule = module is not None and (isinstance(module, _WITH_RULES) or passes_relevance(module))
+    is_ruled = has_rule and not overwrites(network, node)
+    if not is_ruled and node.target not in (torch.cat, *_RESHAPING_CALLS):
+        raise ValueError(
+            f"lrp has no rule for {node.name} of {name}: it knows convolutions, linear "
+            "layers, batch norm directly after one, ReLU, softplus and piecewise-linear activations that "
+            "never fall, pooling modules, additions of two branches and concatenations; use another "
+            "explanation or network"
+        )
+
+
+def _sizes(graph: fx.Graph) -> set[fx.Node]:
+    """Return the steps that compute with sizes, as in ``view(x.size(0), -1)``: no image acts through them."""
+    sizes: set[fx.Node] = set()
+    for node in graph.nodes:
+        is_size = node.target == "size" or (node.target is getattr and node.args[1] == "shape")
+        inputs = node.all_input_nodes
+        is_arithmetic = getattr(node.target, "__module__", "") == "_operator"
+        if is_size or (inputs and is_arithmetic and sizes.issuperset(inputs)):
+            sizes.add(node)
+    return sizes
+
+
+def _copy_if_used(network: fx.GraphModule, node: fx.Node, used: set[Any]) -> None:
+    """Let a module that was used before be a copy with the same weights."""
+    if node.target in used:
+        name = f"{node.name}_again"
+        network.add_submodule(name, copy.deepcopy(network.get_submodule(str(node.target))))
+        node.target = name
+    used.add(node.target)
 
 
 def _first_layers(network: fx.GraphModule) -> list[nn.Module]:

@@ -4,7 +4,7 @@ The rules are tensor hooks of one forward pass and are removed before anyone dif
 graph that remains is that of the rules' arithmetic and of the unchanged network, so its gradient is exact.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.nn.functional import softplus
 from ..networks.derived import Derived
 from ..networks.kinks import Clamp, Soft, kinks_of
 from ..networks.models import MaxPool2x2
-from ..networks.smoothness import kinked, steps_between
+from ..networks.smoothness import Hidden, rough_steps
 from .forms import FORM, deviation, is_dombrowski
 from .gradients import gradient, gradient_of, leaf, logit
 from .record import Explanation
@@ -30,9 +30,15 @@ MAX_POOLS = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, MaxPool2x2)
 
 
 @contextmanager
-def _rules(model: nn.Module, rule_of: Callable[[nn.Module], Rule | None]) -> Iterator[None]:
-    """Apply `rule_of(module)` in backward passes that begin and end inside the `with`."""
-    handles = []
+def _rules(model: nn.Module, rule_of: Callable[[nn.Module], Rule | None]) -> Iterator[list[Any]]:
+    """Apply `rule_of(module)` in backward passes that begin and end inside the `with`.
+
+    The steps of autograd's graph that have a rule are added to the list that is returned. Values that do not
+    depend on the images, such as a table of weights, have none.
+    """
+    handles: list[Any] = []
+    in_place: list[Any] = []
+    ruled: list[Any] = []
 
     def own_input(module: nn.Module, args: tuple[torch.Tensor, ...]) -> torch.Tensor:
         return args[0].clone()  # the rule must not change the gradient that other users of the tensor get
@@ -40,6 +46,9 @@ def _rules(model: nn.Module, rule_of: Callable[[nn.Module], Rule | None]) -> Ite
     def watched(rule: Rule) -> Callable[[nn.Module, Any, Any], None]:
         def watch(module: nn.Module, args: Any, output: Any) -> None:
             (values,) = args
+            if not values.requires_grad:
+                return
+            ruled.append(output.grad_fn)
             of_output: list[torch.Tensor] = []
             handles.append(output.register_hook(of_output.append))
             handles.append(
@@ -53,11 +62,27 @@ def _rules(model: nn.Module, rule_of: Callable[[nn.Module], Rule | None]) -> Ite
         if rule is not None:
             handles.append(module.register_forward_pre_hook(own_input))
             handles.append(module.register_forward_hook(watched(rule)))
+            if getattr(module, "inplace", False):
+                in_place.append(module)
+                handles.extend(_overwriting(module))
+    for module in in_place:  # or else the rule would find its input overwritten
+        module.inplace = False
     try:
-        yield
+        yield ruled
     finally:
+        for module in in_place:
+            module.inplace = True
         for handle in handles:
             handle.remove()
+
+
+def _overwriting(module: nn.Module) -> list[Any]:
+    """Let a module overwrite what it was given, after its other hooks, by what it returns."""
+    given: list[torch.Tensor] = []
+    return [
+        module.register_forward_pre_hook(lambda module, args: given.append(args[0]), prepend=True),
+        module.register_forward_hook(lambda module, args, output: given.pop().copy_(output)),
+    ]
 
 
 def passes_relevance(module: nn.Module) -> bool:
@@ -72,7 +97,7 @@ _COVERED: Derived[None] = Derived()
 
 
 @contextmanager
-def guided(model: nn.Module) -> Iterator[None]:
+def guided(model: nn.Module, images: torch.Tensor) -> Iterator[None]:
     """Let every ReLU, or the softplus in its place, pass back positive gradients only.
 
     So does every other piecewise-linear activation that never falls, such as leaky ReLU.
@@ -80,13 +105,8 @@ def guided(model: nn.Module) -> Iterator[None]:
     Raises
     ------
     ValueError
-        If the network has none, or, as soon as it runs, if it has another piecewise-linear step.
+        If the network has none for these images, or if it has another piecewise-linear step.
     """
-    ruled = [module for module in model.modules() if passes_relevance(module)]
-    if not ruled:
-        raise ValueError(
-            f"{type(model).__name__} has no ReLU, so guided_backprop would equal its gradient; use gradient"
-        )
 
     def positive(
         module: nn.Module,
@@ -97,41 +117,25 @@ def guided(model: nn.Module) -> Iterator[None]:
     ) -> torch.Tensor:
         return of_input.clamp_min(0)  # the activation's own derivative is not negative
 
-    with (
-        _rules(model, lambda module: positive if passes_relevance(module) else None),
-        _covering(model, ruled),
-    ):
+    with _rules(model, lambda module: positive if passes_relevance(module) else None) as ruled:
+        _COVERED(model, "standard", lambda: _check_covered(model, images[:2], ruled))
         yield
 
 
-@contextmanager
-def _covering(model: nn.Module, ruled: Sequence[nn.Module]) -> Iterator[None]:
-    """Refuse a network with a piecewise-linear step outside the `ruled` modules, as soon as it runs."""
-    covered: list[Any] = []
-
-    def check(module: nn.Module, args: Any, output: torch.Tensor) -> None:
-        for step in steps_between(args[0], output):
-            name = kinked(step)
-            if name and step not in covered:
-                raise ValueError(
-                    f"guided_backprop has no rule for {name} of {type(model).__name__}: it knows ReLU and "
-                    "other piecewise-linear activations that never fall, as modules; use another explanation"
-                )
-
-    def once(module: nn.Module, args: Any, output: torch.Tensor) -> None:
-        if output.requires_grad:
-            _COVERED(model, None, lambda: check(module, args, output))
-
-    handles = [
-        part.register_forward_hook(lambda part, args, output: covered.append(output.grad_fn))
-        for part in ruled
-    ]
-    handles.append(model.register_forward_hook(once))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def _check_covered(model: nn.Module, images: torch.Tensor, ruled: list[Any]) -> None:
+    """Refuse a network with a piecewise-linear step, or a mask, outside the `ruled` steps."""
+    name, inputs = type(model).__name__, images.detach().clone().requires_grad_(True)
+    hidden = Hidden(inputs)
+    with torch.enable_grad(), hidden.watching():
+        logits = model(inputs)
+    if not ruled:
+        raise ValueError(f"{name} has no ReLU, so guided_backprop would equal its gradient; use gradient")
+    found = rough_steps(inputs, logits, ruled) or hidden.found
+    if found:
+        raise ValueError(
+            f"guided_backprop has no rule for {found[0]} of {name}: it knows ReLU and other piecewise-linear "
+            "activations that never fall, as modules; use another explanation"
+        )
 
 
 def guided_backprop(
@@ -158,9 +162,9 @@ def guided_backprop(
     et al., "Explanations Can Be Manipulated and Geometry Is to Blame", NeurIPS 2019.
     """
     if not is_dombrowski(form):
-        with guided(model):
+        with guided(model, images):
             return gradient(model, images, labels, differentiable=differentiable)
-    with guided_softly(model):
+    with guided_softly(model, images):
         result = gradient_of(logit, model, images, labels, differentiable=differentiable, times_score=True)
     return deviation(model, images, "guided_backprop") * result
 
@@ -170,11 +174,13 @@ def _is_activation(module: nn.Module) -> bool:
 
 
 @contextmanager
-def guided_softly(model: nn.Module) -> Iterator[None]:
+def guided_softly(model: nn.Module, images: torch.Tensor) -> Iterator[None]:
     """Let softplus pass back softplus(R) times its derivative, and ReLU the positive part of R."""
-    ruled = [part for part in model.modules() if isinstance(part, nn.ReLU | nn.Softplus)]
-    others = [type(part).__name__ for part in model.modules() if _is_activation(part) and part not in ruled]
-    if others or not ruled:
+    softened = [part for part in model.modules() if isinstance(part, nn.ReLU | nn.Softplus)]
+    others = [
+        type(part).__name__ for part in model.modules() if _is_activation(part) and part not in softened
+    ]
+    if others or not softened:
         raise ValueError(
             "guided_backprop in the form dombrowski knows ReLU and softplus, but the network has "
             f"{others[0] if others else 'neither'}; use the form standard"
@@ -191,7 +197,8 @@ def guided_softly(model: nn.Module) -> Iterator[None]:
             return softplus(of_output, module.beta) * torch.sigmoid(module.beta * values)
         return of_output.relu() * (values >= 0)
 
-    with _rules(model, lambda module: positive if module in ruled else None), _covering(model, ruled):
+    with _rules(model, lambda module: positive if module in softened else None) as ruled:
+        _COVERED(model, "dombrowski", lambda: _check_covered(model, images[:2], ruled))
         yield
 
 

@@ -1,7 +1,6 @@
 """Activations: make each one a separate module, and replace the piecewise-linear ones by smooth ones."""
 
 import copy
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from .convolutions import fix_weights
 from .derived import Derived
 from .kinks import SOFT, Abs, Clamp, Maximum, kinks_of, soft_form
 from .models import MaxPool2x2, Normalize, normalized
+from .overwriting import Proxy, name_of, overwrites, replaceable, without_overwriting
 
 
 def _rrelu(
@@ -41,12 +41,6 @@ _MODULES: dict[str, Callable[..., nn.Module | None]] = {
 }
 # Those of two tensors: whether they choose the smaller one.
 _OF_TWO = {"maximum": False, "max": False, "minimum": True, "min": True}
-_OPERATORS = {
-    operator.iadd: operator.add,
-    operator.isub: operator.sub,
-    operator.imul: operator.mul,
-    operator.itruediv: operator.truediv,
-}
 
 
 class Tracer(fx.Tracer):
@@ -56,6 +50,10 @@ class Tracer(fx.Tracer):
         """Return whether the module is one step of the graph."""
         own = (Normalize, MaxPool2x2, Clamp, Abs, Maximum, *SOFT)
         return isinstance(module, own) or super().is_leaf_module(module, name)
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Return a value of the network."""
+        return Proxy(node, self)
 
     def trace(self, root: Any, concrete_args: Any = None) -> fx.Graph:
         """Return the graph; refuse custom autograd functions, whose derivative a graph would lose."""
@@ -87,7 +85,7 @@ def prepare(network: nn.Module) -> nn.Module:
         traced = fx.GraphModule(network, Tracer().trace(network), type(network).__name__)
     except Exception:  # the network's code may fail in any way on fx's proxies
         return network  # what stays a functional call is found by ``smoothness.check_softened``
-    if not _separate_activations(traced):
+    if not separate_activations(traced):
         return network
     traced.delete_all_unused_submodules()
     traced.graph.lint()
@@ -95,74 +93,59 @@ def prepare(network: nn.Module) -> nn.Module:
     return traced.eval()
 
 
-def _separate_activations(traced: fx.GraphModule) -> bool:
-    """Make each activation of the graph a separate module, nothing in place; return whether any changed."""
+def separate_activations(traced: fx.GraphModule) -> bool:
+    """Make each activation of the graph a separate module, nothing in place; return whether any changed.
+
+    What must overwrite a value, because others share its memory, stays as it is.
+    """
+    steps = replaceable(traced)
     order = {node: position for position, node in enumerate(traced.graph.nodes)}
-    in_place = {name for name, module in traced.named_modules() if getattr(module, "inplace", False)}
-    for name in in_place:
-        part: Any = traced.get_submodule(name)
-        part.inplace = False
+    kept = {node.target for node in order if node not in steps and overwrites(traced, node)}
     is_changed = False
-    seen = set()
-    module: Any
+    seen: set[Any] = set()
+    from_images: set[fx.Node] = set()
     for node, position in order.items():
-        overwrites = node.target in in_place if node.op == "call_module" else _without_overwriting(node)
-        module = _activation(traced, node)
+        if node.op == "placeholder" or from_images.intersection(node.all_input_nodes):
+            from_images.add(node)
+        if overwrites(traced, node) and node not in steps:
+            continue
+        name, module = f"activations.{position}", None
         if node.op == "call_module":
-            original = traced.get_submodule(node.target)
+            original = traced.get_submodule(str(node.target))
             is_second = node.target in seen and kinks_of(original) and not list(original.parameters())
-            module = copy.deepcopy(original) if is_second else None
+            module = copy.deepcopy(original) if is_second or node in steps else None
+            if node in steps:
+                setattr(module, "inplace", False)  # noqa: B010
+                name = name if is_second or node.target in kept else str(node.target)
             seen.add(node.target)
-        if getattr(module, "inplace", False):
-            overwrites = True
-            module.inplace = False
-        if overwrites:  # later readers of the overwritten value read this result
-            overwritten = node.all_input_nodes[0]
-            for user in list(overwritten.users):
-                if order[user] > position:
-                    user.replace_input_with(overwritten, node)
+        else:
+            if node in steps:
+                without_overwriting(node)
+            # What bounds a weight, such as a temperature, is no activation.
+            module = _activation(traced, node) if node in from_images else None
+        if node in steps:
+            _read_result(node, order)
         if module:
-            name = f"activations.{position}"
             traced.add_submodule(name, module)
             inputs = tuple(node.all_input_nodes)
             node.op, node.target, node.args, node.kwargs = "call_module", name, inputs, {}
-        is_changed = is_changed or bool(overwrites or module)
+        is_changed = is_changed or bool(node in steps or module)
     return is_changed
 
 
-def _without_overwriting(node: fx.Node) -> bool:
-    """Let a call that overwrites its first input return a new value; return whether it was one."""
-    if node.target in _OPERATORS:
-        node.target = _OPERATORS[node.target]
-        return True
-    name = node.target if node.op == "call_method" else ""
-    if isinstance(name, str) and name.endswith("_") and callable(getattr(torch.Tensor, name[:-1], None)):
-        node.target = name[:-1]
-        return True
-    return node.op == "call_function" and _name(node.target).endswith("_") and node.target in _TORCH_IN_PLACE
-
-
-_TORCH_IN_PLACE = {
-    getattr(module, name)
-    for module in (torch, nn.functional)
-    for name in dir(module)
-    if name.endswith("_") and not name.endswith("__") and name[:-1] in _MODULES
-}
-
-
-def _name(target: Any) -> str:
-    """Return the name of a function of torch or an operator, or of a method; others have none here."""
-    if isinstance(target, str):
-        return target
-    is_known = (getattr(target, "__module__", "") or "torch").startswith(("torch", "_operator"))
-    return str(getattr(target, "__name__", "")) if is_known else ""
+def _read_result(node: fx.Node, order: dict[fx.Node, int]) -> None:
+    """Let later readers of the value that a step overwrote read its result."""
+    overwritten = node.all_input_nodes[0]
+    for user in list(overwritten.users):
+        if order[user] > order[node]:
+            user.replace_input_with(overwritten, node)
 
 
 def _activation(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     """Return the module that does what this call does, if it is a piecewise-linear activation."""
     if node.op not in ("call_function", "call_method"):
         return None
-    name = _name(node.target).strip("_")
+    name = name_of(node.target).strip("_")
     options = {key: value for key, value in node.kwargs.items() if key not in ("input", "self", "other")}
     arguments = node.args[1:]
     if name in _OF_TWO and len(node.all_input_nodes) == 2:
@@ -192,14 +175,14 @@ def _prelu(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 def replaced(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> nn.Module:
     """Return a copy of `model` in which `make` has replaced modules.
 
-    Modules for which `make` returns None are kept. Parameters and buffers are shared, not copied.
+    Modules for which `make` returns None are kept. A module of several names is replaced under each of them.
+    Parameters and buffers are shared, not copied.
     """
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     result = copy.deepcopy(model, dict(shared))
     for parent in list(result.modules()):
-        for name, child in list(parent.named_children()):
-            new = make(child)
-            if new is not None:
+        for name, child in list(parent._modules.items()):  # ``named_children`` names a shared one only once
+            if child is not None and (new := make(child)) is not None:
                 setattr(parent, name, new.train(child.training))
     return result
 

@@ -11,11 +11,19 @@ def fix_weights(network: nn.Module) -> None:
     """Let the convolutions of a network compute no gradient of their weights.
 
     The double backward pass of torch computes it even if the weights need none, which is a sixth of an attack
-    step on SqueezeNet. Values and gradients of the images stay the same.
+    step on SqueezeNet. Values and gradients of the images stay the same. Layers with a convolution of their
+    own keep it.
     """
     for part in network.modules():
-        if isinstance(part, nn.Conv2d) and part.padding_mode == "zeros" and not isinstance(part.padding, str):
+        if isinstance(part, nn.Conv2d) and _is_plain(part):
             setattr(part, "_conv_forward", _Fixed(part))  # noqa: B010
+
+
+def _is_plain(layer: nn.Conv2d) -> bool:
+    """Return whether the layer convolves as torch does, on an image padded with zeros."""
+    function: Any = layer._conv_forward  # of the layer itself, or of its class
+    is_own = getattr(function, "__func__", None) is not nn.Conv2d._conv_forward
+    return not is_own and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
 
 class _Fixed:
@@ -25,7 +33,8 @@ class _Fixed:
         self._settings: tuple[Any, ...] = (layer.stride, layer.padding, layer.dilation, layer.groups)
 
     def __call__(self, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        if values.ndim != 4 or weight.requires_grad or not values.requires_grad:
+        is_fixed = not weight.requires_grad and (bias is None or not bias.requires_grad)
+        if values.ndim != 4 or not is_fixed or not values.requires_grad:
             return conv2d(values, weight, bias, *self._settings)
         convolution: Any = _Convolution.apply
         result: torch.Tensor = convolution(values, weight, bias, self._settings)

@@ -13,18 +13,28 @@ from torch.utils._pytree import tree_leaves
 from .activations import replaced, set_beta, with_softplus
 from .derived import Derived
 from .kinks import SOFT, soft_form
+from .models import first_line
 
 # Steps of a graph, by the name that autograd gives them, which are piecewise linear or have jumps.
 _KINKED = (
     *("Relu", "LeakyRelu", "PreluKernel", "RreluWithNoise", "Threshold", "Hardtanh", "Hardsigmoid"),
     *("Hardswish", "Softshrink", "Hardshrink", "Clamp", "ClampMin", "ClampMax", "Maximum", "Minimum"),
     *("Fmax", "Fmin", "Abs", "Sign", "Sgn", "Round", "Floor", "Ceil", "Trunc", "Frac", "Fmod", "Remainder"),
-    *("Where", "Copysign", "FakeQuantizePerTensorAffineCachemask", "FakeQuantizePerChannelAffineCachemask"),
+    *("Max", "Min", "Amax", "Amin", "Aminmax", "Cummax", "Cummin", "Sort", "Topk", "Kthvalue", "Mode"),
+    *("Median", "Nanmedian", "Renorm"),
+    *("Copysign", "FakeQuantizePerTensorAffineCachemask", "FakeQuantizePerChannelAffineCachemask"),
 )
+_INSTEAD = "use --attack random_sign or random_walk with an explanation that needs no softplus"
 _REMEDY = (
-    "write it as one of torch's activations, such as nn.ReLU, in code that torch.fx can trace, or use "
-    "--attack random_sign or random_walk with an explanation that needs no softplus"
+    "write it as one of torch's activations, such as nn.ReLU, in code that torch.fx can trace, or " + _INSTEAD
 )
+_REMEDY_OF_MAXIMUM = (
+    "write a maximum over height and width as nn.MaxPool2d or nn.AdaptiveMaxPool2d, one over channels as "
+    "torch.maximum, or " + _INSTEAD
+)
+_REMEDY_OF_DERIVATIVE = "write that step in another way, or " + _INSTEAD
+# What in-place steps are called where they run: the graph of a view that was overwritten does not show them.
+_KINKED_IN_PLACE = {step.lower() for step in _KINKED}
 _CHECKED: Derived[None] = Derived()
 
 
@@ -32,30 +42,42 @@ def check_softened(model: nn.Module, images: torch.Tensor) -> None:
     """Refuse a network whose copy by ``with_softplus`` is not smooth: attacks on its gradient would be weak.
 
     The copy explains `images` once, and every step between them and the logits is examined, so that this
-    works for any code. Max pooling in any form is a step that passes: it stays as it is in the published
-    attacks. The result is remembered as long as the network stays as it is.
+    works for any code. Max pooling is a step that passes, as is ``amax((2, 3))``: it stays as it is in the
+    published attacks. So is a lower bound of norms that are all far above it. The result is remembered as
+    long as the network stays as it is.
 
     Raises
     ------
     ValueError
         If a step of the copy is piecewise linear or has a jump; if images act on it past the graph, as in a
-        mask made by a comparison; if it is a custom autograd function that does not say `is_smooth`; or if
-        the copy does not approach `model` as beta grows.
+        mask made by a comparison; if it is a custom autograd function that does not say `is_smooth`; if it
+        has no gradient; or if the copy does not approach `model` as beta grows.
     """
     _CHECKED(model, (images.shape[1:], images.dtype), lambda: _check(model, images[:2]))
 
 
 def _check(model: nn.Module, images: torch.Tensor) -> None:
     name, smooth = type(model).__name__, with_softplus(model)
+    with torch.no_grad():
+        expected: torch.Tensor = model(images)
     inputs = images.detach().clone().requires_grad_(True)
-    hidden = _Hidden(inputs)
-    with torch.enable_grad(), hidden.watching():
-        logits = smooth(inputs)
-    rough = sorted({step for node in steps_between(inputs, logits) if (step := kinked(node))})
-    if rough or hidden.found:
-        step = (rough or hidden.found)[0]
-        raise ValueError(f"{step} in {name} has no smooth form, so an attack would be weak: {_REMEDY}")
-    _check_value(model, images, name)
+    hidden = Hidden(inputs)
+    try:
+        with torch.enable_grad(), hidden.watching():
+            logits = smooth(inputs)
+    except RuntimeError as error:
+        raise ValueError(f"{name} has no gradient: {first_line(error)}; {_REMEDY_OF_DERIVATIVE}") from error
+    found = rough_steps(inputs, logits) or hidden.found
+    if found:
+        remedy = _REMEDY_OF_MAXIMUM if found[0] in ("max", "amax") else _REMEDY
+        raise ValueError(f"{found[0]} in {name} has no smooth form, so an attack would be weak: {remedy}")
+    _check_value(model, images, expected)
+
+
+def rough_steps(inputs: torch.Tensor, output: torch.Tensor, covered: Iterable[Any] = ()) -> list[str]:
+    """Return the names of the steps between both which are not known to be smooth, without the `covered`."""
+    steps = set(steps_between(inputs, output)) - set(covered)
+    return sorted({name for step in steps if (name := kinked(step))})
 
 
 def check_not_linear(model: nn.Module, images: torch.Tensor) -> None:
@@ -64,17 +86,23 @@ def check_not_linear(model: nn.Module, images: torch.Tensor) -> None:
     Raises
     ------
     ValueError
-        If the copy by ``with_softplus`` has no second derivative.
+        If the copy by ``with_softplus`` has no second derivative, or torch cannot compute it.
     """
     inputs, random, second = images[:2].detach().clone().requires_grad_(True), torch.Generator(), None
     random.manual_seed(0)
     with torch.enable_grad():
         logits = with_softplus(model)(inputs)
         weights = torch.randn(logits.shape, generator=random).to(logits)
-        (first,) = torch.autograd.grad((weights * logits).sum(), inputs, create_graph=True)
-        if first.requires_grad:
-            weights = torch.randn(first.shape, generator=random).to(first)
-            (second,) = torch.autograd.grad((weights * first).sum(), inputs, allow_unused=True)
+        try:
+            (first,) = torch.autograd.grad((weights * logits).sum(), inputs, create_graph=True)
+            if first.requires_grad:
+                weights = torch.randn(first.shape, generator=random).to(first)
+                (second,) = torch.autograd.grad((weights * first).sum(), inputs, allow_unused=True)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{type(model).__name__} has no second derivative: {first_line(error)}; "
+                f"{_REMEDY_OF_DERIVATIVE}"
+            ) from error
     if second is None or not second.any():
         raise ValueError(
             f"the gradient of {type(model).__name__} is the same for all images, because it has no "
@@ -82,10 +110,9 @@ def check_not_linear(model: nn.Module, images: torch.Tensor) -> None:
         )
 
 
-def _check_value(model: nn.Module, images: torch.Tensor, name: str) -> None:
+def _check_value(model: nn.Module, images: torch.Tensor, expected: torch.Tensor) -> None:
     """Refuse a network that its smooth copies do not approach as beta grows."""
     with torch.no_grad():
-        expected: torch.Tensor = model(images)
         steep = replaced(model, lambda part: None if isinstance(part, SOFT) else soft_form(part, 1.0))
         soft_before = {id(part) for part in _soft_places(model, steep)}
         for part in steep.modules():
@@ -94,8 +121,8 @@ def _check_value(model: nn.Module, images: torch.Tensor, name: str) -> None:
         missed = float((steep(images) - expected).abs().max())
     if not missed <= 1e-3 * float(expected.abs().max()):
         raise ValueError(
-            f"{name} with softplus does not approach itself with ReLU (logits differ by {missed:.2g}), so an "
-            f"activation is not what its module says: {_REMEDY}"
+            f"{type(model).__name__} with softplus does not approach itself with ReLU (logits differ by "
+            f"{missed:.2g}), so an activation is not what its module says: {_REMEDY}"
         )
 
 
@@ -116,7 +143,29 @@ def kinked(node: Any) -> str | None:
         return f"the autograd function {name.removesuffix('Backward')}"
     step = name.rstrip("0123456789").removesuffix("Backward").rpartition("::")[2]
     norm = getattr(node, "_saved_ord", getattr(node, "_saved_p", 2)) if "Norm" in step else 2
-    return step.lower() if step in _KINKED or norm not in (2, None) else None
+    is_kinked = step in _KINKED or norm not in (2, None)
+    return step.lower() if is_kinked and not (_is_pooling(node, step) or _bounds_norms(node, step)) else None
+
+
+def _is_pooling(node: Any, step: str) -> bool:
+    """Return whether a step takes the maximum over height and width."""
+    return step == "Amax" and node._saved_self.ndim == 4 and {dim % 4 for dim in node._saved_dim} == {2, 3}
+
+
+def _bounds_norms(node: Any, step: str) -> bool:
+    """Return whether a step bounds norms from below, far from all of them, as in ``functional.normalize``.
+
+    A norm that is exactly 0 belongs to a vector that is padding.
+    """
+    before = node.next_functions[0][0]
+    is_of_norm = before is not None and before.name().startswith(("LinalgVectorNorm", "Norm", "Sqrt"))
+    if not is_of_norm or step not in ("Clamp", "ClampMin") or getattr(node, "_saved_max", None) is not None:
+        return False
+    return _are_far_above(node._saved_min, node._saved_self)
+
+
+def _are_far_above(least: Any, norms: torch.Tensor) -> bool:
+    return bool(((norms > 100 * least) | (norms == 0)).all())
 
 
 def steps_between(inputs: torch.Tensor, output: torch.Tensor) -> Iterable[Any]:
@@ -144,10 +193,10 @@ def steps_between(inputs: torch.Tensor, output: torch.Tensor) -> Iterable[Any]:
     return reached
 
 
-class _Hidden:
+class Hidden:
     """Finds steps through which values act on the result without a graph: masks, and what is detached.
 
-    Indices pass: max pooling is written with them. So do conditions that code depends on.
+    Indices of height and width pass: max pooling is written with them. So do conditions that code depends on.
     """
 
     def __init__(self, images: torch.Tensor) -> None:
@@ -168,19 +217,30 @@ class _Hidden:
         return result
 
     def _examine(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = function(*args, **(kwargs or {}))
         step = str(function).split(".")[1]
+        is_idle = step == "clamp_min_" and _are_far_above(args[1], args[0])  # as in cosine_similarity
+        result = function(*args, **(kwargs or {}))
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         dependent = [tensor for tensor in tensors if id(tensor) in self._from]
         if not dependent or step.startswith("new_") or step.endswith("_like"):
             return result
+        if step.endswith("_") and not is_idle and step.replace("_", "") in _KINKED_IN_PLACE:
+            self.found.append(step.strip("_"))
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in dependent):
             for tensor in dependent:
                 is_index = not tensor.is_floating_point() and tensor.dtype != torch.bool
-                if not tensor.requires_grad and not (is_index and ("gather" in step or "index" in step)):
-                    self.found.append(self._from[id(tensor)][1] or step)
+                if not tensor.requires_grad and not (is_index and _is_of_places(step, args)):
+                    origin = self._from[id(tensor)][1]
+                    self.found.append(step if step == "where" else origin or step)
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
                 origin = next((self._from[id(t)][1] for t in dependent if not t.requires_grad), step)
                 self._from[id(leaf)] = leaf, origin or step
         return result
+
+
+def _is_of_places(step: str, args: Any) -> bool:
+    """Return whether the indices of a step are places in an image, not images or channels."""
+    if step == "gather":
+        return bool(args[1] % args[0].ndim >= 2)
+    return bool(step == "index" and all(index is None for index in args[1][:2]))

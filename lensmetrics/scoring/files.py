@@ -64,8 +64,8 @@ def evaluate(
     DataFrame
         A row per sample, in the order of the files and of the samples in them: ``file``, the
         attributes of the files as categorical columns (dataset, model, training, explanation, attack,
-        eps, eps_norm, attack_k, attack_w, then all others except those that record how a file was
-        made, such as command and versions), ``sample``, name, label and predictions where stored,
+        eps, eps_norm, severity, attack_k, attack_w, then all others except those that record how a file
+        was made, such as command and versions), ``sample``, name, label and predictions where stored,
         ``status``, and a column per metric. An attribute with the name of another column is left
         out, with a warning. Samples that are incomplete or fail their checksum are rows of NaN with
         the status ``incomplete`` or ``checksum``; the number of a sample that was never written is

@@ -32,6 +32,7 @@ CONDITIONS = {
     "attack": Condition(speaks_for_itself=True),
     "eps": Condition(),
     "eps_norm": Condition(),
+    "severity": Condition(of_some_methods=True),
     "attack_k": Condition(of_some_methods=True),
     "attack_w": Condition(of_some_methods=True),
 }

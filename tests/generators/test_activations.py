@@ -196,6 +196,15 @@ REFUSED = {
     "lt": lambda x: x.masked_fill(x < 0, 0.0),
     "detach": lambda x: x * x.detach(),
     "relu": lambda x: functional.relu(x) if x.sum() > 99 else x.relu().tanh(),
+    "max": lambda x: x.reshape(-1, 2, 3).max(1)[0].repeat(1, 2).tanh(),
+    "amax": lambda x: x.reshape(-1, 2, 3, 1).amax(1)[:, :, 0].repeat(1, 2).tanh(),
+    "amin": lambda x: x * x.amin(1, keepdim=True),
+    "sort": lambda x: x.sort(1)[0].tanh(),
+    "topk": lambda x: x.topk(3, 1)[0].repeat(1, 2).tanh(),
+    "argmax": lambda x: x.tanh().gather(1, x.argmax(1, keepdim=True)).repeat(1, 6),
+    "argmin": lambda x: x.tanh()[:, x[0].argmin()[None]].repeat(1, 6),
+    "clampmin": lambda x: functional.normalize(x, dim=1, eps=3.0),  # some norms are smaller
+    "linalgvectornorm": lambda x: functional.normalize(x, 1.0, 1),
     "the autograd function Squared": lambda x: squared(x) + functional.gelu(x),
 }
 
@@ -203,7 +212,8 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_softened_is_refused_by_name(name: str) -> None:
     prepared, images = prepare(network_of(REFUSED[name])), images_of()
-    sentence = f"^{name} in .* has no smooth form, so an attack would be weak: write it as one of torch's"
+    remedy = "a maximum over height and width as" if "max" in name[:4] else "it as one of torch's"
+    sentence = f"^{name} in .* has no smooth form, so an attack would be weak: write {remedy}"
     for _ in range(2):  # a refusal is not remembered as a success
         with pytest.raises(ValueError, match=sentence):
             check_softened(prepared, images)
@@ -221,6 +231,12 @@ PASSING = {
     "max pooling": lambda x: functional.max_pool1d(x[:, None], 3)[:, 0].repeat(1, 3).tanh(),
     "largest over space": lambda x: x.reshape(-1, 2, 3, 1).amax((2, 3)).repeat(1, 3).tanh(),
     "own max pooling": lambda x: MaxPool2x2()(x.tanh().reshape(-1, 1, 2, 3)).reshape(-1, 1).repeat(1, 6),
+    "a bound of norms": lambda x: functional.normalize(x, dim=1),
+    "a bound of norms and padding": lambda x: functional.normalize(
+        functional.pad(x.reshape(-1, 2, 3), (0, 0, 0, 1)), dim=2
+    )[:, :2].flatten(1),
+    "cosine": lambda x: functional.cosine_similarity(x[:, :3], x[:, 3:])[:, None].repeat(1, 6),
+    "a mask that is fixed": lambda x: torch.where(torch.arange(6) > 2, x.sin(), 0.0),
     "zeros beside it": lambda x: torch.cat([x[:, :3], torch.zeros_like(x[:, 3:])], 1).sigmoid(),
 }
 
@@ -231,6 +247,33 @@ def test_smooth_code_and_max_pooling_pass(name: str) -> None:
     check_softened(prepared, images)
     check_not_linear(prepared, images)
     assert torch.equal(with_softplus(prepared)(images), prepared(images))
+
+
+class Twice(nn.Module):
+    """Uses one module under two names; with `looks` in code that torch.fx cannot trace."""
+
+    def __init__(self, module: nn.Module, looks: bool) -> None:
+        super().__init__()
+        self.one, self.other, self.looks = module, module, looks
+
+    def forward(self, values: Any) -> Any:
+        if self.looks and values.sum() > 99:
+            return values
+        return self.other(self.one(values) - 0.1)
+
+
+@pytest.mark.parametrize("looks", [False, True], ids=["traceable", "untraceable"])
+@pytest.mark.parametrize(
+    "module",
+    [nn.ReLU(), nn.ReLU(inplace=True), nn.PReLU(6, 0.3), nn.Sequential(nn.Linear(6, 6), nn.ReLU())],
+    ids=["relu", "relu in place", "prelu", "block"],
+)
+def test_a_module_of_two_names_is_softened_in_both_places(module: Any, looks: bool) -> None:
+    network, images = network_of(Twice(module, looks)), images_of()
+    expected = network(images)
+    prepared = prepare(network)
+    check_softened(prepared, images)
+    torch.testing.assert_close(with_softplus(prepared, 1e7)(images), expected, rtol=0, atol=1e-6)
 
 
 def test_untraceable_code_is_softened_where_it_uses_modules() -> None:
@@ -249,18 +292,8 @@ def test_untraceable_code_is_softened_where_it_uses_modules() -> None:
 
 
 def test_module_that_only_works_in_place_is_refused() -> None:
-    class Discards(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.relu = nn.ReLU(inplace=True)
-
-        def forward(self, values: Any) -> Any:
-            if values.sum() < 99:
-                self.relu(values)
-            return values.tanh()
-
     with pytest.raises(ValueError, match="with softplus does not approach itself with ReLU"):
-        check_softened(prepare(network_of(Discards())), images_of())
+        check_softened(prepare(network_of(InPlace())), images_of())
 
 
 def test_linear_networks_are_refused_by_attacks() -> None:
@@ -278,6 +311,18 @@ def test_linear_networks_are_refused_by_attacks() -> None:
             step_size=0.1,
             attack_k=1,
         )
+
+
+def test_steps_without_a_derivative_are_refused_in_one_sentence() -> None:
+    once = prepare(network_of(lambda x: torch.tanh(x, out=torch.empty_like(x))))
+    with pytest.raises(
+        ValueError, match=r"^Between has no gradient: tanh\(\): functions with out=.*; write that"
+    ):
+        check_softened(once, images_of())
+    twice = prepare(network_of(lambda x: torch.cdist(x, x.roll(1, 0))[:, :1].repeat(1, 6)))
+    check_softened(twice, images_of())
+    with pytest.raises(ValueError, match=r"^Between has no second derivative: .*cdist.*; write that step"):
+        check_not_linear(twice, images_of())
 
 
 def test_the_network_itself_is_attacked_unchecked() -> None:
@@ -313,6 +358,10 @@ def test_guided_backprop_and_lrp_cover_activations_that_never_fall(name: str) ->
     ("activation", "name"),
     [
         (lambda x: torch.where(x > 0, x, x * 0), "where"),
+        (lambda x: (x > 0) * x, "gt"),
+        (lambda x: x.masked_fill(x < 0, 0.0), "lt"),
+        (lambda x: x * x.detach().tanh(), "detach"),
+        (lambda x: x - x.amax(1, keepdim=True), "amax"),
         (torch.abs, "abs"),
         (functional.hardswish, "hardswish"),
     ],
@@ -326,6 +375,39 @@ def test_guided_backprop_and_lrp_refuse_other_steps_by_name(activation: Any, nam
     pytest.importorskip("zennit")
     with pytest.raises(ValueError, match="lrp has no rule for"):
         lrp(network, images, labels)
+
+
+class InPlace(nn.Module):
+    """Overwrites its values by a ReLU and forgets what that returns, in code that torch.fx cannot trace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, values: Any) -> Any:
+        if values.sum() < 99:
+            self.relu(values)
+        return values.sigmoid()
+
+
+def test_guided_backprop_explains_a_network_that_works_in_place() -> None:
+    network, images, labels = network_of(InPlace()), images_of(), torch.tensor([0, 1, 2, 0, 1])
+    expected = guided_backprop(network_of(nn.Sequential(nn.ReLU(), nn.Sigmoid())), images, labels)
+    torch.testing.assert_close(guided_backprop(network, images, labels), expected)
+    assert network.activation.relu.inplace
+
+
+def test_guided_backprop_needs_a_relu_that_sees_the_image() -> None:
+    class Table(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.relu, self.table = nn.ReLU(), nn.Parameter(torch.ones(6))
+
+        def forward(self, values: Any) -> Any:
+            return values.sigmoid() + self.relu(self.table)
+
+    with pytest.raises(ValueError, match="Between has no ReLU, so guided_backprop would equal its gradient"):
+        guided_backprop(network_of(Table()), images_of(), torch.zeros(5, dtype=torch.int64))
 
 
 @pytest.mark.parametrize(

@@ -18,15 +18,14 @@ from generators.attacks.acceptance import remaining
 from generators.attacks.batch import Batch
 from generators.attacks.best import Best
 from generators.explanations import abs_sum, gradient
-from generators.networks.models import small_cnn
+from tests.generators.networks import tiny_cnn
 
 STEPS = 6
 
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
-    torch.manual_seed(3)
-    network: Any = small_cnn().double().eval().requires_grad_(False)
+    network = tiny_cnn()
     images = torch.rand((5, 1, 28, 28), generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     randoms = [np.random.default_rng([0, sample]) for sample in range(len(images))]
     return Batch(network, images, network(images).argmax(1), randoms, gradient)

@@ -39,6 +39,7 @@ from generators.networks.models import (
     small_cnn,
     small_resnet,
 )
+from tests.generators.networks import tiny_cnn
 
 NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
 EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
@@ -63,8 +64,7 @@ LINEAR_LABELS = torch.tensor([0, 3, 9, 9, 1, 2])
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    torch.manual_seed(3)
-    return small_cnn().double().eval().requires_grad_(False)
+    return tiny_cnn()
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +333,7 @@ def test_chunks_keep_no_graph_of_the_network(network: Any, images: Any) -> None:
         assert result.requires_grad
         n_kept[chunk_size] = sum(one.tensor.numel() for one in kept)
     assert n_kept[4] < 4 * images[:2].numel()
-    assert n_kept[None] > 100 * n_kept[4]
+    assert n_kept[None] > 50 * n_kept[4]
 
 
 @pytest.mark.parametrize("name", ["smooth_grad", "uniform_smooth", "gradient_shap"])
@@ -747,6 +747,107 @@ def test_lrp_of_gray_images_that_are_repeated_for_three_channels(images: Any) ->
     found = lrp(model, images, LINEAR_LABELS)
     in_colour = lrp(model, images.expand(-1, 3, -1, -1), LINEAR_LABELS)
     torch.testing.assert_close(found, in_colour.sum(1, keepdim=True))
+
+
+class TwoLayers(nn.Module):
+    """Two convolutions and a linear layer, combined by a function."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.one, self.other = (nn.Conv2d(3, 3, 3, padding=1, bias=False) for _ in range(2))
+        self.relu, self.pool, self.last = nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(2), nn.Linear(12, 5)
+        self.mean = nn.AdaptiveAvgPool2d(1)
+        self.function = function
+
+    def forward(self, values: Any) -> Any:
+        return self.last(self.function(self, values))
+
+
+def two_layers(function: Any) -> Any:
+    torch.manual_seed(6)
+    return TwoLayers(function).double().eval().requires_grad_(False)
+
+
+def features(network: Any, values: Any) -> Any:
+    return network.pool(network.relu(network.other(network.relu(network.one(values)))))
+
+
+@pytest.mark.parametrize(
+    "flatten",
+    [
+        lambda values: values.view(values.size(0), -1),
+        lambda values: values.reshape(values.shape[0], values.shape[1] * values.shape[2] * values.shape[3]),
+        lambda values: torch.reshape(values, (values.size()[0], -1)),
+    ],
+)
+def test_lrp_of_a_network_that_reads_sizes(colour_images: Any, flatten: Any) -> None:
+    pytest.importorskip("zennit")
+    labels = torch.tensor([1, 2, 3])
+    expected = lrp(two_layers(lambda *given: features(*given).flatten(1)), colour_images, labels)
+    found = lrp(two_layers(lambda *given: flatten(features(*given))), colour_images, labels)
+    torch.testing.assert_close(found, expected)
+
+
+def test_lrp_of_a_layer_that_is_used_twice(colour_images: Any) -> None:
+    pytest.importorskip("zennit")
+    labels = torch.tensor([1, 2, 3])
+    apart = two_layers(lambda *given: features(*given).flatten(1))
+    apart.other.weight.copy_(apart.one.weight)
+    shared = two_layers(lambda *given: features(*given).flatten(1))
+    shared.other = shared.one
+    torch.testing.assert_close(lrp(shared, colour_images, labels), lrp(apart, colour_images, labels))
+
+
+def residual_in_place(network: Any, values: Any) -> Any:
+    inner = network.one(values)
+    inner += network.other(values)
+    return network.pool(network.relu(inner)).flatten(1)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        residual_in_place,
+        lambda network, values: network.pool(network.one(values).add(network.other(values))).flatten(1),
+        lambda network, values: torch.flatten(network.pool(network.one(values) + network.one(values)), 1),
+        lambda network, values: (
+            network.pool(network.one(values)) + network.mean(network.other(values))
+        ).flatten(1),
+    ],
+)
+def test_lrp_of_sums_conserves_the_logit(colour_images: Any, function: Any) -> None:
+    pytest.importorskip("zennit")
+    network, labels = two_layers(function), torch.tensor([1, 2, 3])
+    network.last.bias = None
+    expected = network(colour_images).gather(1, labels[:, None])[:, 0]
+    relevance = lrp(network, colour_images, labels).sum((1, 2, 3))
+    torch.testing.assert_close(relevance, expected, rtol=1e-3, atol=1e-7)
+    assert network.relu.inplace
+
+
+@pytest.mark.parametrize(
+    "compute", [torch.nn.utils.parametrizations.weight_norm, torch.nn.utils.parametrizations.spectral_norm]
+)
+def test_lrp_refuses_weights_that_are_computed(colour_images: Any, compute: Any) -> None:
+    pytest.importorskip("zennit")
+    network = two_layers(lambda *given: features(*given).flatten(1))
+    compute(network.other)
+    with pytest.raises(
+        ValueError, match="lrp has no rule for other of TwoLayers, because its weights are comp"
+    ):
+        lrp(network, colour_images, torch.tensor([1, 2, 3]))
+
+
+def test_lrp_refuses_a_module_that_must_overwrite(colour_images: Any) -> None:
+    pytest.importorskip("zennit")
+
+    def through_a_view(network: Any, values: Any) -> Any:
+        inner = network.one(values)
+        network.relu(inner.flatten(1))
+        return network.pool(inner).flatten(1)
+
+    with pytest.raises(ValueError, match="lrp has no rule for relu of TwoLayers"):
+        lrp(two_layers(through_a_view), colour_images, torch.tensor([1, 2, 3]))
 
 
 @pytest.mark.parametrize("kind", ["alone", "shared", "product", "constant"])

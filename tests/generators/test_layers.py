@@ -32,7 +32,8 @@ def test_only_public_names_of_lensmetrics_are_used(path: Path) -> None:
     assert "sys.path" not in path.read_text(encoding="utf-8")
 
 
-def test_importing_the_commands_changes_no_setting_of_torch() -> None:
+def test_importing_the_commands_changes_no_setting_of_torch_and_imports_no_torchvision() -> None:
+    """Only its own networks need torchvision."""
     code = """
 import torch
 def settings():
@@ -42,6 +43,8 @@ before = settings()
 import generators.generate, generators.sweep, generators.train
 assert settings() == before
 import sys
+from generators.networks import checkpoints, models
+models.build("small_cnn", 10)
 assert "torchvision" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent)

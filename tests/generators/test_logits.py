@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from generators.explanations import EXPLANATIONS, gradient, with_logits
-from generators.networks.models import small_cnn
+from tests.generators.networks import tiny_cnn
 
 FEW: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"n_points": 5},
@@ -19,8 +19,7 @@ FEW: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    torch.manual_seed(3)
-    return small_cnn().double().eval().requires_grad_(False)
+    return tiny_cnn()
 
 
 @pytest.fixture(scope="module")

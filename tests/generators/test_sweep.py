@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 import lensmetrics as lm
+from benchmarks.studies.run import main as study
 from generators import jobs, sweep, train
 from generators.datasets import inputs_of
 from generators.networks import checkpoints
@@ -50,6 +51,8 @@ steps = 3
 n_points = 3
 samples = 5
 """
+SMALL = EXPERIMENT.replace('["gradient", "integrated_gradients"]', '"gradient"').replace("n_points = 3\n", "")
+ONE = SMALL.replace('["natural", "pgd"]', '"natural"').replace('["random_sign", "topk"]', '"topk"')
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,28 @@ def folder(data: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files of EXPERIMENT, among them those of SMALL and ONE, which no test changes."""
+    folder = tmp_path_factory.mktemp("made")
+    shutil.copy(data / "fashion_mnist.npz", folder)
+    assert sweep.main([str(experiment(folder))]) == 0
+    return folder
+
+
+@pytest.fixture
+def copied(made: Path, tmp_path: Path) -> Path:
+    """A copy of `made`, with the times of its files."""
+    return shutil.copytree(made, tmp_path / "copied")
+
+
+@pytest.fixture
+def trained(made: Path, folder: Path) -> Path:
+    """A folder with the checkpoints of EXPERIMENT."""
+    shutil.copytree(made / "maps/checkpoints", folder / "maps/checkpoints")
+    return folder
+
+
 def test_lists_span_a_grid_and_parameters_go_where_they_have_an_effect(folder: Path) -> None:
     items = sweep.read(experiment(folder))
     assert [item.command for item in items] == ["train"] * 2 + ["generate"] * 8
@@ -102,14 +127,13 @@ def test_lists_span_a_grid_and_parameters_go_where_they_have_an_effect(folder: P
 
 
 def test_a_sweep_makes_what_is_missing_and_only_that(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = experiment(folder)
-    assert sweep.main([str(path)]) == 0
-    files = sorted((folder / "maps").glob("**/*.*"))
+    path = experiment(copied)
+    files = sorted((copied / "maps").glob("**/*.*"))
     assert len(files) == 10
     before = {file: file.stat().st_mtime_ns for file in files}
-    lost = folder / "maps/pgd-gradient-topk-8_255.h5"
+    lost = copied / "maps/pgd-gradient-topk-8_255.h5"
     lost.unlink()
     capsys.readouterr()
     assert sweep.main([str(path), "--dry-run"]) == 0
@@ -119,44 +143,38 @@ def test_a_sweep_makes_what_is_missing_and_only_that(
     assert "9 of 10 files exist" in capsys.readouterr().err
     after = {file: file.stat().st_mtime_ns for file in files}
     assert {file for file in files if after[file] != before[file]} == {lost}
-    scores = lm.evaluate(sorted((folder / "maps").glob("*.h5")), ["kendall"])
+    scores = lm.evaluate(sorted((copied / "maps").glob("*.h5")), ["kendall"])
     assert scores.groupby(["training", "explanation", "attack"], observed=True).size().tolist() == [5] * 8
 
 
 def test_files_made_with_other_settings_are_refused_before_any_work(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = EXPERIMENT.replace('"integrated_gradients"', '"input_x_gradient"').replace("n_points = 3\n", "")
-    assert sweep.main([str(experiment(folder, text))]) == 0
-    (folder / "maps/natural-gradient-random_sign-8_255.h5").unlink()
-    changed = text.replace("steps = 3", "steps = 4")
+    (copied / "maps/natural-gradient-random_sign-8_255.h5").unlink()
+    changed = EXPERIMENT.replace("steps = 3", "steps = 4")
     capsys.readouterr()
-    assert sweep.main([str(experiment(folder, changed))]) == 2
+    assert sweep.main([str(experiment(copied, changed))]) == 2
     error = capsys.readouterr().err
     assert (
         "natural-gradient-topk-8_255.h5 was made with other settings: steps is 3 in the file, 4 given"
         in error
     )
-    assert not (folder / "maps/natural-gradient-random_sign-8_255.h5").exists()
-
-
-SMALL = EXPERIMENT.replace('["gradient", "integrated_gradients"]', '"gradient"').replace("n_points = 3\n", "")
+    assert not (copied / "maps/natural-gradient-random_sign-8_255.h5").exists()
 
 
 def test_files_are_kept_wherever_data_and_folders_move(
-    data: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another data folder, another working folder with relative paths, another device option, batch size."""
-    assert sweep.main([str(experiment(folder, SMALL))]) == 0
-    trained = {item.out for item in sweep.read(experiment(folder, SMALL)) if item.command == "train"}
+    trained = {item.out for item in sweep.read(experiment(copied, SMALL)) if item.command == "train"}
     moved = SMALL.replace('data = "{folder}"', f'data = "{data}"').replace(
         "samples = 5", "samples = 5\nbatch_size = 2"
     )
-    assert not any(item.missing(trained) for item in sweep.read(experiment(folder, moved)))
-    monkeypatch.chdir(folder)
+    assert not any(item.missing(trained) for item in sweep.read(experiment(copied, moved)))
+    monkeypatch.chdir(copied)
     relative = SMALL.replace("{folder}/maps", "maps").replace('data = "{folder}"', 'data = "."')
     relative = relative.replace('device = "cpu"\n', "")
-    items = sweep.read(experiment(folder, relative))
+    items = sweep.read(experiment(copied, relative))
     assert not any(item.missing({item.out for item in items}) for item in items)
 
 
@@ -229,23 +247,23 @@ def test_trainings_do_not_begin_from_later_ones(
 
 
 def test_option_that_a_file_does_not_mention_had_its_default(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As if the option had been added after the file was made, for pair files and for checkpoints."""
     text = SMALL.replace('"topk"]', '"topk_lens"]').replace('["natural", "pgd"]', '"pgd"')
-    assert sweep.main([str(experiment(folder, text))]) == 0
-    path = folder / "maps/pgd-gradient-topk_lens-8_255.h5"
-    checkpoint = folder / "maps/checkpoints/fashion_mnist-small_cnn-pgd.pt"
+    assert sweep.main([str(experiment(trained, text))]) == 0
+    path = trained / "maps/pgd-gradient-topk_lens-8_255.h5"
+    checkpoint = trained / "maps/checkpoints/fashion_mnist-small_cnn-pgd.pt"
     content = torch.load(checkpoint, weights_only=True)
     del content["identity"]["learning_rate"], content["identity"]["steps"]
     content["identity"]["command_of_the_future"] = 1
     torch.save(content, checkpoint)
-    for file in (folder / "maps").glob("*.h5"):
+    for file in (trained / "maps").glob("*.h5"):
         with h5py.File(file, "r+") as pairs:
             pairs.attrs["checkpoint_sha256"] = checkpoints.sha256(checkpoint)
             pairs.attrs.pop("attack_w", None)
     plain = text.replace("learning_rate = 0.005\n", "")
-    assert sweep.main([str(experiment(folder, plain)), "--dry-run"]) == 0
+    assert sweep.main([str(experiment(trained, plain)), "--dry-run"]) == 0
     assert "missing" not in capsys.readouterr().out
     for changed, sentence in (
         (
@@ -261,7 +279,7 @@ def test_option_that_a_file_does_not_mention_had_its_default(
             f"{path} was made with other settings: attack_w is 1 in the file, 2 given",
         ),
     ):
-        assert sweep.main([str(experiment(folder, changed))]) == 2
+        assert sweep.main([str(experiment(trained, changed))]) == 2
         assert sentence in capsys.readouterr().err
 
 
@@ -299,69 +317,47 @@ def test_changed_setting_is_named_with_both_values(
     assert sentence in capsys.readouterr().err
 
 
-ONE = SMALL.replace('["natural", "pgd"]', '"natural"').replace('["random_sign", "topk"]', '"topk"')
-
-
-@pytest.fixture(scope="module")
-def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files of the experiment ONE."""
-    folder = tmp_path_factory.mktemp("made")
-    shutil.copy(data / "fashion_mnist.npz", folder)
-    assert sweep.main([str(experiment(folder, ONE))]) == 0
-    return folder
-
-
 def test_checkpoint_of_an_early_version_is_recognized(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It has no identity, only the settings and the command that made it."""
-    folder = tmp_path / "early"
-    shutil.copytree(made, folder)
-    checkpoint = folder / "maps/checkpoints/fashion_mnist-small_cnn-natural.pt"
+    checkpoint = copied / "maps/checkpoints/fashion_mnist-small_cnn-natural.pt"
     content = torch.load(checkpoint, weights_only=True)
     del content["identity"]
     torch.save(content, checkpoint)
-    with h5py.File(folder / "maps/natural-gradient-topk-8_255.h5", "r+") as pairs:
+    with h5py.File(copied / "maps/natural-gradient-topk-8_255.h5", "r+") as pairs:
         pairs.attrs["checkpoint_sha256"] = checkpoints.sha256(checkpoint)
         pairs.attrs["command"] = "python -m generators.generate --of an --earlier version"
-    assert sweep.main([str(experiment(folder, ONE)), "--dry-run"]) == 0
+    assert sweep.main([str(experiment(copied, ONE)), "--dry-run"]) == 0
     assert "missing" not in capsys.readouterr().out
     changed = ONE.replace("epochs = 1", "epochs = 1\nsamples = 50")
-    assert sweep.main([str(experiment(folder, changed))]) == 2
+    assert sweep.main([str(experiment(copied, changed))]) == 2
     assert "samples is not set in the file, 50 given" in capsys.readouterr().err
 
 
-def test_file_of_another_origin_is_refused(
-    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_file_of_another_origin_is_refused(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A pair file and a state dict that only have the names of the files of the experiment."""
-    folder = tmp_path / "foreign"
-    shutil.copytree(made, folder)
-    path = folder / "maps/natural-gradient-topk-8_255.h5"
+    path = copied / "maps/natural-gradient-topk-8_255.h5"
     path.unlink()
     with lm.PairWriter(path, n_samples=5, shape=(28, 28), attrs={"attack": "topk"}) as writer:
         writer.write(slice(0, 5), np.ones((5, 28, 28)), np.ones((5, 28, 28)))
-    assert sweep.main([str(experiment(folder, ONE))]) == 2
+    assert sweep.main([str(experiment(copied, ONE))]) == 2
     assert (
         "was made with other settings: dataset is not set in the file, fashion_mnist"
         in capsys.readouterr().err
     )
     path.unlink()
-    checkpoint = folder / "maps/checkpoints/fashion_mnist-small_cnn-natural.pt"
+    checkpoint = copied / "maps/checkpoints/fashion_mnist-small_cnn-natural.pt"
     torch.save(torch.load(checkpoint, weights_only=True)["state_dict"], checkpoint)
-    assert sweep.main([str(experiment(folder, ONE))]) == 2
+    assert sweep.main([str(experiment(copied, ONE))]) == 2
     assert f"{checkpoint} was made with other settings: dataset is not set" in capsys.readouterr().err
 
 
-def test_files_of_other_weights_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = EXPERIMENT.replace('["integrated_gradients"]', '["gradient"]').replace(
-        '"natural", "pgd"', '"natural"'
-    )
-    assert sweep.main([str(experiment(folder, text))]) == 0
-    checkpoint = folder / "maps/checkpoints/fashion_mnist-small_cnn-natural.pt"
+def test_files_of_other_weights_are_refused(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = copied / "maps/checkpoints/fashion_mnist-small_cnn-natural.pt"
     checkpoint.unlink()
     capsys.readouterr()
-    assert sweep.main([str(experiment(folder, text.replace("epochs = 1", "epochs = 2")))]) == 2
+    assert sweep.main([str(experiment(copied, ONE.replace("epochs = 1", "epochs = 2")))]) == 2
     assert f"was made from other weights than {checkpoint} holds now" in capsys.readouterr().err
     assert not checkpoint.exists()
 
@@ -375,36 +371,34 @@ def test_region_is_one_value(folder: Path) -> None:
     assert all("--region 2 3 10 11" in " ".join(item.arguments) for item in items[2:])
 
 
-def test_one_failure_does_not_stop_the_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_failure_does_not_stop_the_others(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Five correct samples of the network exist, sixty do not."""
-    text = EXPERIMENT.replace("samples = 5", "samples = [5, 61]").replace(
-        'explanation = ["gradient", "integrated_gradients"]', 'explanation = "gradient"'
-    )
-    text = text.replace("n_points = 3\n", "").replace('attack = ["random_sign", "topk"]', 'attack = "topk"')
-    assert sweep.main([str(experiment(folder, text)), "--jobs", "2"]) == 1
+    text = ONE.replace("samples = 5", "samples = [61, 62, 5, 6]")
+    assert sweep.main([str(experiment(trained, text))]) == 1
     error = capsys.readouterr().err
     assert error.count("failed: ") == 2
     assert "samples=61" in error
-    made = {path.name for path in (folder / "maps").glob("*.h5")}
-    assert made == {f"{t}-gradient-topk-8_255-samples=5.h5" for t in ("natural", "pgd")}
+    made = {path.name for path in (trained / "maps").glob("*.h5")}
+    assert made == {f"natural-gradient-topk-8_255-samples={n}.h5" for n in (5, 6)}
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_interrupted_sweep_is_continued(folder: Path, n_jobs: int) -> None:
+def test_interrupted_sweep_is_continued(trained: Path, n_jobs: int) -> None:
     """Files in progress keep their .part, and no other file is started."""
-    path = experiment(folder, EXPERIMENT.replace("samples = 5", "samples = [5, 6, 7]"))
+    samples = list(range(4, 12))
+    path = experiment(trained, ONE.replace("samples = 5", f"samples = {samples}"))
     arguments = [sys.executable, "-m", "generators.sweep", str(path), "--jobs", str(n_jobs)]
     with subprocess.Popen(arguments, cwd=STUDIES.parents[1], stderr=subprocess.DEVNULL) as run:
-        while not list((folder / "maps").glob("*.h5")):
+        while not list((trained / "maps").glob("*.h5")):
             assert run.poll() is None, "the sweep ended before it could be stopped"
             time.sleep(0.01)
         run.terminate()
-        n_made = len(list((folder / "maps").glob("*.h5")))
+        n_made = len(list((trained / "maps").glob("*.h5")))
     assert run.returncode == 130
-    assert len(list((folder / "maps").glob("*.h5"))) <= n_made + n_jobs < 24
+    assert len(list((trained / "maps").glob("*.h5"))) <= n_made + n_jobs < len(samples)
     assert sweep.main([str(path)]) == 0
-    assert len(list((folder / "maps").glob("*.h5"))) == 24
-    assert not list((folder / "maps").glob("**/*.part"))
+    assert len(list((trained / "maps").glob("*.h5"))) == len(samples)
+    assert not list((trained / "maps").glob("**/*.part"))
 
 
 def test_strong_and_published_blocks_write_different_files(folder: Path) -> None:
@@ -460,9 +454,9 @@ def smaller(study: str, **values: int) -> str:
     return text
 
 
-def run_study(path: Path, *more: str) -> None:
-    command = [sys.executable, "-m", "benchmarks.studies.run", str(path), *more]
-    subprocess.run(command, check=True, capture_output=True, cwd=STUDIES.parents[1])
+def run_study(path: Path, data: Path) -> None:
+    folders = {"--data": data, "--out": path.parent / "maps", "--results": path.parent}
+    assert study([str(path), *(str(word) for pair in folders.items() for word in pair)]) == 0
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
@@ -482,7 +476,7 @@ def test_minute_of_the_fashion_mnist_study(data: Path, tmp_path: Path) -> None:
     text = re.sub(r"(training = .*\nepochs = 1\nsamples = )4", r"\g<1>200", text).replace("0.001", "0.005")
     path = tmp_path / "minute.toml"
     path.write_text(text, encoding="utf-8")
-    run_study(path, "--data", str(data), "--out", str(tmp_path / "maps"), "--results", str(tmp_path))
+    run_study(path, data)
     table = pd.read_csv(tmp_path / "minute.csv")
     assert len(table) == 4 * 2 * 4
     assert set(table["training"]) == {"natural", "pgd", "ig_sum_norm", "art"}
@@ -517,7 +511,7 @@ def test_minute_of_the_imagenet_study(tmp_path: Path) -> None:
     folder.mkdir()
     torch.manual_seed(0)
     network = build("squeezenet1_1", 1000)
-    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     predictions = prepare(network)(inputs_of(images, torch.float32, torch.device("cpu"))).argmax(1).tolist()
     rows = ["file,class_index"]
     for i, image in enumerate(images):
@@ -532,10 +526,10 @@ def test_minute_of_the_imagenet_study(tmp_path: Path) -> None:
     )
     text = smaller("imagenet_strong.toml", samples=2, steps=2, n_points=3, attack_n_points=2, k=100)
     text = text.replace("data/squeezenet1_1_imagenet.npz", str(tmp_path / "weights.npz"))
-    text = text.replace("[common]", "[common]\nimage_size = 64")
+    text = text.replace("[common]", "[common]\nimage_size = 32")
     path = tmp_path / "minute.toml"
     path.write_text(text, encoding="utf-8")
-    run_study(path, "--data", str(folder), "--out", str(tmp_path / "maps"), "--results", str(tmp_path))
+    run_study(path, folder)
     table = pd.read_csv(tmp_path / "minute.csv")
     assert len(table) == 5 + 4 + 2 * 2 + 4 + 2 + 2 + 2  # strong attacks write two files
     assert sorted(set((table["eps"] * 255).round(3))) == [0.5, 1, 2, 4, 8]

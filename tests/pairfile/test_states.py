@@ -526,6 +526,7 @@ class PairFile(RuleBasedStateMachine):
 TestPairFile = PairFile.TestCase
 TestPairFile.settings = settings(max_examples=N_EXAMPLES, stateful_step_count=20)
 
+TASK_PIXELS = 2 * 12  # two samples in a slice
 METRICS = [["kendall", "topk_intersection(k=3)"], ["kendall"], ["topk_intersection(k=3)", "kendall"]]
 
 
@@ -634,10 +635,7 @@ class ResumedRun(RuleBasedStateMachine):
             if scored == n:
                 raise KeyboardInterrupt
 
-        options: dict[str, Any] = {
-            "progress": Watcher(count),
-            "task_pixels": 2 * 12,
-        }  # two samples in a slice
+        options: dict[str, Any] = {"progress": Watcher(count), "task_pixels": TASK_PIXELS}
         try:
             found = evaluate(self.files, self.metrics, output=self.output, resume=True, **options)
         except KeyboardInterrupt:
@@ -679,7 +677,7 @@ class ResumedRun(RuleBasedStateMachine):
     def begin_anew_is_refused(self) -> None:
         before = self.part.read_bytes()
         try:
-            lm.evaluate(self.files, self.metrics, output=self.output)
+            evaluate(self.files, self.metrics, output=self.output, task_pixels=TASK_PIXELS)
         except FileExistsError:
             assert self.part.read_bytes() == before
         else:  # not a line of it was sound

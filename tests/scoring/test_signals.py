@@ -1,6 +1,7 @@
 """Runs that are interrupted or killed by signals."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -14,19 +15,34 @@ import lensmetrics as lm
 from tests.cli.command import PYTHON
 from tests.scoring.runs import Watcher, evaluate
 
+LONG_METRICS = ["lens_kendall(w=2)", "ssim"]
+LONG_FILES = [f"{i:02}.h5" for i in range(100)]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of files with some seconds of work in many tasks."""
+    folder = tmp_path_factory.mktemp("long")
+    for i, name in enumerate(LONG_FILES):
+        unperturbed, perturbed = np.random.default_rng(i).normal(size=(2, 60, 28, 28))
+        with lm.PairWriter(folder / name, n_samples=60, shape=(28, 28), attrs={"eps": i}) as writer:
+            writer.write(slice(0, 60), unperturbed, perturbed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(written: Path) -> pd.DataFrame:
+    """The scores of these files in a run that nothing stops."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(written)
+        return lm.evaluate(LONG_FILES, LONG_METRICS)
+
 
 @pytest.fixture
-def long_files(tmp_path: Path) -> list[str]:
-    """Names of files with some seconds of work in many tasks."""
-    names = [f"{i:02}.h5" for i in range(100)]
-    for i, name in enumerate(names):
-        unperturbed, perturbed = np.random.default_rng(i).normal(size=(2, 60, 28, 28))
-        with lm.PairWriter(tmp_path / name, n_samples=60, shape=(28, 28), attrs={"eps": i}) as writer:
-            writer.write(slice(0, 60), unperturbed, perturbed)
-    return names
-
-
-LONG_METRICS = ["lens_kendall(w=2)", "ssim"]
+def long_files(written: Path, tmp_path: Path) -> list[str]:
+    """Names of a copy of these files in the folder of the test."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    return LONG_FILES
 
 
 def start(folder: Path, files: list[str], *words: str) -> "subprocess.Popen[str]":
@@ -67,6 +83,7 @@ def test_signals_lose_only_slices_in_progress(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     long_files: list[str],
+    expected: pd.DataFrame,
     workers: str,
     signals: list[signal.Signals],
 ) -> None:
@@ -92,4 +109,4 @@ def test_signals_lose_only_slices_in_progress(
     scored = Watcher()
     found = evaluate(long_files, LONG_METRICS, output=Path("s.parquet"), resume=True, progress=scored)
     assert len(scored.slices) == len(long_files) - n
-    pd.testing.assert_frame_equal(found, lm.evaluate(long_files, LONG_METRICS), check_exact=True)
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)

@@ -130,6 +130,7 @@ def test_other_attributes_except_provenance_follow_the_fixed_ones(tmp_path: Path
     attrs = {
         "dataset": "toy",
         "steps": 20,
+        "severity": 3,
         "eps_norm": "linf",
         "command": "python -m this",
         "attack_k": 100,
@@ -138,7 +139,7 @@ def test_other_attributes_except_provenance_follow_the_fixed_ones(tmp_path: Path
     }
     write_file(tmp_path / "a.h5", 2, attrs=attrs)
     assert lm.evaluate(tmp_path / "a.h5", "kendall").columns.tolist() == [
-        *("file", "dataset", "model", "eps_norm", "attack_k", "attack_w", "steps"),
+        *("file", "dataset", "model", "eps_norm", "severity", "attack_k", "attack_w", "steps"),
         *("sample", "status", "kendall"),
     ]
 
