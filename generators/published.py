@@ -313,14 +313,9 @@ def regime(dataset: str, training_regime: str) -> Settings:
 
 
 def optimizer(name: str, dataset: str, training_regime: str) -> Optimizer:
-    """Return the published settings of an optimizer for a dataset and a regime.
-
-    Raises
-    ------
-    ValueError
-        If nothing is published for training on the dataset.
-    """
-    found, slow = OPTIMIZERS[name], training(dataset).sgd_rates
-    if name == "sgd" and training_regime in slow:
-        return replace(found, learning_rate=slow[training_regime])
+    """Return the published settings of an optimizer for a dataset and a regime."""
+    found = OPTIMIZERS[name]
+    if name == "sgd" and dataset in TRAINING:
+        rate = TRAINING[dataset].sgd_rates.get(training_regime, found.learning_rate)
+        return replace(found, learning_rate=rate)
     return found

@@ -212,12 +212,12 @@ REGIMES: dict[str, Regime] = {
     "ig_sum_norm": ig_sum_norm,
     "art": art,
 }
-_LOOP = ("eps", "steps", "step_size", "eps_ramp")
-_ATTRIBUTION = (*_LOOP, "n_points", "inner_n_points", "jitter", "weight")
+LOOP = ("eps", "steps", "step_size")
+_ATTRIBUTION = (*LOOP, "n_points", "inner_n_points", "weight", "eps_ramp", "jitter")
 # The settings that affect the loss of a regime.
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "natural": (),
-    "pgd": _LOOP,
+    "pgd": (*LOOP, "eps_ramp"),
     "ig_norm": _ATTRIBUTION,
     "ig_sum_norm": _ATTRIBUTION,
     "art": _ATTRIBUTION,
