@@ -16,8 +16,8 @@ from .items import COMMANDS, Item
 from .names import is_own, unknown
 from .options import fraction
 from .plan import meaningful, parameters
-from .regimes import PARAMETERS
-from .train import parameters_of
+from .regimes import PARAMETERS, REGIMES
+from .train_options import parameters_of
 
 # The options in a file's name; others are added only if the experiment varies them.
 _NAMED = {
@@ -63,6 +63,7 @@ def read(path: Path, **instead: str | None) -> list[Item]:
             for item in _block_items(command, {**common, **block, **override}, out)
         ]
         _refuse_shared([file for item in items for file in item.files()])
+        _refuse_later([item for item in items if item.command == "train"])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if not items:
@@ -78,6 +79,18 @@ def _refuse_shared(files: Sequence[Path]) -> None:
         seen.add(file)
 
 
+def _refuse_later(trainings: Sequence[Item]) -> None:
+    """Refuse a training that begins from the weights of itself or of a later one."""
+    unmade = {item.out for item in trainings}
+    for item in trainings:
+        if not unmade.isdisjoint(item.needs):
+            raise ValueError(
+                f"{item.out} begins from {item.needs[0]}, which is not made before it; let init name the "
+                "training of an earlier [[train]]"
+            )
+        unmade.remove(item.out)
+
+
 def _block_items(command: str, block: Mapping[str, Any], out: Path) -> Iterator[Item]:
     """Yield one item for each combination of the block's lists, a smaller radius before a larger one."""
     parser = COMMANDS[command].parser()
@@ -86,12 +99,15 @@ def _block_items(command: str, block: Mapping[str, Any], out: Path) -> Iterator[
     if command == "train":
         for options in _without_idle(combinations, command, _taken_by_training):
             path = out / "checkpoints" / f"{_stem(command, options, grid)}.pt"
-            yield Item(command, (*_arguments(parser, options), "--out", str(path)), path)
+            if options.get("init") in REGIMES:  # that of this experiment
+                options["init"] = str(_checkpoint(out, {**options, "training": options["init"]}))
+            begun = (Path(options["init"]),) if "init" in options else ()
+            yield Item(command, (*_arguments(parser, options), "--out", str(path)), path, begun)
         return
     smaller: dict[str, tuple[Item, float]] = {}  # the item before and its radius, by all options but eps
     for options in _without_idle(combinations, command, _taken_by_attack):
         path = out / f"{_stem(command, options, grid)}.h5"
-        options.setdefault("checkpoint", str(out / "checkpoints" / f"{_stem('train', options, {})}.pt"))
+        options.setdefault("checkpoint", str(_checkpoint(out, options)))
         needs = [Path(options["checkpoint"])]
         start_eps: tuple[float, ...] = ()
         is_chained = options.pop(_CHAINED, False)
@@ -108,6 +124,11 @@ def _block_items(command: str, block: Mapping[str, Any], out: Path) -> Iterator[
         if is_chained:
             smaller[chain] = item, fraction(str(options["eps"]))
         yield item
+
+
+def _checkpoint(out: Path, options: Mapping[str, Any]) -> Path:
+    """Return the checkpoint of dataset, model and training that this experiment makes."""
+    return out / "checkpoints" / f"{_stem('train', options, {})}.pt"
 
 
 def _grid(command: str, block: Mapping[str, Any], parser: Parser) -> dict[str, list[Any]]:

@@ -65,18 +65,24 @@ class Item:
             training = train.Request.parse(self.arguments)
             wanted, defaults = training.identity(), training.defaults()
             self._check_places(training)
+            self._check_weights(self.needs, made_here)
             if self.out.exists():
                 refuse_other(self.out, checkpoints.identity(self.out), wanted, defaults, remedy=remedy)
             return [] if self.out.exists() else [self.out]
         request = Request.parse(self.arguments)
         plan = request.plan()
         weights = Path(request.checkpoint)
-        is_file = str(weights) not in WORDS
-        if is_file and weights not in made_here and not weights.is_file():
-            raise ValueError(f"{self.out} needs {weights}, which does not exist and which no [[train]] makes")
+        self._check_weights([weights] if str(weights) not in WORDS else [], made_here)
         self._check_places(request)
         start = started_from(self.start_eps, plan) if self.start_eps else NOT_STARTED
         return request.missing(plan, remedy=remedy, start=start)
+
+    def _check_weights(self, files: Sequence[Path], made_here: Container[Path]) -> None:
+        for path in files:
+            if path not in made_here and not path.is_file():
+                raise ValueError(
+                    f"{self.out} needs {path}, which does not exist and which no [[train]] makes"
+                )
 
     def _check_places(self, request: train.Request | Request) -> None:
         for path in self.files():

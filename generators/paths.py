@@ -38,15 +38,18 @@ def path_attributions(
     labels: torch.Tensor,
     n_points: int,
     *outputs: Output,
+    jitter: torch.Tensor | None = None,
 ) -> list[torch.Tensor]:
     """Return integrated gradients of `outputs` from `start` to `end`, with a graph to `end` and parameters.
 
     This is (end - start) times the mean gradient at start + (k / n_points) (end - start), k = 1..n_points.
-    All points of all samples pass the network at once.
+    `jitter`, numbers from 0 to 1 for each sample and point, is subtracted from k: drawn at random, few points
+    have the mean of many. All points of all samples pass the network at once.
     """
     change = end - start
-    fractions = torch.arange(1, n_points + 1, dtype=end.dtype, device=end.device) / n_points
-    points = start[:, None] + fractions[:, None, None, None] * change[:, None]
+    steps = torch.arange(1, n_points + 1, dtype=end.dtype, device=end.device)
+    fractions = (steps if jitter is None else steps - jitter) / n_points
+    points = start[:, None] + fractions[..., None, None, None] * change[:, None]
     flat = points.flatten(0, 1)
     flat = flat if flat.requires_grad else flat.requires_grad_(True)
     logits = model(flat)
@@ -59,18 +62,27 @@ def path_attributions(
 
 
 def change_norm(
-    model: nn.Module, images: torch.Tensor, attacked: torch.Tensor, labels: torch.Tensor, n_points: int
+    model: nn.Module,
+    images: torch.Tensor,
+    attacked: torch.Tensor,
+    labels: torch.Tensor,
+    n_points: int,
+    jitter: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the l1 norm of each sample's IG^CE from `images` to `attacked`.
 
     The cross-entropy is not clipped; the released code clips probabilities at 1e-10.
     """
-    (change,) = path_attributions(model, images, attacked, labels, n_points, sample_loss)
+    (change,) = path_attributions(model, images, attacked, labels, n_points, sample_loss, jitter=jitter)
     return change.abs().flatten(1).sum(1)
 
 
 def class_contrast(
-    model: nn.Module, attacked: torch.Tensor, labels: torch.Tensor, n_points: int
+    model: nn.Module,
+    attacked: torch.Tensor,
+    labels: torch.Tensor,
+    n_points: int,
+    jitter: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return L_CACR of each sample: KL(u, softmax(NCA)) - KL(u, softmax(TCA)), u uniform over pixels.
 
@@ -79,7 +91,7 @@ def class_contrast(
     """
     black = torch.zeros_like(attacked)
     outputs = (_probability, _best_wrong_probability)
-    true, wrong = path_attributions(model, black, attacked, labels, n_points, *outputs)
+    true, wrong = path_attributions(model, black, attacked, labels, n_points, *outputs, jitter=jitter)
     return _from_uniform(wrong) - _from_uniform(true)
 
 
@@ -89,7 +101,12 @@ def _from_uniform(attributions: torch.Tensor) -> torch.Tensor:
 
 
 def weighted_change(
-    model: nn.Module, images: torch.Tensor, attacked: torch.Tensor, labels: torch.Tensor, n_points: int
+    model: nn.Module,
+    images: torch.Tensor,
+    attacked: torch.Tensor,
+    labels: torch.Tensor,
+    n_points: int,
+    jitter: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return L_WACR of each sample: the change of the attribution, weighted by the attribution before.
 
@@ -97,8 +114,8 @@ def weighted_change(
     `images` to `attacked`: BaseAttr * DeltaAttr summed where their signs agree, abs(DeltaAttr) elsewhere.
     """
     black = torch.zeros_like(images)
-    (base,) = path_attributions(model, black, images, labels, n_points, _probability)
-    (change,) = path_attributions(model, images, attacked, labels, n_points, sample_loss)
+    (base,) = path_attributions(model, black, images, labels, n_points, _probability, jitter=jitter)
+    (change,) = path_attributions(model, images, attacked, labels, n_points, sample_loss, jitter=jitter)
     delta = -change
     agree = base.sign() == delta.sign()
     return torch.where(agree, base * delta, delta.abs()).flatten(1).sum(1)

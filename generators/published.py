@@ -19,9 +19,10 @@ ImageNet-C
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from .rates import Rates
 from .softening import Growth, Softening
 
 
@@ -57,12 +58,45 @@ class Settings(PGD):
     chunk_size
         Number of images in one pass of the network that keeps a graph for second derivatives. One sample with
         all its points is never split. On a CPU 50 to 500 are equally fast.
+    jitter
+        Whether each point is drawn anew from its part of the path, instead of the part's end.
+    eps_ramp
+        Number of training steps in which the ball and the steps in it grow to their size.
     """
 
     n_points: int
     inner_n_points: int
     weight: float
     chunk_size: int = 250
+    jitter: bool = False
+    eps_ramp: int = 0
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How the weights follow the gradient.
+
+    Attributes
+    ----------
+    name
+        ``adam``, or ``sgd`` with momentum.
+    learning_rate
+        A number, or text as of ``rates.learning_rate``.
+    momentum, weight_decay
+        Of sgd; None for adam. Weights of layers decay; biases and the scales of batch norm do not.
+    """
+
+    name: str
+    learning_rate: Rates
+    momentum: float | None = None
+    weight_decay: float | None = None
+
+
+# RAR takes adam for mnist and fashion_mnist, sgd for gtsrb and flower17. (There rates change one step later.)
+OPTIMIZERS = {
+    "adam": Optimizer("adam", 1e-4),
+    "sgd": Optimizer("sgd", "0.001,0.01@500,0.001@60000", momentum=0.9, weight_decay=2e-4),
+}
 
 
 @dataclass(frozen=True)
@@ -77,6 +111,8 @@ class TrainingSettings:
         Samples per batch; points of integrated gradients in the loss and in the inner loop.
     weights
         Weight of the attribution term, by regime.
+    sgd_rates
+        Learning rate of sgd in regimes where it is not that of `OPTIMIZERS`.
     """
 
     pgd: PGD
@@ -84,15 +120,16 @@ class TrainingSettings:
     inner_n_points: int
     weights: Mapping[str, float]
     n_points: int = 50
+    sgd_rates: Mapping[str, Rates] = field(default_factory=dict)
 
 
 # Steps on images of three channels, for all datasets that have them.
 _COLOUR = PGD(eps=8 / 255, steps=7, step_size=2 / 255)
 
 # RAR. Its released code takes every fifth of the 50 points in the inner loop of mnist and fashion_mnist,
-# every tenth in that of gtsrb and flower17. The weights of art are ART's. cifar10, which RAR does not train:
-# batch size and inner loop are Madry's; points and weights are those of gtsrb, whose images have the same
-# size.
+# every tenth in that of gtsrb and flower17. The weights of art are ART's, and so is its rate for flower17.
+# cifar10, which RAR does not train: batch size and inner loop are Madry's; points and weights are those of
+# gtsrb, whose images have the same size.
 TRAINING = {
     "mnist": TrainingSettings(
         PGD(eps=0.3, steps=40, step_size=0.01), 50, 10, {"ig_norm": 1.0, "ig_sum_norm": 0.1, "art": 0.1}
@@ -101,7 +138,17 @@ TRAINING = {
         PGD(eps=0.1, steps=20, step_size=0.01), 50, 10, {"ig_norm": 1.0, "ig_sum_norm": 0.1, "art": 0.1}
     ),
     "gtsrb": TrainingSettings(_COLOUR, 64, 5, {"ig_norm": 1.0, "ig_sum_norm": 1.0, "art": 0.1}),
-    "flower17": TrainingSettings(_COLOUR, 16, 5, {"ig_norm": 0.1, "ig_sum_norm": 0.1, "art": 0.1}),
+    "flower17": TrainingSettings(
+        _COLOUR,
+        16,
+        5,
+        {"ig_norm": 0.1, "ig_sum_norm": 0.1, "art": 0.1},
+        sgd_rates={
+            "ig_norm": "0.0001,0.001@500,0.0001@60000",
+            "ig_sum_norm": "0.0001,0.001@500,0.0001@60000",
+            "art": "0.0001,0.0003@500,0.0001@60000",
+        },
+    ),
     "cifar10": TrainingSettings(_COLOUR, 128, 5, {"ig_norm": 1.0, "ig_sum_norm": 1.0, "art": 0.1}),
 }
 
@@ -263,3 +310,12 @@ def regime(dataset: str, training_regime: str) -> Settings:
         inner_n_points=found.inner_n_points,
         weight=found.weights.get(training_regime, 0.0),
     )
+
+
+def optimizer(name: str, dataset: str, training_regime: str) -> Optimizer:
+    """Return the published settings of an optimizer for a dataset and a regime."""
+    found = OPTIMIZERS[name]
+    if name == "sgd" and dataset in TRAINING:
+        rate = TRAINING[dataset].sgd_rates.get(training_regime, found.learning_rate)
+        return replace(found, learning_rate=rate)
+    return found

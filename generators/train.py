@@ -1,9 +1,11 @@
 """Command: train a classifier under a regime and write a checkpoint.
 
-Weights are initialized afresh and trained with Adam at a constant learning rate, without augmentation. (RAR
-trains its networks for gtsrb and flower17 with momentum, a schedule and weight decay.) Both accuracies are
-measured on the test split, the second under PGD as published for the dataset, for every regime. With
---samples or --accuracy-samples the samples are spread evenly over the split, which may be sorted by class.
+Initial weights are those published for the network; --init begins from the weights of another checkpoint.
+Adam trains at a constant rate, without augmentation; --optimizer sgd takes the momentum, weight decay and
+rates with which RAR and ART train on gtsrb and flower17. Both accuracies are measured on the test split, the
+second under PGD as published for the dataset, for every regime. With --samples or --accuracy-samples the
+samples are spread evenly over the split, which may be sorted by class. After each epoch a line says how much
+of the loss the attribution term was.
 
 Every ten seconds the state is saved in FILE.pt.part. If the command is interrupted, run it again with the
 same settings: it continues from there. On a CPU the same seed gives the same weights, interrupted or not; a
@@ -25,41 +27,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from . import published
-from .commands import (
-    Parser,
-    add_shared_options,
-    command_line,
-    find_dataset,
-    run,
-    stop_if_interrupted,
-    use_device,
-    versions,
-)
+from . import published, rates
+from .commands import Parser, command_line, find_dataset, run, stop_if_interrupted, use_device, versions
 from .datasets import described, read_split
 from .disk import part_path
 from .networks import checkpoints
+from .networks.initial import draw_rar_weights
 from .networks.models import build, check_images
 from .networks.training import Course, Training, accuracies
-from .options import Option, flag, positive_integer
+from .options import flag
 from .published import PGD, Settings
-from .regimes import LOOP, PARAMETERS, REGIMES
+from .rates import Rates
+from .regimes import LOOP
+from .train_options import NEEDED, OPTIONS, fill, make_parser, not_published, parameters_of
 
-OPTIONS = {
-    option.name: option
-    for option in (
-        Option("eps", "radius of the ball in which training attacks; 8/255 may be written"),
-        Option("steps", "number of steps of the inner loop", positive_integer),
-        Option("step_size", "length of a step of the inner loop"),
-        Option("n_points", "points of integrated gradients in the loss", positive_integer),
-        Option("inner_n_points", "points of integrated gradients in the inner loop", positive_integer),
-        Option("weight", "weight of the attribution term"),
-    )
-}
 # Options that affect how the data is found, not the result; they are not recorded.
 NOT_RECORDED = ("download",)
 # Where the files are and how much is computed at once: two trainings that differ in these alone are the same.
-NOT_COMPARED = ("data", "download", "chunk_size", "out")
+NOT_COMPARED = ("data", "download", "chunk_size", "init", "out")
+# What checkpoints were made with before there were these options.
+_BEFORE = {"initial_weights": "torch"}
 SAVE_EVERY = 10  # seconds of training that a kill loses at most
 
 
@@ -78,10 +65,16 @@ class Request:
     device: str
     seed: int
     training: str
-    epochs: int
+    epochs: int | None
+    training_steps: int | None
     samples: int | None
     batch_size: int
-    learning_rate: float
+    init: Path | None
+    initial_weights: str | None
+    optimizer: str
+    learning_rate: Rates
+    momentum: float | None
+    weight_decay: float | None
     chunk_size: int
     accuracy_samples: int | None
     out: Path
@@ -98,14 +91,7 @@ class Request:
         """
         values = vars(parser().parse_args(arguments))
         find_dataset(values)
-        if values["dataset"] in published.TRAINING:
-            values["batch_size"] = values["batch_size"] or published.training(values["dataset"]).batch_size
-        asked = not_published(values["dataset"], values["training"])
-        if missing := [flag(name) for name in asked if values[name] is None]:
-            raise ValueError(
-                f"no settings for training on {values['dataset']} are published; give {' and '.join(missing)}"
-                " (eps, steps and step size are those of the PGD accuracy as well)"
-            )
+        fill(values)
         given = {name: values[name] for name in OPTIONS if values[name] is not None}
         own = {field.name: values[field.name] for field in fields(cls) if field.name != "parameters"}
         return cls(**own, parameters=given)
@@ -125,13 +111,18 @@ class Request:
         for name in ("eps", "step_size"):
             if not 0 < given.get(name, 1) <= 1:
                 raise ValueError(f"{flag(name)} must be above 0 and at most 1, got {given[name]}")
-        for name, value in (("weight", given.get("weight", 1)), ("learning_rate", self.learning_rate)):
+        positive = [("weight", given.get("weight", 1))]
+        for name, value in positive + [("learning_rate", rate) for rate in rates.values(self.learning_rate)]:
             if not 0 < value < math.inf:
                 raise ValueError(f"{flag(name)} must be above 0 and finite, got {value}")
+        if not 0 <= (self.momentum or 0) < 1:
+            raise ValueError(f"--momentum must be at least 0 and below 1, got {self.momentum}")
+        if not 0 <= (self.weight_decay or 0) < math.inf:
+            raise ValueError(f"--weight-decay must be at least 0 and finite, got {self.weight_decay}")
         if self.dataset in published.TRAINING:
             settings = published.regime(self.dataset, self.training)
         else:  # what the regime does not take has no effect
-            settings = Settings(**{name: given.get(name, 0) for name in OPTIONS})
+            settings = Settings(**{name: given.get(name, 0) for name in NEEDED})
         return replace(settings, **given, chunk_size=self.chunk_size)
 
     def pgd(self) -> PGD:
@@ -146,61 +137,31 @@ class Request:
         return {name: values[name] for name in parameters_of(self.dataset, self.training)}
 
     def identity(self) -> dict[str, Any]:
-        """Return everything that distinguishes this checkpoint from others; None means all or the default."""
+        """Return everything that distinguishes this checkpoint from others; None means all or the default.
+
+        The weights to begin from count by their hash, which is left out where the file does not exist yet.
+        """
         names = [
             field.name for field in fields(self) if field.name not in (*NOT_COMPARED, "parameters", "device")
         ]
-        return {**{name: getattr(self, name) for name in names}, **self.used()}
+        found = {**{name: getattr(self, name) for name in names}, **self.used()}
+        if self.init is None or self.init.is_file():
+            found["init_sha256"] = checkpoints.sha256(self.init) if self.init else None
+        return found
 
     def defaults(self) -> dict[str, Any]:
-        """Return the values of all optional settings if none of them had been given."""
+        """Return the values of all optional settings of a checkpoint that does not name them."""
         required = ("dataset", "data", "model", "training", "out")
         asked = not_published(self.dataset, self.training)
         values = {**vars(self), **self.parameters}
         words = [word for name in (*required, *asked) for word in (flag(name), str(values[name]))]
-        return {
-            name: value for name, value in Request.parse(words).identity().items() if name not in required
-        }
-
-
-def parameters_of(dataset: str, training: str) -> tuple[str, ...]:
-    """Return the parameters of a training: of its regime, and of the PGD accuracy if none is published."""
-    of_regime = PARAMETERS[training]
-    return of_regime if dataset in published.TRAINING else tuple(dict.fromkeys((*LOOP, *of_regime)))
-
-
-def not_published(dataset: str, training: str) -> tuple[str, ...]:
-    """Return the settings that must be given because no paper has any for the dataset."""
-    return () if dataset in published.TRAINING else ("batch_size", *parameters_of(dataset, training))
+        found = {**Request.parse(words).identity(), **_BEFORE}
+        return {name: value for name, value in found.items() if name not in required}
 
 
 def parser() -> Parser:
     """Return the parser of the command's options."""
-    parser = Parser(prog="python -m generators.train", description=__doc__)
-    add_shared_options(parser)
-    parser.add_argument("--training", required=True, choices=REGIMES)
-    parser.add_argument("--epochs", default=5, type=positive_integer, help="default: 5")
-    parser.add_argument(
-        "--samples", type=positive_integer, metavar="N", help="training samples; default: all of the split"
-    )
-    parser.add_argument("--batch-size", type=positive_integer, help="default: as published for the dataset")
-    parser.add_argument(
-        "--learning-rate", default=1e-4, type=float, help="of Adam; default: 1e-4, as published"
-    )
-    for option in OPTIONS.values():
-        replace(option, help=f"{option.help}; default: as published for the dataset").add_to(parser)
-    parser.add_argument(
-        "--chunk-size",
-        default=Settings.chunk_size,
-        type=positive_integer,
-        help="images in one pass of the network for integrated gradients; bounds the memory; more are faster "
-        f"on a GPU; default: {Settings.chunk_size}",
-    )
-    parser.add_argument(
-        "--accuracy-samples", type=positive_integer, metavar="N", help="test samples; default: all"
-    )
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.pt")
-    return parser
+    return make_parser(__doc__)
 
 
 def recorded_command(request: Request) -> str:
@@ -224,6 +185,8 @@ def evenly_spread(n_wanted: int | None, n: int, name: str) -> NDArray[np.int64]:
 def train(request: Request) -> None:
     """Train, measure both accuracies on the test split, and write the checkpoint."""
     request.settings()  # refuses wrong options before anything is written
+    if request.init and not request.init.is_file():
+        raise FileNotFoundError(f"{request.init}, which --init names, does not exist; train it first")
     checkpoints.check_checkpoint_target(request.out)
     with checkpoints.locked(request.out):
         _train(request)
@@ -246,12 +209,19 @@ def _train(request: Request) -> None:
     torch.manual_seed(seed)  # for weights and dropout
     classes = described(request.dataset, request.data)
     network = build(request.model, classes.n_classes)
+    if request.init:
+        checkpoints.begin_from(request.init, network, dataset=request.dataset, model=request.model)
+    elif request.initial_weights == "rar":
+        draw_rar_weights(network)
     classes.check(check_images(network, split.channels, *split.shape), request.dataset)
     if any(getattr(module, "aux_logits", False) for module in network.modules()):
         raise ValueError(
             f"{request.model} has auxiliary outputs, which this command cannot train; choose another --model"
         )
-    training = Training(network, device, learning_rate=request.learning_rate, seed=seed)
+    optimizer = published.Optimizer(
+        request.optimizer, request.learning_rate, request.momentum, request.weight_decay
+    )
+    training = Training(network, device, optimizer=optimizer, seed=seed)
     # A training cannot continue on another device: its random numbers are those of the device.
     state = {**identity, "device": device.type}
     part = part_path(path)
@@ -267,10 +237,12 @@ def _train(request: Request) -> None:
             training.save(part, state)
             saved = time.monotonic()
 
-    course = Course(split, samples, request.training, settings, request.batch_size)
-    while training.n_epochs < request.epochs:
+    n_steps = request.training_steps or (request.epochs or 0) * math.ceil(len(samples) / request.batch_size)
+    course = Course(split, samples, request.training, settings, request.batch_size, n_steps)
+    while training.n_steps(course) < n_steps:
         training.epoch(course, after_batch=save_sometimes)
         training.save(part, state)
+        print(training.summary(course), file=sys.stderr)
 
     network.eval().requires_grad_(False)
     attack = request.pgd()
@@ -281,6 +253,7 @@ def _train(request: Request) -> None:
         "samples": len(samples),
         "shape": split.shape,
         "settings": request.used(),
+        "attribution_share": training.shares(),
         "natural_accuracy": natural,
         "pgd_accuracy": pgd,
         "pgd_settings": asdict(attack),

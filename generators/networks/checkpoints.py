@@ -207,17 +207,41 @@ def _load_file(path: Path, dataset: str, model: str, n_classes: int) -> tuple[nn
     content = _content(path)
     network = models.build(model, n_classes)
     facts: dict[str, Any] = {"training": None}
-    if all(key in content for key in (*KEYS, "state_dict")):
-        asked = {"dataset": dataset, "model": model}
-        differs = [f"{k} {content[k]}, not {asked[k]}" for k in asked if content[k] != asked[k]]
-        if differs:
-            raise ValueError(f"{path} was trained with {' and '.join(differs)}")
+    if _is_checkpoint(content):
+        _check_same(path, content, dataset=dataset, model=model)
         facts = {key: value for key, value in content.items() if key != "state_dict"}
         _fill(network, content["state_dict"], path, model)
     else:
         network = _with_weights(network, content, path, model)
     facts["sha256"] = sha256(path)
     return prepare(network), facts
+
+
+def begin_from(path: Path, network: nn.Module, *, dataset: str, model: str) -> None:
+    """Give `network`, as ``models.build`` returned it, the weights of a checkpoint of ``generators.train``.
+
+    Raises
+    ------
+    ValueError
+        If the file is none, or one of another model or dataset.
+    """
+    content = _content(path)
+    if not _is_checkpoint(content):
+        raise ValueError(f"{path} is not a checkpoint of generators.train, which --init needs")
+    _check_same(path, content, dataset=dataset, model=model)
+    _fill(network, content["state_dict"], path, model)
+
+
+def _is_checkpoint(content: Mapping[str, Any]) -> bool:
+    return all(key in content for key in (*KEYS, "state_dict"))
+
+
+def _check_same(path: Path, content: Mapping[str, Any], **asked: str) -> None:
+    differs = [
+        f"{name} {content[name]}, not {value}" for name, value in asked.items() if content[name] != value
+    ]
+    if differs:
+        raise ValueError(f"{path} was trained with {' and '.join(differs)}")
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The page of the generators names every choice, and its experiment is valid."""
 
 import re
+import shlex
 from pathlib import Path
 
 import h5py
@@ -8,7 +9,7 @@ import numpy as np
 
 import generators
 import lensmetrics as lm
-from generators import sweep
+from generators import sweep, train
 from generators.attacks import ATTACKS
 from generators.datasets import DATASETS
 from generators.explanations import EXPLANATIONS
@@ -41,6 +42,14 @@ def test_the_experiment_is_valid(tmp_path: Path) -> None:
     path.write_text(EXPERIMENT, encoding="utf-8")
     items = sweep.read(path)
     assert [item.command for item in items] == ["train"] * 2 + ["generate"] * 22
+
+
+def test_trainings_are_valid() -> None:
+    lines = PAGE.replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line)[3:] for line in lines if "generators.train --" in line]
+    pgd, natural, warm = (train.Request.parse(words) for words in commands)
+    assert [request.settings().eps for request in (pgd, natural, warm)] == [0.1] * 3
+    assert warm.init == natural.out
 
 
 def test_radii_from_the_next_smaller_one_run_as_printed(tmp_path: Path) -> None:

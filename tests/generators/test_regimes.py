@@ -202,6 +202,50 @@ def test_attribution_of_the_change_adds_up_to_the_change_of_the_loss(
     assert (norms > change.abs()).all()
 
 
+def test_one_jittered_point_has_the_mean_of_many(network: Any, images: Any, attacked: Any) -> None:
+    """Its fixed place, the end of the path, has not."""
+    sample, end, label = images[:1], attacked[:1], LABELS[:1]
+    (many,) = paths.path_attributions(network, sample, end, label, 2000, paths.sample_loss)
+    jitter, n = torch.rand((2000, 1), generator=seeded(), dtype=torch.float64), 2000
+    repeated = (sample.expand(n, -1, -1, -1), end.expand(n, -1, -1, -1), label.expand(n))
+    (drawn,) = paths.path_attributions(network, *repeated, 1, paths.sample_loss, jitter=jitter)
+    (fixed,) = paths.path_attributions(network, sample, end, label, 1, paths.sample_loss)
+    error = (drawn.mean(0) - many[0]).norm()
+    assert error < 0.1 * (fixed[0] - many[0]).norm()
+
+
+def test_jitter_stays_within_the_part_of_each_point(network: Any, images: Any, attacked: Any) -> None:
+    """A jitter of 1 is the point before, and of 0 the point itself."""
+    n, zeros = 4, torch.zeros((3, 4), dtype=torch.float64)
+    seen: list[Any] = []
+
+    def watched(flat: Any) -> Any:
+        seen.append(flat.detach().view(3, n, *images.shape[1:]))
+        return network(flat)
+
+    for jitter in (None, zeros, zeros + 1, zeros + 0.5):
+        paths.path_attributions(watched, images, attacked, LABELS, n, paths.sample_loss, jitter=jitter)  # type: ignore[arg-type]
+    plain, at_0, at_1, half = seen
+    assert (plain == at_0).all()
+    torch.testing.assert_close(at_1[:, 1:], plain[:, :-1])
+    torch.testing.assert_close(at_1[:, 0], images)
+    torch.testing.assert_close(half, (at_0 + at_1) / 2)
+
+
+@pytest.mark.parametrize("name", WITH_ATTRIBUTION)
+def test_jitter_is_the_same_in_chunks_and_drawn_anew(network: Any, images: Any, name: str) -> None:
+    settings = dataclasses.replace(SETTINGS, jitter=True)
+    random = seeded()
+
+    def loss(chunk_size: int, random: Any) -> float:
+        chunked = dataclasses.replace(settings, chunk_size=chunk_size)
+        return sum(part.item() for part in REGIMES[name](network, images, LABELS, chunked, random))
+
+    first = loss(1000, random)
+    assert loss(1, seeded()) == pytest.approx(first, rel=1e-10)
+    assert loss(1000, random) != first
+
+
 def test_no_perturbation_leaves_the_cross_entropy_alone(network: Any, images: Any) -> None:
     settings = dataclasses.replace(SETTINGS, eps=0.0)
     parts = REGIMES["ig_sum_norm"](network, images, LABELS, settings, seeded())

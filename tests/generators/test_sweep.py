@@ -19,11 +19,12 @@ from PIL import Image
 
 import lensmetrics as lm
 from benchmarks.studies.run import main as study
-from generators import jobs, sweep
+from generators import jobs, sweep, train
 from generators.datasets import inputs_of
 from generators.networks import checkpoints
 from generators.networks.activations import prepare
 from generators.networks.models import build
+from generators.request import Request
 
 STUDIES = Path(sweep.__file__).parents[1] / "benchmarks" / "studies"
 EXPERIMENT = """
@@ -177,6 +178,74 @@ def test_files_are_kept_wherever_data_and_folders_move(
     assert not any(item.missing({item.out for item in items}) for item in items)
 
 
+WARM = """
+out = "{folder}/maps"
+[common]
+dataset = "fashion_mnist"
+data = "{folder}"
+model = "small_cnn"
+device = "cpu"
+samples = 20
+accuracy_samples = 4
+[[train]]
+training = "natural"
+training_steps = 1
+[[train]]
+training = ["pgd", "ig_norm"]
+init = "natural"
+training_steps = 2
+eps_ramp = 2
+steps = 1
+n_points = 1
+inner_n_points = 1
+jitter = true
+"""
+
+
+def test_trainings_begin_from_the_weights_of_an_earlier_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = experiment(folder, WARM)
+    natural, *robust = sweep.read(path)
+    assert [item.needs for item in robust] == [(natural.out,)] * 2
+    assert ["--jitter" in item.arguments for item in robust] == [False, True]
+    assert sweep.main([str(path)]) == 0
+    for item in robust:
+        assert checkpoints.identity(item.out)["init_sha256"] == checkpoints.sha256(natural.out)
+    capsys.readouterr()
+    assert sweep.main([str(path), "--dry-run"]) == 0
+    assert "missing" not in capsys.readouterr().out
+    other = folder / "maps/other.pt"
+    natural.out.rename(other)
+    assert sweep.main([str(path), "--dry-run"]) == 0  # only the natural one would be made again
+    assert capsys.readouterr().out.count("missing") == 1
+    torch.save({**torch.load(other, weights_only=True), "seed": 1}, other)
+    assert sweep.main([str(experiment(folder, WARM.replace('init = "natural"', f'init = "{other}"')))]) == 2
+    assert (
+        f"init_sha256 is {checkpoints.identity(robust[0].out)['init_sha256']} in the"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("init", "sentence"),
+    [
+        (
+            "ig_norm",
+            "cnn-pgd.pt begins from {folder}/maps/checkpoints/fashion_mnist-small_cnn-ig_norm.pt, which",
+        ),
+        ("pgd", "small_cnn-pgd.pt, which is not made before it; let init name the training of an earlier"),
+        ("none.pt", "needs none.pt, which does not exist and which no [[train]] makes"),
+    ],
+)
+def test_trainings_do_not_begin_from_later_ones(
+    folder: Path, capsys: pytest.CaptureFixture[str], init: str, sentence: str
+) -> None:
+    assert sweep.main([str(experiment(folder, WARM.replace('init = "natural"', f'init = "{init}"')))]) == 2
+    assert sentence.format(folder=folder) in capsys.readouterr().err
+    assert not (folder / "maps").exists()
+
+
 def test_option_that_a_file_does_not_mention_had_its_default(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,7 +377,9 @@ def test_one_failure_does_not_stop_the_others(
     """Five correct samples of the network exist, sixty do not. Each worker imports the explanation."""
     (trained / "only_here.py").write_text("from generators.explanations import gradient\n", encoding="utf-8")
     monkeypatch.syspath_prepend(trained)
-    text = ONE.replace("samples = 5", "samples = [61, 62, 5, 6]").replace('"gradient"', '"only_here:gradient"')
+    text = ONE.replace("samples = 5", "samples = [61, 62, 5, 6]").replace(
+        '"gradient"', '"only_here:gradient"'
+    )
     assert sweep.main([str(experiment(trained, text)), "--jobs", "2"]) == 1
     error = capsys.readouterr().err
     assert error.count("failed: ") == 2
@@ -396,6 +467,15 @@ def smaller(study: str, **values: int) -> str:
 def run_study(path: Path, data: Path) -> None:
     folders = {"--data": data, "--out": path.parent / "maps", "--results": path.parent}
     assert study([str(path), *(str(word) for pair in folders.items() for word in pair)]) == 0
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.toml")), ids=lambda path: path.stem)
+def test_studies_are_valid(path: Path) -> None:
+    for item in sweep.read(path):
+        if item.command == "train":
+            assert train.Request.parse(item.arguments).settings()
+        else:
+            assert Request.parse(item.arguments).plan()
 
 
 def test_minute_of_the_fashion_mnist_study(data: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import functools
 import shlex
 import shutil
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from generators import published, train
 from generators.commands import INTERRUPTED
@@ -22,62 +20,28 @@ from generators.networks.training import accuracies
 from generators.published import PGD
 from generators.regimes import REGIMES
 from generators.train import evenly_spread
+from tests.generators.trainings import (
+    BRIEF,
+    assert_same_weights,
+    interrupt_in_epoch,
+    load_checkpoint,
+    run_train,
+    write_datasets,
+)
 
-BRIEF = ("--steps", "2", "--step-size", "0.05", "--n-points", "3", "--inner-n-points", "2")
 GIVEN = {"steps": 2, "step_size": 0.05, "n_points": 3, "inner_n_points": 2}
-
-
-def bright_rows(n: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images whose class is the row that is bright, sorted by class."""
-    random = np.random.default_rng(seed)
-    labels = np.sort(np.arange(n) % 10)
-    images = random.integers(0, 60, (n, 28, 28), dtype=np.uint8)
-    images[np.arange(n), 2 * labels + 4] += 150
-    return images, labels
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("train")
-    (x_train, y_train), (x_test, y_test) = bright_rows(200, 0), bright_rows(40, 1)
-    np.savez(path / "fashion_mnist.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-    random = np.random.default_rng(2)
-    np.savez(
-        path / "cifar10.npz",
-        x_train=random.integers(0, 255, (12, 8, 8, 3), dtype=np.uint8),
-        y_train=np.arange(12) % 10,
-        x_test=random.integers(0, 255, (4, 8, 8, 3), dtype=np.uint8),
-        y_test=np.arange(4),
-    )
+    write_datasets(path)
     return path
-
-
-def arguments(folder: Path, out: str, *more: str) -> list[str]:
-    return [
-        *("--dataset", "fashion_mnist", "--data", str(folder), "--model", "small_cnn", "--device", "cpu"),
-        *("--epochs", "2", "--batch-size", "20", "--learning-rate", "0.003", "--training", "natural"),
-        *("--accuracy-samples", "20", "--out", str(folder / out), *more),
-    ]
-
-
-def run_train(folder: Path, out: str, *more: str) -> int:
-    """Natural training, unless `more` says otherwise."""
-    return train.main(arguments(folder, out, *more))
-
-
-def load(path: Path, model: str = "small_cnn", dataset: str = "fashion_mnist") -> tuple[Any, dict[str, Any]]:
-    return checkpoints.load(path, dataset=dataset, model=model)
-
-
-def assert_same_weights(one: Path, other: Path) -> None:
-    first, second = load(one)[0].state_dict(), load(other)[0].state_dict()
-    assert first.keys() == second.keys()
-    assert all((first[name] == second[name]).all() for name in first)
 
 
 def test_natural_training_learns(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_train(folder, "learns.pt", "--epochs", "3", "--accuracy-samples", "40") == 0
-    network, facts = load(folder / "learns.pt")
+    network, facts = load_checkpoint(folder / "learns.pt")
     assert facts["natural_accuracy"] > 0.9
     assert not network.training
     output = capsys.readouterr().out
@@ -91,7 +55,7 @@ def test_natural_training_learns(folder: Path, capsys: pytest.CaptureFixture[str
 def test_checkpoint_records_how_it_was_made(folder: Path, training: str) -> None:
     options = BRIEF if training != "pgd" else BRIEF[:4]
     assert run_train(folder, f"{training}.pt", "--training", training, "--samples", "60", *options) == 0
-    _, facts = load(folder / f"{training}.pt")
+    _, facts = load_checkpoint(folder / f"{training}.pt")
     expected = {
         "dataset": "fashion_mnist",
         "model": "small_cnn",
@@ -102,9 +66,9 @@ def test_checkpoint_records_how_it_was_made(folder: Path, training: str) -> None
     expected |= {"samples": 60, "batch_size": 20, "learning_rate": 0.003, "accuracy_samples": 20}
     assert {name: facts[name] for name in expected} == expected
     weight = {"ig_norm": 1.0, "ig_sum_norm": 0.1, "art": 0.1}
-    settings = {"eps": 0.1, "steps": 2, "step_size": 0.05}
+    settings: dict[str, Any] = {"eps": 0.1, "steps": 2, "step_size": 0.05, "eps_ramp": 0}
     if training in weight:
-        settings |= GIVEN | {"weight": weight[training]}
+        settings |= GIVEN | {"weight": weight[training], "jitter": False}
     assert facts["settings"] == settings
     assert facts["pgd_settings"] == {"eps": 0.1, "steps": 20, "step_size": 0.01}
     assert 0 <= facts["pgd_accuracy"] <= facts["natural_accuracy"] <= 1
@@ -114,7 +78,7 @@ def test_checkpoint_records_how_it_was_made(folder: Path, training: str) -> None
 def test_recorded_command_gives_the_same_weights(folder: Path, training: str) -> None:
     options = ("--training", training, "--samples", "40", *(BRIEF if training != "natural" else ()))
     assert run_train(folder, f"first-{training}.pt", *options, "--seed", "3", "--chunk-size", "7") == 0
-    _, facts = load(folder / f"first-{training}.pt")
+    _, facts = load_checkpoint(folder / f"first-{training}.pt")
     words = shlex.split(facts["command"])
     assert words[:3] == ["python", "-m", "generators.train"]
     assert train.recorded_command(train.Request.parse(words[3:])) == facts["command"]
@@ -134,23 +98,8 @@ def test_another_seed_starts_from_other_weights(folder: Path) -> None:
     )  # the order changes next to nothing
     for seed in ("1", "2"):
         assert run_train(folder, f"seed-{seed}.pt", *brief, "--seed", seed) == 0
-    one, other = (load(folder / f"seed-{seed}.pt")[0].state_dict() for seed in ("1", "2"))
+    one, other = (load_checkpoint(folder / f"seed-{seed}.pt")[0].state_dict() for seed in ("1", "2"))
     assert all((one[name] - other[name]).abs().max() > 0.01 for name in one)
-
-
-def interrupt_in_epoch(monkeypatch: pytest.MonkeyPatch, regime: str, n_batches: int) -> None:
-    """Raise KeyboardInterrupt in the batch after `n_batches`."""
-    whole = REGIMES[regime]
-    calls: list[Any] = []
-
-    @functools.wraps(whole)
-    def interrupted(*args: Any) -> Any:
-        if len(calls) == n_batches:
-            raise KeyboardInterrupt
-        calls.append(args)
-        return whole(*args)
-
-    monkeypatch.setitem(REGIMES, regime, interrupted)
 
 
 @pytest.mark.parametrize("training", ["natural", "ig_sum_norm"])
@@ -177,7 +126,10 @@ def test_interrupted_training_ends_like_an_uninterrupted_one(
         assert run_train(folder, half, *more) == 0
     assert run_train(folder, whole, *more) == 0
     assert_same_weights(folder / half, folder / whole)
-    assert load(folder / half)[1]["natural_accuracy"] == load(folder / whole)[1]["natural_accuracy"]
+    assert (
+        load_checkpoint(folder / half)[1]["natural_accuracy"]
+        == load_checkpoint(folder / whole)[1]["natural_accuracy"]
+    )
     assert not list(folder.glob("*.part"))
     assert not list(folder.glob(".*"))
 
@@ -194,7 +146,7 @@ def test_interrupted_training_is_continued_wherever_the_data_moves(
     monkeypatch.chdir(folder)
     moved = ("--data", str(tmp_path), "--chunk-size", "9", "--out", "moved.pt")
     assert run_train(folder, "moved.pt", *more, *moved) == 0
-    assert load(folder / "moved.pt")[1]["epochs"] == 2
+    assert load_checkpoint(folder / "moved.pt")[1]["epochs"] == 2
 
 
 def test_training_that_lacks_only_the_accuracy_is_continued(
@@ -209,7 +161,7 @@ def test_training_that_lacks_only_the_accuracy_is_continued(
     with monkeypatch.context() as patch:
         patch.setitem(REGIMES, "natural", interrupted)
         assert run_train(folder, "trained.pt") == 0
-    assert load(folder / "trained.pt")[1]["epochs"] == 2
+    assert load_checkpoint(folder / "trained.pt")[1]["epochs"] == 2
 
 
 def test_dropout_and_batch_norm_are_continued(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,7 +290,7 @@ def test_settings_default_to_the_published_ones(folder: Path) -> None:
 def test_network_with_batch_norm_trains_under_an_attribution_regime(folder: Path) -> None:
     more = ("--dataset", "cifar10", "--model", "small_resnet", "--training", "ig_norm", "--epochs", "1")
     assert run_train(folder, "resnet.pt", *more, *BRIEF, "--accuracy-samples", "4") == 0
-    network, facts = load(folder / "resnet.pt", "small_resnet", "cifar10")
+    network, facts = load_checkpoint(folder / "resnet.pt", "small_resnet", "cifar10")
     assert facts["settings"]["weight"] == 1.0
     state = network.state_dict()
     tracked = {int(value) for name, value in state.items() if name.endswith("num_batches_tracked")}
