@@ -84,7 +84,7 @@ CASES = {
         *_SMALL, ("fashion_mnist.npz",), "integrated_gradients", 100, 15, 6
     ),
     "SqueezeNet, gradient": Case(
-        *_LARGE, ("imagenet_val", "squeezenet1_1_imagenet.npz"), "gradient", 1000, 2, 11
+        *_LARGE, ("imagenet_val", "squeezenet1_1_imagenet.npz"), "gradient", 1000, 3, 31
     ),
 }
 
