@@ -116,6 +116,14 @@ def needs_layer(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, la
     return images
 
 
+def seeds_third(model: nn.Module, images: torch.Tensor, seeds: Any) -> torch.Tensor:
+    return images
+
+
+def eps_fourth(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float) -> torch.Tensor:
+    return images
+
+
 def brighter(
     model: nn.Module, images: torch.Tensor, labels: torch.Tensor, randoms: Any, *, eps: float
 ) -> torch.Tensor:

@@ -242,6 +242,7 @@ def test_saliency_of_captum_is_the_gradient(folder: Path) -> None:
         (f"{OWN}:mixing", "gives another map for an image alone than for the same image among others"),
         (f"{OWN}:flat", "returned a tensor (1,) for images (1, 3, 8, 8); it must return attributions"),
         (f"{OWN}:needs_layer", "needs layer; it must take (model, images, labels)"),
+        (f"{OWN}:seeds_third", "has seeds where labels is given; it must take (model, images, labels)"),
         (f"{OWN}:factory", "has the parameters () -> torch.nn.modules.module.Module; it must"),
     ],
 )
@@ -293,6 +294,10 @@ def test_images_that_change_the_label_do_not_count(folder: Path) -> None:
         ("random_sing", "'random_sing' is no name; did you mean random_sign"),
         (f"{OWN}:too_far", "away from its own in a pixel; --eps allows 0.02"),
         (f"{OWN}:flat", "has the parameters (model: "),
+        (
+            f"{OWN}:eps_fourth",
+            "has eps where randoms is given; it must take (model, images, labels, randoms)",
+        ),
         (f"{OWN}:inverted", "--eps has no effect with --explanation gradient and --attack"),
     ],
 )
