@@ -128,6 +128,11 @@ def test_sweep_takes_own_names(folder: Path) -> None:
     (folder / "own.toml").write_text(text, encoding="utf-8")
     items = sweep.read(folder / "own.toml")
     assert [("--eps" in item.arguments) for item in items] == [False, True] * 2
+    # A colon in a file's name is none on Windows, and a host for rsync.
+    assert [items[i].out.name for i in (0, 3)] == [
+        f"{OWN}_brightness-{OWN}_inverted.h5",
+        f"captum_Saliency-{OWN}_brighter-0.01.h5",
+    ]
     for name, wrong, reason in (
         ("captum:Saliency", "captum:Salience", "did you mean captum:Saliency"),
         (f"{OWN}:brighter", "brighter", r"attack: 'brighter' is no name; .* for your own give package\.mod"),
