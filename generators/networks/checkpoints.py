@@ -274,10 +274,12 @@ def _with_weights(network: nn.Module, content: dict[str, Any], path: Path, model
     wrapped = next((content[key] for key in ("state_dict", "model") if key in content), content)
     if not isinstance(wrapped, dict) or not wrapped:
         raise ValueError(f"{path} contains no weights")
-    state = {str(name).removeprefix("module."): value for name, value in wrapped.items()}
+    state = {str(name): value for name, value in wrapped.items()}
     if not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path} is neither a checkpoint of generators.train nor a dictionary of weights")
     inner = network if model in models.MODELS else network.get_submodule("network")
+    if not state.keys() <= inner.state_dict().keys():  # DataParallel puts this before all names
+        state = {name.removeprefix("module."): value for name, value in state.items()}
     if model.startswith("densenet"):  # early torchvision releases name layers norm.1, conv.2
         state = {re.sub(r"\.(norm|conv)\.([12])\.", r".\1\2.", name): value for name, value in state.items()}
     mean, std = (state.get(f"normalizer.new_{name}") for name in ("mean", "std"))

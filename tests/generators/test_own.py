@@ -91,6 +91,24 @@ def test_weights_are_read_into_the_network_of_the_factory(folder: Path) -> None:
     assert facts["sha256"] == checkpoints.sha256(folder / "negative.pt")
 
 
+def test_weights_of_a_parallel_network_are_those_of_the_network(folder: Path) -> None:
+    """Also where the network itself has a layer of the name that is put before theirs."""
+    image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for name, before in (("factory", "module."), ("called_module", ""), ("called_module", "module.")):
+        state = {before + key: -value for key, value in getattr(own, name)().state_dict().items()}
+        torch.save(state, folder / "parallel.pt")
+        model = f"{OWN}:{name}"
+        network, _ = checkpoints.load(folder / "parallel.pt", dataset="shapes", model=model, data=folder)
+        expected = own.network()
+        expected.load_state_dict({key: -value for key, value in expected.state_dict().items()})
+        torch.testing.assert_close(network(image), expected(image))
+
+
+def test_weights_may_have_any_type(folder: Path) -> None:
+    store = run(folder, "half.h5", "--model", f"{OWN}:half")
+    assert len(store.attrs["checkpoint_sha256"]) == 64
+
+
 def test_finished_file_of_other_weights_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The factory draws its weights anew, so the file cannot be of them."""
     text = f"""
