@@ -128,7 +128,7 @@ class Request:
     def pgd(self) -> PGD:
         """Return the attack under which the accuracy is measured: as published, or else that of training."""
         if self.dataset in published.TRAINING:
-            return published.training(self.dataset).pgd
+            return published.TRAINING[self.dataset].pgd
         return PGD(**{name: self.parameters[name] for name in LOOP})
 
     def used(self) -> dict[str, Any]:
