@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import json
+import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -252,9 +253,10 @@ def _stem(command: str, options: Mapping[str, Any], grid: Mapping[str, Sequence[
 
 
 def _word(value: object) -> str:
+    """Return a value as a file's name may have it on every system: without slashes and colons."""
     if isinstance(value, list):
         return ",".join(map(_word, value))
-    return str(value).lower() if isinstance(value, bool) else str(value).replace("/", "_")
+    return str(value).lower() if isinstance(value, bool) else re.sub("[/:\\\\]", "_", str(value))
 
 
 def _arguments(parser: Parser, options: Mapping[str, Any]) -> Iterator[str]:

@@ -63,14 +63,15 @@ def check_call(
     function
         The function.
     takes
-        Its positional parameters, which must be as many; their names do not matter.
+        Its positional parameters, which must be as many; their names do not matter, unless `may_take` has
+        them.
     may_take
         Names of further parameters that it may have.
 
     Raises
     ------
     ValueError
-        If it has fewer parameters, or needs one that nobody gives.
+        If it has fewer parameters, or one of `may_take` among them, or needs one that nobody gives.
     """
     parameters = list(inspect.signature(function).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -79,11 +80,15 @@ def check_call(
     more = [p for p in rest if p.kind not in starred]
     needed = [p.name for p in more if p.default is p.empty and p.name not in may_take]
     has_all = len(positional) >= len(takes) or any(p.kind == p.VAR_POSITIONAL for p in rest)
-    if needed or not has_all:
+    # Such a function has forgotten one, and would take the one before for another.
+    moved = [(p.name, given) for p, given in zip(positional, takes, strict=False) if p.name in may_take]
+    if needed or moved or not has_all:
         wanted = f"({', '.join(takes)})" if takes else "nothing"
-        problem = (
-            f"needs {', '.join(needed)}" if needed else f"has the parameters {inspect.signature(function)}"
-        )
+        problem = f"has the parameters {inspect.signature(function)}"
+        if moved:
+            problem = f"has {moved[0][0]} where {moved[0][1]} is given"
+        elif needed:
+            problem = f"needs {', '.join(needed)}"
         raise ValueError(
             f"{name} {problem}; it must take {wanted}, may take {', '.join(may_take)} by keyword, and gets "
             "nothing else"

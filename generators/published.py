@@ -279,31 +279,9 @@ def severity_table(dataset: str, model: str, explanation: str, base: str | None)
     return {"severity_table": SEVERITY_TABLES[dataset]} if dataset in SEVERITY_TABLES else {}
 
 
-def training(dataset: str) -> TrainingSettings:
-    """Return the published settings of training on a dataset.
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
-    if dataset not in TRAINING:
-        raise ValueError(
-            f"no settings for training on {dataset} are published; use weights trained elsewhere, or train "
-            f"on one of {', '.join(TRAINING)}"
-        )
-    return TRAINING[dataset]
-
-
 def regime(dataset: str, training_regime: str) -> Settings:
-    """Return the published settings of a regime on a dataset; without an attribution term its weight is 0.
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
-    found = training(dataset)
+    """Return the settings of a regime on a dataset of ``TRAINING``; the weight is 0 where it has no term."""
+    found = TRAINING[dataset]
     return Settings(
         **asdict(found.pgd),
         n_points=found.n_points,

@@ -128,7 +128,7 @@ class Request:
     def pgd(self) -> PGD:
         """Return the attack under which the accuracy is measured: as published, or else that of training."""
         if self.dataset in published.TRAINING:
-            return published.training(self.dataset).pgd
+            return published.TRAINING[self.dataset].pgd
         return PGD(**{name: self.parameters[name] for name in LOOP})
 
     def used(self) -> dict[str, Any]:
@@ -203,6 +203,12 @@ def _train(request: Request) -> None:
         )
         for name in ("train", "test")
     )
+    if (split.channels, *split.shape) != (test.channels, *test.shape):
+        kinds = [f"{part.channels} x {part.shape[0]} x {part.shape[1]}" for part in (split, test)]
+        raise ValueError(
+            f"the images of {request.dataset} are {kinds[0]} (channels, height, width) for training and "
+            f"{kinds[1]} for testing; make them alike, in size by --image-size"
+        )
     samples = evenly_spread(request.samples, len(split.labels), "samples")
     measured = evenly_spread(request.accuracy_samples, len(test.labels), "accuracy_samples")
 

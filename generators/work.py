@@ -21,8 +21,9 @@ Columns = dict[str, NDArray[Any]]
 # Number of input values in one pass of the network by default, if a batch has fewer: for small images the
 # graph is cheap, and bounded memory costs computing it twice (see ``Work.batch_size``).
 CHUNK = 2**18
+# Samples that are explained to see whether an attack finds a direction at all, and whether they mix.
+_PROBED = 4
 # Samples at a time by default. A CPU gains nothing from more.
-_PROBED = 4  # samples that are explained to see whether an attack finds a direction at all
 BATCH_SIZE = {"cuda": 64, "cpu": 16}
 
 

@@ -9,7 +9,7 @@ import shlex
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +22,7 @@ from torch import nn
 from ..datasets import described
 from ..disk import make_folder, part_path
 from ..names import is_own
+from ..options import flag
 from . import models
 from .activations import prepare
 from .words import FACTORY, TORCHVISION, WORDS
@@ -39,6 +40,14 @@ KEYS = (
 )
 # The settings that distinguish checkpoints; those of early versions do not have them.
 IDENTITY = "identity"
+# What early versions say in their command.
+_SAID: Mapping[str, Callable[[str], Any]] = {
+    "samples": int,
+    "accuracy_samples": int,
+    "image_size": int,
+    "batch_size": int,
+    "learning_rate": float,
+}
 # Errors of file systems without locks, such as Lustre mounted without flock.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
@@ -140,12 +149,12 @@ def identity(path: Path) -> Mapping[str, Any]:
     names = ("dataset", "model", "training", "seed", "epochs", "batch_size", "learning_rate")
     stored: dict[str, Any] = {name: content[name] for name in names if name in content}
     stored |= content.get("settings", {})
-    # Early versions say only in their command whether a number of samples was given, and the image size.
+    # Early versions say only in their command whether a number of samples was given, and the image size;
+    # the first ones also how they were trained.
     words = shlex.split(content.get("command", ""))
-    for name in ("samples", "accuracy_samples", "image_size"):
-        option = "--" + name.replace("_", "-")
-        stored[name] = int(words[words.index(option) + 1]) if option in words else None
-    return stored
+    said = {name: words[words.index(flag(name)) + 1] for name in _SAID if flag(name) in words}
+    parsed: dict[str, Any] = {name: _SAID[name](text) for name, text in said.items()}
+    return {**dict.fromkeys(("samples", "accuracy_samples", "image_size")), **parsed, **stored}
 
 
 class _OtherClasses(ValueError):
@@ -274,10 +283,12 @@ def _with_weights(network: nn.Module, content: dict[str, Any], path: Path, model
     wrapped = next((content[key] for key in ("state_dict", "model") if key in content), content)
     if not isinstance(wrapped, dict) or not wrapped:
         raise ValueError(f"{path} contains no weights")
-    state = {str(name).removeprefix("module."): value for name, value in wrapped.items()}
+    state = {str(name): value for name, value in wrapped.items()}
     if not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path} is neither a checkpoint of generators.train nor a dictionary of weights")
     inner = network if model in models.MODELS else network.get_submodule("network")
+    if not state.keys() <= inner.state_dict().keys():  # DataParallel puts this before all names
+        state = {name.removeprefix("module."): value for name, value in state.items()}
     if model.startswith("densenet"):  # early torchvision releases name layers norm.1, conv.2
         state = {re.sub(r"\.(norm|conv)\.([12])\.", r".\1\2.", name): value for name, value in state.items()}
     mean, std = (state.get(f"normalizer.new_{name}") for name in ("mean", "std"))

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 
+import torch
 from torch import nn
 
 from ..names import is_own
@@ -72,7 +73,7 @@ def sha256(network: nn.Module) -> str:
     """Return the SHA-256 of the weights in the order of their names."""
     digest = hashlib.sha256()
     for _, value in sorted(network.state_dict().items()):
-        digest.update(value.cpu().numpy().tobytes())
+        digest.update(value.cpu().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -158,16 +158,16 @@ def _print_comparison(table: "pd.DataFrame", n_left_out: int) -> None:
     ]
     if width is None or sum(column.width + 2 for column in (labels[-1], *means, *columns)) <= width + 2:
         columns = means + columns
-    for line in table_lines(labels, columns, width):
-        print(line)
+    if len(table):
+        print("\n".join(table_lines(labels, columns, width)))
     if any(few):
         print(f"\n{FEW_NOTE}")
     if n_left_out:
         pairs = f"{n_left_out} pair{'s' * (n_left_out > 1)}"
-        print()
+        print(end="\n" if len(table) else "")
         for line in sentence_lines(f"Left out: {pairs} of which only one side has scores.", width):
             print(line)
-    n_tests = int(table.groupby("metric")["p"].count().max())
+    n_tests = max(table.groupby("metric")["p"].count(), default=0)
     if n_tests > 1:
         print(f"\np is adjusted for the {n_tests:,} comparisons of each metric (Holm).")
     for where, sentences in conclusions(table):

@@ -89,6 +89,14 @@ def test_a_condition_without_a_partner_is_counted_not_shown(run: Run, table: pd.
     assert pd.read_csv("a.csv")["attack"].tolist() == ["mass"] * 2 + ["topk"] * 2
 
 
+def test_a_comparison_of_which_only_one_side_has_scores_says_so(run: Run, table: pd.DataFrame) -> None:
+    scores = {name: table[name].where(table["training"] != "pgd") for name in ("kendall", RECALL)}
+    lm.write_scores(table.assign(**scores), "b.parquet")
+    status, out, err = run("compare", "b.parquet", "--by")
+    assert (status, err) == (0, "")
+    assert out.splitlines() == ["Left out: 1 pair of which only one side has scores."]
+
+
 @pytest.mark.usefixtures("table")
 def test_conditions_can_be_pooled(run: Run) -> None:
     status, out, err = run("compare", "--by", "-m", RECALL, "--", "s.parquet")

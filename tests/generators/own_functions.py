@@ -61,6 +61,18 @@ def fresh() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 3))
 
 
+def half() -> nn.Module:
+    """Weights of a type that numpy lacks."""
+    return network().to(torch.bfloat16)
+
+
+def called_module() -> nn.Module:
+    """A layer has the name that DataParallel puts before all names."""
+    made = nn.Sequential()
+    made.add_module("module", network())
+    return made
+
+
 def tuples() -> nn.Module:
     class Tuples(nn.Module):
         def forward(self, images: torch.Tensor) -> Any:
@@ -113,6 +125,14 @@ def flat(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.
 
 
 def needs_layer(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, layer: str) -> torch.Tensor:
+    return images
+
+
+def seeds_third(model: nn.Module, images: torch.Tensor, seeds: Any) -> torch.Tensor:
+    return images
+
+
+def eps_fourth(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float) -> torch.Tensor:
     return images
 
 

@@ -91,6 +91,24 @@ def test_weights_are_read_into_the_network_of_the_factory(folder: Path) -> None:
     assert facts["sha256"] == checkpoints.sha256(folder / "negative.pt")
 
 
+def test_weights_of_a_parallel_network_are_those_of_the_network(folder: Path) -> None:
+    """Also where the network itself has a layer of the name that is put before theirs."""
+    image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for name, before in (("factory", "module."), ("called_module", ""), ("called_module", "module.")):
+        state = {before + key: -value for key, value in getattr(own, name)().state_dict().items()}
+        torch.save(state, folder / "parallel.pt")
+        model = f"{OWN}:{name}"
+        network, _ = checkpoints.load(folder / "parallel.pt", dataset="shapes", model=model, data=folder)
+        expected = own.network()
+        expected.load_state_dict({key: -value for key, value in expected.state_dict().items()})
+        torch.testing.assert_close(network(image), expected(image))
+
+
+def test_weights_may_have_any_type(folder: Path) -> None:
+    store = run(folder, "half.h5", "--model", f"{OWN}:half")
+    assert len(store.attrs["checkpoint_sha256"]) == 64
+
+
 def test_finished_file_of_other_weights_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The factory draws its weights anew, so the file cannot be of them."""
     text = f"""
@@ -128,6 +146,11 @@ def test_sweep_takes_own_names(folder: Path) -> None:
     (folder / "own.toml").write_text(text, encoding="utf-8")
     items = sweep.read(folder / "own.toml")
     assert [("--eps" in item.arguments) for item in items] == [False, True] * 2
+    # A colon in a file's name is none on Windows, and a host for rsync.
+    assert [items[i].out.name for i in (0, 3)] == [
+        f"{OWN}_brightness-{OWN}_inverted.h5",
+        f"captum_Saliency-{OWN}_brighter-0.01.h5",
+    ]
     for name, wrong, reason in (
         ("captum:Saliency", "captum:Salience", "did you mean captum:Saliency"),
         (f"{OWN}:brighter", "brighter", r"attack: 'brighter' is no name; .* for your own give package\.mod"),
@@ -242,6 +265,7 @@ def test_saliency_of_captum_is_the_gradient(folder: Path) -> None:
         (f"{OWN}:mixing", "gives another map for an image alone than for the same image among others"),
         (f"{OWN}:flat", "returned a tensor (1,) for images (1, 3, 8, 8); it must return attributions"),
         (f"{OWN}:needs_layer", "needs layer; it must take (model, images, labels)"),
+        (f"{OWN}:seeds_third", "has seeds where labels is given; it must take (model, images, labels)"),
         (f"{OWN}:factory", "has the parameters () -> torch.nn.modules.module.Module; it must"),
     ],
 )
@@ -293,6 +317,10 @@ def test_images_that_change_the_label_do_not_count(folder: Path) -> None:
         ("random_sing", "'random_sing' is no name; did you mean random_sign"),
         (f"{OWN}:too_far", "away from its own in a pixel; --eps allows 0.02"),
         (f"{OWN}:flat", "has the parameters (model: "),
+        (
+            f"{OWN}:eps_fourth",
+            "has eps where randoms is given; it must take (model, images, labels, randoms)",
+        ),
         (f"{OWN}:inverted", "--eps has no effect with --explanation gradient and --attack"),
     ],
 )

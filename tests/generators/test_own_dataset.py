@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from generators import generate
+from generators import generate, train
 from generators.datasets import described, image_shape, read_split
 
 
@@ -71,6 +71,34 @@ def test_images_are_gray_if_all_are(tmp_path: Path) -> None:
     mixed = read_split("mixed", tmp_path, "test").images[:]
     assert mixed.shape == (2, 4, 4, 3)
     np.testing.assert_array_equal(mixed[0], np.dstack([gray] * 3))
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ((9, 8, 3), "are 3 x 8 x 8 (channels, height, width) for training and 3 x 9 x 8 for testing"),
+        ((8, 8), "are 3 x 8 x 8 (channels, height, width) for training and 1 x 8 x 8 for testing"),
+    ],
+)
+def test_splits_that_differ_are_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: tuple[int, ...], reason: str
+) -> None:
+    write(tmp_path / "unlike/train/a/0.png", (8, 8, 3))
+    write(tmp_path / "unlike/test/a/0.png", shape)
+    words = [
+        "--dataset",
+        "unlike",
+        "--data",
+        str(tmp_path),
+        "--model",
+        "small_resnet",
+        "--training",
+        "natural",
+    ]
+    settings = ["--batch-size", "1", "--eps", "0.1", "--steps", "1", "--step-size", "0.1"]
+    assert train.main([*words, *settings, "--out", str(tmp_path / "a.pt")]) == 2
+    assert reason in capsys.readouterr().err
+    assert not list(tmp_path.glob("a.pt*"))
 
 
 def test_size_is_asked_for_where_images_differ(tmp_path: Path) -> None:

@@ -139,6 +139,16 @@ def test_checkpoint_of_an_older_version_counts_as_what_it_was_made_with() -> Non
     assert differences(older, same.identity(), same.defaults()) == []
 
 
+@pytest.mark.parametrize("training", ["natural", "pgd"])
+def test_early_checkpoint_is_what_its_recorded_command_asks_for(training: str) -> None:
+    """Those of the repository say batch size and learning rate in their command alone."""
+    path = Path(train.__file__).parent / "weights" / f"fashion_mnist-small_cnn-{training}.pt"
+    command = torch.load(path, weights_only=True)["command"]
+    asked = train.Request.parse(shlex.split(command)[3:])
+    assert (asked.batch_size, asked.learning_rate) == (100, 0.001)
+    assert differences(checkpoints.identity(path), asked.identity(), asked.defaults()) == []
+
+
 def test_training_begins_from_the_weights_of_another_checkpoint(folder: Path) -> None:
     still = ("--learning-rate", "1e-12", "--init", str(folder / "natural.pt"))
     assert run_train(folder, "warm.pt", *FEW, *still, length=("--training-steps", "1")) == 0

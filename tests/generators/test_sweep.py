@@ -385,7 +385,7 @@ def test_one_failure_does_not_stop_the_others(
     assert error.count("failed: ") == 2
     assert "samples=61" in error
     made = {path.name for path in (trained / "maps").glob("*.h5")}
-    assert made == {f"natural-only_here:gradient-topk-8_255-samples={n}.h5" for n in (5, 6)}
+    assert made == {f"natural-only_here_gradient-topk-8_255-samples={n}.h5" for n in (5, 6)}
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
