@@ -31,6 +31,7 @@ from . import published, rates
 from .commands import Parser, command_line, find_dataset, run, stop_if_interrupted, use_device, versions
 from .datasets import described, read_split
 from .disk import part_path
+from .locks import locked
 from .networks import checkpoints
 from .networks.initial import draw_rar_weights
 from .networks.models import build, check_images
@@ -188,7 +189,7 @@ def train(request: Request) -> None:
     if request.init and not request.init.is_file():
         raise FileNotFoundError(f"{request.init}, which --init names, does not exist; train it first")
     checkpoints.check_checkpoint_target(request.out)
-    with checkpoints.locked(request.out):
+    with locked(request.out):
         _train(request)
 
 

@@ -14,7 +14,7 @@ import torch
 from generators import published, train
 from generators.commands import INTERRUPTED
 from generators.datasets import Split
-from generators.networks import checkpoints
+from generators.locks import locked
 from generators.networks.models import model_names
 from generators.networks.training import accuracies
 from generators.published import PGD
@@ -336,10 +336,10 @@ def test_accuracies_are_those_of_the_chosen_samples() -> None:
 def test_one_lock_has_one_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if the holder ends after the next process has opened the lock file and before it locks it."""
     path = tmp_path / "a.pt"
-    first = checkpoints.locked(path)
+    first = locked(path)
     first.__enter__()
     with pytest.raises(BlockingIOError, match=r"another process is making .*a\.pt"):
-        checkpoints.locked(path).__enter__()
+        locked(path).__enter__()
     original, holders = fcntl.flock, [first]
 
     def flock(*arguments: Any) -> None:
@@ -348,8 +348,8 @@ def test_one_lock_has_one_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         original(*arguments)
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with checkpoints.locked(path), pytest.raises(BlockingIOError):
-        checkpoints.locked(path).__enter__()
+    with locked(path), pytest.raises(BlockingIOError):
+        locked(path).__enter__()
     assert not list(tmp_path.iterdir())
 
 
@@ -360,6 +360,6 @@ def test_a_file_system_without_locks_gives_a_warning(
         raise OSError(errno.ENOLCK, "no locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with checkpoints.locked(tmp_path / "a.pt"):
+    with locked(tmp_path / "a.pt"):
         pass
     assert "a.pt: its file system has no locks; make sure that no other process" in capsys.readouterr().err
