@@ -20,6 +20,7 @@ import torch
 
 import lensmetrics
 
+from .calls import is_memory
 from .datasets import DATASETS
 from .names import is_own, unknown
 from .networks.models import ARCHITECTURES, MODELS, model_names
@@ -290,7 +291,7 @@ def run(work: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (RuntimeError, MemoryError) as error:
-        if not _is_memory(error):
+        if not is_memory(error):
             raise
         print("error: out of memory: reduce --batch-size or --chunk-size", file=sys.stderr)
         return 2
@@ -302,8 +303,3 @@ def run(work: Callable[[], None]) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0
-
-
-def _is_memory(error: Exception) -> bool:
-    # On the CPU torch's allocator raises a plain RuntimeError, which only its text tells from others.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..calls import calling
 from ..names import check_call, imported
 from ..published import linf_attack
 from .batch import Batch, select
@@ -42,7 +43,8 @@ def own_attack(name: str) -> Attack:
     def attack(batch: Batch, **parameters: Any) -> tuple[Found, ...]:
         given = {**parameters, "explanation": batch.explain} if needs_map else parameters
         with torch.enable_grad():
-            found = function(batch.model, batch.images, batch.labels, batch.randoms, **given)
+            inputs = (batch.model, batch.images, batch.labels, batch.randoms)
+            found = calling(f"--attack {name}", function, *inputs, **given)
         perturbed = _checked(name, found, batch.images, parameters)
         keeps = batch.keeps_label(perturbed) & batch.is_perturbed(perturbed)
         counts = keeps.cpu().numpy().astype(np.int32)
