@@ -41,6 +41,14 @@ def first_line(error: Exception) -> str:
     return (str(error) or repr(error)).splitlines()[0]
 
 
+def kind(value: object) -> str:
+    """Say what a function returned instead of what it should: "a tensor (2, 3)", "an ndarray", "None"."""
+    if isinstance(value, torch.Tensor):
+        return f"a tensor {tuple(value.shape)}"
+    name = type(value).__name__
+    return "None" if value is None else f"a{'n' * (name[0] in 'aeiouAEIOU')} {name}"
+
+
 def is_memory(error: Exception) -> bool:
     """Return whether an error says that memory is short."""
     # On the CPU torch's allocator raises a plain RuntimeError, which only its text tells from others.

@@ -181,7 +181,10 @@ def find_dataset(values: dict[str, Any]) -> None:
         raise ValueError(f"--data must be given: the folder with {name}")
     values["data"] = values["data"] or Path()
     if name not in DATASETS and not (values["data"] / name).is_dir():
-        raise ValueError(f"argument --dataset: {unknown(name, DATASETS, _OWN_DATASET)}")
+        raise ValueError(
+            f"argument --dataset: {unknown(name, DATASETS, _OWN_DATASET)}; there is no folder "
+            f"{values['data'] / name}"
+        )
     if name not in DATASETS and values["download"]:
         raise ValueError(f"--download has no effect with --dataset {name}, a folder; remove it")
 

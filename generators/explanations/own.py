@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..calls import calling
+from ..calls import calling, kind
 from ..names import check_call, imported
 from .record import Explain, Explanation
 
@@ -46,9 +46,8 @@ def checked(name: str, function: Explain) -> Explain:
         if is_tensor and found.ndim == 4 and (len(found), *found.shape[2:]) == (n_samples, *sides):
             result: torch.Tensor = found
             return result
-        kind = f"a tensor {tuple(found.shape)}" if is_tensor else f"a {type(found).__name__}"
         raise ValueError(
-            f"--explanation {name} returned {kind} for images {tuple(images.shape)}; it must return "
+            f"--explanation {name} returned {kind(found)} for images {tuple(images.shape)}; it must return "
             "attributions of these samples, height and width, a tensor with any number of channels"
         )
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import max_pool2d
 
-from ..calls import first_line, is_memory
+from ..calls import first_line, is_memory, kind
 from ..names import is_own, unknown
 from .own import OWN_MODEL, own_network
 from .squeezenet import SqueezeNet
@@ -223,10 +223,8 @@ def check_images(network: nn.Module, channels: int, height: int, width: int) -> 
     finally:
         network.train(was_training)
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1:
-        is_tensor = isinstance(logits, torch.Tensor)
-        kind = f"a tensor {tuple(logits.shape)}" if is_tensor else f"a {type(logits).__name__}"
         raise ValueError(
-            f"the model returns {kind} for one image; it must return a tensor of logits (sample, class), or "
-            "an object that has it as .logits"
+            f"the model returns {kind(logits)} for one image; it must return a tensor of logits (sample, "
+            "class), or an object that has it as .logits"
         )
     return logits.shape[1]

@@ -148,7 +148,7 @@ def test_sweep_takes_own_names(folder: Path) -> None:
         ("nowhere.nets:make", "there is no module nowhere.nets, neither in "),
         ("nets.py:make", "write nets, without .py"),
         (f"{OWN}:facory", "has nothing called facory; did you mean factory"),
-        (f"{OWN}:NUMBER", "has only a int called NUMBER"),
+        (f"{OWN}:NUMBER", "has only an int called NUMBER"),
         (f"{OWN}:no_network", "returned a str; it must return a torch.nn.Module"),
         (f"{OWN}:needs_width", "needs width; it must take nothing, may take n_classes by keyword"),
         (f"{OWN}:tuples", "the model returns a tuple for one image; it must return a tensor of logits"),
@@ -225,6 +225,18 @@ def test_sweep_goes_on_after_a_function_that_fails(folder: Path) -> None:
     (folder / "failing.toml").write_text(text, encoding="utf-8")
     assert sweep.main([str(folder / "failing.toml")]) == 1
     assert len(list((folder / "failing").rglob("*.h5"))) == 1
+
+
+def test_network_that_numbers_classes_otherwise_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in range(3):
+        place = folder / "turned" / f"class{(label + 1) % 3}"
+        place.mkdir(parents=True)
+        first = min((folder / "shapes" / "test" / f"class{label}").iterdir())
+        (place / first.name).write_bytes(first.read_bytes())
+    assert generate.main(arguments(folder, "turned.h5", "--dataset", "turned", "--samples", "2")) == 2
+    assert "none of the 3 test samples is classified correctly" in sentence(capsys)
 
 
 # Explanations
@@ -344,7 +356,7 @@ def test_attack_that_is_none_is_refused(
     ("attack", "reason"),
     [
         ("too_bright", "returned pixels from "),
-        ("nothing", "returned a NoneType; it must return perturbed images"),
+        ("nothing", "returned None; it must return perturbed images"),
     ],
 )
 def test_what_an_attack_returns_must_be_images(
