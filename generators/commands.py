@@ -20,6 +20,7 @@ import torch
 
 import lensmetrics
 
+from .calls import is_memory
 from .datasets import DATASETS
 from .names import is_own, unknown
 from .networks.models import ARCHITECTURES, MODELS, model_names
@@ -180,7 +181,10 @@ def find_dataset(values: dict[str, Any]) -> None:
         raise ValueError(f"--data must be given: the folder with {name}")
     values["data"] = values["data"] or Path()
     if name not in DATASETS and not (values["data"] / name).is_dir():
-        raise ValueError(f"argument --dataset: {unknown(name, DATASETS, _OWN_DATASET)}")
+        raise ValueError(
+            f"argument --dataset: {unknown(name, DATASETS, _OWN_DATASET)}; there is no folder "
+            f"{values['data'] / name}"
+        )
     if name not in DATASETS and values["download"]:
         raise ValueError(f"--download has no effect with --dataset {name}, a folder; remove it")
 
@@ -290,7 +294,7 @@ def run(work: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (RuntimeError, MemoryError) as error:
-        if not _is_memory(error):
+        if not is_memory(error):
             raise
         print("error: out of memory: reduce --batch-size or --chunk-size", file=sys.stderr)
         return 2
@@ -302,8 +306,3 @@ def run(work: Callable[[], None]) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0
-
-
-def _is_memory(error: Exception) -> bool:
-    # On the CPU torch's allocator raises a plain RuntimeError, which only its text tells from others.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from .calls import kind
+
 
 def is_own(name: str) -> bool:
     """Return whether a name is that of a function of one's own, ``package.module:name``."""
@@ -32,9 +34,15 @@ def imported(name: str) -> Callable[..., Any]:
         raise ValueError(f"{name}: {_why(module_name, error)}") from error
     found = getattr(module, attribute, None)
     if not callable(found):
-        functions = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
-        what = "nothing" if found is None else f"only a {type(found).__name__}"
-        raise ValueError(f"{module_name} has {what} called {attribute}; {_shown(attribute, functions)}")
+        functions = [
+            key
+            for key, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", None) == module_name
+        ]
+        what = "nothing" if found is None else f"only {kind(found)}"
+        raise ValueError(
+            f"{module_name} has {what} called {attribute}; {_shown(attribute, functions or ['none'])}"
+        )
     function: Callable[..., Any] = found
     return function
 

@@ -35,4 +35,4 @@ def rate_at(rates: Rates, step: int) -> float:
 def _parts(text: str) -> list[tuple[int, float]]:
     """Return each rate with the number of steps after which it begins."""
     pairs = [part.partition("@") for part in text.split(",")]
-    return [(int(step or 0), float(rate)) for rate, _, step in pairs]
+    return [(int(step) if at else 0, float(rate)) for rate, at, step in pairs]

@@ -30,6 +30,12 @@ def first_correct(
         found.extend(start + np.flatnonzero(predictions(network, images) == split.labels[part]))
         if len(found) >= n_samples:
             return order[found[:n_samples]], found[n_samples - 1] + 1
+    if not found:
+        raise ValueError(
+            f"none of the {len(split.labels)} test samples is classified correctly: the network is not "
+            "trained for them, or numbers its classes otherwise than the dataset (class folders in the order "
+            "of their names, or class_index in labels.csv)"
+        )
     raise ValueError(
         f"--samples {n_samples}: only {len(found)} of the {len(split.labels)} test samples are classified "
         "correctly; ask for at most that many"

@@ -212,6 +212,12 @@ def _train(request: Request) -> None:
         )
     samples = evenly_spread(request.samples, len(split.labels), "samples")
     measured = evenly_spread(request.accuracy_samples, len(test.labels), "accuracy_samples")
+    n_steps = request.training_steps or (request.epochs or 0) * math.ceil(len(samples) / request.batch_size)
+    if settings.eps_ramp > n_steps:
+        raise ValueError(
+            f"--eps-ramp {settings.eps_ramp} must be at most {n_steps}, the batches of this training, or it "
+            "ends before its ball has --eps"
+        )
 
     torch.manual_seed(seed)  # for weights and dropout
     classes = described(request.dataset, request.data)
@@ -244,7 +250,6 @@ def _train(request: Request) -> None:
             training.save(part, state)
             saved = time.monotonic()
 
-    n_steps = request.training_steps or (request.epochs or 0) * math.ceil(len(samples) / request.batch_size)
     course = Course(split, samples, request.training, settings, request.batch_size, n_steps)
     while training.n_steps(course) < n_steps:
         training.epoch(course, after_batch=save_sometimes)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..calls import calling, kind
 from ..names import check_call, imported
 from ..published import linf_attack
 from .batch import Batch, select
@@ -42,7 +43,8 @@ def own_attack(name: str) -> Attack:
     def attack(batch: Batch, **parameters: Any) -> tuple[Found, ...]:
         given = {**parameters, "explanation": batch.explain} if needs_map else parameters
         with torch.enable_grad():
-            found = function(batch.model, batch.images, batch.labels, batch.randoms, **given)
+            inputs = (batch.model, batch.images, batch.labels, batch.randoms)
+            found = calling(f"--attack {name}", function, *inputs, **given)
         perturbed = _checked(name, found, batch.images, parameters)
         keeps = batch.keeps_label(perturbed) & batch.is_perturbed(perturbed)
         counts = keeps.cpu().numpy().astype(np.int32)
@@ -68,10 +70,8 @@ def _checked(name: str, found: Any, images: torch.Tensor, parameters: Mapping[st
 
 def _problem(found: Any, images: torch.Tensor, eps: float) -> str:
     """Return "", or what is wrong with images that an attack found, as the end of a sentence."""
-    if not isinstance(found, torch.Tensor):
-        return f"a {type(found).__name__}; it must return perturbed images, a tensor {tuple(images.shape)}"
-    if found.shape != images.shape:
-        return f"a tensor {tuple(found.shape)}; it must return perturbed images, {tuple(images.shape)}"
+    if not isinstance(found, torch.Tensor) or found.shape != images.shape:
+        return f"{kind(found)}; it must return perturbed images, a tensor {tuple(images.shape)}"
     if not torch.isfinite(found).all():
         return "images with NaN or infinite pixels"
     least, most = float(found.min()), float(found.max())

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
+from ..calls import first_line, is_memory
 from ..names import unknown
-from ..networks.models import first_line
 from .own import checked
 from .record import Explanation
 
@@ -39,7 +39,9 @@ def captum_explanation(name: str) -> Explanation:
             warnings.simplefilter("ignore")  # captum announces what it does to its arguments
             try:
                 found = method(model, *layers).attribute(inputs, target=labels, **more)
-            except (AssertionError, NotImplementedError, TypeError) as error:
+            except Exception as error:  # each method has its own conditions
+                if is_memory(error):
+                    raise
                 raise ValueError(f"{name} cannot explain this network: {first_line(error)}") from error
         found = found[0] if isinstance(found, tuple) else found
         if layers and found.shape[2:] != images.shape[2:]:

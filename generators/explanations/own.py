@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..calls import calling, kind
 from ..names import check_call, imported
 from .record import Explain, Explanation
 
@@ -39,15 +40,14 @@ def checked(name: str, function: Explain) -> Explain:
 
     def explain(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, **more: Any) -> torch.Tensor:
         with torch.enable_grad():
-            found: Any = function(model, images, labels, **more)
+            found: Any = calling(f"--explanation {name}", function, model, images, labels, **more)
         n_samples, _, *sides = images.shape
         is_tensor = isinstance(found, torch.Tensor)
         if is_tensor and found.ndim == 4 and (len(found), *found.shape[2:]) == (n_samples, *sides):
             result: torch.Tensor = found
             return result
-        kind = f"a tensor {tuple(found.shape)}" if is_tensor else f"a {type(found).__name__}"
         raise ValueError(
-            f"--explanation {name} returned {kind} for images {tuple(images.shape)}; it must return "
+            f"--explanation {name} returned {kind(found)} for images {tuple(images.shape)}; it must return "
             "attributions of these samples, height and width, a tensor with any number of channels"
         )
 
@@ -55,15 +55,20 @@ def checked(name: str, function: Explain) -> Explain:
 
 
 def check_alone(alone: torch.Tensor, among: torch.Tensor) -> None:
-    """Refuse attributions of images explained alone that differ from those among other images.
+    """Refuse attributions of an image that are no numbers, or others alone than among other images.
 
     Rounding may switch single ReLUs, and so change a small part of the attributions.
 
     Raises
     ------
     ValueError
-        If they differ by more than that.
+        If they are not finite, or differ by more than that.
     """
+    if not torch.isfinite(alone).all():
+        raise ValueError(
+            "the explanation of the first image has NaN or infinite values, so no map can be compared; give "
+            "a function that returns finite attributions"
+        )
     if float((alone - among).abs().sum()) > 0.02 * float(among.abs().sum()):
         raise ValueError(
             "the explanation gives another map for an image alone than for the same image among others, so "

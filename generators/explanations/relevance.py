@@ -11,9 +11,10 @@ import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from ..calls import first_line
 from ..networks.activations import Tracer, separate_activations
 from ..networks.derived import Derived
-from ..networks.models import Normalize, first_line
+from ..networks.models import Normalize
 from ..networks.overwriting import overwrites
 from .forms import FORM, is_dombrowski
 from .gradients import leaf

@@ -180,7 +180,10 @@ def begin_from(path: Path, network: nn.Module, *, dataset: str, model: str) -> N
     """
     content = _content(path)
     if not _is_checkpoint(content):
-        raise ValueError(f"{path} is not a checkpoint of generators.train, which --init needs")
+        raise ValueError(
+            f"{path} is not a checkpoint of generators.train, which --init needs; let a --model "
+            "package.module:factory of your own load other weights, and remove --init"
+        )
     _check_same(path, content, dataset=dataset, model=model)
     _fill(network, content["state_dict"], path, model)
 

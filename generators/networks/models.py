@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import max_pool2d
 
+from ..calls import first_line, is_memory, kind
 from ..names import is_own, unknown
 from .own import OWN_MODEL, own_network
 from .squeezenet import SqueezeNet
@@ -212,7 +213,9 @@ def check_images(network: nn.Module, channels: int, height: int, width: int) -> 
     try:
         with torch.no_grad():
             logits = network.eval()(image)
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except Exception as error:  # a network of one's own may fail in any way
+        if is_memory(error):
+            raise
         raise ValueError(
             f"the model cannot take images of {channels} x {height} x {width} (channels, height, width): "
             f"{first_line(error)}; choose another --model or --image-size"
@@ -220,15 +223,8 @@ def check_images(network: nn.Module, channels: int, height: int, width: int) -> 
     finally:
         network.train(was_training)
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1:
-        is_tensor = isinstance(logits, torch.Tensor)
-        kind = f"a tensor {tuple(logits.shape)}" if is_tensor else f"a {type(logits).__name__}"
         raise ValueError(
-            f"the model returns {kind} for one image; it must return a tensor of logits (sample, class), or "
-            "an object that has it as .logits"
+            f"the model returns {kind(logits)} for one image; it must return a tensor of logits (sample, "
+            "class), or an object that has it as .logits"
         )
     return logits.shape[1]
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error message."""
-    return (str(error) or repr(error)).splitlines()[0]

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from ..calls import calling, kind
 from ..names import check_call, imported
 
 OWN_MODEL = "package.module:factory, a function that returns the network"
@@ -34,9 +35,7 @@ def own_network(name: str, n_classes: int) -> nn.Module:
     """
     factory = imported(name)
     taken = check_call(f"--model {name}", factory, (), ("n_classes",))
-    network = factory(**{"n_classes": n_classes} if taken else {})
+    network = calling(f"--model {name}", factory, **({"n_classes": n_classes} if taken else {}))
     if not isinstance(network, nn.Module):
-        raise ValueError(
-            f"--model {name} returned a {type(network).__name__}; it must return a torch.nn.Module"
-        )
+        raise ValueError(f"--model {name} returned {kind(network)}; it must return a torch.nn.Module")
     return Unwrapped(network)

@@ -10,10 +10,10 @@ from torch.autograd.function import BackwardCFunction
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ..calls import first_line
 from .activations import replaced, set_beta, with_softplus
 from .derived import Derived
 from .kinks import SOFT, soft_form
-from .models import first_line
 
 # Steps of a graph, by the name that autograd gives them, which are piecewise linear or have jumps.
 _KINKED = (

@@ -81,6 +81,19 @@ def tuples() -> nn.Module:
     return Tuples()
 
 
+def failing(*given: Any, **keywords: Any) -> Any:
+    """Has a mistake, of a kind that says little by itself."""
+    return keywords["lost"]
+
+
+def misreading() -> nn.Module:
+    class Misreading(nn.Module):
+        def forward(self, images: torch.Tensor) -> Any:
+            raise AttributeError("no such layer")
+
+    return Misreading()
+
+
 def no_network() -> str:
     return "network"
 
@@ -118,6 +131,10 @@ def unseeded(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> to
 
 def mixing(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return images - images.mean(0)
+
+
+def undefined(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return images * torch.nan
 
 
 def flat(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -171,10 +171,11 @@ def test_sweep_takes_own_names(folder: Path) -> None:
         ("nowhere.nets:make", "there is no module nowhere.nets, neither in "),
         ("nets.py:make", "write nets, without .py"),
         (f"{OWN}:facory", "has nothing called facory; did you mean factory"),
-        (f"{OWN}:NUMBER", "has only a int called NUMBER"),
+        (f"{OWN}:NUMBER", "has only an int called NUMBER"),
         (f"{OWN}:no_network", "returned a str; it must return a torch.nn.Module"),
         (f"{OWN}:needs_width", "needs width; it must take nothing, may take n_classes by keyword"),
         (f"{OWN}:tuples", "the model returns a tuple for one image; it must return a tensor of logits"),
+        (f"{OWN}:misreading", "3 x 8 x 8 (channels, height, width): no such layer"),
         (f"{OWN}:gray", "the model cannot take images of 3 x 8 x 8"),
         ("a model:f", "must have the form package.module:function"),
         ("small_resnet", "--checkpoint factory stands for the weights of a --model package.module:factory"),
@@ -212,6 +213,53 @@ def test_network_of_too_few_classes_is_refused(folder: Path, capsys: pytest.Capt
         Image.new("RGB", (8, 8)).save(place / name / "0.png")
     assert generate.main(arguments(folder, "few.h5", "--dataset", "many")) == 2
     assert "the model has 3 classes, but many has 4; choose another --model" in sentence(capsys)
+
+
+@pytest.mark.parametrize("option", ["--model", "--explanation", "--attack"])
+def test_function_that_fails_is_named_with_the_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    words = arguments(folder, "failing.h5", option, f"{OWN}:failing")
+    at = words.index("--eps")
+    given = [*words[:at], *words[at + 2 :]] if option == "--attack" else words
+    assert generate.main(given) == 2
+    line = next(
+        number
+        for number, text in enumerate(Path(own.__file__).read_text(encoding="utf-8").splitlines(), 1)
+        if '["lost"]' in text
+    )
+    expected = f"{option} {OWN}:failing fails with KeyError: 'lost' (own_functions.py, line {line}); set"
+    assert expected in sentence(capsys)
+
+
+def test_sweep_goes_on_after_a_function_that_fails(folder: Path) -> None:
+    text = f"""
+        out = "{folder}/failing"
+        [[generate]]
+        dataset = "shapes"
+        data = "{folder}"
+        model = "{OWN}:factory"
+        checkpoint = "factory"
+        explanation = ["{OWN}:failing", "{OWN}:brightness"]
+        attack = "random_sign"
+        eps = 0.01
+        samples = 2
+    """
+    (folder / "failing.toml").write_text(text, encoding="utf-8")
+    assert sweep.main([str(folder / "failing.toml")]) == 1
+    assert len(list((folder / "failing").rglob("*.h5"))) == 1
+
+
+def test_network_that_numbers_classes_otherwise_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in range(3):
+        place = folder / "turned" / f"class{(label + 1) % 3}"
+        place.mkdir(parents=True)
+        first = min((folder / "shapes" / "test" / f"class{label}").iterdir())
+        (place / first.name).write_bytes(first.read_bytes())
+    assert generate.main(arguments(folder, "turned.h5", "--dataset", "turned", "--samples", "2")) == 2
+    assert "none of the 3 test samples is classified correctly" in sentence(capsys)
 
 
 # Explanations
@@ -263,6 +311,7 @@ def test_saliency_of_captum_is_the_gradient(folder: Path) -> None:
         ("captum:FeaturePermutation", "gives another map for an image alone than for the same image among"),
         (f"{OWN}:unseeded", "gives another map for an image alone than for the same image among others"),
         (f"{OWN}:mixing", "gives another map for an image alone than for the same image among others"),
+        (f"{OWN}:undefined", "the explanation of the first image has NaN or infinite values"),
         (f"{OWN}:flat", "returned a tensor (1,) for images (1, 3, 8, 8); it must return attributions"),
         (f"{OWN}:needs_layer", "needs layer; it must take (model, images, labels)"),
         (f"{OWN}:seeds_third", "has seeds where labels is given; it must take (model, images, labels)"),
@@ -335,7 +384,7 @@ def test_attack_that_is_none_is_refused(
     ("attack", "reason"),
     [
         ("too_bright", "returned pixels from "),
-        ("nothing", "returned a NoneType; it must return perturbed images"),
+        ("nothing", "returned None; it must return perturbed images"),
     ],
 )
 def test_what_an_attack_returns_must_be_images(

@@ -127,6 +127,7 @@ def test_folder_without_classes_is_refused(tmp_path: Path) -> None:
     [
         (("--dataset", "fashion_mist"), "'fashion_mist' is no name; did you mean fashion_mnist"),
         (("--dataset", "fashion_mist"), "for your own give a folder, in that of --data, which has"),
+        (("--dataset", "here", "--data", "there"), f"there is no folder {Path('there/here')}"),
         (("--dataset", "mnist"), "--data must be given: the folder with mnist"),
         (("--dataset", "generators", "--download"), "--download has no effect with --dataset generators"),
     ],

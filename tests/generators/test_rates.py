@@ -26,7 +26,7 @@ def test_a_rate_is_that_of_the_last_change() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fast", "1@2", "1,2", "1,2@0", "1,2@5,3@5", "1,2@9,3@5", "1,2@1@3", "1,2@-3"]
+    "text", ["", "fast", "1@2", "1,2", "1,2@0", "1,2@5,3@5", "1,2@9,3@5", "1,2@1@3", "1,2@-3", "1@"]
 )
 def test_other_texts_are_no_rates(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"such as 0\.001,0\.01@500,0\.001@60000, got '"):

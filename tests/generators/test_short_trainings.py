@@ -179,6 +179,10 @@ def test_training_begins_from_the_weights_of_another_checkpoint(folder: Path) ->
         ),
         (("--learning-rate", "0.1,0@5"), "--learning-rate must be above 0 and finite, got 0.0"),
         (("--eps-ramp", "9"), "--eps-ramp has no effect with --training natural"),
+        (
+            ("--training", "pgd", *BRIEF[:4], *FEW, "--eps-ramp", "5"),
+            "--eps-ramp 5 must be at most 4, the batches of this training",
+        ),
         (("--jitter",), "--jitter has no effect with --training natural"),
     ],
 )
