@@ -227,6 +227,17 @@ def test_trainings_begin_from_the_weights_of_an_earlier_one(
     )
 
 
+def test_networks_of_one_regime_are_told_apart_by_what_differs(folder: Path) -> None:
+    text = ONE.replace('"natural"\nexplanation', '["pgd-steps=1", "pgd-steps=2"]\nexplanation')
+    text = text.replace('"natural"\nepochs = 1', '"pgd"\nsteps = [1, 2]\ntraining_steps = 1')
+    path = experiment(folder, text)
+    assert sweep.main([str(path)]) == 0
+    assert sweep.main([str(path)]) == 0  # the files are the wanted ones
+    stores = [lm.PairStore(item.out) for item in sweep.read(path) if item.command == "generate"]
+    assert [store.attrs["training"] for store in stores] == ["pgd-steps=1", "pgd-steps=2"]
+    assert len({store.attrs["checkpoint_sha256"] for store in stores}) == 2
+
+
 @pytest.mark.parametrize(
     ("init", "sentence"),
     [
