@@ -139,20 +139,25 @@ def section(study: Study, table: pd.DataFrame, found: pd.DataFrame) -> Iterator[
     yield ""
     n_tests = int((found["result"][found["metric"] == metrics[0]] == COMPARED).sum())
     yield (
-        "Differences (Δ) are those of `training` from `against`, paired by sample over the samples in "
+        "Differences (Δ) are those of each training from another, paired by sample over the samples in "
         f"common, with 95 % intervals; p is adjusted by Holm for the {n_tests} comparisons of each metric."
     )
     for against in study["against"]:
-        yield ""
-        yield _summary(study, table, found[found["against"] == against], against)
-    yield ""
-    words = ["training", "against", *places]
-    numbers = ["n in common", *(f"{column}" for m in metrics for column in (f"Δ {title(m)}", "p"))]
+        rows = found[found["against"] == against]
+        yield from ["", f"### Against {against}", "", _summary(study, table, rows, against)]
+        if (rows["result"] == COMPARED).any():
+            yield from ["", *_rows(study, rows, places)]
+
+
+def _rows(study: Study, found: pd.DataFrame, places: Sequence[str]) -> Iterator[str]:
+    """Yield the table of the comparisons against one training."""
+    metrics, words = main_metrics(study), ["training", *places]
+    numbers = ["n in common", *(column for metric in metrics for column in (f"Δ {title(metric)}", "p"))]
     yield "| " + " | ".join([*words, *numbers]) + " |"
     yield "|" + "---|" * len(words) + "--:|" * len(numbers)
     by_metric = [found[found["metric"] == metric].to_dict("records") for metric in metrics]
     for rows in zip(*by_metric, strict=True):
-        cells = [setting_text(str(name), rows[0][name]) for name in words]
+        cells = [setting_text(name, rows[0][name]) for name in words]
         if rows[0]["result"] == COMPARED:
             cells.append(_counts(rows))
             cells += [cell for row in rows for cell in (_difference(row), p_text(row["p_holm"]))]
@@ -165,14 +170,14 @@ def _summary(study: Study, table: pd.DataFrame, found: pd.DataFrame, against: st
     """Return a sentence about all comparisons against one training."""
     first = found[found["metric"] == main_metrics(study)[0]]
     if not len(first):
-        return f"Against {against}: 0 comparisons, as no other training has its settings."
+        return f"0 comparisons, as no training that is not compared above has settings of {against}."
     missing = int((first["result"] == NOT_RUN).sum())
     note = f" {missing} of {len(first)} comparisons read `not run`." if missing else ""
     if (n_weak := int((first["result"] == NOT_TESTED).sum())) > 0:
         accuracy, least = pgd_accuracy(table, against), study["least_pgd_accuracy"]
         has = "is not recorded" if np.isnan(accuracy) else f"is {accuracy:.3f}"
         return (
-            f"Against {against}: its accuracy under PGD {has}, and this study compares from {least:g} on, so "
+            f"The accuracy of {against} under PGD {has}, and this study compares from {least:g} on, so "
             f"{n_weak} of {len(first)} comparisons read `not tested`.{note}"
         )
     texts = []
@@ -183,17 +188,17 @@ def _summary(study: Study, table: pd.DataFrame, found: pd.DataFrame, against: st
         texts.append(
             f"{title(metric)} is higher in {higher} and lower in {len(differing) - higher} of {len(rows)}"
         )
-    return f"Against {against}, at an adjusted p below {LEVEL:g}: {', '.join(texts)} comparisons.{note}"
+    return f"At an adjusted p below {LEVEL:g}, {' and '.join(texts)} comparisons than for {against}.{note}"
 
 
-def _counts(rows: Sequence[Mapping[str, Any]]) -> str:
+def _counts(rows: Sequence[Mapping[Any, Any]]) -> str:
     numbers = [0 if pd.isna(row["n"]) else int(row["n"]) for row in rows]
     low, high = min(numbers), max(numbers)
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _difference(row: Mapping[str, Any]) -> str:
+def _difference(row: Mapping[Any, Any]) -> str:
     if pd.isna(row["difference"]):
         return "–"
-    ends = "" if pd.isna(row["ci_low"]) else f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
-    return f"{row['difference']:+.3f}{ends}"
+    ends = "" if pd.isna(row["ci_low"]) else f" [{row['ci_low']:+z.3f}, {row['ci_high']:+z.3f}]"
+    return f"{row['difference']:+z.3f}{ends}"

@@ -38,10 +38,11 @@ def markdown(study: Study, table: pd.DataFrame, compared: pd.DataFrame | None) -
         *[""] * ("notes" in study),
         *_table(study, table),
     ]
+    lines += ["", *networks.section(table)]
     if compared is not None:
         lines += ["", *comparisons.section(study, table, compared)]
-    lines += ["", *networks.section(table)]
-    lines += ["", "All metrics: the CSV file of the same name."]
+    several = compared is not None
+    lines += ["", f"All metrics: the CSV file{'s' * several} of the same name."]
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from generators import request, sweep
 
 from .asked import read_study
@@ -63,11 +65,17 @@ def _run(options: argparse.Namespace, base: Path) -> int:
     scores = study_scores(study, files)
     table = study_table(study, files, scores, f"{day}, {machine}", network_facts(items))
     compared = comparison_table(study, table, scores, list(map(str, files))) if "against" in study else None
-    table.to_csv(base.with_suffix(".csv"), index=False, float_format="%.9g")
+    table = _stored(table, base.with_suffix(".csv"))
     if compared is not None:
-        compared.to_csv(path_beside(base), index=False, float_format="%.9g")
+        compared = _stored(compared, path_beside(base))
     print(write_page(study, table, base, compared))
     return 0
+
+
+def _stored(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Store a table and return it with the digits that are stored, from which the page is written again."""
+    table.to_csv(path, index=False, float_format="%.9g")
+    return pd.read_csv(path)
 
 
 def conditions(items: Sequence[sweep.Item]) -> dict[Path, Mapping[str, Any]]:

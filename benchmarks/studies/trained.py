@@ -28,7 +28,7 @@ def network_facts(items: Sequence[sweep.Item]) -> dict[Path, dict[str, Any]]:
 def _facts(item: sweep.Item) -> dict[str, Any]:
     """Return the facts of a checkpoint; of one that does not exist, only where it begins."""
     request = train.Request.parse(item.arguments)
-    begins = f"{request.initial_weights} weights"
+    begins = f"initial weights: {request.initial_weights}"
     if request.init:
         begins = request.init.stem.removeprefix(f"{request.dataset}-{request.model}-")
     if not item.out.is_file():
