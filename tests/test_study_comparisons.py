@@ -143,6 +143,28 @@ def test_page_counts_the_differences(files: dict[Path, Any], tmp_path: Path) -> 
     assert "| art-weight=0.1 | gradient | topk | 0.1 | 3 | not run |" in text.split("### Against pgd")[1]
 
 
+def test_what_is_left_without_samples_that_were_not_attacked_is_in_brackets(tmp_path: Path) -> None:
+    """Such a sample is a failed measurement; its equal maps would make its network look robust."""
+    files = {}
+    for training, failed in (("natural", 0), ("pgd", 1)):
+        path = tmp_path / f"{training}.h5"
+        files[path] = {"training": training, "explanation": "gradient", "attack": "topk", "eps": 0.1}
+        accepted = [0] * failed + [1] * (8 - failed)
+        write_file(path, 8, seed=failed, attrs=files[path], n_accepted=accepted)
+    table, found = tables(files)
+    (row,) = found[found["metric"] == TOPK].to_dict("records")
+    natural, pgd = (lm.evaluate(path, [TOPK])[TOPK].to_numpy()[1:] for path in files)
+    assert (row["n"], row["n_attacked"]) == (8, 7)
+    assert row["difference_attacked"] == pytest.approx((pgd - natural).mean())
+    text = write_page(STUDY, table, tmp_path / "small", found)
+    assert (
+        f"] ({row['difference_attacked']:+.3f}) | {row['p_holm']:.3f} ({row['p_holm_attacked']:.3f}) |"
+        in text
+    )
+    assert "| pgd | gradient | topk | 0.1 | 8 (7) |" in text
+    assert "in brackets without those that were not attacked on either side" in text
+
+
 def test_networks_without_a_sample_in_common_are_not_compared(tmp_path: Path) -> None:
     files = {}
     for training, first in (("natural", 0), ("pgd", 1)):  # even and odd samples

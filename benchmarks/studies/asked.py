@@ -95,7 +95,15 @@ def read_comparisons(path: Path, toml: Path, study: Study, table: pd.DataFrame) 
         raise FileNotFoundError(f"{path}, the comparisons of the study, does not exist; {remedy}")
     found = pd.read_csv(path)
     places = comparisons.place_columns(table)
-    needed = ["training", "against", *places, "metric", "result", *comparisons.NUMBERS]
+    needed = [
+        "training",
+        "against",
+        *places,
+        "metric",
+        "result",
+        *comparisons.NUMBERS,
+        *comparisons.ATTACKED.values(),
+    ]
     if missing := [name for name in needed if name not in found]:
         raise ValueError(f"{path} has no column {', '.join(missing)}, which the page needs; {remedy}")
     stored = {comparisons.key(row, places) for row in found.to_dict("records")}

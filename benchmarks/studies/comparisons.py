@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 
 import lensmetrics as lm
-from lensmetrics.tables.conclusions import LEVEL
-from lensmetrics.tables.labels import p_text
+from lensmetrics.tables.choosing import counted_rows
 
-from .table import CONDITION, Study, conditions, main_metrics, setting_columns, shown, worst_case
-from .words import setting_text, title
+from .table import CONDITION, Study, conditions, setting_columns, shown, worst_case
+from .words import setting_text
 
 # What the result of a comparison may be.
 COMPARED, NOT_TESTED, NOT_RUN = "compared", "not tested", "not run"
@@ -25,6 +24,8 @@ NUMBERS = (
     *("n", "mean_first", "mean_second", "difference", "ci_low", "ci_high", "p", "p_holm"),
     *("n_only_first", "n_only_second"),
 )
+# The same without samples that were not attacked in either of both files.
+ATTACKED = {name: f"{name}_attacked" for name in ("n", "difference", "p_holm")}
 
 
 def path_beside(base: Path) -> Path:
@@ -86,6 +87,7 @@ def comparison_table(
     """
     found = []
     rows_of = scores.groupby("file", observed=True).indices
+    attacked = counted_rows(scores, "not_attacked")
     wanted = list(asked(study, table))
     for metric in shown(study):
         sides = [
@@ -95,10 +97,13 @@ def comparison_table(
             for row in wanted
         ]
         numbers = _compared(scores, metric, sides)
+        without = _compared(scores, metric, [[rows[attacked[rows]] for rows in both] for both in sides])
+        for i, found_without in without.items():
+            numbers[i] |= {ATTACKED[name]: found_without[name] for name in ATTACKED}
         for i, row in enumerate(wanted):
             named = {name: value for name, value in row.items() if name != "rows"}
             found.append({**named, "metric": metric, **numbers.get(i, {})})
-    names = ["training", "against", *place_columns(table), "result", "metric", *NUMBERS]
+    names = ["training", "against", *place_columns(table), "result", "metric", *NUMBERS, *ATTACKED.values()]
     return pd.DataFrame(found).reindex(columns=names)
 
 
@@ -130,75 +135,3 @@ def _is_weak(study: Study, table: pd.DataFrame, against: str) -> bool:
     """Return whether a training against PGD was too short to be compared against."""
     least = study.get("least_pgd_accuracy")
     return against != "natural" and least is not None and not pgd_accuracy(table, against) >= least
-
-
-def section(study: Study, table: pd.DataFrame, found: pd.DataFrame) -> Iterator[str]:
-    """Yield the lines of the page about comparisons."""
-    metrics, places = main_metrics(study), place_columns(table)
-    yield "## Comparisons"
-    yield ""
-    n_tests = int((found["result"][found["metric"] == metrics[0]] == COMPARED).sum())
-    yield (
-        "Differences (Δ) are those of each training from another, paired by sample over the samples in "
-        f"common, with 95 % intervals; p is adjusted by Holm for the {n_tests} comparisons of each metric."
-    )
-    for against in study["against"]:
-        rows = found[found["against"] == against]
-        yield from ["", f"### Against {against}", "", _summary(study, table, rows, against)]
-        if (rows["result"] == COMPARED).any():
-            yield from ["", *_rows(study, rows, places)]
-
-
-def _rows(study: Study, found: pd.DataFrame, places: Sequence[str]) -> Iterator[str]:
-    """Yield the table of the comparisons against one training."""
-    metrics, words = main_metrics(study), ["training", *places]
-    numbers = ["n in common", *(column for metric in metrics for column in (f"Δ {title(metric)}", "p"))]
-    yield "| " + " | ".join([*words, *numbers]) + " |"
-    yield "|" + "---|" * len(words) + "--:|" * len(numbers)
-    by_metric = [found[found["metric"] == metric].to_dict("records") for metric in metrics]
-    for rows in zip(*by_metric, strict=True):
-        cells = [setting_text(name, rows[0][name]) for name in words]
-        if rows[0]["result"] == COMPARED:
-            cells.append(_counts(rows))
-            cells += [cell for row in rows for cell in (_difference(row), p_text(row["p_holm"]))]
-        else:
-            cells += [rows[0]["result"], *[""] * (len(numbers) - 1)]
-        yield "| " + " | ".join(cells) + " |"
-
-
-def _summary(study: Study, table: pd.DataFrame, found: pd.DataFrame, against: str) -> str:
-    """Return a sentence about all comparisons against one training."""
-    first = found[found["metric"] == main_metrics(study)[0]]
-    if not len(first):
-        return f"0 comparisons, as no training that is not compared above has settings of {against}."
-    missing = int((first["result"] == NOT_RUN).sum())
-    note = f" {missing} of {len(first)} comparisons read `not run`." if missing else ""
-    if (n_weak := int((first["result"] == NOT_TESTED).sum())) > 0:
-        accuracy, least = pgd_accuracy(table, against), study["least_pgd_accuracy"]
-        has = "is not recorded" if np.isnan(accuracy) else f"is {accuracy:.3f}"
-        return (
-            f"The accuracy of {against} under PGD {has}, and this study compares from {least:g} on, so "
-            f"{n_weak} of {len(first)} comparisons read `not tested`.{note}"
-        )
-    texts = []
-    for metric in main_metrics(study):
-        rows = found[(found["metric"] == metric) & (found["result"] == COMPARED)]
-        differing = rows["difference"][rows["p_holm"] < LEVEL]
-        higher = int((differing > 0).sum())
-        texts.append(
-            f"{title(metric)} is higher in {higher} and lower in {len(differing) - higher} of {len(rows)}"
-        )
-    return f"At an adjusted p below {LEVEL:g}, {' and '.join(texts)} comparisons than for {against}.{note}"
-
-
-def _counts(rows: Sequence[Mapping[Any, Any]]) -> str:
-    numbers = [0 if pd.isna(row["n"]) else int(row["n"]) for row in rows]
-    low, high = min(numbers), max(numbers)
-    return str(low) if low == high else f"{low} to {high}"
-
-
-def _difference(row: Mapping[Any, Any]) -> str:
-    if pd.isna(row["difference"]):
-        return "–"
-    ends = "" if pd.isna(row["ci_low"]) else f" [{row['ci_low']:+z.3f}, {row['ci_high']:+z.3f}]"
-    return f"{row['difference']:+z.3f}{ends}"

@@ -14,8 +14,9 @@ import pandas as pd
 
 from lensmetrics.tables.labels import condition_text, number_text
 
-from . import comparisons, networks
+from . import compared, networks
 from .asked import read_comparisons, read_study, read_table
+from .comparisons import path_beside
 from .figure import figure_over_eps
 from .table import ACCEPTANCE, CONDITION, Study, conditions, main_metrics, setting_columns, shown, worst_case
 from .words import setting_text, title
@@ -24,7 +25,7 @@ from .words import setting_text, title
 _SMALLER = 0.01
 
 
-def markdown(study: Study, table: pd.DataFrame, compared: pd.DataFrame | None) -> str:
+def markdown(study: Study, table: pd.DataFrame, pairs: pd.DataFrame | None) -> str:
     """Return the page without its figure."""
     versions = [*table["versions"].dropna(), "versions are not recorded"][0]
     made = f"{table['made'].iloc[0]}; {versions}"
@@ -39,10 +40,9 @@ def markdown(study: Study, table: pd.DataFrame, compared: pd.DataFrame | None) -
         *_table(study, table),
     ]
     lines += ["", *networks.section(table)]
-    if compared is not None:
-        lines += ["", *comparisons.section(study, table, compared)]
-    several = compared is not None
-    lines += ["", f"All metrics: the CSV file{'s' * several} of the same name."]
+    if pairs is not None:
+        lines += ["", *compared.section(study, table, pairs)]
+    lines += ["", f"All metrics: the CSV file{'s' * (pairs is not None)} of the same name."]
     return "\n".join(lines) + "\n"
 
 
@@ -96,12 +96,12 @@ def _explanations(study: Study, table: pd.DataFrame) -> Iterator[str]:
 
 def _table(study: Study, table: pd.DataFrame) -> Iterator[str]:
     settings, metrics = setting_columns(table), shown(study)
-    compared = _differs(study, table)
+    differing = _differs(study, table)
     changed = bool(_is_smaller(table).any())
     labels = bool(table.get("label_changed", pd.Series([0])).sum())
     words = [*CONDITION, *settings]
     numbers = ["mean change"] * changed + ["n", "not_attacked"] + ["label_changed"] * labels
-    numbers += list(map(title, metrics)) + [f"Δ {title(metric)}" for metric in compared]
+    numbers += list(map(title, metrics)) + [f"Δ {title(metric)}" for metric in differing]
     yield "| " + " | ".join([*words, *numbers]) + " |"
     yield "|" + "---|" * len(words) + "--:|" * len(numbers)
     for rows in conditions(table):
@@ -115,7 +115,7 @@ def _table(study: Study, table: pd.DataFrame) -> Iterator[str]:
             counts = ["n", "not_attacked"] + ["label_changed"] * labels
             cells += [str(int(row[name])) for name in counts]
             cells += [_cell(rows.loc[worst_case(rows, metric)], metric) for metric in metrics]
-            cells += [_difference(row, metric) for metric in compared]
+            cells += [_difference(row, metric) for metric in differing]
         yield "| " + " | ".join(cells) + " |"
 
 
@@ -155,9 +155,9 @@ def _like_eps(value: float, eps: float) -> str:
     return f"{value * 255:.2f}/255" if condition_text("eps", eps).endswith("/255") else number_text(value)
 
 
-def write_page(study: Study, table: pd.DataFrame, base: Path, compared: pd.DataFrame | None = None) -> str:
+def write_page(study: Study, table: pd.DataFrame, base: Path, pairs: pd.DataFrame | None = None) -> str:
     """Write the page and, if eps differs, its figure beside `base`; return the text of the page."""
-    text = markdown(study, table, compared)
+    text = markdown(study, table, pairs)
     made = table[table["n"] > 0]
     if made["eps"].nunique() > 1:
         figure_over_eps(study, made, title).savefig(base.with_suffix(".png"), dpi=110)
@@ -175,10 +175,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         study = read_study(options.study)
         table = read_table(base.with_suffix(".csv"), options.study, study)
-        compared = read_comparisons(comparisons.path_beside(base), options.study, study, table)
+        pairs = read_comparisons(path_beside(base), options.study, study, table)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    write_page(study, table, base, compared)
+    write_page(study, table, base, pairs)
 
 
 if __name__ == "__main__":
