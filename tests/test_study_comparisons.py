@@ -162,6 +162,7 @@ def test_what_is_left_without_samples_that_were_not_attacked_is_in_brackets(tmp_
         in text
     )
     assert "| pgd | gradient | topk | 0.1 | 8 (7) |" in text
+    assert "Top-k intersection is higher in 0 (0) and lower in 0 (0) of 1 and" in text
     assert "in brackets without those that were not attacked on either side" in text
 
 

@@ -71,12 +71,18 @@ def _summary(study: Study, table: pd.DataFrame, found: pd.DataFrame, against: st
     texts = []
     for metric in main_metrics(study):
         rows = found[(found["metric"] == metric) & (found["result"] == COMPARED)]
-        differing = rows["difference"][rows["p_holm"] < LEVEL]
-        higher = int((differing > 0).sum())
-        texts.append(
-            f"{title(metric)} is higher in {higher} and lower in {len(differing) - higher} of {len(rows)}"
-        )
+        higher, lower = _shown(rows, 1), _shown(rows, -1)
+        texts.append(f"{title(metric)} is higher in {higher} and lower in {lower} of {len(rows)}")
     return f"At an adjusted p below {LEVEL:g}, {' and '.join(texts)} comparisons than for {against}.{note}"
+
+
+def _shown(rows: pd.DataFrame, sign: int) -> str:
+    """Return how many differences of a sign are shown, and in brackets without samples not attacked."""
+    n, n_attacked = (
+        int(((sign * rows[difference] > 0) & (rows[p] < LEVEL)).sum())
+        for difference, p in (("difference", "p_holm"), (ATTACKED["difference"], ATTACKED["p_holm"]))
+    )
+    return str(n) if (rows["n"].fillna(0) == rows["n_attacked"].fillna(0)).all() else f"{n} ({n_attacked})"
 
 
 def _counts(rows: Sequence[Mapping[Any, Any]]) -> str:
