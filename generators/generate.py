@@ -119,10 +119,13 @@ def _training_facts(
 ) -> dict[str, Any]:
     """Return how the network was trained and its accuracy, measured here if foreign weights do not say."""
     known = facts["training"]
-    if known is not None and training not in (None, known):
-        raise ValueError(f"--training {training}: the checkpoint says {known}; remove the option")
     if known is not None:
-        return facts
+        if training not in (None, known) and not training.startswith(f"{known}-"):
+            raise ValueError(
+                f"--training {training}: the checkpoint says {known}; remove the option, or give {known}, or "
+                f"{known}- and what distinguishes it from others of this regime, as in {known}-weight=1.0"
+            )
+        return {**facts, "training": training or known}
     # The accuracy on the samples that were examined until enough correct ones were found.
     measured = {"natural_accuracy": n_correct / n_examined, "accuracy_samples": n_examined}
     return {**facts, **measured, "training": training or "natural"}

@@ -160,7 +160,9 @@ def options_parser(description: str | None) -> Parser:
         "or a word: torchvision for its own weights, factory for those of the network that your own returns",
     )
     parser.add_argument(
-        "--training", help="how foreign weights were trained, such as pgd; default for them: natural"
+        "--training",
+        help="how foreign weights were trained, such as pgd; default for them: natural. Of a checkpoint: its "
+        "training and what tells it from others of the same, such as art-weight=1.0",
     )
     for name, known, own in (
         ("explanation", EXPLANATIONS, OWN_EXPLANATION),

@@ -11,7 +11,7 @@ import pytest
 import lensmetrics as lm
 from benchmarks.studies.asked import read_study
 from benchmarks.studies.page import main, write_page
-from benchmarks.studies.table import study_table
+from benchmarks.studies.table import study_scores, study_table
 from tests.pairfiles import write_file
 
 STUDIES = Path(__file__).parents[1] / "benchmarks" / "studies"
@@ -44,8 +44,12 @@ def files(tmp_path: Path) -> dict[Path, dict[str, Any]]:
     return found
 
 
+def tabled(files: dict[Path, Any]) -> pd.DataFrame:
+    return study_table(STUDY, files, study_scores(STUDY, files), "today")
+
+
 def test_study_table_is_the_summary_in_the_order_of_the_files(files: dict[Path, Any]) -> None:
-    table = study_table(STUDY, files, "today")
+    table = tabled(files)
     assert table["training"].tolist() == ["natural"] * 4 + ["art"]
     assert table["eps"].tolist() == [8 / 255, 4 / 255, *[8 / 255] * 3]
     assert table["n"].tolist() == [8, 8, 8, 8, 0]
@@ -62,7 +66,7 @@ def test_study_table_is_the_summary_in_the_order_of_the_files(files: dict[Path, 
 
 
 def test_page_shows_the_worst_case_of_each_metric(files: dict[Path, Any], tmp_path: Path) -> None:
-    table: Any = study_table(STUDY, files, "today")
+    table: Any = tabled(files)
     text = write_page(STUDY, table, tmp_path / "small")
     assert text == (tmp_path / "small.md").read_text(encoding="utf-8")
     assert "today; python 3. k = 5;" in text
@@ -78,7 +82,7 @@ def test_page_shows_the_worst_case_of_each_metric(files: dict[Path, Any], tmp_pa
 
 
 def test_differences_are_paired_and_from_the_first_row(files: dict[Path, Any], tmp_path: Path) -> None:
-    table: Any = study_table(STUDY, files, "today")
+    table: Any = tabled(files)
     paths = list(files)
     for metric in (TOPK, KENDALL):
         chosen = paths[int(table.loc[2:3, metric].idxmin())]
@@ -89,7 +93,7 @@ def test_differences_are_paired_and_from_the_first_row(files: dict[Path, Any], t
 
 
 def test_page_says_what_is_missing_and_what_failed(files: dict[Path, Any], tmp_path: Path) -> None:
-    text = write_page(STUDY, study_table(STUDY, files, "today"), tmp_path / "small")
+    text = write_page(STUDY, tabled(files), tmp_path / "small")
     assert "1 of 5 files were not made" in text
     assert "| art | gradient | topk | 8/255 | 1 | not run |" in text
     assert "label: 3 of 24 in all rows" in text
@@ -98,7 +102,7 @@ def test_page_says_what_is_missing_and_what_failed(files: dict[Path, Any], tmp_p
 
 
 def test_page_is_the_same_from_the_stored_table(files: dict[Path, Any], tmp_path: Path) -> None:
-    table = study_table(STUDY, files, "today")
+    table = tabled(files)
     table.to_csv(tmp_path / "small.csv", index=False)
     text = write_page(STUDY, pd.read_csv(tmp_path / "small.csv"), tmp_path / "small")
     assert text == write_page(STUDY, table, tmp_path / "small")
@@ -172,6 +176,6 @@ def test_files_that_do_not_record_how_they_were_made_have_a_page(
     for path in list(files)[:4]:
         path.unlink()
         write_file(path, 8, attrs=files[path])
-    text = write_page(STUDY, study_table(STUDY, files, "today"), tmp_path / "small")
+    text = write_page(STUDY, tabled(files), tmp_path / "small")
     assert "today; versions are not recorded. k = 5" in text
     assert "Natural accuracy: natural is not recorded." in text

@@ -1,4 +1,4 @@
-"""What a study asks for in its TOML file, and whether its stored table has it."""
+"""What a study asks for in its TOML file, and whether its stored tables have it."""
 
 import itertools
 import tomllib
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from . import comparisons
 from .table import CONDITION, FACTS, Study, shown
 
 
 def read_study(path: Path) -> dict[str, Any]:
-    """Return what a TOML file says of the study itself: title, k, windows and notes.
+    """Return what a TOML file says of the study itself: title, k, windows, notes and what is compared.
 
     Raises
     ------
@@ -33,7 +34,21 @@ def read_study(path: Path) -> dict[str, Any]:
             f"{path}: k in [study] must be an integer above 0 and windows a list of such, "
             f"got {study['k']!r} and {study['windows']!r}"
         )
+    _check_comparisons(path, study)
     return study
+
+
+def _check_comparisons(path: Path, study: Study) -> None:
+    """Refuse entries of [study] that do not say what is compared."""
+    against, least = study.get("against", ["natural"]), study.get("least_pgd_accuracy", 0)
+    if not isinstance(against, list) or not against or not all(isinstance(name, str) for name in against):
+        raise ValueError(
+            f'{path}: against in [study] must be a list of trainings, such as ["natural"], got {against!r}'
+        )
+    if type(least) not in (int, float) or not 0 <= least <= 1:
+        raise ValueError(f"{path}: least_pgd_accuracy in [study] must be from 0 to 1, got {least!r}")
+    if "least_pgd_accuracy" in study and "against" not in study:
+        raise ValueError(f"{path}: least_pgd_accuracy in [study] has no effect without against; remove it")
 
 
 def read_table(path: Path, toml: Path, study: Study) -> pd.DataFrame:
@@ -61,6 +76,40 @@ def read_table(path: Path, toml: Path, study: Study) -> pd.DataFrame:
         more = f", and {len(absent) - 1} more" if len(absent) > 1 else ""
         raise ValueError(f"{path} has no row of {first}{more}, which {toml} asks for; {remedy}")
     return table
+
+
+def read_comparisons(path: Path, toml: Path, study: Study, table: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the stored comparisons of a study, or None if it asks for none.
+
+    Raises
+    ------
+    OSError
+        If there are none.
+    ValueError
+        If they are not those that the TOML file and the table ask for.
+    """
+    if "against" not in study:
+        return None
+    remedy = f"run the study again: python -m benchmarks.studies.run {toml}"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}, the comparisons of the study, does not exist; {remedy}")
+    found = pd.read_csv(path)
+    places = comparisons.place_columns(table)
+    needed = [
+        "training",
+        "against",
+        *places,
+        "metric",
+        "result",
+        *comparisons.NUMBERS,
+        *comparisons.ATTACKED.values(),
+    ]
+    if missing := [name for name in needed if name not in found]:
+        raise ValueError(f"{path} has no column {', '.join(missing)}, which the page needs; {remedy}")
+    stored = {comparisons.key(row, places) for row in found.to_dict("records")}
+    if stored != {comparisons.key(row, places) for row in comparisons.asked(study, table)}:
+        raise ValueError(f"{path} has not the comparisons that {toml} and its table ask for; {remedy}")
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The page of a study: its table, its figure and what a reader must know about the run.
 
-Write it again from the stored CSV file, without maps:
+Write it again from the stored CSV files, without maps:
 
     python -m benchmarks.studies.page benchmarks/studies/imagenet.toml
 """
@@ -12,23 +12,20 @@ from typing import Any
 
 import pandas as pd
 
-from lensmetrics.tables.columns import parse_column
-from lensmetrics.tables.labels import column_title, condition_text, number_text
+from lensmetrics.tables.labels import condition_text, number_text
 
-from .asked import read_study, read_table
+from . import compared, networks
+from .asked import read_comparisons, read_study, read_table
+from .comparisons import path_beside
 from .figure import figure_over_eps
-from .table import ACCEPTANCE, CONDITION, Study, conditions, setting_columns, shown, worst_case
+from .table import ACCEPTANCE, CONDITION, Study, conditions, main_metrics, setting_columns, shown, worst_case
+from .words import setting_text, title
 
 # A mean perturbation that is smaller than eps by more than this share is shown.
 _SMALLER = 0.01
 
 
-def title(metric: str) -> str:
-    """Return the title of a metric on the page, which states k once."""
-    return column_title(parse_column(metric), without=["k"])
-
-
-def markdown(study: Study, table: pd.DataFrame) -> str:
+def markdown(study: Study, table: pd.DataFrame, pairs: pd.DataFrame | None) -> str:
     """Return the page without its figure."""
     versions = [*table["versions"].dropna(), "versions are not recorded"][0]
     made = f"{table['made'].iloc[0]}; {versions}"
@@ -42,15 +39,11 @@ def markdown(study: Study, table: pd.DataFrame) -> str:
         *[""] * ("notes" in study),
         *_table(study, table),
     ]
-    lines += ["", f"Natural accuracy: {_accuracies(table[table['n'] > 0])}."]
-    lines += ["", "All metrics: the CSV file of the same name."]
+    lines += ["", *networks.section(table)]
+    if pairs is not None:
+        lines += ["", *compared.section(study, table, pairs)]
+    lines += ["", f"All metrics: the CSV file{'s' * (pairs is not None)} of the same name."]
     return "\n".join(lines) + "\n"
-
-
-def _accuracies(made: pd.DataFrame) -> str:
-    found = made.groupby("training", sort=False, dropna=False)["accuracy"].first()
-    texts = (f"{t} {'is not recorded' if pd.isna(a) else f'{a:.3f}'}" for t, a in found.items())
-    return ", ".join(texts)
 
 
 def _explanations(study: Study, table: pd.DataFrame) -> Iterator[str]:
@@ -103,17 +96,17 @@ def _explanations(study: Study, table: pd.DataFrame) -> Iterator[str]:
 
 def _table(study: Study, table: pd.DataFrame) -> Iterator[str]:
     settings, metrics = setting_columns(table), shown(study)
-    compared = _differs(study, table)
+    differing = _differs(study, table)
     changed = bool(_is_smaller(table).any())
     labels = bool(table.get("label_changed", pd.Series([0])).sum())
     words = [*CONDITION, *settings]
     numbers = ["mean change"] * changed + ["n", "not_attacked"] + ["label_changed"] * labels
-    numbers += list(map(title, metrics)) + [f"Δ {title(metric)}" for metric in compared]
+    numbers += list(map(title, metrics)) + [f"Δ {title(metric)}" for metric in differing]
     yield "| " + " | ".join([*words, *numbers]) + " |"
     yield "|" + "---|" * len(words) + "--:|" * len(numbers)
     for rows in conditions(table):
         row = rows.iloc[0]
-        cells = [_eps(row) if name == "eps" else _setting(name, row[name]) for name in words]
+        cells = [_eps(row) if name == "eps" else setting_text(name, row[name]) for name in words]
         if row["n"] == 0:
             cells += ["not run", *[""] * (len(numbers) - 1)]
         else:
@@ -122,7 +115,7 @@ def _table(study: Study, table: pd.DataFrame) -> Iterator[str]:
             counts = ["n", "not_attacked"] + ["label_changed"] * labels
             cells += [str(int(row[name])) for name in counts]
             cells += [_cell(rows.loc[worst_case(rows, metric)], metric) for metric in metrics]
-            cells += [_difference(row, metric) for metric in compared]
+            cells += [_difference(row, metric) for metric in differing]
         yield "| " + " | ".join(cells) + " |"
 
 
@@ -139,9 +132,8 @@ def _difference(row: Any, metric: str) -> str:
 
 
 def _differs(study: Study, table: pd.DataFrame) -> list[str]:
-    """Return the metrics of which the page shows differences: the first and the first of ranks."""
-    metrics = [metric for metric in shown(study) if "w=" not in metric][:2]
-    columns = {m: [f"{m} difference", f"{m} difference half"] for m in metrics}
+    """Return the main metrics of which the table has differences from the first row of a place."""
+    columns = {m: [f"{m} difference", f"{m} difference half"] for m in main_metrics(study)}
     return [m for m, names in columns.items() if table.reindex(columns=names).notna().any().all()]
 
 
@@ -152,14 +144,10 @@ def _is_smaller(table: pd.DataFrame) -> "pd.Series[bool]":
     return table["perturbation"] < (1 - _SMALLER) * table["eps"]
 
 
-def _setting(name: str, value: Any) -> str:
-    return "–" if pd.isna(value) else condition_text(name, value)
-
-
 def _eps(row: Any) -> str:
     start = row.get("start_eps")
-    text = _setting("eps", row["eps"])
-    return text if start is None or pd.isna(start) else f"{text}, from {_setting('eps', start)}"
+    text = setting_text("eps", row["eps"])
+    return text if start is None or pd.isna(start) else f"{text}, from {setting_text('eps', start)}"
 
 
 def _like_eps(value: float, eps: float) -> str:
@@ -167,9 +155,9 @@ def _like_eps(value: float, eps: float) -> str:
     return f"{value * 255:.2f}/255" if condition_text("eps", eps).endswith("/255") else number_text(value)
 
 
-def write_page(study: Study, table: pd.DataFrame, base: Path) -> str:
+def write_page(study: Study, table: pd.DataFrame, base: Path, pairs: pd.DataFrame | None = None) -> str:
     """Write the page and, if eps differs, its figure beside `base`; return the text of the page."""
-    text = markdown(study, table)
+    text = markdown(study, table, pairs)
     made = table[table["n"] > 0]
     if made["eps"].nunique() > 1:
         figure_over_eps(study, made, title).savefig(base.with_suffix(".png"), dpi=110)
@@ -187,9 +175,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         study = read_study(options.study)
         table = read_table(base.with_suffix(".csv"), options.study, study)
+        pairs = read_comparisons(path_beside(base), options.study, study, table)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    write_page(study, table, base)
+    write_page(study, table, base, pairs)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run a study: make its files, score them, and write its table, page and figure beside its TOML file.
+"""Run a study: make its files, score them, and write its tables, page and figure beside its TOML file.
 
 Files that exist are kept, so the command can be interrupted and repeated. With ``--page`` nothing is made:
 the page is of the files that exist so far, and says which do not.
@@ -15,11 +15,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from generators import request, sweep
 
 from .asked import read_study
+from .comparisons import comparison_table, path_beside
 from .page import write_page
-from .table import study_table
+from .table import study_scores, study_table
+from .trained import network_facts
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,15 +55,27 @@ def _run(options: argparse.Namespace, base: Path) -> int:
         if status:
             print("Files that exist are kept: run again to continue, or with --page", file=sys.stderr)
             return status
-    files = conditions(sweep.read(options.study, data=options.data, out=options.out))
+    items = sweep.read(options.study, data=options.data, out=options.out)
+    files = conditions(items)
     made = [path for path in files if path.exists()]
     if not made:
         raise ValueError(f"none of the {len(files)} files of {options.study} exists yet, so there is no page")
     day = datetime.date.fromtimestamp(max(path.stat().st_mtime for path in made))
-    table = study_table(study, files, f"{day}, {platform.machine()} with {os.cpu_count()} cores")
-    table.to_csv(base.with_suffix(".csv"), index=False, float_format="%.9g")
-    print(write_page(study, table, base))
+    machine = f"{platform.machine()} with {os.cpu_count()} cores"
+    scores = study_scores(study, files)
+    table = study_table(study, files, scores, f"{day}, {machine}", network_facts(items))
+    compared = comparison_table(study, table, scores, list(map(str, files))) if "against" in study else None
+    table = _stored(table, base.with_suffix(".csv"))
+    if compared is not None:
+        compared = _stored(compared, path_beside(base))
+    print(write_page(study, table, base, compared))
     return 0
+
+
+def _stored(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Store a table and return it with the digits that are stored, from which the page is written again."""
+    table.to_csv(path, index=False, float_format="%.9g")
+    return pd.read_csv(path)
 
 
 def conditions(items: Sequence[sweep.Item]) -> dict[Path, Mapping[str, Any]]:

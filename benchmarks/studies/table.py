@@ -3,7 +3,7 @@
 The columns before ``n`` say what the file is; the acceptance among them if files differ in it alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +21,34 @@ FACTS = ("n", "not_attacked", "made", "versions", "accuracy")
 Study = Mapping[str, Any]
 
 
-def study_table(study: Study, files: Mapping[Path, Mapping[str, Any]], made: str) -> pd.DataFrame:
+def study_scores(study: Study, files: Iterable[Path]) -> pd.DataFrame:
+    """Return the scores of those files that exist."""
+    return lm.evaluate([path for path in files if path.exists()], _metrics(study))
+
+
+def study_table(
+    study: Study,
+    files: Mapping[Path, Mapping[str, Any]],
+    scores: pd.DataFrame,
+    made: str,
+    networks: Mapping[Path, Mapping[str, Any]] | None = None,
+) -> pd.DataFrame:
     """Return a row per pair file: mean, half interval and mean without not_attacked of each metric.
 
     `files` gives the condition of each file; n is 0 where the file does not exist. A file's own attributes
-    come before that condition. Differences are those of a condition from the first one of the same training,
-    explanation, attack and eps, paired by sample; the files compared are those of `worst_case`.
+    come before that condition. `networks` gives facts about the network of a file. Differences are those of a
+    condition from the first one of the same training, explanation, attack and eps, paired by sample; the
+    files compared are those of `worst_case`.
     """
-    metrics = [str(metric) for metric in lm.lens_suite(study["k"], study["windows"])]
+    metrics = _metrics(study)
     stores = {path: lm.PairStore(path) for path in files if path.exists()}
     attrs = {path: stores[path].attrs if path in stores else dict(files[path]) for path in files}
-    scores = lm.evaluate(list(stores), metrics)
     summary = lm.summarize(scores, by="file").set_index(["file", "metric"])
     settings = _settings(attrs)
     rows = []
     for path, setting in zip(files, settings.to_dict("records"), strict=True):
         row = setting | {"n": 0, "start_eps": attrs[path].get("start_eps"), "made": made}
+        row |= (networks or {}).get(path, {})
         if path in stores:
             cells = {metric: summary.loc[(str(path), metric)] for metric in metrics}
             row |= _facts(stores[path], cells)
@@ -46,11 +58,20 @@ def study_table(study: Study, files: Mapping[Path, Mapping[str, Any]], made: str
     return table.join(_differences(table, scores, list(map(str, files)), shown(study)))
 
 
+def _metrics(study: Study) -> list[str]:
+    return [str(metric) for metric in lm.lens_suite(study["k"], study["windows"])]
+
+
 def shown(study: Study) -> list[str]:
     """Return the metrics in the table of the page."""
     k = study["k"]
     windows = [f"lens_recall(k={k},w={w})" for w in study["windows"]]
     return [f"topk_intersection(k={k})", *windows, "kendall", "spearman"]
+
+
+def main_metrics(study: Study) -> list[str]:
+    """Return the metrics of which the page shows differences: the first and the first of ranks."""
+    return [metric for metric in shown(study) if "w=" not in metric][:2]
 
 
 def setting_columns(table: pd.DataFrame) -> list[str]:
@@ -96,6 +117,7 @@ def _facts(store: lm.PairStore, cells: Mapping[str, Any]) -> dict[str, Any]:
         "steps": store.attrs.get("steps", 0),
         "perturbation": np.nan if change is None else float(change.mean()),
         "accuracy": store.attrs.get("natural_accuracy", np.nan),
+        "pgd_accuracy": store.attrs.get("pgd_accuracy", np.nan),
         "versions": store.attrs.get("versions"),
     }
 

@@ -261,6 +261,13 @@ def test_bad_input_gets_one_sentence_and_status_2(
     assert not list(folder.glob("bad.h5*"))
 
 
+def test_training_of_a_checkpoint_may_be_told_from_others_of_its_regime(folder: Path) -> None:
+    """Otherwise files of two networks of one regime would be one condition."""
+    assert run_generate(folder, "fine.h5", "--training", "natural-weight=0.1") == 0
+    assert read(folder / "fine.h5")[1]["training"] == "natural-weight=0.1"
+    assert run_generate(folder, "naturally.h5", "--training", "naturally") == 2
+
+
 def test_softening_of_target_map_is_recorded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more = ("--attack", "target_map", "--steps", "1", "--samples", "4", "--softening")
     assert run_generate_without_eps(folder, "two.h5", *more, "1", "10:100") == 2

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 import lensmetrics as lm
+from benchmarks.studies.page import main as write_again
 from benchmarks.studies.run import main as study
 from generators import jobs, sweep, train
 from generators.datasets import inputs_of
@@ -225,6 +226,17 @@ def test_trainings_begin_from_the_weights_of_an_earlier_one(
         f"init_sha256 is {checkpoints.identity(robust[0].out)['init_sha256']} in the"
         in capsys.readouterr().err
     )
+
+
+def test_networks_of_one_regime_are_told_apart_by_what_differs(folder: Path) -> None:
+    text = ONE.replace('"natural"\nexplanation', '["pgd-steps=1", "pgd-steps=2"]\nexplanation')
+    text = text.replace('"natural"\nepochs = 1', '"pgd"\nsteps = [1, 2]\ntraining_steps = 1')
+    path = experiment(folder, text)
+    assert sweep.main([str(path)]) == 0
+    assert sweep.main([str(path)]) == 0  # the files are the wanted ones
+    stores = [lm.PairStore(item.out) for item in sweep.read(path) if item.command == "generate"]
+    assert [store.attrs["training"] for store in stores] == ["pgd-steps=1", "pgd-steps=2"]
+    assert len({store.attrs["checkpoint_sha256"] for store in stores}) == 2
 
 
 @pytest.mark.parametrize(
@@ -484,15 +496,26 @@ def test_minute_of_the_fashion_mnist_study(data: Path, tmp_path: Path) -> None:
         accuracy_samples=20,
     )  # fmt: skip
     text = re.sub(r"(training = .*\nepochs = 1\nsamples = )4", r"\g<1>200", text).replace("0.001", "0.005")
+    text = text.replace("[study]", '[study]\nagainst = ["natural", "pgd"]')
     path = tmp_path / "minute.toml"
     path.write_text(text, encoding="utf-8")
     run_study(path, data)
     table = pd.read_csv(tmp_path / "minute.csv")
     assert len(table) == 4 * 2 * 4
+    facts = table.drop_duplicates("training").set_index("training")
+    assert (facts["training_steps"] == 4).all()  # an epoch of 200 samples, 50 at a time
+    assert facts["attribution_share"].notna().tolist() == [False, False, True, True]
+    assert (facts["accuracy_samples"] == 20).all()
+    compared = pd.read_csv(tmp_path / "minute-comparisons.csv")
+    assert len(compared) == (3 + 2) * 2 * 4 * 6  # metrics
     assert set(table["training"]) == {"natural", "pgd", "ig_sum_norm", "art"}
     assert (table["n"] == 4).all()
     assert table["topk_intersection(k=100)"].between(0, 1).all()
-    assert (tmp_path / "minute.md").read_text(encoding="utf-8").count("\n| ") == 1 + 32
+    page = (tmp_path / "minute.md").read_text(encoding="utf-8")
+    assert page.split("## Networks")[0].count("\n| ") == 1 + 32
+    path.with_suffix(".md").unlink()
+    write_again([str(path)])
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == page
 
 
 def test_jobs_share_the_cores_that_this_process_may_use(
