@@ -125,6 +125,18 @@ def undefined(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> t
     return images * torch.nan
 
 
+def overwriting(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """As brightness, but it spoils its argument."""
+    found = images.sum(1, keepdim=True)
+    images.zero_().requires_grad_()
+    return found
+
+
+def training(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    model.train()
+    return images
+
+
 def flat(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return images.sum((1, 2, 3))
 
@@ -157,6 +169,12 @@ def away(
         (slope,) = torch.autograd.grad(maps.abs().sum(), inputs)
         current = current - eps / steps * slope.sign()
     return current.clamp(0, 1)
+
+
+def inverted_in_place(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, randoms: Any
+) -> torch.Tensor:
+    return images.mul_(-1).add_(1)
 
 
 def inverted(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, randoms: Any) -> torch.Tensor:

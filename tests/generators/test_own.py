@@ -289,6 +289,7 @@ def test_saliency_of_captum_is_the_gradient(folder: Path) -> None:
         (f"{OWN}:unseeded", "gives another map for an image alone than for the same image among others"),
         (f"{OWN}:mixing", "gives another map for an image alone than for the same image among others"),
         (f"{OWN}:undefined", "the explanation of the first image has NaN or infinite values"),
+        (f"{OWN}:training", "left the network in training mode, in which it would give other outputs"),
         (f"{OWN}:flat", "returned a tensor (1,) for images (1, 3, 8, 8); it must return attributions"),
         (f"{OWN}:needs_layer", "needs layer; it must take (model, images, labels)"),
         (f"{OWN}:factory", "has the parameters () -> torch.nn.modules.module.Module; it must"),
@@ -320,6 +321,21 @@ def test_attack_gets_the_explanation_and_its_options(folder: Path) -> None:
     assert "step_size" not in store.attrs
     file = maps(store)
     assert (file["perturbed"].sum(("y", "x")) < file["unperturbed"].sum(("y", "x"))).any()
+
+
+def test_functions_may_overwrite_the_images_that_they_get(folder: Path) -> None:
+    for name, explanation, attack in (
+        ("kept.h5", "brightness", "inverted"),
+        ("spoilt.h5", "overwriting", "inverted_in_place"),
+    ):
+        more = ("--explanation", f"{OWN}:{explanation}", "--attack", f"{OWN}:{attack}")
+        words = arguments(folder, name, *more)
+        at = words.index("--eps")
+        assert generate.main([*words[:at], *words[at + 2 :]]) == 0
+    kept, spoilt = (maps(lm.PairStore(folder / name)) for name in ("kept.h5", "spoilt.h5"))
+    assert (kept["n_accepted"] > 0).any()
+    for name in ("unperturbed", "perturbed", "n_accepted", "output_perturbed", "perturbation_linf"):
+        np.testing.assert_allclose(spoilt[name], kept[name], rtol=1e-5)
 
 
 def test_images_that_change_the_label_do_not_count(folder: Path) -> None:
