@@ -74,6 +74,22 @@ def failing(*given: Any, **keywords: Any) -> Any:
     return keywords["lost"]
 
 
+def first_only() -> nn.Module:
+    return nn.Sequential(network(), nn.Unflatten(0, (1, -1)), nn.Flatten())
+
+
+def tuples_in_training() -> nn.Module:
+    class TuplesInTraining(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, images: torch.Tensor) -> Any:
+            return (self.inner(images), None) if self.training else self.inner(images)
+
+    return TuplesInTraining()
+
+
 def misreading() -> nn.Module:
     class Misreading(nn.Module):
         def forward(self, images: torch.Tensor) -> Any:

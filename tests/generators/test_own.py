@@ -151,7 +151,8 @@ def test_sweep_takes_own_names(folder: Path) -> None:
         (f"{OWN}:NUMBER", "has only an int called NUMBER"),
         (f"{OWN}:no_network", "returned a str; it must return a torch.nn.Module"),
         (f"{OWN}:needs_width", "needs width; it must take nothing, may take n_classes by keyword"),
-        (f"{OWN}:tuples", "the model returns a tuple for one image; it must return a tensor of logits"),
+        (f"{OWN}:tuples", "the model returns a tuple for two images; it must return a tensor of logits"),
+        (f"{OWN}:first_only", "the model returns a tensor (1, 6) for two images; it must"),
         (f"{OWN}:misreading", "3 x 8 x 8 (channels, height, width): no such layer"),
         (f"{OWN}:gray", "the model cannot take images of 3 x 8 x 8"),
         ("a model:f", "must have the form package.module:function"),
@@ -433,6 +434,14 @@ def test_unknown_settings_of_a_training_are_asked_for(
 ) -> None:
     assert train.main(train_arguments(folder, "asked.pt", "--training", training)) == 2
     assert asked in sentence(capsys)
+
+
+def test_network_without_logits_in_training_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--training", "natural", *LOOP, "--model", f"{OWN}:tuples_in_training")
+    assert train.main(train_arguments(folder, "tuples.pt", *more)) == 2
+    assert "the network returns a tuple in training mode; it must return logits" in sentence(capsys)
 
 
 def test_own_network_is_trained_on_an_own_dataset_and_explained(folder: Path) -> None:
