@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 
 def calling(name: str, function: Callable[..., Any], *given: Any, **keywords: Any) -> Any:
@@ -14,10 +15,11 @@ def calling(name: str, function: Callable[..., Any], *given: Any, **keywords: An
     Raises
     ------
     ValueError
-        If the function fails, with the line of its file. Only a lack of memory is raised as it is.
+        If the function fails, with the line of its file, or leaves a network that it gets in training mode.
+        Only a lack of memory is raised as it is.
     """
     try:
-        return function(*given, **keywords)
+        found = function(*given, **keywords)
     except Exception as error:
         if is_memory(error):
             raise
@@ -25,6 +27,13 @@ def calling(name: str, function: Callable[..., Any], *given: Any, **keywords: An
             f"{name} fails with {type(error).__name__}: {first_line(error)}{_place(error)}; set "
             "LENSMETRICS_TRACEBACK=1 to see the whole traceback"
         ) from error
+    for network in given:
+        if isinstance(network, nn.Module) and any(part.training for part in network.modules()):
+            raise ValueError(
+                f"{name} left the network in training mode, in which it would give other outputs; call "
+                "model.eval() at its end, or work on a copy.deepcopy(model)"
+            )
+    return found
 
 
 def _place(error: Exception) -> str:

@@ -43,7 +43,7 @@ def own_attack(name: str) -> Attack:
     def attack(batch: Batch, **parameters: Any) -> tuple[Found, ...]:
         given = {**parameters, "explanation": batch.explain} if needs_map else parameters
         with torch.enable_grad():
-            inputs = (batch.model, batch.images, batch.labels, batch.randoms)
+            inputs = (batch.model, batch.images.clone(), batch.labels, batch.randoms)
             found = calling(f"--attack {name}", function, *inputs, **given)
         perturbed = _checked(name, found, batch.images, parameters)
         keeps = batch.keeps_label(perturbed) & batch.is_perturbed(perturbed)

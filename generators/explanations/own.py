@@ -40,7 +40,7 @@ def checked(name: str, function: Explain) -> Explain:
 
     def explain(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, **more: Any) -> torch.Tensor:
         with torch.enable_grad():
-            found: Any = calling(f"--explanation {name}", function, model, images, labels, **more)
+            found: Any = calling(f"--explanation {name}", function, model, images.clone(), labels, **more)
         n_samples, _, *sides = images.shape
         is_tensor = isinstance(found, torch.Tensor)
         if is_tensor and found.ndim == 4 and (len(found), *found.shape[2:]) == (n_samples, *sides):

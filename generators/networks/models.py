@@ -199,7 +199,7 @@ def build(name: str, n_classes: int) -> nn.Module:
 
 
 def check_images(network: nn.Module, channels: int, height: int, width: int) -> int:
-    """Run `network` on one black image, in evaluation mode, and return the number of classes of its logits.
+    """Run `network` on two black images, in evaluation mode, and return the number of classes of its logits.
 
     Raises
     ------
@@ -209,10 +209,10 @@ def check_images(network: nn.Module, channels: int, height: int, width: int) -> 
     was_training = network.training
     tensors = [*network.parameters(), *network.buffers()]
     like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.zeros(()))
-    image = torch.zeros((1, channels, height, width), dtype=like.dtype, device=like.device)
+    images = torch.zeros((2, channels, height, width), dtype=like.dtype, device=like.device)
     try:
         with torch.no_grad():
-            logits = network.eval()(image)
+            logits = network.eval()(images)
     except Exception as error:  # a network of one's own may fail in any way
         if is_memory(error):
             raise
@@ -222,9 +222,9 @@ def check_images(network: nn.Module, channels: int, height: int, width: int) -> 
         ) from error
     finally:
         network.train(was_training)
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1:
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 2:
         raise ValueError(
-            f"the model returns {kind(logits)} for one image; it must return a tensor of logits (sample, "
+            f"the model returns {kind(logits)} for two images; it must return a tensor of logits (sample, "
             "class), or an object that has it as .logits"
         )
     return logits.shape[1]

@@ -22,7 +22,13 @@ class Unwrapped(nn.Module):
         """Return the logits (sample, class)."""
         output = self.network(images)
         is_plain = isinstance(output, torch.Tensor | fx.Proxy)
-        return output if is_plain else getattr(output, "logits", output)
+        logits = output if is_plain else getattr(output, "logits", output)
+        if self.training and not isinstance(logits, torch.Tensor):
+            raise ValueError(
+                f"the network returns {kind(logits)} in training mode; it must return logits, or an object "
+                "that has them as .logits, in both modes"
+            )
+        return logits
 
 
 def own_network(name: str, n_classes: int) -> nn.Module:

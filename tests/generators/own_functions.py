@@ -86,6 +86,22 @@ def failing(*given: Any, **keywords: Any) -> Any:
     return keywords["lost"]
 
 
+def first_only() -> nn.Module:
+    return nn.Sequential(network(), nn.Unflatten(0, (1, -1)), nn.Flatten())
+
+
+def tuples_in_training() -> nn.Module:
+    class TuplesInTraining(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, images: torch.Tensor) -> Any:
+            return (self.inner(images), None) if self.training else self.inner(images)
+
+    return TuplesInTraining()
+
+
 def misreading() -> nn.Module:
     class Misreading(nn.Module):
         def forward(self, images: torch.Tensor) -> Any:
@@ -137,6 +153,18 @@ def undefined(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> t
     return images * torch.nan
 
 
+def overwriting(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """As brightness, but it spoils its argument."""
+    found = images.sum(1, keepdim=True)
+    images.zero_().requires_grad_()
+    return found
+
+
+def training(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    model.train()
+    return images
+
+
 def flat(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return images.sum((1, 2, 3))
 
@@ -177,6 +205,12 @@ def away(
         (slope,) = torch.autograd.grad(maps.abs().sum(), inputs)
         current = current - eps / steps * slope.sign()
     return current.clamp(0, 1)
+
+
+def inverted_in_place(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, randoms: Any
+) -> torch.Tensor:
+    return images.mul_(-1).add_(1)
 
 
 def inverted(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, randoms: Any) -> torch.Tensor:

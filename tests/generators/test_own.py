@@ -174,7 +174,8 @@ def test_sweep_takes_own_names(folder: Path) -> None:
         (f"{OWN}:NUMBER", "has only an int called NUMBER"),
         (f"{OWN}:no_network", "returned a str; it must return a torch.nn.Module"),
         (f"{OWN}:needs_width", "needs width; it must take nothing, may take n_classes by keyword"),
-        (f"{OWN}:tuples", "the model returns a tuple for one image; it must return a tensor of logits"),
+        (f"{OWN}:tuples", "the model returns a tuple for two images; it must return a tensor of logits"),
+        (f"{OWN}:first_only", "the model returns a tensor (1, 6) for two images; it must"),
         (f"{OWN}:misreading", "3 x 8 x 8 (channels, height, width): no such layer"),
         (f"{OWN}:gray", "the model cannot take images of 3 x 8 x 8"),
         ("a model:f", "must have the form package.module:function"),
@@ -312,6 +313,7 @@ def test_saliency_of_captum_is_the_gradient(folder: Path) -> None:
         (f"{OWN}:unseeded", "gives another map for an image alone than for the same image among others"),
         (f"{OWN}:mixing", "gives another map for an image alone than for the same image among others"),
         (f"{OWN}:undefined", "the explanation of the first image has NaN or infinite values"),
+        (f"{OWN}:training", "left the network in training mode, in which it would give other outputs"),
         (f"{OWN}:flat", "returned a tensor (1,) for images (1, 3, 8, 8); it must return attributions"),
         (f"{OWN}:needs_layer", "needs layer; it must take (model, images, labels)"),
         (f"{OWN}:seeds_third", "has seeds where labels is given; it must take (model, images, labels)"),
@@ -344,6 +346,21 @@ def test_attack_gets_the_explanation_and_its_options(folder: Path) -> None:
     assert "step_size" not in store.attrs
     file = maps(store)
     assert (file["perturbed"].sum(("y", "x")) < file["unperturbed"].sum(("y", "x"))).any()
+
+
+def test_functions_may_overwrite_the_images_that_they_get(folder: Path) -> None:
+    for name, explanation, attack in (
+        ("kept.h5", "brightness", "inverted"),
+        ("spoilt.h5", "overwriting", "inverted_in_place"),
+    ):
+        more = ("--explanation", f"{OWN}:{explanation}", "--attack", f"{OWN}:{attack}")
+        words = arguments(folder, name, *more)
+        at = words.index("--eps")
+        assert generate.main([*words[:at], *words[at + 2 :]]) == 0
+    kept, spoilt = (maps(lm.PairStore(folder / name)) for name in ("kept.h5", "spoilt.h5"))
+    assert (kept["n_accepted"] > 0).any()
+    for name in ("unperturbed", "perturbed", "n_accepted", "output_perturbed", "perturbation_linf"):
+        np.testing.assert_allclose(spoilt[name], kept[name], rtol=1e-5)
 
 
 def test_images_that_change_the_label_do_not_count(folder: Path) -> None:
@@ -445,6 +462,14 @@ def test_unknown_settings_of_a_training_are_asked_for(
 ) -> None:
     assert train.main(train_arguments(folder, "asked.pt", "--training", training)) == 2
     assert asked in sentence(capsys)
+
+
+def test_network_without_logits_in_training_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--training", "natural", *LOOP, "--model", f"{OWN}:tuples_in_training")
+    assert train.main(train_arguments(folder, "tuples.pt", *more)) == 2
+    assert "the network returns a tuple in training mode; it must return logits" in sentence(capsys)
 
 
 def test_own_network_is_trained_on_an_own_dataset_and_explained(folder: Path) -> None:
