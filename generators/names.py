@@ -113,4 +113,4 @@ def _shown(name: str, known: Collection[str]) -> str:
     """Say which names are close to `name`, and all that are known if they are few."""
     close = difflib.get_close_matches(name, known, n=3)
     first = f"did you mean {' or '.join(close)}? " if close else ""
-    return first + (f"known: {', '.join(known)}" if len(known) <= 12 else f"{len(known)} are known")
+    return first + (f"known: {', '.join(known)}" if len(known) <= 20 else f"{len(known)} are known")
