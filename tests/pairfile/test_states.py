@@ -264,7 +264,7 @@ class PairFile(RuleBasedStateMachine):
         maps, given = self.arguments(rows, batch=batch)
         if not model.takes(kind):
             before = self.bytes_now()
-            with pytest.raises(ValueError, match=r"needs float64, but .* holds float32"):
+            with pytest.raises(ValueError, match=r"needs float64, but .* (holds|was created as) float32"):
                 writer.write(index, *maps, **given)
             assert self.bytes_now() == before
             return
@@ -516,7 +516,9 @@ class PairFile(RuleBasedStateMachine):
             assert set(dataset.data_vars) == names
             assert dataset["unperturbed"].shape == (self.model.n, *self.model.stored_shape)
             for i, row in self.model.rows.items():
-                np.testing.assert_array_equal(dataset["perturbed"].values[i], row.maps[1])
+                if i in self.model.damaged:
+                    continue
+                np.testing.assert_array_equal(dataset["perturbed"][i].values, row.maps[1])
                 if "name" in row.values:
                     assert dataset["name"].values[i] == row.values["name"]
                 if "perturbation_l2" in row.values:
