@@ -1,6 +1,7 @@
 """What all tests share: Hypothesis profiles, matplotlib without a display, runs without compilation."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -32,6 +33,9 @@ def own_metrics() -> Iterator[None]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "large: maps of many thousand pixels; skipped without compilation")
+    # A shell begins background jobs with SIGINT ignored, and the commands that tests start inherit that.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not IS_COMPILED:
         # Unsigned integers wrap around in kernels on purpose; only NumPy's scalars warn about it.
         config.addinivalue_line("filterwarnings", "ignore:overflow encountered in scalar:RuntimeWarning")

@@ -24,9 +24,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of files with some seconds of work in many tasks."""
     folder = tmp_path_factory.mktemp("long")
     for i, name in enumerate(LONG_FILES):
-        unperturbed, perturbed = np.random.default_rng(i).normal(size=(2, 150, 28, 28))
-        with lm.PairWriter(folder / name, n_samples=150, shape=(28, 28), attrs={"eps": i}) as writer:
-            writer.write(slice(0, 150), unperturbed, perturbed)
+        unperturbed, perturbed = np.random.default_rng(i).normal(size=(2, 60, 28, 28))
+        with lm.PairWriter(folder / name, n_samples=60, shape=(28, 28), attrs={"eps": i}) as writer:
+            writer.write(slice(0, 60), unperturbed, perturbed)
     return folder
 
 
