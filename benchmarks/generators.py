@@ -1,7 +1,7 @@
 """Time ``generators.generate`` against an older checkout, interleaved, and compare the files that both write.
 
-    git worktree add /tmp/older 4c52498
-    python -m benchmarks.generators --baseline /tmp/older --data data --out benchmarks/generators.json
+    git worktree add ../older 4c52498
+    python -m benchmarks.generators --baseline ../older --data data --out benchmarks/generators.json
 
 Every case is one command, run with one step and with several, so that their difference is the time of the
 steps alone: direction, map, label and acceptance. CPU and wall time are the best of the rounds. The networks
