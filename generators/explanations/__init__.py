@@ -19,6 +19,8 @@ chunk_size
 To add an explanation, write its function and its ``Explanation`` record in a module, and list it here.
 """
 
+from .attribution import PATTERN_ATTRIBUTION
+from .attribution import pattern_attribution as pattern_attribution
 from .averages import GRADIENT_SHAP, INTEGRATED_GRADIENTS, SMOOTH_GRAD
 from .averages import gradient_shap as gradient_shap
 from .averages import integrated_gradients as integrated_gradients
@@ -32,6 +34,9 @@ from .logits import with_logits as with_logits
 from .own import OWN_EXPLANATION as OWN_EXPLANATION
 from .own import check_alone as check_alone
 from .own import own_explanation
+from .patterns import Patterns as Patterns
+from .patterns import attach_patterns as attach_patterns
+from .patterns import fit_patterns as fit_patterns
 from .record import Explain as Explain
 from .record import Explanation as Explanation
 from .relevance import LRP
@@ -55,6 +60,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     "deep_lift": DEEP_LIFT,
     "lrp": LRP,
     "guided_backprop": GUIDED_BACKPROP,
+    "pattern_attribution": PATTERN_ATTRIBUTION,
 }
 
 

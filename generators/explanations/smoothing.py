@@ -11,6 +11,7 @@ from torch import nn
 from ..networks.activations import softened
 from ..networks.smoothness import check_softened
 from ..options import Option
+from .attribution import PATTERN_ATTRIBUTION
 from .averages import INTEGRATED_GRADIENTS, N_DRAWS, check_not_negative
 from .gradients import GRADIENT, INPUT_X_GRADIENT, abs_sum
 from .points import mean_over_points, random_draws
@@ -110,6 +111,7 @@ BASES = {
     "deep_lift": DEEP_LIFT,
     "lrp": LRP,
     "guided_backprop": GUIDED_BACKPROP,
+    "pattern_attribution": PATTERN_ATTRIBUTION,
 }
 
 
