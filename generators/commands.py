@@ -130,8 +130,8 @@ class _Models(Names):
 _OWN_DATASET = "a folder, in that of --data, which has one folder of images per class, or labels.csv"
 
 
-def add_shared_options(parser: argparse.ArgumentParser) -> None:
-    """Add --dataset, --data, --download, --image-size, --model, --device and --seed."""
+def add_shared_options(parser: argparse.ArgumentParser, *, draws: bool = True) -> None:
+    """Add --dataset, --data, --download, --image-size, --model, --device and, if it draws, --seed."""
     models = _Models()
     parser.add_argument(
         "--dataset",
@@ -165,7 +165,8 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "cpu", "cuda"),
         help="auto (default): cuda if there is a GPU",
     )
-    parser.add_argument("--seed", default=0, type=non_negative_integer, help="default: 0")
+    if draws:
+        parser.add_argument("--seed", default=0, type=non_negative_integer, help="default: 0")
 
 
 def find_dataset(values: dict[str, Any]) -> None:

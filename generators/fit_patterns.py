@@ -2,8 +2,8 @@
 
 One pass over the images, in float64 whatever the weights are. The file lies beside the checkpoint unless
 --out says otherwise, and generate finds it there. It belongs to these weights alone: it has their hash. The
-work is about three passes of the network in float64 for each image, so for a large network take a GPU, or fewer
---samples; memory is twice the size of the weights in float64 beside them.
+work is about that of three passes of the network in float64 for each image, so for a large network take a
+GPU, or fewer --samples. It takes the memory of the weights in float64 three times.
 
 Example: ``python -m generators.fit_patterns --dataset fashion_mnist --data data --model small_cnn
 --checkpoint pgd.pt``, which writes pgd.patterns.pt
@@ -69,8 +69,8 @@ class Request:
         values["out"] = values["out"] or beside(values["checkpoint"])
         if values["out"] is None:
             raise ValueError(
-                f"--out must be given with --checkpoint {values['checkpoint']}, which is no file beside which "
-                "the patterns could lie"
+                f"--out must be given with --checkpoint {values['checkpoint']}, which is no file that the "
+                "patterns could lie beside"
             )
         return cls(**values)
 
@@ -78,7 +78,7 @@ class Request:
 def parser() -> Parser:
     """Return the parser of the command's options."""
     made = Parser(prog="python -m generators.fit_patterns", description=__doc__)
-    add_shared_options(made)
+    add_shared_options(made, draws=False)
     made.add_argument(
         "--checkpoint",
         required=True,
@@ -130,9 +130,9 @@ def _fit(request: Request) -> None:
         download=request.download,
     )
     if facts.get("shape", split.shape) != split.shape:
-        trained, here = ("x".join(map(str, shape)) for shape in (facts["shape"], split.shape))
+        trained, given = ("x".join(map(str, shape)) for shape in (facts["shape"], split.shape))
         raise ValueError(
-            f"{request.checkpoint} was trained on images of {trained}, these are {here}: use --image-size"
+            f"{request.checkpoint} was trained on images of {trained}, these are {given}: use --image-size"
         )
     check_images(network, split.channels, *split.shape)
     samples = evenly_spread(request.samples, len(split.labels), "samples")
@@ -152,9 +152,7 @@ def _fit(request: Request) -> None:
     words = f"{request.out}: patterns of {len(found.values)} layers from {found.n_samples} images"
     n_undefined = sum(found.undefined.values())
     if n_undefined:
-        words += (
-            f"; {n_undefined} of {n_neurons} neurons never vary, or their ReLU never opens: their pattern is 0"
-        )
+        words += f"; {n_undefined} of {n_neurons} neurons never vary or open their ReLU: their pattern is 0"
     print(words)
 
 

@@ -15,17 +15,21 @@ Example: ``python -m generators.generate --dataset fashion_mnist --data DIR --mo
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 from tqdm import tqdm
 
-from .commands import Parser, run, stop_if_interrupted, use_device
+from .commands import Parser, command_line, run, stop_if_interrupted, use_device
 from .datasets import Split, described, read_split
+from .explanations import attach_patterns
 from .names import is_own
 from .networks import checkpoints
 from .networks.models import check_images
 from .pairfiles import Unfinished, check_targets, outcome, refuse_other_samples, unfinished
+from .pattern_files import load_patterns
 from .request import DTYPES, Request, attributes, condition, options_parser
 from .selection import first_correct
 from .starts import check_start, start_files
@@ -50,6 +54,8 @@ def generate(request: Request) -> None:
         request.checkpoint, dataset=request.dataset, model=request.model, data=request.data
     )
     network.to(device=device, dtype=dtype)
+    if found.explanation.needs_patterns:
+        facts |= _attach_patterns(request, network, facts["sha256"])
     split = _read_split(request, facts)
     n_classes = check_images(network, split.channels, *split.shape)
     described(request.dataset, request.data).check(n_classes, request.dataset)
@@ -72,7 +78,13 @@ def generate(request: Request) -> None:
         writers = []
         for path, alone in wanted.items():
             attrs = attributes(request, facts, alone, path, start)
-            compared = (*condition(request, alone), *start, "checkpoint_sha256", "versions")
+            compared = (
+                *condition(request, alone),
+                *start,
+                "checkpoint_sha256",
+                "patterns_sha256",
+                "versions",
+            )
             same = {name: attrs.get(name) for name in compared}
             writers.append(
                 stack.enter_context(unfinished(path, chosen, split.shape, attrs, same, found.defaults))
@@ -112,6 +124,17 @@ def _read_split(request: Request, facts: dict[str, Any]) -> Split:
             f"{split.shape[0]}x{split.shape[1]}: use --image-size"
         )
     return split
+
+
+def _attach_patterns(request: Request, network: nn.Module, sha256: str) -> dict[str, Any]:
+    """Give the network, whose weights have this hash, its patterns; return what is recorded of them."""
+    names = ("dataset", "data", "image_size", "model", "checkpoint")
+    options = {name: getattr(request, name) for name in names}
+    fitting = command_line("generators.fit_patterns", {**options, "out": request.patterns})
+    path = request.patterns_file or Path()
+    values = load_patterns(path, checkpoint=request.checkpoint, sha256=sha256, fitting=fitting)
+    attach_patterns(network, values)
+    return {"patterns_sha256": checkpoints.sha256(path)}
 
 
 def _training_facts(

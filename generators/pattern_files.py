@@ -47,7 +47,9 @@ def load_patterns(path: Path, *, checkpoint: str, sha256: str, fitting: str) -> 
         If it is no such file, or one of other weights.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist, and pattern_attribution needs it; make it: {fitting}")
+        raise FileNotFoundError(
+            f"{path} does not exist, and pattern_attribution needs it; make it: {fitting}"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on other bytes the unpickler fails in any way
@@ -61,3 +63,20 @@ def load_patterns(path: Path, *, checkpoint: str, sha256: str, fitting: str) -> 
             f"again: {fitting}"
         )
     return values
+
+
+def refuse_other_patterns(
+    path: Path, stored: Mapping[str, Any], patterns: Path | None, *, remedy: str
+) -> None:
+    """Refuse a finished pair file whose attributes, `stored`, name other patterns than the file holds now.
+
+    Raises
+    ------
+    ValueError
+        If they do.
+    """
+    if "patterns_sha256" not in stored:
+        return
+    now = checkpoints.sha256(patterns) if patterns is not None and patterns.is_file() else None
+    if now != stored["patterns_sha256"]:
+        raise ValueError(f"{path} was made with other patterns than {patterns} holds now; {remedy}")

@@ -21,6 +21,9 @@ from .attacks.strong import STRONG, strong_values
 from .explanations import EXPLANATIONS, Explain, Explanation, explanation_named
 from .options import Option, flag
 
+# The option that names a file of patterns; they belong to the network, not to a parameter.
+PATTERNS = "patterns"
+
 
 def _inside(options: Iterable[Option]) -> dict[str, str]:
     """Return the parameters that may differ inside the attack, each with the name of its second option."""
@@ -210,6 +213,8 @@ def meaningful(explanation: str, attack: str, base: str | None = None) -> set[st
     names = {option.name for option in (*method.options, *perturb.options)}
     if "acceptance" in names:
         names.add(STRONG.name)
+    if method.needs_patterns:
+        names.add(PATTERNS)
     return names | set(_inside(method.options).values()) if perturb.needs_map else names
 
 
@@ -234,7 +239,8 @@ def _with_base(name: str, base: str | None) -> tuple[Explanation, dict[str, Any]
     if smoothed is None:
         return method, own
     own |= _defaults(smoothed.function, smoothed.options, {})
-    return replace(method, options=(*method.options, *smoothed.options)), own
+    options = (*method.options, *smoothed.options)
+    return replace(method, options=options, needs_patterns=smoothed.needs_patterns), own
 
 
 def _defaults(

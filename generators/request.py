@@ -18,6 +18,7 @@ from .explanations.captums import PREFIX
 from .identity import as_stored, refuse_other
 from .networks import checkpoints, words
 from .options import flag, positive_integer
+from .pattern_files import beside, refuse_other_patterns
 from .plan import Plan, parameters, plan
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -52,6 +53,7 @@ class Request:
     chunk_size: int | None
     store_images: str | None
     start: Path | None
+    patterns: Path | None
     out: Path
     parameters: Mapping[str, Any]
 
@@ -78,7 +80,7 @@ class Request:
         ValueError
             If they do not go together, or a parameter is missing, out of range, or has no effect.
         """
-        return plan(
+        found = plan(
             self.explanation,
             self.attack,
             dataset=self.dataset,
@@ -87,6 +89,21 @@ class Request:
             seed=self.seed,
             chunk_size=self.chunk_size,
         )
+        if not found.explanation.needs_patterns and self.patterns is not None:
+            raise ValueError(
+                f"--patterns has no effect with --explanation {self.explanation}, which needs none; remove it"
+            )
+        if found.explanation.needs_patterns and self.patterns_file is None:
+            raise ValueError(
+                f"--patterns must be given with --checkpoint {self.checkpoint}, which is no file that they "
+                "could lie beside"
+            )
+        return found
+
+    @property
+    def patterns_file(self) -> Path | None:
+        """The file of patterns: as given, or that beside the checkpoint; None if there can be none."""
+        return self.patterns or beside(self.checkpoint)
 
     def files(self, found: Plan) -> dict[Path, Plan]:
         """Return the files that are written, each with the plan that would write it alone.
@@ -139,6 +156,7 @@ class Request:
         refuse_other(path, stored, wanted, defaults, remedy=remedy)
         if self.checkpoint != words.TORCHVISION and self._sha256() != stored.get("checkpoint_sha256"):
             raise ValueError(f"{path} was made from other weights than {self.checkpoint} holds now; {remedy}")
+        refuse_other_patterns(path, stored, self.patterns_file, remedy=remedy)
 
     def _sha256(self) -> str | None:
         """Return the hash of the weights as they are now, None if there is no file."""
@@ -209,6 +227,13 @@ def options_parser(description: str | None) -> Parser:
         "which --store-images all has stored: the scores of the attack then do not rise with eps. With "
         "several --acceptance, the images of FILE-METRIC.h5 beside it are tried as well",
     )
+    parser.add_argument(
+        "--patterns",
+        type=Path,
+        metavar="FILE.patterns.pt",
+        help="patterns for pattern_attribution, of generators.fit_patterns; default: that name beside the "
+        "checkpoint",
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.h5")
     return parser
 
@@ -251,12 +276,12 @@ def attributes(
     request: Request, facts: Mapping[str, Any], alone: Plan, path: Path, start: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the attributes of a pair file: the condition, facts about the weights, and how it was made."""
-    measured = ("natural_accuracy", "pgd_accuracy", "accuracy_samples")
+    known = ("natural_accuracy", "pgd_accuracy", "accuracy_samples", "patterns_sha256")
     return {
         **condition(request, alone),
         **{name: value for name, value in start.items() if value is not None},
         "training": facts["training"],
-        **{name: facts[name] for name in measured if name in facts},
+        **{name: facts[name] for name in known if name in facts},
         "checkpoint_sha256": facts["sha256"],
         "versions": versions(*(["captum"] if request.explanation.startswith(PREFIX) else [])),
         "command": recorded_command(request, alone, path),

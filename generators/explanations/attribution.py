@@ -25,8 +25,8 @@ def pattern_attribution(
     gradient.
 
     Where the paper says nothing: batch norm passes back what it gets, because it is a neuron of one input,
-    for which w a = 1, and nothing where its scale is 0; so does the normalization of the images. Additions of branches,
-    concatenations and average pooling pass back as in the gradient.
+    for which w a = 1, and nothing where its scale is 0; so does the normalization of the images. Additions of
+    branches, concatenations and average pooling pass back as in the gradient.
 
     The pass starts at 1. The relevance of the paper starts at the logit, and so is this times the logit: one
     number for each image, which no metric of two maps that are compared by order sees.

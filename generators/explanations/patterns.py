@@ -34,15 +34,12 @@ from ..calls import first_line
 from ..networks.activations import Tracer
 from ..networks.kinks import SoftReLU
 from ..networks.models import Normalize
+from .pattern_sums import PatternSums
 from .rules import MAX_POOLS
 from .steps import RESHAPING, RESHAPING_CALLS, sizes
 
 # The buffer of a layer that holds its weights times its pattern.
 SIGNAL = "signal_weight"
-# Of a sum over outputs squared, what counts as no variation at all: relative changes of y below 3e-7.
-_NOTHING = 1e-13
-# Values of patches at a time, for one image at least.
-_CHUNK = 2**22
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _BETWEEN = (*BATCH_NORMS, nn.Dropout, nn.Identity)
@@ -125,10 +122,7 @@ def fit_patterns(model: nn.Module, batches: Iterable[torch.Tensor]) -> Patterns:
     found = {name: sums.pattern() for name, sums in observer.sums.items()}
     return Patterns(
         {name: pattern for name, (pattern, _) in found.items()},
-        {
-            name: "two_component" if name in observer.gated else "linear"
-            for name in observer.sums
-        },
+        {name: "two_component" if name in observer.gated else "linear" for name in observer.sums},
         {name: undefined for name, (_, undefined) in found.items()},
         n_samples,
     )
@@ -207,24 +201,20 @@ class _Observer(fx.Interpreter):
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
-        self.sums: dict[str, _Sums] = {}
+        self.sums: dict[str, PatternSums] = {}
         # For each use of a layer the step whose output opens its ReLU; layers that have one at every use.
         self._gates: dict[fx.Node, fx.Node | None] = {}
         for node in traced.graph.nodes:
             layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 self._gates[node] = self._gate(node)
-                self.sums.setdefault(str(node.target), _Sums(layer))
-        self.gated = set(self.sums) - {
-            str(node.target) for node, gate in self._gates.items() if gate is None
-        }
-        self._waiting: dict[fx.Node, tuple[_Sums, torch.Tensor, torch.Tensor]] = {}
+                self.sums.setdefault(str(node.target), PatternSums(layer))
+        self.gated = set(self.sums) - {str(node.target) for node, gate in self._gates.items() if gate is None}
+        self._waiting: dict[fx.Node, tuple[PatternSums, torch.Tensor, torch.Tensor]] = {}
 
     def _module(self, node: fx.Node) -> nn.Module | None:
         traced: Any = self.module
-        found: nn.Module | None = (
-            traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-        )
+        found: nn.Module | None = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
         return found
 
     def _gate(self, node: fx.Node) -> fx.Node | None:
@@ -258,63 +248,3 @@ class _Observer(fx.Interpreter):
             sums, values, output = self._waiting.pop(n)
             sums.add(values, output, result > 0)
         return result
-
-
-class _Sums:
-    """Running sums over the neurons of a layer, in float64.
-
-    With c the mean output in the first batch, they are those of y - c over all inputs and, over those whose
-    ReLU is open, of x (y - c), of x and of y squared: enough for both estimators without cancellation.
-    """
-
-    def __init__(self, layer: nn.Conv2d | nn.Linear) -> None:
-        self._layer = layer
-        self._groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
-        self._n = 0
-        self._center: torch.Tensor | None = None
-        zeros = torch.zeros((self._groups, 2 * len(layer.weight) // self._groups, layer.weight[0].numel()))
-        self._products = zeros.to(layer.weight.device, torch.float64)  # of x (y - c), then of x
-        self._of_output = self._of_squares = torch.zeros(())
-
-    def add(self, values: torch.Tensor, output: torch.Tensor, is_open: torch.Tensor) -> None:
-        """Add inputs and outputs of the layer, and for which of these the ReLU is open."""
-        layer = self._layer
-        if isinstance(layer, nn.Linear):  # a convolution of 1x1 over one place
-            values, output, is_open = (
-                part.reshape(-1, part.shape[-1])[..., None] for part in (values, output, is_open)
-            )
-        output, is_open = output.double().flatten(2), is_open.double().flatten(2)
-        if self._center is None:
-            self._center = output.mean((0, 2))
-        centered = output - self._center[:, None]
-        self._n += output.shape[0] * output.shape[2]
-        self._of_output = self._of_output.to(output) + centered.sum((0, 2))
-        self._of_squares = self._of_squares.to(output) + (is_open * output**2).sum((0, 2))
-        per_image = layer.weight[0].numel() * self._groups * output.shape[2]
-        step = max(1, _CHUNK // per_image)
-        for first in range(0, len(values), step):
-            part = slice(first, first + step)
-            self._add_products(values[part], is_open[part] * centered[part], is_open[part])
-
-    def _add_products(self, values: torch.Tensor, *weights: torch.Tensor) -> None:
-        """Add the sums over samples and places of each weight (sample, neuron, place) times the inputs."""
-        layer, patches = self._layer, values.double()
-        if isinstance(layer, nn.Conv2d):
-            patches = functional.unfold(
-                patches, layer.kernel_size, layer.dilation, layer.padding, layer.stride
-            )
-        flat = [part.unflatten(1, (self._groups, -1)) for part in (patches, *weights)]
-        rows = torch.cat(flat[1:], 2).permute(1, 2, 0, 3).flatten(2)
-        self._products.baddbmm_(rows, flat[0].permute(1, 0, 3, 2).flatten(1, 2))
-
-    def pattern(self) -> tuple[torch.Tensor, int]:
-        """Return the patterns of the layer's neurons, and how many of them are undefined."""
-        weight = self._layer.weight.detach().double()
-        products, inputs = self._products.chunk(2, 1)
-        mean = (self._of_output / self._n).reshape(self._groups, -1, 1)
-        covariance = (products - mean * inputs).reshape(weight.shape)
-        of_output = (weight * covariance).flatten(1).sum(1)
-        undefined = of_output.abs() <= _NOTHING * self._of_squares
-        pattern = covariance / of_output.where(~undefined, 1.0).reshape(-1, *[1] * (weight.ndim - 1))
-        pattern[undefined] = 0
-        return pattern, int(undefined.sum())

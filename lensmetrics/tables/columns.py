@@ -58,6 +58,7 @@ PROVENANCE = (
     "accuracy_samples",
     "sha256",
     "checkpoint_sha256",
+    "patterns_sha256",
 )
 # Columns of the long form, and of a summary.
 _LONG = ("metric", "value", "k", "w", "pool")
