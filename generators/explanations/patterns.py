@@ -122,7 +122,7 @@ def fit_patterns(model: nn.Module, batches: Iterable[torch.Tensor]) -> Patterns:
     found = {name: sums.pattern() for name, sums in observer.sums.items()}
     return Patterns(
         {name: pattern for name, (pattern, _) in found.items()},
-        {name: "two_component" if name in observer.gated else "linear" for name in observer.sums},
+        observer.estimators,
         {name: undefined for name, (_, undefined) in found.items()},
         n_samples,
     )
@@ -196,50 +196,61 @@ def _has_rule(module: nn.Module) -> bool:
     return isinstance(module, _KNOWN)
 
 
+def gates(traced: fx.GraphModule) -> dict[fx.Node, fx.Node | None]:
+    """Return for each use of a layer the step whose output opens its ReLU, or None.
+
+    It is None for each use of a layer of which one has no ReLU.
+    """
+    found = {
+        node: _gate(traced, node)
+        for node in traced.graph.nodes
+        if isinstance(_module(traced, node), nn.Conv2d | nn.Linear)
+    }
+    without = {node.target for node, gate in found.items() if gate is None}
+    return {node: None if node.target in without else gate for node, gate in found.items()}
+
+
+def _module(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _gate(traced: fx.GraphModule, node: fx.Node) -> fx.Node | None:
+    """Return the step before the ReLU that alone reads the output of `node`; None if there is none."""
+    gate, is_pooled = node, False
+    while len(node.users) == 1:
+        (node,) = node.users
+        module = _module(traced, node)
+        if isinstance(module, nn.ReLU | SoftReLU):
+            return gate
+        if isinstance(module, MAX_POOLS):
+            is_pooled = True  # the ReLU is open behind max pooling where it would be before
+        elif not isinstance(module, _BETWEEN) or is_pooled:
+            return None
+        else:
+            gate = node
+    return None
+
+
 class _Observer(fx.Interpreter):
     """Runs a network and adds up what the patterns of its layers need."""
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
         self.sums: dict[str, PatternSums] = {}
-        # For each use of a layer the step whose output opens its ReLU; layers that have one at every use.
-        self._gates: dict[fx.Node, fx.Node | None] = {}
-        for node in traced.graph.nodes:
-            layer = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                self._gates[node] = self._gate(node)
-                self.sums.setdefault(str(node.target), PatternSums(layer))
-        self.gated = set(self.sums) - {str(node.target) for node, gate in self._gates.items() if gate is None}
+        self.estimators: dict[str, str] = {}
+        self._gates = gates(traced)
         self._waiting: dict[fx.Node, tuple[PatternSums, torch.Tensor, torch.Tensor]] = {}
-
-    def _module(self, node: fx.Node) -> nn.Module | None:
-        traced: Any = self.module
-        found: nn.Module | None = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-        return found
-
-    def _gate(self, node: fx.Node) -> fx.Node | None:
-        """Return the step before the ReLU that alone reads the layer's output; None if there is none."""
-        gate = node
-        while len(node.users) == 1:
-            (user,) = node.users
-            module = self._module(user)
-            if isinstance(module, nn.ReLU | SoftReLU):
-                return gate
-            if not isinstance(module, (*_BETWEEN, *MAX_POOLS)):
-                return None
-            if isinstance(module, _BETWEEN) and gate is node:
-                gate = user  # behind max pooling, a ReLU is as open as before it
-            elif isinstance(module, BATCH_NORMS):
-                return None
-            node = user
-        return None
+        for node, gate in self._gates.items():
+            layer: Any = _module(traced, node)
+            self.sums.setdefault(str(node.target), PatternSums(layer))
+            self.estimators[str(node.target)] = "two_component" if gate else "linear"
 
     def run_node(self, n: fx.Node) -> Any:
         """Return the output of a step, and take account of it where it belongs to a layer."""
         result = super().run_node(n)
         if n in self._gates:
             sums, values = self.sums[str(n.target)], self.fetch_args_kwargs_from_env(n)[0][0]
-            gate = self._gates[n] if str(n.target) in self.gated else None
+            gate = self._gates[n]
             if gate is None:
                 sums.add(values, result, torch.ones_like(result))
             else:
