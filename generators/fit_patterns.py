@@ -3,7 +3,7 @@
 One pass over the images, in float64 whatever the weights are. The file lies beside the checkpoint unless
 --out says otherwise, and generate finds it there. It belongs to these weights alone: it has their hash. The
 work is about that of three passes of the network in float64 for each image, so for a large network take a
-GPU, or fewer --samples. It takes the memory of the weights in float64 three times.
+GPU, or fewer --samples. It takes the memory of the weights in float64 four times.
 
 Example: ``python -m generators.fit_patterns --dataset fashion_mnist --data data --model small_cnn
 --checkpoint pgd.pt``, which writes pgd.patterns.pt

@@ -22,8 +22,9 @@ class PatternSums:
         self._groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
         self._n = 0
         self._center: torch.Tensor | None = None
-        zeros = torch.zeros((self._groups, 2 * len(layer.weight) // self._groups, layer.weight[0].numel()))
-        self._products = zeros.to(layer.weight.device, torch.float64)  # of x (y - c), then of x
+        shape = self._groups, 2 * len(layer.weight) // self._groups, layer.weight[0].numel()
+        # Of x (y - c), then of x, by group.
+        self._products = torch.zeros(shape, dtype=torch.float64, device=layer.weight.device)
         self._of_output = self._of_squares = torch.zeros(())
 
     def add(self, values: torch.Tensor, output: torch.Tensor, is_open: torch.Tensor) -> None:
