@@ -21,8 +21,10 @@ from generators.explanations import (
     BASES,
     EXPLANATIONS,
     abs_sum,
+    attach_patterns,
     beta_smooth,
     deep_lift,
+    fit_patterns,
     gradient,
     guided_backprop,
     input_x_gradient,
@@ -71,7 +73,10 @@ def network() -> Any:
 def resnet() -> Any:
     """With random statistics, because fresh batch norm would hide errors of folding."""
     torch.manual_seed(5)
-    return with_random_statistics(prepare(small_resnet()).double())
+    network = with_random_statistics(prepare(small_resnet()).double())
+    images = torch.rand((2, 3, 32, 32), dtype=torch.float64)
+    attach_patterns(network, fit_patterns(network, [images]).values)
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +222,7 @@ def test_gradient_through_explanation_matches_finite_differences(
     assert relative_error(weighted, found, x) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["gradient", "deep_lift", "guided_backprop"])
+@pytest.mark.parametrize("name", ["gradient", "deep_lift", "guided_backprop", "pattern_attribution"])
 def test_gradient_through_explanation_of_a_residual_network(
     resnet: Any, colour_images: Any, name: str
 ) -> None:
