@@ -13,11 +13,11 @@ import torch
 import generators
 import lensmetrics as lm
 from generators import fit_patterns, generate, sweep, work
+from generators.explanations import attach_patterns
 from generators.explanations import fit_patterns as estimated
 from generators.networks import checkpoints
 from generators.plan import plan
 from generators.request import Request
-from tests.generators.networks import tiny_cnn
 
 NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
 EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
@@ -190,10 +190,12 @@ def test_the_six_explanations_of_dombrowski_are_drawn_to_their_targets(explanati
     """With beta growing as published, apart from lrp, which needs no softplus."""
     if explanation == "lrp":
         pytest.importorskip("zennit")
-    network = tiny_cnn()
-    images = torch.rand((3, 1, 28, 28), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    network, _ = checkpoints.load(NATURAL, dataset="fashion_mnist", model="small_cnn")
+    with h5py.File(EMBEDDED) as file:
+        images = torch.from_numpy(file["image"][:3][:, None]).float() / 255
+    attach_patterns(network, estimated(network, [images]).values)
     labels, samples = network(images).argmax(1), np.arange(3)
-    given: dict[str, Any] = {"steps": 12, "learning_rate": 0.005, "output_weight": 1e2}
+    given: dict[str, Any] = {"steps": 20, "learning_rate": 0.005, "output_weight": 1e2}
     given |= {"n_points": 3} if explanation == "integrated_gradients" else {}
     found = plan(explanation, "target_map", dataset="imagenet", model="vgg16", given=given)
     assert str(found.settings["softening"][0]) == ("inf" if explanation == "lrp" else "10:100")
@@ -208,4 +210,4 @@ def test_the_six_explanations_of_dombrowski_are_drawn_to_their_targets(explanati
     before, after = ((maps(at) - targets).square().mean((1, 2)) for at in (images, best.images))
     moved = before > 0  # the image in the middle is its own target
     assert moved.tolist() == [True, False, True]
-    assert (after < 0.9 * before)[moved].all()
+    assert (after < 0.95 * before)[moved].all()
