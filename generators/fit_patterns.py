@@ -10,13 +10,15 @@ Example: ``python -m generators.fit_patterns --dataset fashion_mnist --data data
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from tqdm import tqdm
 
 from .commands import (
@@ -108,19 +110,18 @@ def parser() -> Parser:
 
 def fit(request: Request) -> None:
     """Estimate the patterns and write them."""
-    path = request.out
-    checkpoints.check_checkpoint_target(path)
-    with locked(path):
-        if path.exists():
-            raise FileExistsError(f"{path} exists already: delete it, or choose another --out")
-        _fit(request)
-
-
-def _fit(request: Request) -> None:
-    device = use_device(request.device)
+    if request.out.is_file():
+        raise FileExistsError(f"{request.out} exists already: delete it, or choose another --out")
     network, facts = checkpoints.load(
         request.checkpoint, dataset=request.dataset, model=request.model, data=request.data
     )
+    checkpoints.check_checkpoint_target(request.out)
+    with locked(request.out):
+        _fit(request, network, facts)
+
+
+def _fit(request: Request, network: nn.Module, facts: Mapping[str, Any]) -> None:
+    device = use_device(request.device)
     network.to(device=device, dtype=torch.float64)
     split = read_split(
         request.dataset,

@@ -14,6 +14,8 @@ chunk_size
     result. By default each pass takes one point of every sample, and a differentiable result keeps the graph
     of all points.
 
+``pattern_attribution`` needs a network that has patterns: see ``fit_patterns`` and ``attach_patterns``.
+
 ``explanation_named`` returns those of the table, and those of one's own.
 
 To add an explanation, write its function and its ``Explanation`` record in a module, and list it here.

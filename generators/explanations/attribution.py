@@ -7,7 +7,7 @@ from ..networks.convolutions import transposed
 from ..networks.derived import Derived
 from ..networks.models import Normalize
 from .gradients import gradient
-from .patterns import BATCH_NORMS, SIGNAL, trace
+from .patterns import BATCH_NORMS, SIGNAL, layers_of
 from .record import Explanation
 from .rules import Rule, with_rules
 
@@ -28,8 +28,9 @@ def pattern_attribution(
     for which w a = 1, and nothing where its scale is 0; so does the normalization of the images. Additions of
     branches, concatenations and average pooling pass back as in the gradient.
 
-    The pass starts at 1. The relevance of the paper starts at the logit, and so is this times the logit: one
-    number for each image, which no metric of two maps that are compared by order sees.
+    The pass starts at 1. The relevance of the paper starts at the logit, so it is this times the logit: one
+    number for each image, which attacks divide out, and which only metrics of the values themselves, such as
+    mse, would see.
 
     Raises
     ------
@@ -48,9 +49,8 @@ def pattern_attribution(
 
 
 def _check(model: nn.Module) -> None:
-    trace(model)
-    for name, part in model.named_modules():
-        if isinstance(part, nn.Conv2d | nn.Linear) and not hasattr(part, SIGNAL):
+    for name, layer in layers_of(model).items():
+        if not hasattr(layer, SIGNAL):
             raise ValueError(
                 f"{name} of {type(model).__name__} has no pattern, which pattern_attribution needs; fit "
                 "patterns with generators.fit_patterns, or explanations.fit_patterns, and attach_patterns"

@@ -10,9 +10,10 @@ two_component
     a = (E+[x y] - E+[x] E[y]) / (w (E+[x y] - E+[x] E[y])), for neurons before a ReLU. E+ is the mean over
     the inputs for which the ReLU is open, E the mean over all.
 
-A convolution is a neuron at each place, whose inputs are patches. Biases cancel in both estimators; they
-count where the ReLU opens. Batch norm after a layer counts there too, and changes nothing else: its scale
-divides a and multiplies w.
+Both find the signal where the distractor does not depend on it; the second one if the distractor has the
+mean 0. A convolution is a neuron at each place, whose inputs are patches. Biases cancel in both estimators;
+they count where the ReLU opens. Batch norm after a layer counts there too, and changes nothing else: its
+scale divides a and multiplies w.
 
 References
 ----------
@@ -96,7 +97,8 @@ def fit_patterns(model: nn.Module, batches: Iterable[torch.Tensor]) -> Patterns:
     Raises
     ------
     ValueError
-        If the network cannot be traced or has a step for which there is no rule, or there are no images.
+        If the network cannot be traced, has a step for which there is no rule, or gives NaN or infinity, or
+        there are no images.
 
     Examples
     --------
@@ -120,6 +122,12 @@ def fit_patterns(model: nn.Module, batches: Iterable[torch.Tensor]) -> Patterns:
     if not n_samples:
         raise ValueError("patterns are estimated from images, and there are none; give at least one")
     found = {name: sums.pattern() for name, sums in observer.sums.items()}
+    for name, (pattern, _) in found.items():
+        if not pattern.isfinite().all():
+            raise ValueError(
+                f"{name} of {type(model).__name__} gives numbers that are not finite for these images, so it "
+                "has no pattern; look at the weights and the images"
+            )
     return Patterns(
         {name: pattern for name, (pattern, _) in found.items()},
         observer.estimators,
@@ -131,12 +139,14 @@ def fit_patterns(model: nn.Module, batches: Iterable[torch.Tensor]) -> Patterns:
 def attach_patterns(model: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
     """Give each layer of a network its pattern, for ``pattern_attribution``; smooth copies have them too.
 
+    Where weights change afterwards, fit and attach again.
+
     Raises
     ------
     ValueError
         If a layer has none, or one of another shape, or there are patterns of other layers.
     """
-    layers = {name: part for name, part in model.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)}
+    layers = layers_of(model)
     expected = {name: tuple(layer.weight.shape) for name, layer in layers.items()}
     shapes = {name: tuple(value.shape) for name, value in values.items()}
     faults = [
@@ -154,6 +164,12 @@ def attach_patterns(model: nn.Module, values: Mapping[str, torch.Tensor]) -> Non
     for name, layer in layers.items():
         product = layer.weight.detach() * values[name].to(layer.weight)
         layer.register_buffer(SIGNAL, product, persistent=False)
+
+
+def layers_of(model: nn.Module) -> dict[str, Any]:
+    """Return the linear and convolution layers through which images pass, by their names."""
+    traced = trace(model)
+    return {str(node.target): _module(traced, node) for node in gates(traced)}
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
@@ -178,10 +194,11 @@ def trace(model: nn.Module) -> fx.GraphModule:
             continue
         module = traced.get_submodule(str(node.target)) if node.op == "call_module" else None
         if not (_has_rule(module) if module is not None else node.target in _KNOWN_CALLS):
+            kind = f" ({type(module).__name__})" if module is not None else ""
             raise ValueError(
-                f"pattern_attribution has no rule for {node.name} of {name}: it knows linear layers and "
-                "convolutions padded with zeros, whose weights are parameters, batch norm, ReLU, pooling, "
-                "additions and concatenations; use another explanation or network"
+                f"pattern_attribution has no rule for {node.name}{kind} of {name}: it knows linear layers "
+                "and convolutions padded with zeros, whose weights are parameters, batch norm, ReLU, "
+                "pooling, additions and concatenations; use another explanation or network"
             )
     return traced
 
@@ -242,7 +259,8 @@ class _Observer(fx.Interpreter):
         self._waiting: dict[fx.Node, tuple[PatternSums, torch.Tensor, torch.Tensor]] = {}
         for node, gate in self._gates.items():
             layer: Any = _module(traced, node)
-            self.sums.setdefault(str(node.target), PatternSums(layer))
+            if node.target not in self.sums:
+                self.sums[str(node.target)] = PatternSums(layer)
             self.estimators[str(node.target)] = "two_component" if gate else "linear"
 
     def run_node(self, n: fx.Node) -> Any:

@@ -154,6 +154,9 @@ def test_patterns_that_are_missing_or_wrong_are_refused(
     assert "--samples must be at most 12" in error_of(
         fit(folder, "--samples", "13", "--out", str(folder / "b.pt")), capsys
     )
+    given = shared(folder, str(folder / "nowhere" / "x.pt"))
+    assert "x.pt does not exist; make it with generators.train" in error_of(fit_patterns.main(given), capsys)
+    assert not (folder / "nowhere").exists()
     assert not (folder / "a.h5").exists()
     assert not (folder / "b.pt").exists()
     smoothed = arguments(folder, "--explanation", "beta_smooth", "--base", "pattern_attribution")

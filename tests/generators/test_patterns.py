@@ -205,16 +205,39 @@ def test_neurons_that_never_vary_or_open_have_no_pattern_and_pass_nothing_back()
     assert maps[0, 1].abs() < 1e-9
 
 
+def test_numbers_that_are_not_finite_are_refused() -> None:
+    network = frozen(nn.Sequential(nn.Flatten(), nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)))
+    images = torch.tensor([[1.0, 2.0], [3.0, torch.inf]], dtype=torch.float64)[..., None, None]
+    with pytest.raises(ValueError, match="1 of Sequential gives numbers that are not finite for these"):
+        fit_patterns(network, [images])
+
+
+def test_layers_that_no_image_passes_need_no_pattern() -> None:
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = nn.Linear(2, 2), nn.Linear(3, 3)
+
+        def forward(self, values: Any) -> Any:
+            values = values.flatten(1)
+            return self.used(values) if not self.training else self.unused(values)
+
+    network = frozen(Auxiliary())
+    images = torch.rand((9, 2, 1, 1), dtype=torch.float64)
+    assert fitted(network, images).values.keys() == {"used"}
+    assert pattern_attribution(network, images[:1], torch.tensor([1])).all()
+
+
 def test_no_images_and_steps_without_a_rule_are_refused(mixed: Any) -> None:
     with pytest.raises(ValueError, match="patterns are estimated from images, and there are none"):
         fit_patterns(mixed, [])
     mirrored = nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect")
     for part, name in (
-        (nn.GELU(), "_1"),
-        (nn.Sequential(mirrored), "_1_0"),
-        (nn.LeakyReLU(), "_1"),
-        (nn.InstanceNorm2d(2), "_1"),
-        (nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 3, 1)), "_1"),
+        (nn.GELU(), r"_1 \(GELU\)"),
+        (nn.Sequential(mirrored), r"_1_0 \(Conv2d\)"),
+        (nn.LeakyReLU(), r"_1 \(LeakyReLU\)"),
+        (nn.InstanceNorm2d(2), r"_1 \(InstanceNorm2d\)"),
+        (nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 3, 1)), r"_1 \(ParametrizedConv2d\)"),
     ):
         network = frozen(nn.Sequential(nn.Conv2d(2, 2, 1), part, nn.Flatten()))
         with pytest.raises(ValueError, match=f"pattern_attribution has no rule for {name} of Sequential: it"):
@@ -307,7 +330,8 @@ def test_networks_of_torchvision_have_patterns(name: str, n_linear: int, n_two_c
     model: Any = prepare(build(name, 10))
     found = list(patterns.gates(patterns.trace(model)).values())
     assert (found.count(None), len(found) - found.count(None)) == (n_linear, n_two_component)
-    images, labels = torch.rand((2, 3, 64, 64)), torch.tensor([3, 4])
+    size = 64 if name == "alexnet" else 32
+    images, labels = torch.rand((2, 3, size, size)), torch.tensor([3, 4])
     if name == "resnet18":
         assert list(fitted(model, images).estimators.values()).count("linear") == n_linear
         maps = pattern_attribution(model, images, labels)
