@@ -117,7 +117,8 @@ def fit_patterns(model: nn.Module, batches: Iterable[torch.Tensor]) -> Patterns:
     n_samples = 0
     with torch.no_grad():
         for images in batches:
-            observer.run(images)
+            if len(images):
+                observer.run(images)
             n_samples += len(images)
     if not n_samples:
         raise ValueError("patterns are estimated from images, and there are none; give at least one")

@@ -230,7 +230,8 @@ def test_layers_that_no_image_passes_need_no_pattern() -> None:
 
 def test_no_images_and_steps_without_a_rule_are_refused(mixed: Any) -> None:
     with pytest.raises(ValueError, match="patterns are estimated from images, and there are none"):
-        fit_patterns(mixed, [])
+        fit_patterns(mixed, [IMAGES[:0]])
+    assert fit_patterns(mixed, [IMAGES[:0], IMAGES]).n_samples == 7
     mirrored = nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect")
     for part, name in (
         (nn.GELU(), r"_1 \(GELU\)"),
