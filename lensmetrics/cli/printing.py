@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..pairfile.store import PairStore
-    from ..scoring.runs import Failure
+    from ..scoring.failures import Failure
 
 _N_NAMED = 10
 
