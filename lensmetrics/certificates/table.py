@@ -153,7 +153,7 @@ def _norms(store: PairStore, smoothing: Smoothing) -> tuple[Floats, list[str]]:
             problem or ("ok" if known else "nan_map")
             for problem, known in zip(problems, finite.tolist(), strict=True)
         ]
-    return np.concatenate(norms), status
+    return np.concatenate([np.empty(0), *norms]), status
 
 
 def _certified(

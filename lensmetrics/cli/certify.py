@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_alpha,
         default=0.05,
         metavar="A",
-        help="largest probability that the draws mislead about a sample (default: 0.05); for all of N samples "
-        "together, divide it by N",
+        help="largest probability that the draws mislead about a sample (default: 0.05); for all of N "
+        "samples together, divide it by N",
     )
     parser.add_argument(
         "-o",
@@ -146,8 +146,8 @@ def _note_confidence(certified: "Sequence[Certified]", wanted: "Wanted") -> None
     say(f"lensmetrics: {text}")
     if wanted.cosines and wanted.eps:
         say(
-            "lensmetrics: certified_radius is an estimate, because the norm changes with the radius: make the "
-            "maps again with that radius, and certify them"
+            "lensmetrics: certified_radius is an estimate, because the norm changes with the radius: make "
+            "the maps again with that radius, and certify them"
         )
 
 
@@ -172,8 +172,8 @@ def _note_what_lacks(certified: "Sequence[Certified]", wanted: "Wanted") -> None
             say(f"lensmetrics: {at}{_needs(needed, n_known)}")
         if n_trivial:
             say(
-                f"lensmetrics: {at}{n_trivial:,} of {n_known:,} samples have the bound 0, which says nothing: "
-                "the cosine of nonnegative maps is never below it"
+                f"lensmetrics: {at}{n_trivial:,} of {n_known:,} samples have the bound 0, which says "
+                "nothing: the cosine of nonnegative maps is never below it"
             )
 
 

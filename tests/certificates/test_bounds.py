@@ -195,3 +195,30 @@ def test_bad_arguments_are_refused_in_a_sentence(change: dict[str, Any], problem
 def test_a_wanted_cosine_is_between_0_and_1(cosine: float) -> None:
     with pytest.raises(ValueError, match=r"^cosine must be in \[0, 1\], got"):
         lm.certified_eps(0.5, cosine=cosine, radius=1, dim=9)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=6),
+    st.floats(0.01, 2.5),
+    signs,
+)
+def test_no_map_on_a_line_breaks_a_bound(
+    vectors: list[tuple[float, float]], eps: float, nonnegative: bool
+) -> None:
+    """The map is constant on intervals of length 0.7; balls of radius 1 are intervals around 0 and eps."""
+    values = np.abs(vectors) if nonnegative else np.array(vectors)
+    edges = -1 + 0.7 * np.arange(len(values) + 1)
+
+    def smoothed(center: float) -> Any:
+        inside = np.clip(edges, center - 1, center + 1)
+        return np.diff(inside) @ values / 2
+
+    first, second = smoothed(0), smoothed(eps)
+    norms = np.linalg.norm([first, second], axis=1)
+    if norms.min() < 1e-6:
+        return
+    bound = float(np.linalg.norm(values, axis=1).max())
+    cosine = float(first @ second / norms.prod())
+    how: dict[str, Any] = {"eps": eps, "radius": 1, "dim": 1, "bound": bound, "nonnegative": nonnegative}
+    certified = lm.certified_cosine(norms, **how)
+    assert (np.isnan(certified) | (cosine >= certified - 1e-9)).all()
