@@ -101,7 +101,8 @@ def test_it_says_how_many_draws_a_certificate_needs(run: Run) -> None:
     )
     assert found is not None
     assert "for all 4 samples together, use --alpha 0.013\n" in err
-    assert lm.summarize(table).loc[1, ["n", "n_undefined", "n_uncertified"]].tolist() == [1, 3, 3]
+    counts = lm.summarize(table).iloc[1]
+    assert (counts["n"], counts["n_undefined"], counts["n_uncertified"]) == (1, 3, 3)
     for n_draws in found.groups():
         write(f"{n_draws}.h5", (0.2, 0.3, 0.4, 0.6), n_draws=int(n_draws))
     _, _, err = run("certify", f"{found[1]}.h5", f"{found[2]}.h5", "--cosine", "0.5", "-o", "d.csv")
