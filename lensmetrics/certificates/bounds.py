@@ -10,59 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betainc, betaincc, betaincinv
 
-Floats = npt.NDArray[np.float64]
+from .arguments import Floats, above_0, as_distance, as_norm, checked_cosine, dimensions, plain
+from .balls import half_distance, unshared
 
 # By how much a norm may exceed the bound, relatively: the error of averaging thousands of float32 maps.
 TOLERANCE = 1e-5
-
-
-def ball_overlap(eps: npt.ArrayLike, radius: npt.ArrayLike, dim: npt.ArrayLike) -> Any:
-    """Return the share of an l2 ball that a second one covers whose center is at distance `eps`.
-
-    Parameters
-    ----------
-    eps
-        Distance of the centers, 0 or more. NaN gives NaN.
-    radius
-        Radius of both balls, above 0, in the same unit.
-    dim
-        Number of dimensions, a whole number from 1 on. For images it is C H W, also where maps have one
-        channel.
-
-    Returns
-    -------
-    float or ndarray
-        The share, in [0, 1], for each element of the arguments, which broadcast: 1 for `eps` 0, and 0 from
-        ``2 * radius`` on.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range.
-
-    Notes
-    -----
-    The share is 1 - rho with rho = I((eps / 2 radius)²; 1/2, (dim + 1) / 2), where I is the regularized
-    incomplete beta function: the two caps beyond the plane between the centers. The certificates use rho
-    itself, which keeps all its digits where the balls nearly coincide.
-
-    Source: the volume of a cap, S. Li, "Concise formulas for the area and volume of a hyperspherical cap",
-    Asian Journal of Mathematics and Statistics 4 (2011).
-
-    Examples
-    --------
-    On a line, the overlap falls linearly. In many dimensions, most of the volume is near the surface.
-
-    >>> import lensmetrics as lm
-    >>> lm.ball_overlap([0, 0.5, 2], radius=1, dim=1)
-    array([1.  , 0.75, 0.  ])
-    >>> round(lm.ball_overlap(0.01, radius=1, dim=784), 3)
-    0.889
-    """
-    eps_, radius_, dim_ = _distance(eps), _above_0("radius", radius), _dimensions(dim)
-    return _plain(np.asarray(betaincc(0.5, (dim_ + 1) / 2, _square(eps_, radius_))))
 
 
 def certified_cosine(
@@ -127,8 +80,8 @@ def certified_cosine(
     >>> lm.certified_cosine([0.6, 0.2, 0.6], eps=[0.01, 0.01, 0.1], radius=1, dim=784).round(3)
     array([0.929,   nan,   nan])
     """
-    smoothed = _Smoothed.of(norm, radius, dim, bound, nonnegative)
-    return _plain(smoothed.cosine(_distance(eps)))
+    smoothed = Smoothed.of(norm, radius, dim, bound, nonnegative)
+    return plain(smoothed.cosine(as_distance(eps)))
 
 
 def certified_eps(
@@ -180,11 +133,11 @@ def certified_eps(
     >>> round(lm.certified_cosine(0.6, eps=eps, radius=1, dim=784), 6)
     0.9
     """
-    smoothed = _Smoothed.of(norm, radius, dim, bound, nonnegative)
-    wanted = _cosine(cosine)
-    eps = 2 * smoothed.radius * _half_distance(smoothed.unshared_for(wanted), smoothed.dim)
+    smoothed = Smoothed.of(norm, radius, dim, bound, nonnegative)
+    wanted = checked_cosine(cosine)
+    eps = 2 * smoothed.radius * half_distance(smoothed.unshared_for(wanted), smoothed.dim)
     always = smoothed.nonnegative & (wanted == 0) & (smoothed.norm > 0)
-    return _plain(np.where(always, np.inf, eps))
+    return plain(np.where(always, np.inf, eps))
 
 
 def smallest_radius(
@@ -215,74 +168,16 @@ def smallest_radius(
     >>> round(smallest_radius(0.6, cosine=0.9, eps=0.0118, dim=784), 2)
     1.0
     """
-    smoothed = _Smoothed.of(norm, 1.0, dim, bound, nonnegative)
-    wanted, distance = _cosine(cosine), _distance(eps)
+    smoothed = Smoothed.of(norm, 1.0, dim, bound, nonnegative)
+    wanted, distance = checked_cosine(cosine), as_distance(eps)
     with np.errstate(divide="ignore", invalid="ignore"):
-        radius = distance / (2 * _half_distance(smoothed.unshared_for(wanted), smoothed.dim))
+        radius = distance / (2 * half_distance(smoothed.unshared_for(wanted), smoothed.dim))
     known = (smoothed.norm > 0) & ~np.isnan(distance)
     always = known & ((distance == 0) | (smoothed.nonnegative & (wanted == 0)))
-    return _plain(np.where(always, 0.0, radius))
+    return plain(np.where(always, 0.0, radius))
 
 
-def certified_cosine_published(
-    norm: npt.ArrayLike,
-    *,
-    eps: npt.ArrayLike,
-    radius: npt.ArrayLike,
-    dim: npt.ArrayLike,
-    bound: npt.ArrayLike = 1.0,
-) -> Any:
-    """Return the value that summaries of the paper print as a bound on the cosine, and that is none.
-
-    It is here to compare with published numbers. Use :func:`certified_cosine` to certify.
-
-    Parameters
-    ----------
-    norm, eps, radius, dim, bound
-        As for :func:`certified_cosine`.
-
-    Returns
-    -------
-    float or ndarray
-        norm / sqrt(norm² + (bound V_U / V_S)²) with V_U / V_S = 2 rho, in [0, 1]. NaN where `norm` is 0 or
-        NaN.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range.
-
-    Notes
-    -----
-    V_S is the volume of a ball. No source at hand says what V_U is: here, the volume of all points that
-    belong to one of both balls only. The formula puts the difference of the two maps at a right angle to
-    the first, but other directions turn a map further. So it is **not sound**:
-
-    * Signed maps: with rho = 0.2 and bound 1.25, h(x) = (1, 0) and h(x') = (0.75, 0.433) are possible. Their
-      cosine is 0.866, the formula gives 0.894. If V_U is half of that, it gives even more.
-    * Nonnegative maps: with rho = 0.6 and bound 1, h(x) = (0.6, 0) and h(x') = (0, 0.6) are possible. Their
-      cosine is 0, the formula gives 0.447. Where bound rho <= norm / 2, it is below the sound bound.
-
-    Source: summaries of Wang and Kong 2024, arXiv:2405.06361; the paper itself was not at hand.
-
-    Examples
-    --------
-    On a line, two balls of radius 1 at distance 0.4 have rho = 0.2.
-
-    >>> import lensmetrics as lm
-    >>> round(lm.certified_cosine_published(1, eps=0.4, radius=1, dim=1, bound=1.25), 3)
-    0.894
-    >>> round(lm.certified_cosine(1, eps=0.4, radius=1, dim=1, bound=1.25), 3)
-    0.866
-    """
-    smoothed = _Smoothed.of(norm, radius, dim, bound, nonnegative=False)
-    difference = smoothed.bound * 2 * _unshared(_distance(eps), smoothed.radius, smoothed.dim)
-    with np.errstate(invalid="ignore"):
-        cosine = smoothed.norm / np.hypot(smoothed.norm, difference)
-    return _plain(np.where(smoothed.norm > 0, cosine, np.nan))
-
-
-class _Smoothed(NamedTuple):
+class Smoothed(NamedTuple):
     """Smoothed maps and how they were smoothed, checked."""
 
     norm: Floats
@@ -299,10 +194,9 @@ class _Smoothed(NamedTuple):
         dim: npt.ArrayLike,
         bound: npt.ArrayLike,
         nonnegative: npt.ArrayLike,
-    ) -> "_Smoothed":
-        norm_ = _numbers("norm", norm)
-        _refuse("norm", norm_, norm_ < 0, "0 or more")
-        bound_ = _above_0("bound", bound)
+    ) -> "Smoothed":
+        norm_ = as_norm(norm)
+        bound_ = above_0("bound", bound)
         too_long, longest = np.broadcast_arrays(norm_ > bound_ * (1 + TOLERANCE), bound_)
         if too_long.any():
             found = np.broadcast_to(norm_, too_long.shape)[too_long][0]
@@ -311,9 +205,9 @@ class _Smoothed(NamedTuple):
                 "the longest of the averaged maps, so bound is wrong and the certificate would be false"
             )
         given = np.asarray(nonnegative)
-        if given.dtype.kind != "b":
+        if given.dtype.kind not in "biu" or not np.isin(given, (0, 1)).all():
             raise ValueError(f"nonnegative must be True or False, got {nonnegative!r}")
-        return cls(np.minimum(norm_, bound_), _above_0("radius", radius), _dimensions(dim), bound_, given)
+        return cls(np.minimum(norm_, bound_), above_0("radius", radius), dimensions(dim), bound_, given == 1)
 
     @property
     def _farthest(self) -> Floats:
@@ -323,7 +217,7 @@ class _Smoothed(NamedTuple):
     def cosine(self, eps: Floats) -> Floats:
         """Return the certified cosine at distance `eps`."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            sine = self._farthest * _unshared(eps, self.radius, self.dim) / self.norm
+            sine = self._farthest * unshared(eps, self.radius, self.dim) / self.norm
             cosine = np.sqrt(1 - sine * sine)
         nothing = (sine >= 1) & (self.norm > 0)
         proved = np.where(nothing, np.where(self.nonnegative, 0.0, np.nan), cosine)
@@ -333,62 +227,3 @@ class _Smoothed(NamedTuple):
         """Return the largest rho at which the cosine is certified, NaN if the norm is 0."""
         rho = self.norm * np.sqrt((1 - cosine) * (1 + cosine)) / self._farthest
         return np.where(self.norm > 0, rho, np.nan)
-
-
-def _unshared(eps: Floats, radius: Floats, dim: Floats) -> Floats:
-    """Return rho, the share of a ball that the other one does not cover."""
-    return np.asarray(betainc(0.5, (dim + 1) / 2, _square(eps, radius)), dtype=np.float64)
-
-
-def _square(eps: Floats, radius: Floats) -> Floats:
-    """Return the square of half the distance of two balls of radius 1; they are apart from 1 on."""
-    with np.errstate(over="ignore", under="ignore"):
-        return np.minimum(eps / radius / 2, 1.0) ** 2
-
-
-def _half_distance(rho: Floats, dim: Floats) -> Floats:
-    """Return half the distance of two balls of radius 1 that do not share `rho`; inf where it is 1."""
-    half = np.sqrt(betaincinv(0.5, (dim + 1) / 2, np.minimum(rho, 1.0)))
-    return np.where(rho >= 1, np.inf, half)
-
-
-def _distance(eps: npt.ArrayLike) -> Floats:
-    found = _numbers("eps", eps)
-    _refuse("eps", found, found < 0, "an l2 norm, 0 or more")
-    return found
-
-
-def _above_0(name: str, value: npt.ArrayLike) -> Floats:
-    found = _numbers(name, value)
-    _refuse(name, found, ~((found > 0) & np.isfinite(found)), "a finite number above 0")
-    return found
-
-
-def _dimensions(dim: npt.ArrayLike) -> Floats:
-    found = _numbers("dim", dim)
-    wrong = ~((found >= 1) & np.isfinite(found) & (found == np.floor(found)))
-    _refuse("dim", found, wrong, "a whole number from 1 on, C H W for images")
-    return found
-
-
-def _cosine(cosine: npt.ArrayLike) -> Floats:
-    found = _numbers("cosine", cosine)
-    _refuse("cosine", found, ~((found >= 0) & (found <= 1)), "in [0, 1]")
-    return found
-
-
-def _numbers(name: str, value: npt.ArrayLike) -> Floats:
-    found = np.asarray(value)
-    if found.dtype.kind not in "iuf":
-        raise ValueError(f"{name} must be a number or an array of numbers, got {value!r}")
-    return found.astype(np.float64)
-
-
-def _refuse(name: str, found: Floats, wrong: npt.NDArray[np.bool_], allowed: str) -> None:
-    if wrong.any():
-        raise ValueError(f"{name} must be {allowed}, got {found[wrong][0]:.9g}")
-
-
-def _plain(found: Floats) -> Any:
-    """Return an array without axes as a number."""
-    return found if np.ndim(found) else float(found)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .bounds import Floats
+from .arguments import Floats
 
 
 def norm_error(n_draws: int, *, bound: float, alpha: float) -> float:

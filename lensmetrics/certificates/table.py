@@ -13,7 +13,9 @@ from ..pairfile.store import PairStore
 from ..scoring.assembly import file_columns, sample_columns
 from ..scoring.failures import Failure, check_name
 from ..tables.columns import METRICS
-from .bounds import TOLERANCE, Floats, ball_overlap, certified_cosine, certified_eps, smallest_radius
+from .arguments import Floats
+from .balls import ball_overlap
+from .bounds import TOLERANCE, certified_cosine, certified_eps, smallest_radius
 from .draws import draws_needed, norm_error
 from .smoothing import Smoothing, smoothing_of
 

@@ -181,7 +181,7 @@ def test_rounding_of_a_norm_is_no_contradiction() -> None:
         ({"norm": 1j}, "norm must be a number or an array of numbers, got 1j"),
         ({"norm": [0.5, 1.001]}, "norm 1.001 is above bound 1: a mean cannot be longer than"),
         ({"norm": [0.5, 2], "bound": [[3], [1.5]]}, "norm 2 is above bound 1.5"),
-        ({"nonnegative": 1}, "nonnegative must be True or False, got 1"),
+        ({"nonnegative": 2}, "nonnegative must be True or False, got 2"),
         ({"nonnegative": "no"}, "nonnegative must be True or False, got 'no'"),
     ],
 )
