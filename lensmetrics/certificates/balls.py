@@ -35,9 +35,9 @@ def ball_overlap(eps: npt.ArrayLike, radius: npt.ArrayLike, dim: npt.ArrayLike) 
 
     Notes
     -----
-    The balls share two caps, one on each side of the plane halfway between the centers: 1 - rho of the volume,
-    with rho = I((eps / 2 radius)²; 1/2, (dim + 1) / 2), where I is the regularized incomplete beta function.
-    The certificates use rho itself, which keeps all its digits where the balls nearly coincide.
+    The balls share two caps, one on each side of the plane halfway between the centers: 1 - rho of the
+    volume, with rho = I((eps / 2 radius)²; 1/2, (dim + 1) / 2), where I is the regularized incomplete beta
+    function. The certificates use rho itself, which keeps all its digits where the balls nearly coincide.
 
     Source: the volume of a cap, S. Li, "Concise formulas for the area and volume of a hyperspherical cap",
     Asian Journal of Mathematics and Statistics 4 (2011).

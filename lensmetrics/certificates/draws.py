@@ -39,4 +39,4 @@ def draws_needed(margin: Floats, *, bound: float, alpha: float) -> Floats:
 
 
 def _error_of_one(bound: float, alpha: float) -> float:
-    return bound * (1 + math.sqrt(2 * math.log(1 / alpha)))
+    return bound * (1 + math.sqrt(-2 * math.log(alpha)))
