@@ -13,6 +13,7 @@ from ..pairfile.store import PairStore
 from ..scoring.assembly import file_columns, sample_columns
 from ..scoring.failures import Failure, check_name
 from ..tables.columns import METRICS
+from ..tables.known import CERTIFIED_ALPHA
 from .arguments import Floats
 from .balls import ball_overlap
 from .bounds import TOLERANCE, certified_cosine, certified_eps, smallest_radius
@@ -20,7 +21,6 @@ from .draws import draws_needed, norm_error
 from .smoothing import Smoothing, smoothing_of
 
 NORM = "smoothed_norm"
-ALPHA = "certified_alpha"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def certificates_table(files: Sequence[Certified], wanted: Wanted) -> pd.DataFra
     table = pd.DataFrame(
         {
             **file_columns(stores),
-            ALPHA: pd.Categorical([wanted.alpha] * n),
+            CERTIFIED_ALPHA: pd.Categorical([wanted.alpha] * n),
             **sample_columns(stores),
             "status": [status for file in files for status in file.status],
             **{name: np.concatenate([file.columns[name] for file in files]) for name in wanted.columns()},

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..statuses import STATUSES
-from .known import BUILT_IN, CERTIFICATES, registered
+from .known import BUILT_IN, CERTIFICATES, CERTIFIED_ALPHA, registered
 from .natural import in_natural_order
 from .texts import split_metric
 
@@ -143,7 +143,11 @@ def identity_columns(scores: "pd.DataFrame") -> list[str]:
 def is_reserved(name: str) -> bool:
     """Return whether tables use this name for a column, so that no attribute can have it."""
     token = name.removeprefix("n_")
-    return name in (*IDENTITY, *_LONG, *SUMMARY) or (name != token and token in STATUSES) or is_metric(name)
+    return (
+        name in (*IDENTITY, *_LONG, *SUMMARY, CERTIFIED_ALPHA)
+        or (name != token and token in STATUSES)
+        or is_metric(name)
+    )
 
 
 def skipped_attributes(attrs: Iterable[str]) -> list[str]:

@@ -88,6 +88,9 @@ CERTIFICATES = {
     ),
 }
 
+# The condition of certificates that is no attribute of a file: the probability that they are wrong.
+CERTIFIED_ALPHA = "certified_alpha"
+
 # The registry takes the bounds and best values of its own metrics from here; a test compares the meanings
 # with the docstrings.
 BUILT_IN = {
