@@ -222,3 +222,17 @@ def test_no_map_on_a_line_breaks_a_bound(
     how: dict[str, Any] = {"eps": eps, "radius": 1, "dim": 1, "bound": bound, "nonnegative": nonnegative}
     certified = lm.certified_cosine(norms, **how)
     assert (np.isnan(certified) | (cosine >= certified - 1e-9)).all()
+
+
+@given(norm=st.floats(0.01, 1), eps=shares, dim=dims)
+def test_the_published_formula_is_sound_for_nonnegative_maps_and_small_rho_alone(
+    norm: float, eps: float, dim: int
+) -> None:
+    how: dict[str, Any] = {"eps": eps, "radius": 1, "dim": dim}
+    published = lm.certified_cosine_published(norm, **how)
+    rho = 1 - lm.ball_overlap(**how)
+    is_below = published <= lm.certified_cosine(norm, nonnegative=True, **how) + 1e-12
+    assert is_below or rho > norm / 2
+    assert not is_below or rho <= norm / 2 + 1e-6
+    signed = lm.certified_cosine(norm, **how)
+    assert math.isnan(signed) or signed <= published
