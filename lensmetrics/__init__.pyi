@@ -48,6 +48,10 @@ from .figures.overlay import plot_pair as plot_pair
 from .figures.plots import plot_scores as plot_scores
 from .scoring.files import evaluate as evaluate
 from .scoring.arrays import score as score
+from .certificates.balls import ball_overlap as ball_overlap
+from .certificates.bounds import certified_cosine as certified_cosine
+from .certificates.published import certified_cosine_published as certified_cosine_published
+from .certificates.bounds import certified_eps as certified_eps
 from .errors import FormatError as FormatError
 from .pairfile.store import PairStore as PairStore
 from .pairfile.writer import PairWriter as PairWriter

@@ -56,6 +56,11 @@ STATUSES = {
         "with an error, so its score is undefined.",
         of_sample=False,
     ),
+    "uncertified": Status(
+        "The norm of the smoothed map, less the error of its draws, is too small for a certificate, which is "
+        "undefined: more draws, a larger smoothing radius or a smaller perturbation may give one.",
+        of_sample=False,
+    ),
     "incomplete": Status("The sample was never finished in its file, so it was not scored.", unreadable=True),
     "checksum": Status(
         "The stored bytes do not match their checksum, so the file is damaged and the sample was not scored.",

@@ -12,14 +12,14 @@ import pandas as pd
 from .. import __version__
 from ..errors import FormatError
 from ..metrics.registry import Metric, Metrics, as_metrics
-from ..pairfile.attributes import is_text
 from ..pairfile.store import PairStore
 from ..tables.files import check_output
 from ..tables.outputs import check_scores
 from .assembly import scores_table
+from .failures import Failure, check_name
 from .journal import Journal
 from .progress import Progress
-from .runs import TASK_PIXELS, Failure, PairFile, Run
+from .runs import TASK_PIXELS, PairFile, Run
 from .worker import BLOCK_PIXELS, Origin
 
 
@@ -211,10 +211,7 @@ def _open_all(
     host = socket.gethostname()
     for path in paths:
         try:
-            if not is_text(str(path)):
-                raise FormatError(
-                    f"{str(path)!a} has a name that is not UTF-8, which no table can hold: rename it"
-                )
+            check_name(path)
             found = path.stat() if path.exists() else None  # before it is read: it may be replaced afterwards
             store = open_store(path)
             found = found or path.stat()

@@ -6,7 +6,6 @@ A *task* scores one *slice*, some consecutive samples of one file; a worker read
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..pairfile.store import PairStore
 from ..processes import available_cores
 from .dryrun import dry_run
 from .executors import Handle, workers_of
+from .failures import Failure
 from .journal import Journal, slice_key
 from .progress import Progress
 from .worker import Origin, SliceScores, score_slice
@@ -40,13 +40,6 @@ class PairFile(NamedTuple):
     store: PairStore
     origin: Origin
     identity: tuple[int, ...]
-
-
-class Failure(NamedTuple):
-    """A file that is not in the table, and why."""
-
-    path: Path
-    error: Exception
 
 
 class Run:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..statuses import STATUSES
-from .known import BUILT_IN, registered
+from .known import BUILT_IN, CERTIFICATES, CERTIFIED_ALPHA, registered
 from .natural import in_natural_order
 from .texts import split_metric
 
@@ -84,6 +84,15 @@ class Column(NamedTuple):
     params: dict[str, int | float]
 
     @property
+    def axes(self) -> dict[str, int | float]:
+        """The parameters under the names that they have as columns and as dimensions.
+
+        Those of certificates have ``metric_`` in front: `eps` is the radius of the attack, `cosine` a metric.
+        """
+        prefix = "metric_" if self.name in CERTIFICATES else ""
+        return {prefix + key: value for key, value in self.params.items()}
+
+    @property
     def family(self) -> tuple[str, tuple[tuple[str, int | float], ...]]:
         """The name and all parameters except w: the columns that a table shows side by side."""
         return self.name, tuple((key, value) for key, value in self.params.items() if key != "w")
@@ -112,7 +121,7 @@ def is_metric(column: object) -> bool:
     """Return whether a column of this name holds scores: a known metric, or one with parameters."""
     if not isinstance(column, str):
         return False
-    if column in BUILT_IN or column in registered():
+    if column in BUILT_IN or column in CERTIFICATES or column in registered():
         return True
     try:
         return bool(split_metric(column)[1])
@@ -135,7 +144,11 @@ def identity_columns(scores: "pd.DataFrame") -> list[str]:
 def is_reserved(name: str) -> bool:
     """Return whether tables use this name for a column, so that no attribute can have it."""
     token = name.removeprefix("n_")
-    return name in (*IDENTITY, *_LONG, *SUMMARY) or (name != token and token in STATUSES) or is_metric(name)
+    return (
+        name in (*IDENTITY, *_LONG, *SUMMARY, CERTIFIED_ALPHA)
+        or (name != token and token in STATUSES)
+        or is_metric(name)
+    )
 
 
 def skipped_attributes(attrs: Iterable[str]) -> list[str]:

@@ -54,7 +54,7 @@ def known_metrics(attrs: Mapping[Any, Any]) -> dict[str, MetricFacts]:
     known = {name: read_facts(value) for name, value in described.items()} if described else {}
     for name, entry in registered().items():
         known[name] = MetricFacts(entry.bounds, entry.best, entry.summary)
-    return known | BUILT_IN
+    return known | CERTIFICATES | BUILT_IN
 
 
 def read_facts(stored: Mapping[str, Any]) -> MetricFacts:
@@ -70,6 +70,26 @@ def read_facts(stored: Mapping[str, Any]) -> MetricFacts:
     best = stored["best"]
     return MetricFacts(bounds, None if best is None else float(best), str(stored["meaning"]))
 
+
+# The columns of certificates, which are computed from files, not by a function of a pair. Their best value is
+# what could be wished for: none follows from two identical maps.
+CERTIFICATES = {
+    "smoothed_norm": MetricFacts((0, inf), None, "l2 norm of the smoothed map, as its draws estimate it."),
+    "certified_cosine": MetricFacts(
+        (0, 1), 1, "Proved lower bound on the cosine of two smoothed maps whose inputs differ by at most eps."
+    ),
+    "certified_eps": MetricFacts(
+        (0, inf), inf, "Largest l2 perturbation under which the smoothed maps provably keep a cosine."
+    ),
+    "certified_radius": MetricFacts(
+        (0, inf),
+        0,
+        "Estimate of the smallest smoothing radius that certifies a cosine at eps; new maps must confirm it.",
+    ),
+}
+
+# The condition of certificates that is no attribute of a file: the probability that they are wrong.
+CERTIFIED_ALPHA = "certified_alpha"
 
 # The registry takes the bounds and best values of its own metrics from here; a test compares the meanings
 # with the docstrings.

@@ -44,10 +44,12 @@ def check_scores(
     metrics: Iterable[object],
     *,
     replacing: bool,
+    resumes: bool = True,
 ) -> None:
     """Refuse to replace anything but a table of scores of these files and metrics.
 
     A metric's text is the name of its column. With `replacing`, any table of scores may be replaced.
+    `resumes` says whether the command that writes the table could also continue it.
     """
     output = Path(output)
     check_no_input(output, files)
@@ -58,9 +60,9 @@ def check_scores(
         return
     scored = [column for column in columns if is_metric(column)]
     if set(scored) != set(map(str, metrics)):
-        raise FileExistsError(_differs(output, "metrics"))
+        raise FileExistsError(_differs(output, "metrics", resumes=resumes))
     if not _same_files(output, files, columns):
-        raise FileExistsError(_differs(output, "files"))
+        raise FileExistsError(_differs(output, "files", resumes=resumes))
 
 
 def _is_damaged_parquet(output: Path) -> bool:
@@ -76,10 +78,13 @@ def _is_damaged_parquet(output: Path) -> bool:
     return False
 
 
-def _differs(output: Path, what: str) -> str:
+def _differs(output: Path, what: str, *, resumes: bool) -> str:
+    other = f"{output} holds the scores of other {what}: choose another output"
+    if not resumes:
+        return f"{other}, or replace it with --overwrite"
     return (
-        f"{output} holds the scores of other {what}: choose another output, replace it with --overwrite "
-        "(in Python overwrite=True), or score only what is new with --resume"
+        f"{other}, replace it with --overwrite (in Python overwrite=True), or score only what is new with "
+        "--resume"
     )
 
 

@@ -19,6 +19,7 @@ from .columns import (
     parse_column,
     unified,
 )
+from .known import CERTIFICATES
 from .moments import moments, ordered
 from .natural import in_natural_order
 from .sharing import sample_counts
@@ -266,7 +267,9 @@ def undefined_reason(row: "pd.Series[Any] | Mapping[str, Any]") -> str:
     """
     metric = parse_column(str(row["metric"]))
     possible = [*UNREADABLE_STATUSES, "nan_map"]
-    if metric.name.endswith("_published"):
+    if metric.name in CERTIFICATES:
+        possible.append("uncertified")
+    elif metric.name.endswith("_published"):
         possible.append("pool_exhausted")
     else:
         possible += ["constant_map"] + ["saturated"] * ("w" in metric.params)
