@@ -72,6 +72,7 @@ class Header:
     attrs: dict[str, Any]
     layout: Layout
     columns: Columns
+    beside: tuple[str, ...]  # those of BESIDE_MAPS that the file has
     metadata_damaged: bool  # attributes or covered columns do not match `checksum_metadata`
     fingerprint: str
 
@@ -105,7 +106,7 @@ def read_header(path: Path) -> Header:
     if stored == UNFINISHED:
         del attrs[CHECKSUM]
     damaged = stored not in (None, UNFINISHED, metadata_checksum(attrs, columns.covered()))
-    return Header(attrs, layout, columns, damaged, fingerprint(attrs, layout, columns))
+    return Header(attrs, layout, columns, tuple(beside), damaged, fingerprint(attrs, layout, columns))
 
 
 def _read_columns(path: Path, file: h5py.File, names: set[str], n: int) -> Columns:

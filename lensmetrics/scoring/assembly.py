@@ -13,18 +13,21 @@ import pandas as pd
 from ..metrics.registry import Metric
 from ..pairfile.store import PairStore
 from ..statuses import UNREADABLE_STATUSES
-from ..tables.columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
+from ..tables.columns import AGAINST, CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
 from .worker import SliceScores
 
 
 def scores_table(
-    stores: Sequence[PairStore], results: Sequence[SliceScores], metrics: Sequence[Metric]
+    stores: Sequence[PairStore],
+    results: Sequence[SliceScores],
+    metrics: Sequence[Metric],
+    against: str | None,
 ) -> pd.DataFrame:
-    """Return the table of files that are scored in these slices."""
+    """Return the table of files that are scored in these slices; `against` is a column unless it is None."""
     statuses = [status for result in results for status in result.status]
     scores = pd.DataFrame(
         {
-            **_file_columns(stores),
+            **_file_columns(stores, against),
             **sample_columns(stores),
             "status": _with_sample_statuses(statuses, stores),
             **columns_of_values(np.concatenate([result.values for result in results]), metrics),
@@ -52,12 +55,12 @@ def _with_sample_statuses(statuses: Sequence[str], stores: Sequence[PairStore]) 
     return joined
 
 
-def _file_columns(stores: Sequence[PairStore]) -> dict[str, pd.Categorical]:
+def _file_columns(stores: Sequence[PairStore], against: str | None) -> dict[str, pd.Categorical]:
     """Return file and condition attributes, a value per sample."""
     rows = np.repeat(np.arange(len(stores)), [len(store) for store in stores])
     columns = {"file": _categorical([str(store.path) for store in stores], rows)}
     for name in _conditions(stores):
-        values = [store.attrs.get(name) for store in stores]
+        values = [against if name == AGAINST else store.attrs.get(name) for store in stores]
         if any(value is not None for value in values):
             columns[name] = _categorical(values, rows)
     return columns
@@ -77,7 +80,7 @@ def _conditions(stores: Sequence[PairStore]) -> list[str]:
             stacklevel=2,
         )
     found = dict.fromkeys([*CONDITIONS, *(name for store in stores for name in store.attrs)])
-    return [name for name in found if name not in PROVENANCE and name not in skipped]
+    return [name for name in found if name == AGAINST or not (name in PROVENANCE or name in skipped)]
 
 
 def _categorical(values: Sequence[Any], rows: npt.NDArray[np.intp]) -> pd.Categorical:

@@ -10,7 +10,16 @@ import pandas as pd
 
 from ..messages import printable
 from .choosing import check_columns, chosen_metrics, counted_rows, grouped, numbered_in_order
-from .columns import check_table, distinguishing, equal_number, metric_columns, numbered, splitting, unified
+from .columns import (
+    AGAINST,
+    check_table,
+    distinguishing,
+    equal_number,
+    metric_columns,
+    numbered,
+    splitting,
+    unified,
+)
 from .known import FACTS
 from .labels import condition_text, labelled
 from .pairing import STATISTICS, Cells, Pair, statistics
@@ -199,7 +208,7 @@ def _default_by(scores: pd.DataFrame, on: str) -> list[str]:
     """Return the conditions that differ, apart from `on` and those that `on` decides."""
     columns = [on, *(column for column in distinguishing(scores) if column != on)]
     kept = splitting([numbered(scores[column]) for column in columns])
-    return [columns[i] for i in kept if i > 0]
+    return [column for i, column in enumerate(columns) if i > 0 and (i in kept or column == AGAINST)]
 
 
 def _pairs(cells: Cells, on: str, levels: Sequence[Any]) -> list[Pair]:

@@ -30,6 +30,10 @@ class MetricFacts(NamedTuple):
         return {"bounds": bounds, "best": self.best, "meaning": self.meaning}
 
 
+# The metrics that compare the images rather than the maps.
+OF_IMAGES = ("image_mse", "image_pearson", "image_ssim")
+
+
 def is_chance(metric: str) -> bool:
     """Return whether a metric, given by its name, is the level that chance reaches on another one."""
     return metric.endswith("_chance")
