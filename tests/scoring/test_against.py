@@ -110,7 +110,7 @@ def test_a_file_without_target_is_named_and_the_others_are_scored(
     assert main(["score", "a.h5", "b.h5", "-m", "pearson", "--against", "target", "-o", "t.csv"]) == 1
     out, err = capsys.readouterr()
     assert sentence in err
-    assert out.startswith("against ")
+    assert "\nagainst  metric\ntarget   pearson " in out
     table = lm.read_scores("t.csv")
     assert table["file"].tolist() == ["a.h5"] * 6
     assert set(table["against"]) == {"target"}
