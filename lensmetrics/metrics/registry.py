@@ -13,7 +13,7 @@ import numpy as np
 from ..pairs.checks import is_integer
 from ..pairs.mappair import MapPair
 from ..tables.columns import NO_METRIC, NO_PARAMETER
-from ..tables.known import BUILT_IN, OF_IMAGES
+from ..tables.known import BUILT_IN
 from ..tables.texts import brief, split_metric
 
 MetricFunction = Callable[..., float]
@@ -75,11 +75,6 @@ class Metric:
     name: str
     function: MetricFunction = field(repr=False)
     params: dict[str, int | float]
-
-    @property
-    def of_images(self) -> bool:
-        """Whether the metric compares the images rather than the maps."""
-        return self.name in OF_IMAGES
 
     def __call__(self, pair: MapPair) -> float:
         """Return the score of the pair."""

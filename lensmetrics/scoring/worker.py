@@ -18,6 +18,7 @@ from ..errors import FormatError
 from ..metrics.registry import Metric
 from ..pairfile.slices import Block, Slice
 from ..pairs.mappair import MapPair
+from ..tables.known import OF_IMAGES
 
 # A block is read at once; it should still be in the cache when its last pair is scored.
 BLOCK_PIXELS = 2**18
@@ -108,7 +109,7 @@ def score_slice(
             f"the worker on {host} has lensmetrics {__version__}, {origin.host} has "
             f"{origin.version}: install the same version on both"
         )
-    part = replace(part, with_images=any(metric.of_images for metric in metrics))
+    part = replace(part, with_images=any(metric.name in OF_IMAGES for metric in metrics))
     values = np.empty((len(part), len(metrics)))
     status: list[str] = []
     signed = False

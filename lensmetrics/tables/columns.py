@@ -230,7 +230,8 @@ def distinguishing(scores: "pd.DataFrame", ignored: Sequence[str] = ()) -> list[
     These are the columns of `CONDITIONS` that differ, then every other attribute of the files
     without which two of them would share a group. A column that the columns before it determine is
     left out. A column that differs within a file is not an attribute of the file. `AGAINST` is never left
-    out: means of scores against the target read like means of robustness.
+    out, because means of scores against the target read like means of robustness; where it decides
+    nothing it comes first, so that the last column is one that does.
 
     Raises
     ------
@@ -246,8 +247,8 @@ def distinguishing(scores: "pd.DataFrame", ignored: Sequence[str] = ()) -> list[
             )
     codes = _codes(scores, [name for name in conditions if name not in ignored])
     found = list(codes)
-    kept = splitting([codes[column] for column in found])
-    return [column for i, column in enumerate(found) if i in kept or column == AGAINST]
+    kept = [found[i] for i in splitting([codes[column] for column in found])]
+    return kept if AGAINST in kept or AGAINST not in found else [AGAINST, *kept]
 
 
 def differing(scores: "pd.DataFrame") -> list[str]:
