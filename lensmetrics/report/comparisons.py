@@ -10,7 +10,7 @@ from ..figures.comparison import difference_figure
 from ..figures.svg import inline_svg
 from ..tables.columns import Column
 from ..tables.comparison import compare
-from ..tables.conclusions import LEVEL, adjusted_for_chance, claimed
+from ..tables.conclusions import LEVEL, adjusted_for_chance, claimed, records
 from ..tables.known import is_chance, known_metrics
 from ..tables.labels import column_title, condition_text, labelled, number_text, p_text
 from ..tables.permutation import n_flips
@@ -153,8 +153,8 @@ def _differences(table: pd.DataFrame, on: str, by: Sequence[str], column: Column
     adjusted = table.loc[table["metric"] == adjusted_for_chance(column.text), "p_holm"].tolist()
     adjusted = adjusted or [math.nan] * len(rows)
     pairs = [
-        _difference({**table.attrs, **row}, on, rising, vanishes=p >= LEVEL)
-        for row, p in zip(rows.to_dict("records"), adjusted, strict=True)
+        _difference(row, on, rising, vanishes=p >= LEVEL)
+        for row, p in zip(records(rows), adjusted, strict=True)
     ]
     conditions = list(zip(*shown, [pair.pair for pair in pairs], strict=True))
     return Differences(

@@ -41,10 +41,7 @@ def conclusions(table: pd.DataFrame) -> list[Conclusion]:
     found = []
     # Different values can have the same label, so rows are told apart by all digits.
     for _, members in itertools.groupby(
-        (
-            {str(name): value for name, value in {**table.attrs, **row}.items()}
-            for row in table.to_dict("records")
-        ),
+        records(table),
         key=lambda row: [repr(row[name]) for name in (*by, "first", "second")],
     ):
         rows = list(members)
@@ -71,6 +68,13 @@ def conclusions(table: pd.DataFrame) -> list[Conclusion]:
         pair = ", ".join((*where, f"{first} and {second}"))
         found.append(Conclusion(f"{pair}: {_samples(rows, first, second)}", sentences))
     return found
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table of `compare`, each with what its `attrs` say of all."""
+    shared = {str(name): value for name, value in table.attrs.items()}
+    rows = table.to_dict("records")
+    return [shared | {str(name): value for name, value in row.items()} for row in rows]
 
 
 def _difference(

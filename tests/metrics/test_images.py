@@ -87,7 +87,10 @@ def test_of_maps_that_are_not_finite_every_metric_is_nan() -> None:
 @pytest.mark.parametrize("against", ["unperturbed", "target"])
 def test_files_are_scored_by_their_images(tmp_path: Path, against: str) -> None:
     images = [images_of(3, 8, 9, seed=i) for i in range(6)]
-    columns = {"image": [image for image, _ in images], "image_perturbed": [noisy for _, noisy in images]}
+    columns: dict[str, Any] = {
+        "image": [image for image, _ in images],
+        "image_perturbed": [noisy for _, noisy in images],
+    }
     write_file(tmp_path / "a.h5", target=np.zeros((6, 6, 7), np.float32), **columns)
     scores = lm.evaluate(tmp_path / "a.h5", NAMES, against=against)
     for i, pair in enumerate(lm.PairStore(tmp_path / "a.h5")):
@@ -104,5 +107,6 @@ def test_files_without_images_say_so(tmp_path: Path) -> None:
     scores = lm.evaluate(tmp_path / "a.h5", ["image_mse", "mse"])
     assert scores["status"].tolist() == ["no_image"] * 6
     assert scores["mse"].notna().all()
-    summary = lm.summarize(scores).set_index("metric")
-    assert summary.loc["image_mse", ["n", "n_undefined", "n_no_image"]].tolist() == [0, 6, 6]
+    summary = lm.summarize(scores)
+    of_images = summary[summary["metric"] == "image_mse"].iloc[0]
+    assert of_images[["n", "n_undefined", "n_no_image"]].tolist() == [0, 6, 6]
