@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -41,8 +42,8 @@ def draw(path: Path, output: Path, *, names: Sequence[str] = ()) -> list[str]:
     store = lm.PairStore(path)
     pair, aimed = store.pair(0), store.pair(0, against="target")
     before = lm.MapPair(aimed.unperturbed, pair.unperturbed)
-    with store.to_xarray() as file:
-        outputs = [_softmax(file[name].to_numpy()[0]) for name in ("output", "output_perturbed")]
+    with h5py.File(path) as file:  # xarray takes a second to import
+        outputs = [_softmax(file[name][0]) for name in ("output", "output_perturbed")]
     images = [_as_picture(image) for image in store.read_image(0) if image is not None]
     change = np.abs(images[1] - images[0])
     label = int(outputs[0].argmax())

@@ -1,7 +1,9 @@
 """The command that makes the map of one image look like that of another one, and its picture."""
 
+import io
 import re
 import shlex
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from generators.networks.checkpoints import load
 
 NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
 EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
-STEPS = ("--steps", "40", "--learning-rate", "0.003", "--output-weight", "1e4")
+STEPS = ("--steps", "15", "--learning-rate", "0.005", "--output-weight", "1e4")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.fromarray(images[other].repeat(2, 0).repeat(2, 1)).convert("RGB").save(folder / "other.png")
     (folder / "text.png").write_text("no image")
     Image.fromarray(np.zeros((30, 30), np.uint16)).save(folder / "deep.png")
-    assert command(folder, "one.png", "other.png", *STEPS, "--out", "made/file.h5") == 0
+    with redirect_stdout(io.StringIO()) as printed:
+        assert command(folder, "one.png", "other.png", *STEPS, "--out", "made/file.h5") == 0
+    (folder / "printed.txt").write_text(printed.getvalue())
     return folder
 
 
@@ -78,29 +82,28 @@ def test_the_map_comes_closer_to_the_target(folder: Path) -> None:
     store = lm.PairStore(path)
     aimed = store.pair(0, against="target")
     before = [getattr(lm, name)(lm.MapPair(aimed.unperturbed, store[0].unperturbed)) for name in names]
-    assert after[0] > before[0] + 0.1
+    assert after[0] > before[0] + 0.05
     assert after[1] > before[1]
     assert after[2] < before[2]
     assert lm.image_ssim(store[0]) > 0.5
 
 
-def test_the_picture_and_its_sentences(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_picture_and_its_sentences(folder: Path) -> None:
     with Image.open(folder / "made/file.png") as picture:
         width, height = picture.size
     assert 3 < width / height < 5
-    assert command(folder, "one.png", "other.png", *STEPS, "--out", "again.h5") == 0
-    out = capsys.readouterr().out
-    (after,) = lm.evaluate(folder / "again.h5", ["pearson"], against="target")["pearson"]
+    out = (folder / "printed.txt").read_text()
+    (after,) = lm.evaluate(folder / "made/file.h5", ["pearson"], against="target")["pearson"]
     assert f"after PCC {after:.3f}, SSIM " in out
     assert "image: mean change " in out
-    assert out.rstrip().endswith("again.png: the picture")
+    assert out.endswith("made/file.png: the picture\n")
 
 
 def test_the_recorded_command_makes_the_file_again(folder: Path) -> None:
     words = shlex.split(str(lm.PairStore(folder / "made/file.h5").attrs["command"]))
     assert words[:5] == ["python", "-m", "generators.manipulate", "one.png", "other.png"]
     asked = manipulate.Manipulation.parse(words[3:])
-    assert asked.request.plan().settings["steps"] == 40
+    assert asked.request.plan().settings["steps"] == 15
     assert asked.request.out == Path("made/file.h5")
 
 
