@@ -1,6 +1,7 @@
 """The header of a pair file: everything that is read once, when the file is opened."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class Layout:
     filters: list[int]
     # Where the unperturbed and the perturbed maps begin in the file; None if HDF5 has to decode them.
     offsets: tuple[int, int] | None
+    beside_bytes: int  # of the images, target and outputs of one sample
 
     @property
     def n_channels(self) -> int | None:
@@ -99,7 +101,12 @@ def read_header(path: Path) -> Header:
         load_filters(path, filters)
         # A dataset that nothing was written to may have no offset.
         layout = Layout(
-            maps[0].shape[1:], dtype, reduction, filters, offsets if plain and None not in offsets else None
+            maps[0].shape[1:],
+            dtype,
+            reduction,
+            filters,
+            offsets if plain and None not in offsets else None,
+            sum(math.prod(dataset.shape[1:]) * dataset.dtype.itemsize for dataset in beside.values()),
         )
     check_samples(path, columns.sample, columns.complete)
     stored = attrs.get(CHECKSUM)

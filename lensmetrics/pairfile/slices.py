@@ -75,6 +75,11 @@ class Slice:
         height, width = self.layout.shape[-2:]
         return height, width
 
+    @property
+    def reads_beside(self) -> bool:
+        """Whether images, targets and outputs are read and verified too."""
+        return self.against != "unperturbed" or self.with_images
+
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Yield the positions, start and stop, of blocks of about `BLOCK_BYTES`."""
         length = max(1, BLOCK_BYTES // self.buffer(1).nbytes)
@@ -131,7 +136,7 @@ class Slice:
 
     def _read_beside(self, start: int, stop: int, status: list[str]) -> dict[str, NDArray[Any]]:
         """Read what is stored beside the maps, if any of it is wanted; note in `status` what is damaged."""
-        if self.against == "unperturbed" and not self.with_images:
+        if not self.reads_beside:
             return {}
         load_filters(self.path, self.layout.filters)
         expected = None if self.image_checksum is None else self.image_checksum[start:stop]

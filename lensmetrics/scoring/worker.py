@@ -22,6 +22,8 @@ from ..tables.known import OF_IMAGES
 
 # A block is read at once; it should still be in the cache when its last pair is scored.
 BLOCK_PIXELS = 2**18
+# As much of targets, images and outputs is read at once.
+BESIDE_BYTES = 4 * 2**20
 
 
 class Origin(NamedTuple):
@@ -162,6 +164,8 @@ def _blocks(part: Slice, n_pixels: int, *, prefetch: bool) -> Iterator[tuple[int
     """
     height, width = part.shape
     length = min(max(1, n_pixels // (height * width)), len(part))
+    if part.reads_beside and part.layout.beside_bytes:  # images can be much larger than maps
+        length = min(length, max(1, BESIDE_BYTES // part.layout.beside_bytes))
     blocks = _read(part, length)
     return _prefetched(blocks) if prefetch and len(part) > length else blocks
 

@@ -102,8 +102,9 @@ def test_files_are_scored_by_their_images(tmp_path: Path, against: str) -> None:
     assert set(lm.evaluate(tmp_path / "a.h5", "mse")["status"]) == {"ok"}
 
 
-def test_files_without_images_say_so(tmp_path: Path) -> None:
-    write_file(tmp_path / "a.h5", image=np.zeros((6, 3, 8, 9), np.uint8))
+@pytest.mark.parametrize("stored", [{}, {"image": np.zeros((6, 3, 8, 9), np.uint8)}])
+def test_files_without_images_say_so(tmp_path: Path, stored: dict[str, Any]) -> None:
+    write_file(tmp_path / "a.h5", **stored)
     scores = lm.evaluate(tmp_path / "a.h5", ["image_mse", "mse"])
     assert scores["status"].tolist() == ["no_image"] * 6
     assert scores["mse"].notna().all()

@@ -1,5 +1,6 @@
 """Scores against the target of an attack."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import lensmetrics as lm
 from lensmetrics.cli import main
 from lensmetrics.errors import FormatError
+from lensmetrics.pairfile.slices import Block, Slice
+from lensmetrics.scoring import worker
 from tests.pairfiles import edit, flip_byte, maps_of, write_file
 from tests.scoring.runs import METRICS, Watcher, evaluate
 
@@ -34,7 +37,9 @@ def test_the_target_takes_the_place_of_the_unperturbed_map(
     )
     if channels is not None:
         perturbed = perturbed[:, 0] if channels == 1 else np.abs(perturbed).sum(1)
-    scores = evaluate(tmp_path / "a.h5", METRICS, against="target", task_pixels=100, block_pixels=50)
+    with ThreadPoolExecutor(2) as executor:
+        options: dict[str, Any] = {"executor": executor, "task_pixels": 100, "block_pixels": 50}
+        scores = evaluate(tmp_path / "a.h5", METRICS, against="target", **options)
     pd.testing.assert_frame_equal(
         scores[["status", *TEXTS]], lm.score(target, perturbed, METRICS)[["status", *TEXTS]], check_exact=True
     )
@@ -43,6 +48,25 @@ def test_the_target_takes_the_place_of_the_unperturbed_map(
     first = lm.PairStore(tmp_path / "a.h5").pair(2, against="target")
     assert np.array_equal(first.unperturbed, target[2])
     assert np.array_equal(first.perturbed, perturbed[2])
+
+
+def test_images_that_are_larger_than_maps_are_read_in_small_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.zeros((6, 20, 20), np.uint8)
+    _, perturbed, target = with_target(tmp_path / "a.h5", image=image)
+    monkeypatch.setattr(worker, "BESIDE_BYTES", 1200)
+    lengths: list[tuple[int, int]] = []
+    read = Slice.read
+
+    def watched(part: Slice, start: int, stop: int, *, buffer: Any) -> Block:
+        lengths.append((start, stop))
+        return read(part, start, stop, buffer=buffer)
+
+    monkeypatch.setattr(Slice, "read", watched)
+    scores = lm.evaluate(tmp_path / "a.h5", "kendall", against="target")
+    assert lengths == [(0, 2), (2, 4), (4, 6)]
+    assert scores["kendall"].tolist() == lm.score(target, perturbed, "kendall")["kendall"].tolist()
 
 
 def test_against_is_a_column_only_where_it_is_given(tmp_path: Path) -> None:
