@@ -57,7 +57,7 @@ def draw(path: Path, output: Path, *, names: Sequence[str] = ()) -> list[str]:
             images[1],
             f"{chances[1]}\nchange: mean {change.mean():.2g},\nlargest {change.max():.2g}",
         ),
-        ("its map", pair.unperturbed, _lines(alike[0])),
+        ("map of the image", pair.unperturbed, _lines(alike[0])),
         ("manipulated map", pair.perturbed, _lines(alike[1])),
         ("target map", aimed.unperturbed, f"of {_cut(target_image)},\n{_name(target_label, names)}"),
     ]
@@ -82,7 +82,7 @@ def _figure(panels: Sequence[tuple[str, NDArray[Any], str]]) -> Figure:
         x = _GAP + i * (_SIDE + _GAP)
         axes = figure.add_axes((x / size[0], _BELOW / size[1], _SIDE / size[0], down / size[1]))
         scale: Any = {"vmin": 0, "vmax": 1, "interpolation": "none"}
-        if title.endswith("map"):
+        if "map" in title:
             low, high = values.min(), np.quantile(values, 1 - _BEYOND)
             axes.imshow((values - low) / ((high - low) or 1), cmap="gray_r", **scale)
         else:

@@ -17,7 +17,7 @@ from .attributes import CHECKSUM
 from .format import IMAGES
 from .header import read_header
 from .opening import load_filters, opened
-from .slices import Slice
+from .slices import Slice, read_beside
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -90,7 +90,7 @@ class PairStore:
     Examples
     --------
     A store has a length, can be indexed and iterated over; each item is a `MapPair`, which has both
-    images where the file stores them.
+    images where the file stores them and they match their checksum.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -199,8 +199,18 @@ class PairStore:
 
         position = self._position(index)
         first, perturbed, _ = self.slice(position, position + 1, against=against).read_block(0, 1)
-        images = self.read_image(position) if self._has_images else (None, None)
-        return MapPair(first[0], perturbed[0], image=images[0], image_perturbed=images[1])
+        return MapPair(first[0], perturbed[0], **self._sound_images(position))
+
+    def _sound_images(self, position: int) -> dict[str, NDArray[Any]]:
+        """Return both images of a sample, none where one is not stored, not written or damaged."""
+        if not (self._has_images and self.complete[position]):
+            return {}
+        expected = self.header.columns.image_checksum
+        load_filters(self.path, self.header.layout.filters)
+        with opened(self.path) as file:
+            rows = None if expected is None else expected[position : position + 1]
+            found, (is_sound,) = read_beside(file, position, 1, rows)
+        return {name: found[name][0] for name in IMAGES} if is_sound else {}
 
     @property
     def _has_images(self) -> bool:

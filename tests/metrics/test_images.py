@@ -97,6 +97,7 @@ def test_files_are_scored_by_their_images(tmp_path: Path, against: str) -> None:
         for name in NAMES:
             assert scores[name][i] == getattr(lm, name)(pair) == getattr(lm, name)(pair_of(*images[i]))
     flip_byte(tmp_path / "a.h5", "image", 3 * 8 * 9 * 2)
+    assert [pair.image is None for pair in lm.PairStore(tmp_path / "a.h5")] == [i == 2 for i in range(6)]
     damaged = lm.evaluate(tmp_path / "a.h5", [*NAMES, "mse"])
     assert damaged["status"].tolist() == ["ok", "ok", "checksum", "ok", "ok", "ok"]
     assert set(lm.evaluate(tmp_path / "a.h5", "mse")["status"]) == {"ok"}
