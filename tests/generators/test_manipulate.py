@@ -21,7 +21,7 @@ from generators.networks.checkpoints import load
 
 NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
 EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
-STEPS = ("--steps", "15", "--learning-rate", "0.005", "--output-weight", "1e4")
+STEPS = ("--steps", "40", "--learning-rate", "0.003", "--output-weight", "1e4")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_the_recorded_command_makes_the_file_again(folder: Path) -> None:
     words = shlex.split(str(lm.PairStore(folder / "made/file.h5").attrs["command"]))
     assert words[:5] == ["python", "-m", "generators.manipulate", "one.png", "other.png"]
     asked = manipulate.Manipulation.parse(words[3:])
-    assert asked.request.plan().settings["steps"] == 15
+    assert asked.request.plan().settings["steps"] == 40
     assert asked.request.out == Path("made/file.h5")
 
 
