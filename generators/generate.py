@@ -30,7 +30,7 @@ from .networks import checkpoints
 from .networks.models import check_images
 from .pairfiles import Unfinished, check_targets, outcome, refuse_other_samples, unfinished
 from .pattern_files import load_patterns
-from .request import DTYPES, Request, attributes, condition, options_parser
+from .request import DTYPES, Request, attributes, condition, options_parser, training_of
 from .selection import first_correct
 from .starts import check_start, start_files
 from .work import Work
@@ -141,17 +141,12 @@ def _training_facts(
     facts: dict[str, Any], training: str | None, n_correct: int, n_examined: int
 ) -> dict[str, Any]:
     """Return how the network was trained and its accuracy, measured here if foreign weights do not say."""
-    known = facts["training"]
-    if known is not None:
-        if training not in (None, known) and not training.startswith(f"{known}-"):
-            raise ValueError(
-                f"--training {training}: the checkpoint says {known}; remove the option, or give {known}, or "
-                f"{known}- and what distinguishes it from others of this regime, as in {known}-weight=1.0"
-            )
-        return {**facts, "training": training or known}
+    known = training_of(facts["training"], training)
+    if facts["training"] is not None:
+        return {**facts, "training": known}
     # The accuracy on the samples that were examined until enough correct ones were found.
     measured = {"natural_accuracy": n_correct / n_examined, "accuracy_samples": n_examined}
-    return {**facts, **measured, "training": training or "natural"}
+    return {**facts, **measured, "training": known}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """The pair files that a command line asks for, and what is recorded in them."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -170,48 +170,19 @@ def options_parser(description: str | None) -> Parser:
     """Return the parser of the command's options."""
     parser = Parser(prog="python -m generators.generate", description=description)
     add_shared_options(parser)
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="FILE",
-        help="a checkpoint of generators.train, a state dict (.pt, .npz), a MadryLab/robustness checkpoint, "
-        "or a word: torchvision for its own weights, factory for those of the network that your own returns",
-    )
-    parser.add_argument(
-        "--training",
-        help="how foreign weights were trained, such as pgd; default for them: natural. Of a checkpoint: its "
-        "training and what tells it from others of the same, such as art-weight=1.0",
-    )
-    for name, known, own in (
-        ("explanation", EXPLANATIONS, OWN_EXPLANATION),
-        ("attack", ATTACKS, OWN_ATTACK),
-    ):
-        names = Names(known, own)
-        parser.add_argument(
-            flag(name), required=True, type=names.parse, metavar="NAME", help=f"{', '.join(known)}, or {own}"
-        )
+    add_weights(parser)
+    add_method(parser, "explanation", EXPLANATIONS, OWN_EXPLANATION)
+    add_method(parser, "attack", ATTACKS, OWN_ATTACK)
     for option in parameters().values():
         option.add_to(parser)
     parser.add_argument("--samples", default=64, type=positive_integer, metavar="N", help="default: 64")
-    parser.add_argument(
-        "--dtype",
-        default="float32",
-        choices=DTYPES,
-        help="type of all computation; sign steps amplify rounding: with float64 another machine, thread "
-        "count or batch size gives the same scores, with float32 only similar ones (default: float32)",
-    )
     parser.add_argument(
         "--batch-size",
         type=_batch_size,
         help="samples at a time, or auto: the fastest that fits into memory; default: 64 on a "
         "GPU, else 16, or fewer if the points of that many need more than one pass of the network",
     )
-    parser.add_argument(
-        "--chunk-size",
-        type=positive_integer,
-        help="images in one pass of the network, for explanations by many points; bounds the memory; "
-        "default: one point of each sample, or more if the images are small",
-    )
+    add_computation(parser)
     parser.add_argument(
         "--store-images",
         nargs="?",
@@ -236,6 +207,63 @@ def options_parser(description: str | None) -> Parser:
     )
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.h5")
     return parser
+
+
+def add_weights(parser: Parser) -> None:
+    """Add --checkpoint and --training."""
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="FILE",
+        help="a checkpoint of generators.train, a state dict (.pt, .npz), a MadryLab/robustness checkpoint, "
+        "or a word: torchvision for its own weights, factory for those of the network that your own returns",
+    )
+    parser.add_argument(
+        "--training",
+        help="how foreign weights were trained, such as pgd; default for them: natural. Of a checkpoint: its "
+        "training and what tells it from others of the same, such as art-weight=1.0",
+    )
+
+
+def add_method(parser: Parser, name: str, known: Collection[str], own: str) -> None:
+    """Add --explanation or --attack: a name of the table `known`, or one's own."""
+    parse = Names(known, own).parse
+    parser.add_argument(
+        flag(name), required=True, type=parse, metavar="NAME", help=f"{', '.join(known)}, or {own}"
+    )
+
+
+def add_computation(parser: Parser) -> None:
+    """Add --dtype and --chunk-size."""
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        choices=DTYPES,
+        help="type of all computation; sign steps amplify rounding: with float64 another machine, thread "
+        "count or batch size gives the same scores, with float32 only similar ones (default: float32)",
+    )
+    parser.add_argument(
+        "--chunk-size",
+        type=positive_integer,
+        help="images in one pass of the network, for explanations by many points; bounds the memory; "
+        "default: one point of each sample, or more if the images are small",
+    )
+
+
+def training_of(known: str | None, given: str | None) -> str:
+    """Return how the network was trained: as its checkpoint says, or as the option --training does.
+
+    Raises
+    ------
+    ValueError
+        If the two contradict each other.
+    """
+    if known is not None and given not in (None, known) and not str(given).startswith(f"{known}-"):
+        raise ValueError(
+            f"--training {given}: the checkpoint says {known}; remove the option, or give {known}, or "
+            f"{known}- and what distinguishes it from others of this regime, as in {known}-weight=1.0"
+        )
+    return given or known or "natural"
 
 
 def started_from(eps: Sequence[float], found: Plan) -> dict[str, Any]:

@@ -43,6 +43,9 @@ class Work:
         None, "unperturbed", or "all".
     starts
         Finished files of the same samples, from whose perturbed images the attack starts.
+    aims
+        For each position in the file, the index in the split of the sample whose map the attack aims at.
+        None: that of the next position, cyclically, that has another label.
     """
 
     plan: Plan
@@ -53,6 +56,7 @@ class Work:
     device: torch.device
     store_images: str | None
     starts: tuple[Path, ...] = ()
+    aims: NDArray[np.int64] | None = None
 
     def check(self) -> None:
         """Explain the first sample, so that what cannot be explained is refused before a file is begun.
@@ -63,7 +67,7 @@ class Work:
             If the explanation has no meaning for the network or the images, if target_map finds no target, if
             the attack has no direction, or if an image to start from is damaged.
         """
-        if self.plan.attack.needs_targets:
+        if self.plan.attack.needs_targets and self.aims is None:
             _next_other(self.split.labels[self.chosen], 0)
         samples = self.chosen[:1]
         self.plan.attack.check(self.network, self._inputs(samples)[0], self.plan.settings)
@@ -145,12 +149,16 @@ class Work:
         return inputs_of(self.split.images[samples], self.dtype, self.device), labels
 
     def _targets(self, positions: NDArray[np.int64], plan: Plan) -> torch.Tensor:
-        """Return, for each position, the map of the next position (cyclically) that has another label.
+        """Return, for each position, the map that the attack aims at.
 
-        It explains that label, with the points and draws inside the attack, whose maps are to become like it.
+        It explains the label of its sample, with the points and draws inside the attack, whose maps are to
+        become like it.
         """
-        labels = self.split.labels[self.chosen]
-        samples = self.chosen[[_next_other(labels, position) for position in positions]]
+        if self.aims is not None:
+            samples = self.aims[positions]
+        else:
+            labels = self.split.labels[self.chosen]
+            samples = self.chosen[[_next_other(labels, position) for position in positions]]
         return abs_sum(plan.explain_inside(samples)(self.network, *self._inputs(samples))).detach()
 
 

@@ -6,7 +6,12 @@ from .metrics.correlation import spearman as spearman
 from .metrics.distance import cosine as cosine
 from .metrics.distance import mass_center_shift as mass_center_shift
 from .metrics.distance import mse as mse
+from .metrics.distance import mse_normalized as mse_normalized
 from .metrics.distance import ssim as ssim
+from .metrics.distance import ssim_normalized as ssim_normalized
+from .metrics.images import image_mse as image_mse
+from .metrics.images import image_pearson as image_pearson
+from .metrics.images import image_ssim as image_ssim
 from .metrics.overlap import lens_distance as lens_distance
 from .metrics.overlap import lens_precision as lens_precision
 from .metrics.chance import lens_precision_adjusted as lens_precision_adjusted

@@ -19,7 +19,10 @@ STATUSES = {
         "A map has the same value everywhere and so no order of its pixels: metrics that rank pixels are "
         "undefined, except the published ones, which return what the released scripts return."
     ),
-    "identical": Status("Both maps are equal in every pixel: the explanation did not change at all."),
+    "identical": Status(
+        "Both maps are equal in every pixel: the explanation did not change at all or, where it was scored "
+        "against the target, it is the target."
+    ),
     "not_attacked": Status(
         "The attack accepted no perturbed image, so the unperturbed map is stored twice: a failed "
         "measurement, not evidence of robustness."
@@ -47,8 +50,13 @@ STATUSES = {
         "Neither map has a negative pixel, so sign_agreement only measures the overlap.", of_sample=False
     ),
     "too_small": Status(
-        "The map is smaller than the window of a metric (SSIM needs 7 pixels a side), so that score is "
-        "undefined.",
+        "The map or the image is smaller than the window of a metric (SSIM needs 7 pixels a side), so that "
+        "score is undefined.",
+        of_sample=False,
+    ),
+    "no_image": Status(
+        "An image metric has nothing to compare: the file lacks one of the two images, or they have values "
+        "outside [0, 1] or one value everywhere, so that score is undefined.",
         of_sample=False,
     ),
     "pool_exhausted": Status(

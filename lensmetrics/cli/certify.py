@@ -109,7 +109,12 @@ def run(arguments: argparse.Namespace) -> int:
             with as_usage():
                 check_output(arguments.output)
                 check_scores(
-                    arguments.output, files, wanted.columns(), replacing=arguments.overwrite, resumes=False
+                    arguments.output,
+                    files,
+                    wanted.columns(),
+                    against=None,
+                    replacing=arguments.overwrite,
+                    resumes=False,
                 )
         certified, failures = certify(files, wanted, open_one)
     table = None

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..statuses import UNREADABLE_STATUSES
-from ..tables.columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
+from ..tables.columns import AGAINST, CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
 
 if TYPE_CHECKING:
     from ..metrics.registry import Metric
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 
 def scores_table(
-    stores: "Sequence[PairStore]", results: "Sequence[SliceScores]", metrics: "Sequence[Metric]"
+    stores: "Sequence[PairStore]",
+    results: "Sequence[SliceScores]",
+    metrics: "Sequence[Metric]",
+    against: str | None,
 ) -> pd.DataFrame:
-    """Return the table of files that are scored in these slices."""
+    """Return the table of files that are scored in these slices; `against` is a column unless it is None."""
     statuses = [status for result in results for status in result.status]
     scores = pd.DataFrame(
         {
-            **file_columns(stores),
+            **file_columns(stores, against),
             **sample_columns(stores),
             "status": _with_sample_statuses(statuses, stores),
             **columns_of_values(np.concatenate([result.values for result in results]), metrics),
@@ -54,12 +57,12 @@ def _with_sample_statuses(statuses: Sequence[str], stores: "Sequence[PairStore]"
     return joined
 
 
-def file_columns(stores: "Sequence[PairStore]") -> dict[str, pd.Categorical]:
+def file_columns(stores: "Sequence[PairStore]", against: str | None = None) -> dict[str, pd.Categorical]:
     """Return file and condition attributes, a value per sample."""
     rows = np.repeat(np.arange(len(stores)), [len(store) for store in stores])
     columns = {"file": _categorical([str(store.path) for store in stores], rows)}
     for name in _conditions(stores):
-        values = [store.attrs.get(name) for store in stores]
+        values = [against if name == AGAINST else store.attrs.get(name) for store in stores]
         if any(value is not None for value in values):
             columns[name] = _categorical(values, rows)
     return columns
@@ -79,7 +82,7 @@ def _conditions(stores: "Sequence[PairStore]") -> list[str]:
             stacklevel=2,
         )
     found = dict.fromkeys([*CONDITIONS, *(name for store in stores for name in store.attrs)])
-    return [name for name in found if name not in PROVENANCE and name not in skipped]
+    return [name for name in found if name == AGAINST or not (name in PROVENANCE or name in skipped)]
 
 
 def _categorical(values: Sequence[Any], rows: npt.NDArray[np.intp]) -> pd.Categorical:

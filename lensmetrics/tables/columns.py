@@ -23,7 +23,9 @@ class Condition(NamedTuple):
     of_some_methods: bool = False  # a parameter; where it is missing, the method has none
 
 
-# The attributes that define the conditions of a study, in the order in which tables and figures use them.
+# The condition that is not of a file but of its scoring: what the perturbed maps were scored against.
+AGAINST = "against"
+# What defines the conditions of a study, in the order in which tables and figures use it.
 CONDITIONS = {
     "dataset": Condition(speaks_for_itself=True),
     "model": Condition(speaks_for_itself=True),
@@ -35,6 +37,7 @@ CONDITIONS = {
     "severity": Condition(of_some_methods=True),
     "attack_k": Condition(of_some_methods=True),
     "attack_w": Condition(of_some_methods=True),
+    AGAINST: Condition(),
 }
 # What identifies and describes the sample of a row.
 IDENTITY = ("file", "sample", "name", "label", "prediction", "prediction_perturbed", "status")
@@ -145,7 +148,7 @@ def is_reserved(name: str) -> bool:
     """Return whether tables use this name for a column, so that no attribute can have it."""
     token = name.removeprefix("n_")
     return (
-        name in (*IDENTITY, *_LONG, *SUMMARY, CERTIFIED_ALPHA)
+        name in (*IDENTITY, AGAINST, *_LONG, *SUMMARY, CERTIFIED_ALPHA)
         or (name != token and token in STATUSES)
         or is_metric(name)
     )
@@ -153,7 +156,7 @@ def is_reserved(name: str) -> bool:
 
 def skipped_attributes(attrs: Iterable[str]) -> list[str]:
     """Return the attributes that cannot become columns because tables use their names."""
-    return [name for name in attrs if name not in CONDITIONS and is_reserved(name)]
+    return [name for name in attrs if is_reserved(name)]
 
 
 def one_kind(values: Iterable[Any]) -> list[Any]:
@@ -236,7 +239,9 @@ def distinguishing(scores: "pd.DataFrame", ignored: Sequence[str] = ()) -> list[
 
     These are the columns of `CONDITIONS` that differ, then every other attribute of the files
     without which two of them would share a group. A column that the columns before it determine is
-    left out. A column that differs within a file is not an attribute of the file.
+    left out. A column that differs within a file is not an attribute of the file. `AGAINST` is never left
+    out, because means of scores against the target read like means of robustness; where it decides
+    nothing it comes first, so that the last column is one that does.
 
     Raises
     ------
@@ -252,7 +257,8 @@ def distinguishing(scores: "pd.DataFrame", ignored: Sequence[str] = ()) -> list[
             )
     codes = _codes(scores, [name for name in conditions if name not in ignored])
     found = list(codes)
-    return [found[i] for i in splitting([codes[column] for column in found])]
+    kept = [found[i] for i in splitting([codes[column] for column in found])]
+    return kept if AGAINST in kept or AGAINST not in found else [AGAINST, *kept]
 
 
 def differing(scores: "pd.DataFrame") -> list[str]:

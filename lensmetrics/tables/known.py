@@ -30,6 +30,10 @@ class MetricFacts(NamedTuple):
         return {"bounds": bounds, "best": self.best, "meaning": self.meaning}
 
 
+# The metrics that compare the images rather than the maps: whoever scores reads the images for them.
+OF_IMAGES = ("image_mse", "image_pearson", "image_ssim")
+
+
 def is_chance(metric: str) -> bool:
     """Return whether a metric, given by its name, is the level that chance reaches on another one."""
     return metric.endswith("_chance")
@@ -100,6 +104,13 @@ BUILT_IN = {
     "fss": MetricFacts(
         (0, 1), 1, "Fractions skill score of the top-k sets: how alike their densities are in windows."
     ),
+    "image_mse": MetricFacts(
+        (0, 1), 0, "Mean squared difference of the two images over all pixels and channels."
+    ),
+    "image_pearson": MetricFacts(
+        (-1, 1), 1, "Pearson's linear correlation of the two images over all pixels and channels."
+    ),
+    "image_ssim": MetricFacts((-1, 1), 1, "Mean structural similarity of the two images."),
     "kendall": MetricFacts((-1, 1), 1, "Kendall's tau-b over all pairs of pixels."),
     "lens_distance": MetricFacts(
         (0, 2), 0, "Number of top-k pixels of either map far from the other's, over k."
@@ -144,6 +155,9 @@ BUILT_IN = {
         (0, inf), 0, "Euclidean distance between the centers of mass of the absolute values of the two maps."
     ),
     "mse": MetricFacts((0, inf), 0, "Mean squared difference of the two maps over all pixels."),
+    "mse_normalized": MetricFacts(
+        (0, 4), 0, "Mean squared difference of the two maps, each divided by the sum of its absolute values."
+    ),
     "n_diverse": MetricFacts(
         (1, inf), None, "Number of pixels in the smaller of the two diverse top-k sets."
     ),
@@ -153,6 +167,9 @@ BUILT_IN = {
     ),
     "spearman": MetricFacts((-1, 1), 1, "Spearman's rank correlation over all pixels."),
     "ssim": MetricFacts((-1, 1), 1, "Mean structural similarity of the two maps."),
+    "ssim_normalized": MetricFacts(
+        (-1, 1), 1, "SSIM of the two maps, each divided by the sum of its absolute values."
+    ),
     "topk_distance": MetricFacts(
         (0, inf), 0, "Mean distance from a top-k pixel of either map to the nearest one of the other map."
     ),

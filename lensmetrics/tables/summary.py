@@ -19,7 +19,7 @@ from .columns import (
     parse_column,
     unified,
 )
-from .known import CERTIFICATES
+from .known import CERTIFICATES, OF_IMAGES
 from .moments import moments, ordered
 from .natural import in_natural_order
 from .sharing import sample_counts
@@ -273,7 +273,7 @@ def undefined_reason(row: "pd.Series[Any] | Mapping[str, Any]") -> str:
         possible.append("pool_exhausted")
     else:
         possible += ["constant_map"] + ["saturated"] * ("w" in metric.params)
-        possible += ["too_small"] * ("k" not in metric.params)
+        possible += ["too_small"] * ("k" not in metric.params) + ["no_image"] * (metric.name in OF_IMAGES)
     counts = {status: int(row.get(f"n_{status}", 0)) for status in possible}
     most = max(possible, key=counts.__getitem__)
     return most if not row["n"] and counts[most] else ""
