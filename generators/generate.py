@@ -1,11 +1,11 @@
 """Command: attack a network's explanations and write one pair file.
 
 The samples are the first N of the test split, in dataset order, that the model classifies correctly; if the
-split is sorted by class, one of each class in turn. Maps are reduced by abs_sum and stored as float32. Where
-no perturbed image was accepted (see attacks/), both maps are equal and n_accepted is 0. With several metrics
-as --acceptance, the best images by the first are in FILE.h5, those by another in FILE-METRIC.h5; each file is
-the one that its metric alone would give. If the command is interrupted, run it again with the same settings:
-it continues with the .part files.
+split is sorted by class, one of each class in turn. Maps are reduced by abs_sum, those of uniform_smooth as
+--reduction says, and stored as float32. Where no perturbed image was accepted (see attacks/), both maps are
+those of the unperturbed image and n_accepted is 0. With several metrics as --acceptance, the best images by
+the first are in FILE.h5, those by another in FILE-METRIC.h5; each file is the one that its metric alone would
+give. If the command is interrupted, run it again with the same settings: it continues with the .part files.
 
 Example: ``python -m generators.generate --dataset fashion_mnist --data DIR --model small_cnn
 --checkpoint pgd.pt --explanation integrated_gradients --attack topk --eps 0.1 --samples 64
@@ -71,7 +71,7 @@ def generate(request: Request) -> None:
     with ExitStack() as stack:
         writers = []
         for path, alone in wanted.items():
-            attrs = attributes(request, facts, alone, path, start)
+            attrs = attributes(request, facts, alone, path, start, (split.channels, *split.shape))
             compared = (*condition(request, alone), *start, "checkpoint_sha256", "versions")
             same = {name: attrs.get(name) for name in compared}
             writers.append(

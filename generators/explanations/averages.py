@@ -159,6 +159,13 @@ N_DRAWS = Option(
     positive_integer,
     inside=("attack_n_draws", "draws inside the attack; default: --n-draws"),
 )
+INDEPENDENT_DRAWS = Option(
+    "independent_draws",
+    "give the perturbed map of an explanation that draws its own draws; default: both maps of a pair have "
+    "the same, and so look more alike than two independent estimates",
+    None,
+    arguments=(("action", "store_true"), ("default", None)),
+)
 SIGMA = Option(
     "sigma",
     "standard deviation of the noise of smooth_grad and gradient_shap; default: 0.15 and 0",

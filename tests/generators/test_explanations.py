@@ -125,11 +125,10 @@ def takes(name: str) -> Any:
 
 
 def draws_of(sample: int, n_draws: int, shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """What the seed (7, sample) draws: uniform numbers first, then noise."""
-    random = np.random.default_rng((7, sample))
-    uniform = random.random(n_draws)
-    noise = random.standard_normal((n_draws, *shape), dtype=np.float32)
-    return torch.from_numpy(uniform), torch.from_numpy(noise).double()
+    """What the seed (7, sample) draws on the CPU: uniform numbers first, then noise of one block."""
+    (state,) = np.random.SeedSequence((7, sample)).generate_state(1, np.uint64)
+    random = torch.Generator().manual_seed(int(state))
+    return torch.rand(n_draws, generator=random), torch.randn((n_draws, *shape), generator=random).double()
 
 
 def relative_error(function: Callable[[Any], Any], gradient_at: Any, x: Any, step: float = 1e-7) -> float:
