@@ -43,7 +43,7 @@ def random_draws(
         randoms = [_generator(seed, images.device) for seed in seeds[rows]]
         uniform = _drawn(torch.rand, randoms, (n_draws, 1, 1, 1))
         noise = _regrouped(_normal(randoms, n_draws, images.shape[1:]), per_pass)
-        for part, normal in zip(uniform.split(per_pass), noise, strict=True):
+        for part, normal in zip(torch.split(uniform, per_pass), noise, strict=True):
             yield place(part.to(images), normal.to(images))
 
     return draws
@@ -77,7 +77,7 @@ def _regrouped(blocks: Iterator[torch.Tensor], n_rows: int) -> Iterator[torch.Te
         if sum(map(len, waiting)) >= n_rows:
             rows = torch.cat(waiting)
             n_full = len(rows) // n_rows * n_rows
-            yield from rows[:n_full].split(n_rows)
+            yield from torch.split(rows[:n_full], n_rows)
             waiting = [rows[n_full:]]
     if sum(map(len, waiting)):
         yield torch.cat(waiting)

@@ -65,7 +65,8 @@ def uniform_smooth(
         maps = reduce(explain(model, points, labels, differentiable=differentiable))[:, None]
         # In float32 the norm of a large map has errors that make the bound above 1, that of a tiny one is 0.
         length = torch.linalg.vector_norm(maps, dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
-        return maps / length.masked_fill(length == 0, 1).to(maps)
+        scaled: torch.Tensor = maps / length.masked_fill(length == 0, 1).to(maps)
+        return scaled
 
     return mean_over_points(
         term,
