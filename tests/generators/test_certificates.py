@@ -124,3 +124,66 @@ def test_no_perturbation_falls_below_the_bound(
             other = flat(work.explain_perturbed(samples + 1000 * number)(trained, perturbed, labels))
             allowed.append(least_cosine(one, other, rho, tau, reduction == "abs_sum"))
             found.append(cosines(one, other))
+    assert np.size(found) > 1300
+    assert np.median(allowed) > 0.9
+    assert (np.array(found) >= np.array(allowed)).all()
+
+
+class Regions(nn.Module):
+    """A network whose gradient is one of three maps: in both balls, in the first alone, elsewhere."""
+
+    def __init__(self, centers: Sequence[torch.Tensor], maps: Array) -> None:
+        super().__init__()
+        self.centers = centers
+        self.maps = torch.from_numpy(maps).float().reshape(3, 1, SIDE, SIDE)
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        first, second = ((points - one).flatten(1).norm(dim=1) <= RADIUS for one in self.centers)
+        kind = torch.where(first & second, 0, torch.where(first, 1, 2))
+        return (self.maps[kind] * points).flatten(1).sum(1, keepdim=True)
+
+
+def tight_maps(rho: float, nonnegative: bool) -> Array:
+    """Unit maps of three regions (both balls, the first alone, the second alone) that use up the bound.
+
+    Signed: u and -u outside of the intersection, and in it a map that makes h' orthogonal to h - h'.
+    """
+    if nonnegative:
+        return np.eye(3, DIM)[[2, 0, 1]]
+    along = rho / (1 - rho)
+    both = np.zeros(DIM)
+    both[:2] = along, np.sqrt(1 - along**2)
+    outside = np.eye(1, DIM)[0]
+    return np.stack([both, outside, -outside])
+
+
+@pytest.mark.parametrize("nonnegative", [True, False])
+def test_a_bound_with_half_of_rho_is_broken_by_maps_that_use_it_up(nonnegative: bool) -> None:
+    n_draws, rho = 20_000, 0.25
+    eps = 2 * RADIUS * np.sqrt(betaincinv(0.5, (DIM + 1) / 2, rho))
+    assert part_outside(eps) == pytest.approx(rho)
+    maps = tight_maps(rho, nonnegative)
+    exact = (1 - rho) * maps[0] + rho * maps[1], (1 - rho) * maps[0] + rho * maps[2]
+    cosine = cosines(exact[0][None], exact[1][None])[0]
+    bound = np.cos(certified_angle(np.linalg.norm(exact[0]), rho, nonnegative))
+    assert bound * (1 - 1e-12) <= cosine < 1.01 * bound
+
+    random = np.random.default_rng(2)
+    directions = random.standard_normal((8, 1, 1, SIDE, SIDE))
+    tau = error_of_estimates(n_draws, 2 * len(directions))
+    estimates: tuple[list[Array], list[Array]] = ([], [])
+    for number, direction in enumerate(directions):
+        offset = torch.from_numpy(eps * direction / np.sqrt(np.square(direction).sum())).float()
+        centers = torch.full_like(offset, 0.5), 0.5 + offset
+        network = Regions(centers, maps)
+        for which, image in enumerate(centers):
+            reduction = "abs_sum" if nonnegative else "sum"
+            draws: dict[str, Any] = {"seeds": [(number, which)], "n_draws": n_draws, "chunk_size": 5000}
+            label = torch.zeros(1, dtype=torch.long)
+            h = uniform_smooth(network, image, label, radius=RADIUS, reduction=reduction, **draws)
+            estimates[which].append(flat(h)[0])
+            assert np.linalg.norm(estimates[which][-1] - exact[which]) < tau
+    one, other = map(np.stack, estimates)
+    found = cosines(one, other)
+    assert (found >= least_cosine(one, other, rho, tau, nonnegative)).all()
+    assert (found < least_cosine(one, other, rho / 2, tau, nonnegative)).all()
