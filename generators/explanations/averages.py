@@ -155,7 +155,8 @@ N_POINTS = Option(
 )
 N_DRAWS = Option(
     "n_draws",
-    "draws that smooth_grad, uniform_smooth and gradient_shap average; default: 50, 64 and 50",
+    "draws that smooth_grad, uniform_smooth and gradient_shap average; default: 50, 64 and 50; certificates "
+    "of uniform_smooth need 1,000 to 10,000",
     positive_integer,
     inside=("attack_n_draws", "draws inside the attack; default: --n-draws"),
 )

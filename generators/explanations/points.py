@@ -2,7 +2,8 @@
 
 A point is ``scale * (image + offset)``. One pass of the network takes at most `chunk_size` points, and each
 point is used once, so memory depends neither on the number of samples nor on that of points. Sums are in
-float64: in float32, 10,000 unit maps would add up to one of norm 1.0001, which no certificate could take.
+float64: in float32 the mean of 1,500 equal unit maps had a norm of 1.0000015, and the bound of a certificate
+is 1.
 """
 
 import math

@@ -93,9 +93,7 @@ def test_the_dimension_counts_channels(tmp_path: Path) -> None:
 
 
 def test_signed_maps_are_stored_with_their_signs(folder: Path) -> None:
-    arrays, attrs = run(
-        folder, "signed.h5", *FEW, "--reduction", "sum", "--attack", "l2_topk", "--steps", "2"
-    )
+    arrays, attrs = run(folder, "signed.h5", *FEW, "--reduction", "sum", *L2_TOPK)
     assert (attrs["reduction"], attrs["nonnegative"]) == ("sum", 0)
     assert (arrays["unperturbed"].min((1, 2)) < 0).all()
     for name, image in (("unperturbed", "image"), ("perturbed", "image_perturbed")):
