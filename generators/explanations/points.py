@@ -41,33 +41,32 @@ def random_draws(
         raise ValueError(f"{len(images)} samples need as many seeds, got {len(seeds)}")
 
     def draws(rows: slice, per_pass: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        randoms = [_generator(seed, images.device) for seed in seeds[rows]]
-        uniform = _drawn(torch.rand, randoms, (n_draws, 1, 1, 1))
-        noise = _regrouped(_normal(randoms, n_draws, images.shape[1:]), per_pass)
-        for part, normal in zip(torch.split(uniform, per_pass), noise, strict=True):
-            yield place(part.to(images), normal.to(images))
+        randoms = [_generators(seed, images.device) for seed in seeds[rows]]
+        uniform = _blocks(torch.rand, [one for one, _ in randoms], n_draws, (1, 1, 1))
+        normal = _blocks(torch.randn, [one for _, one in randoms], n_draws, images.shape[1:])
+        for both in zip(_regrouped(uniform, per_pass), _regrouped(normal, per_pass), strict=True):
+            yield place(*(part.to(images) for part in both))
 
     return draws
 
 
-def _generator(seed: Sequence[int], device: torch.device) -> torch.Generator:
-    """Return the generator of a sample; torch takes one number as its seed, and not more than 64 bits."""
-    (state,) = np.random.SeedSequence(seed).generate_state(1, np.uint64)
-    return torch.Generator(device).manual_seed(int(state))
+def _generators(seed: Sequence[int], device: torch.device) -> tuple[torch.Generator, torch.Generator]:
+    """Return two generators of a sample; torch takes one number of 64 bits as the seed of each."""
+    one, other = np.random.SeedSequence(seed).generate_state(2, np.uint64).tolist()
+    return torch.Generator(device).manual_seed(one), torch.Generator(device).manual_seed(other)
 
 
-def _drawn(
-    kind: Callable[..., torch.Tensor], randoms: Sequence[torch.Generator], size: Sequence[int]
-) -> torch.Tensor:
-    """Return random numbers (draw, sample, ...), each sample's from its own generator."""
-    return torch.stack([kind(*size, generator=one, device=one.device) for one in randoms], dim=1)
-
-
-def _normal(randoms: Sequence[torch.Generator], n_draws: int, shape: Sequence[int]) -> Iterator[torch.Tensor]:
-    """Yield normal noise (draw, sample, channel, height, width) in blocks that only `shape` decides."""
+def _blocks(
+    kind: Callable[..., torch.Tensor],
+    randoms: Sequence[torch.Generator],
+    n_draws: int,
+    shape: Sequence[int],
+) -> Iterator[torch.Tensor]:
+    """Yield random numbers (draw, sample, *shape), in blocks whose size only `shape` decides."""
     per_block = max(1, _BLOCK // max(1, math.prod(shape)))
     for start in range(0, n_draws, per_block):
-        yield _drawn(torch.randn, randoms, (min(per_block, n_draws - start), *shape))
+        size = (min(per_block, n_draws - start), *shape)
+        yield torch.stack([kind(size, generator=one, device=one.device) for one in randoms], dim=1)
 
 
 def _regrouped(blocks: Iterator[torch.Tensor], n_rows: int) -> Iterator[torch.Tensor]:

@@ -117,3 +117,9 @@ def test_many_equal_unit_maps_have_norm_one() -> None:
     images, labels = torch.zeros((1, 3, 12, 12)), torch.zeros(1, dtype=torch.long)
     found = uniform_smooth(network, images, labels, seeds=[(1,)], n_draws=1500, chunk_size=1)
     assert float(found.double().norm()) == pytest.approx(1, abs=1e-7)
+
+
+def test_memory_does_not_depend_on_the_number_of_draws() -> None:
+    images = torch.zeros((3, 1, 4, 5))
+    first = next(random_draws(images, SEEDS, 2**62, lambda *both: both)(slice(0, 3), 7))
+    assert [tuple(part.shape) for part in first] == [(7, 3, 1, 1, 1), (7, 3, 1, 4, 5)]

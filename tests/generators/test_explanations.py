@@ -126,10 +126,10 @@ def takes(name: str) -> Any:
 
 
 def draws_of(sample: int, n_draws: int, shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """What the seed (7, sample) draws on the CPU: uniform numbers first, then noise of one block."""
-    (state,) = np.random.SeedSequence((7, sample)).generate_state(1, np.uint64)
-    random = torch.Generator().manual_seed(int(state))
-    return torch.rand(n_draws, generator=random), torch.randn((n_draws, *shape), generator=random).double()
+    """What the seed (7, sample) draws on the CPU: uniform numbers, and noise that fits into one block."""
+    states = np.random.SeedSequence((7, sample)).generate_state(2, np.uint64).tolist()
+    one, other = (torch.Generator().manual_seed(state) for state in states)
+    return torch.rand(n_draws, generator=one), torch.randn((n_draws, *shape), generator=other).double()
 
 
 def relative_error(function: Callable[[Any], Any], gradient_at: Any, x: Any, step: float = 1e-7) -> float:
