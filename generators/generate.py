@@ -1,11 +1,11 @@
 """Command: attack a network's explanations and write one pair file.
 
 The samples are the first N of the test split, in dataset order, that the model classifies correctly; if the
-split is sorted by class, one of each class in turn. Maps are reduced by abs_sum and stored as float32. Where
-no perturbed image was accepted (see attacks/), both maps are equal and n_accepted is 0. With several metrics
-as --acceptance, the best images by the first are in FILE.h5, those by another in FILE-METRIC.h5; each file is
-the one that its metric alone would give. If the command is interrupted, run it again with the same settings:
-it continues with the .part files.
+split is sorted by class, one of each class in turn. Maps are reduced by abs_sum, those of uniform_smooth as
+--reduction says, and stored as float32. Where no perturbed image was accepted (see attacks/), both maps are
+those of the unperturbed image and n_accepted is 0. With several metrics as --acceptance, the best images by
+the first are in FILE.h5, those by another in FILE-METRIC.h5; each file is the one that its metric alone would
+give. If the command is interrupted, run it again with the same settings: it continues with the .part files.
 
 Example: ``python -m generators.generate --dataset fashion_mnist --data DIR --model small_cnn
 --checkpoint pgd.pt --explanation integrated_gradients --attack topk --eps 0.1 --samples 64
@@ -15,21 +15,17 @@ Example: ``python -m generators.generate --dataset fashion_mnist --data DIR --mo
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 from tqdm import tqdm
 
-from .commands import Parser, command_line, run, stop_if_interrupted, use_device
+from .commands import Parser, run, stop_if_interrupted, use_device
 from .datasets import Split, described, read_split
-from .explanations import attach_patterns
+from .loading import load_network
 from .names import is_own
-from .networks import checkpoints
 from .networks.models import check_images
 from .pairfiles import Unfinished, check_targets, outcome, refuse_other_samples, unfinished
-from .pattern_files import load_patterns
 from .request import DTYPES, Request, attributes, condition, options_parser, training_of
 from .selection import first_correct
 from .starts import check_start, start_files
@@ -50,12 +46,7 @@ def generate(request: Request) -> None:
     start = check_start(request, found)
     wanted = {path: files[path] for path in request.missing(found, remedy=remedy, start=start)}
     device, dtype = use_device(request.device), DTYPES[request.dtype]
-    network, facts = checkpoints.load(
-        request.checkpoint, dataset=request.dataset, model=request.model, data=request.data
-    )
-    network.to(device=device, dtype=dtype)
-    if found.explanation.needs_patterns:
-        facts |= _attach_patterns(request, network, facts["sha256"])
+    network, facts = load_network(request, found, device, dtype)
     split = _read_split(request, facts)
     n_classes = check_images(network, split.channels, *split.shape)
     described(request.dataset, request.data).check(n_classes, request.dataset)
@@ -77,7 +68,7 @@ def generate(request: Request) -> None:
     with ExitStack() as stack:
         writers = []
         for path, alone in wanted.items():
-            attrs = attributes(request, facts, alone, path, start)
+            attrs = attributes(request, facts, alone, path, start, (split.channels, *split.shape))
             compared = (
                 *condition(request, alone),
                 *start,
@@ -124,17 +115,6 @@ def _read_split(request: Request, facts: dict[str, Any]) -> Split:
             f"{split.shape[0]}x{split.shape[1]}: use --image-size"
         )
     return split
-
-
-def _attach_patterns(request: Request, network: nn.Module, sha256: str) -> dict[str, Any]:
-    """Give the network, whose weights have this hash, its patterns; return what is recorded of them."""
-    names = ("dataset", "data", "image_size", "model", "checkpoint")
-    options = {name: getattr(request, name) for name in names}
-    fitting = command_line("generators.fit_patterns", {**options, "out": request.patterns})
-    path = request.patterns_file or Path()
-    values = load_patterns(path, checkpoint=request.checkpoint, sha256=sha256, fitting=fitting)
-    attach_patterns(network, values)
-    return {"patterns_sha256": checkpoints.sha256(path)}
 
 
 def _training_facts(

@@ -23,7 +23,7 @@ from .commands import Parser, add_shared_options, command_line, find_dataset, ru
 from .datasets import DATASETS, described, inputs_of
 from .explanations import EXPLANATIONS, OWN_EXPLANATION
 from .image_folders import read_pictures
-from .networks import checkpoints
+from .loading import load_network
 from .networks.models import check_images
 from .options import non_negative_integer
 from .pairfiles import check_targets, outcome, unfinished
@@ -127,10 +127,7 @@ def manipulate(asked: Manipulation) -> None:
     dataset = described(request.dataset, request.data)
     pictures = (asked.image, asked.target_image)
     split = read_pictures(pictures, dataset, request.image_size or dataset.image_size)
-    network, facts = checkpoints.load(
-        request.checkpoint, dataset=request.dataset, model=request.model, data=request.data
-    )
-    network.to(device=device, dtype=dtype)
+    network, facts = load_network(request, found, device, dtype)
     n_classes = check_images(network, split.channels, *split.shape)
     dataset.check(n_classes, request.dataset)
     found.check_shape(split.shape)
@@ -144,11 +141,11 @@ def manipulate(asked: Manipulation) -> None:
     facts = {**facts, "training": training_of(facts["training"], request.training)}
     aim = {"target_image": asked.target_image.name, "target_label": int(split.labels[1])}
     attrs = {
-        **attributes(request, facts, found, request.out, NOT_STARTED),
+        **attributes(request, facts, found, request.out, NOT_STARTED, (split.channels, *split.shape)),
         **aim,
         "command": _command(asked, found.used),
     }
-    compared = (*condition(request, found), *aim, "checkpoint_sha256", "versions")
+    compared = (*condition(request, found), *aim, "checkpoint_sha256", "patterns_sha256", "versions")
     same = {name: attrs.get(name) for name in compared}
     steps = found.settings["steps"]
     print(f"{asked.image}: {steps} steps towards the map of {asked.target_image}", file=sys.stderr)

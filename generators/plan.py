@@ -18,7 +18,14 @@ from .attacks.acceptance import distinct_metrics
 from .attacks.directions import check_softening
 from .attacks.iterate import n_runs
 from .attacks.strong import STRONG, strong_values
-from .explanations import EXPLANATIONS, Explain, Explanation, explanation_named
+from .explanations import (
+    EXPLANATIONS,
+    INDEPENDENT_DRAWS,
+    REDUCTIONS,
+    Explain,
+    Explanation,
+    explanation_named,
+)
 from .options import Option, flag
 
 # The option that names a file of patterns; they belong to the network, not to a parameter.
@@ -46,6 +53,8 @@ class Plan:
         Seeds all draws, together with the index of the sample in its dataset.
     chunk_size
         Largest number of images in one pass of the network, for explanations by many points.
+    independent_draws
+        The reported map of the perturbed image has other draws than that of the unperturbed one.
     """
 
     explanation: Explanation
@@ -56,12 +65,25 @@ class Plan:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     chunk_size: int | None = None
+    independent_draws: bool = False
 
     @property
     def used(self) -> dict[str, Any]:
         """Every parameter in use, by the name under which it is recorded."""
         names = _inside(self.explanation.options) if self.attack.needs_map else {}
-        return {**self.reported, **self.settings, **{names[name]: self.inside[name] for name in names}}
+        inside = {names[name]: self.inside[name] for name in names}
+        flags = {INDEPENDENT_DRAWS.name: True} if self.independent_draws else {}
+        return {**self.reported, **self.settings, **inside, **flags}
+
+    @property
+    def reduce(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The reduction of attributions to the reported maps; inside attacks it is always abs_sum."""
+        return REDUCTIONS[self.reported.get("reduction", "abs_sum")]
+
+    @property
+    def n_reported(self) -> int:
+        """The number of points or draws for one reported map; 1 if the explanation takes none."""
+        return math.prod(self.reported[name] for name in _inside(self.explanation.options))
 
     @property
     def n_points(self) -> int:
@@ -93,6 +115,12 @@ class Plan:
     def explain(self, samples: NDArray[np.int64]) -> Explain:
         """Return the explanation of the reported maps, bound to these samples."""
         return self._bound(self.reported, [(self.seed, sample, 1) for sample in samples.tolist()])
+
+    def explain_perturbed(self, samples: NDArray[np.int64]) -> Explain:
+        """Return the same for the perturbed images, which may have draws of their own."""
+        if not self.independent_draws:
+            return self.explain(samples)
+        return self._bound(self.reported, [(self.seed, sample, 3) for sample in samples.tolist()])
 
     def explain_briefly(self, samples: NDArray[np.int64]) -> Explain:
         """Return the explanation of the reported maps with one point or draw, to try whether it works."""
@@ -191,6 +219,7 @@ def plan(
         taken = meaningful(explanation, attack)
         strong = strong_values(_attack_k(attack, dataset, {**from_paper, **known}))
         known = {name: value for name, value in strong.items() if name in taken} | known
+    is_independent = known.pop(INDEPENDENT_DRAWS.name, False)
     public = _defaults(perturb.function, perturb.options, from_paper)
     reported = _completed(method.options, known, own, explanation)
     settings = _completed(perturb.options, known, public, f"{attack} (none is published for {dataset})")
@@ -198,7 +227,12 @@ def plan(
     names = _inside(method.options)
     inside = reported | {name: known[second] for name, second in names.items() if second in known}
     defaults = {**own, **public, **{second: reported[name] for name, second in names.items()}}
-    result = Plan(method, reported, inside, perturb, settings, defaults, seed, chunk_size)
+    if perturb.needs_targets and reported.get("reduction", "abs_sum") != "abs_sum":
+        raise ValueError(
+            f"--attack {attack} makes a map without signs look like another one, so --reduction "
+            f"{reported['reduction']} has no meaning for it; use --reduction abs_sum, or another --attack"
+        )
+    result = Plan(method, reported, inside, perturb, settings, defaults, seed, chunk_size, is_independent)
     _check_ranges((*method.options, *perturb.options), result.used)
     return result
 
@@ -215,6 +249,8 @@ def meaningful(explanation: str, attack: str, base: str | None = None) -> set[st
         names.add(STRONG.name)
     if method.needs_patterns:
         names.add(PATTERNS)
+    if method.draws:
+        names.add(INDEPENDENT_DRAWS.name)
     return names | set(_inside(method.options).values()) if perturb.needs_map else names
 
 
@@ -226,7 +262,7 @@ def parameters() -> dict[str, Option]:
         Option(*option.inside, parse=option.parse) for option in of_explanations if option.inside is not None
     ]
     found: dict[str, Option] = {}
-    for option in (*of_explanations, *of_attacks, *second, STRONG):
+    for option in (*of_explanations, INDEPENDENT_DRAWS, *of_attacks, *second, STRONG):
         found.setdefault(option.name, option)
     return found
 

@@ -13,7 +13,7 @@ from . import pairfiles
 from .attacks import ATTACKS, OWN_ATTACK
 from .commands import Names, Parser, add_shared_options, command_line, find_dataset, use_device, versions
 from .datasets import described, image_shape
-from .explanations import EXPLANATIONS, OWN_EXPLANATION
+from .explanations import EXPLANATIONS, INDEPENDENT_DRAWS, OWN_EXPLANATION, certificate_facts
 from .explanations.captums import PREFIX
 from .identity import as_stored, refuse_other
 from .networks import checkpoints, words
@@ -285,7 +285,10 @@ def started_from(eps: Sequence[float], found: Plan) -> dict[str, Any]:
 
 
 def condition(request: Request, alone: Plan) -> dict[str, Any]:
-    """Return the attributes of the condition under which the maps are made; training is None if not given."""
+    """Return the attributes of the condition under which the maps are made.
+
+    None are the training if it is not given, and flags that are not set.
+    """
     return {
         "dataset": request.dataset,
         "model": request.model,
@@ -294,6 +297,7 @@ def condition(request: Request, alone: Plan) -> dict[str, Any]:
         "attack": request.attack,
         "eps": np.nan,
         "eps_norm": alone.attack.norm,
+        INDEPENDENT_DRAWS.name: None,
         **{name: as_stored(value) for name, value in alone.used.items()},
         "seed": request.seed,
         "dtype": request.dtype,
@@ -301,13 +305,23 @@ def condition(request: Request, alone: Plan) -> dict[str, Any]:
 
 
 def attributes(
-    request: Request, facts: Mapping[str, Any], alone: Plan, path: Path, start: Mapping[str, Any]
+    request: Request,
+    facts: Mapping[str, Any],
+    alone: Plan,
+    path: Path,
+    start: Mapping[str, Any],
+    image_shape: Sequence[int],
 ) -> dict[str, Any]:
-    """Return the attributes of a pair file: the condition, facts about the weights, and how it was made."""
+    """Return the attributes of a pair file: the condition, facts about the weights, and how it was made.
+
+    `image_shape` is that of the network's input (channel, height, width).
+    """
     known = ("natural_accuracy", "pgd_accuracy", "accuracy_samples", "patterns_sha256")
+    settings = {**condition(request, alone), **start}
+    reduction = alone.reported.get("reduction")
     return {
-        **condition(request, alone),
-        **{name: value for name, value in start.items() if value is not None},
+        **{name: value for name, value in settings.items() if value is not None},
+        **(certificate_facts(image_shape, reduction) if reduction is not None else {}),
         "training": facts["training"],
         **{name: facts[name] for name in known if name in facts},
         "checkpoint_sha256": facts["sha256"],

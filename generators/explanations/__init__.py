@@ -8,7 +8,8 @@ differentiable
     The result keeps a graph back to `images`, so that attacks can take its gradient. Only on a network with
     smooth activations (``networks.activations.with_softplus``) does that gradient contain second derivatives.
 seeds
-    One seed per sample for ``numpy.random.default_rng``: the same seeds draw the same noise at every call.
+    One seed per sample, as ``numpy.random.default_rng`` takes them: the same seeds draw the same noise at
+    every call on a kind of device.
 chunk_size
     Largest number of images in one pass of the network, also in the pass back through a differentiable
     result. By default each pass takes one point of every sample, and a differentiable result keeps the graph
@@ -24,11 +25,13 @@ To add an explanation, write its function and its ``Explanation`` record in a mo
 from .attribution import PATTERN_ATTRIBUTION
 from .attribution import pattern_attribution as pattern_attribution
 from .averages import GRADIENT_SHAP, INTEGRATED_GRADIENTS, SMOOTH_GRAD
+from .averages import INDEPENDENT_DRAWS as INDEPENDENT_DRAWS
 from .averages import gradient_shap as gradient_shap
 from .averages import integrated_gradients as integrated_gradients
 from .averages import smooth_grad as smooth_grad
 from .captums import PREFIX, captum_explanation
 from .gradients import GRADIENT, INPUT_X_GRADIENT
+from .gradients import REDUCTIONS as REDUCTIONS
 from .gradients import abs_sum as abs_sum
 from .gradients import gradient as gradient
 from .gradients import input_x_gradient as input_x_gradient
@@ -49,6 +52,7 @@ from .rules import guided_backprop as guided_backprop
 from .smoothing import BASES as BASES
 from .smoothing import BETA_SMOOTH, UNIFORM_SMOOTH
 from .smoothing import beta_smooth as beta_smooth
+from .smoothing import certificate_facts as certificate_facts
 from .smoothing import uniform_smooth as uniform_smooth
 
 EXPLANATIONS: dict[str, Explanation] = {
