@@ -14,9 +14,9 @@ from .attacks.strong import STRONG
 from .commands import Parser
 from .explanations import EXPLANATIONS, OWN_EXPLANATION
 from .items import COMMANDS, Item
+from .methods import PATTERNS, meaningful, parameters
 from .names import is_own, unknown
 from .options import fraction
-from .plan import PATTERNS, meaningful, parameters
 from .regimes import PARAMETERS, REGIMES
 from .train_options import parameters_of
 

@@ -26,7 +26,8 @@ from .loading import load_network
 from .names import is_own
 from .networks.models import check_images
 from .pairfiles import Unfinished, check_targets, outcome, refuse_other_samples, unfinished
-from .request import DTYPES, Request, attributes, condition, options_parser, training_of
+from .request import Request, attributes, condition, training_of
+from .request_options import DTYPES, options_parser
 from .selection import first_correct
 from .starts import check_start, start_files
 from .work import Work

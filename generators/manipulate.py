@@ -21,25 +21,16 @@ import numpy as np
 from .attacks.targets import TARGET_MAP
 from .commands import Parser, add_shared_options, command_line, find_dataset, run, use_device
 from .datasets import DATASETS, described, inputs_of
-from .explanations import EXPLANATIONS, OWN_EXPLANATION
+from .explanations import EXPLANATIONS, INDEPENDENT_DRAWS, OWN_EXPLANATION
 from .image_folders import read_pictures
 from .loading import load_network
+from .methods import parameters
 from .networks.models import check_images
 from .options import non_negative_integer
 from .pairfiles import check_targets, outcome, unfinished
 from .picture import draw
-from .plan import parameters
-from .request import (
-    DTYPES,
-    NOT_STARTED,
-    Request,
-    add_computation,
-    add_method,
-    add_weights,
-    attributes,
-    condition,
-    training_of,
-)
+from .request import NOT_STARTED, Request, attributes, condition, training_of
+from .request_options import DTYPES, add_computation, add_method, add_patterns, add_weights
 from .selection import predictions
 from .splits import Split
 from .work import Work
@@ -104,6 +95,7 @@ def parser() -> Parser:
         help="class index that the target explains; default: what the network predicts for TARGET_IMAGE",
     )
     add_computation(result)
+    add_patterns(result)
     result.add_argument("--out", required=True, type=Path, metavar="FILE.h5")
     return result
 
@@ -112,7 +104,7 @@ def _options() -> list[str]:
     """Return the names of the options of explanations, and of target_map."""
     of_methods = [option for method in EXPLANATIONS.values() for option in method.options]
     inside = [option.inside[0] for option in of_methods if option.inside is not None]
-    taken = {option.name for option in (*of_methods, *TARGET_MAP.options)} | set(inside)
+    taken = {option.name for option in (*of_methods, INDEPENDENT_DRAWS, *TARGET_MAP.options)} | set(inside)
     return [name for name in parameters() if name in taken]
 
 
@@ -204,6 +196,7 @@ def _command(asked: Manipulation, used: Mapping[str, Any]) -> str:
         "checkpoint": request.checkpoint,
         "training": request.training,
         "explanation": request.explanation,
+        "patterns": request.patterns,
         "target_label": asked.target_label,
         "dtype": request.dtype,
         "out": request.out,

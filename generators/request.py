@@ -1,27 +1,24 @@
 """The pair files that a command line asks for, and what is recorded in them."""
 
-import argparse
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from . import pairfiles
-from .attacks import ATTACKS, OWN_ATTACK
-from .commands import Names, Parser, add_shared_options, command_line, find_dataset, use_device, versions
+from .commands import command_line, find_dataset, use_device, versions
 from .datasets import described, image_shape
-from .explanations import EXPLANATIONS, INDEPENDENT_DRAWS, OWN_EXPLANATION, certificate_facts
+from .explanations import INDEPENDENT_DRAWS, certificate_facts
 from .explanations.captums import PREFIX
 from .identity import as_stored, refuse_other
+from .methods import parameters
 from .networks import checkpoints, words
-from .options import flag, positive_integer
 from .pattern_files import beside, refuse_other_patterns
-from .plan import Plan, parameters, plan
+from .plan import Plan, plan
+from .request_options import options_parser
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # What a pair file records of a smaller ball if its attack started at the images. See ``started_from``.
 NOT_STARTED: Mapping[str, Any] = {"start_eps": None, "start_eps_before": None, "start_acceptance": None}
 # Options that affect how the file is computed, not its content; they are not recorded.
@@ -166,90 +163,6 @@ class Request:
         return checkpoints.sha256(path) if path.is_file() else None
 
 
-def options_parser(description: str | None) -> Parser:
-    """Return the parser of the command's options."""
-    parser = Parser(prog="python -m generators.generate", description=description)
-    add_shared_options(parser)
-    add_weights(parser)
-    add_method(parser, "explanation", EXPLANATIONS, OWN_EXPLANATION)
-    add_method(parser, "attack", ATTACKS, OWN_ATTACK)
-    for option in parameters().values():
-        option.add_to(parser)
-    parser.add_argument("--samples", default=64, type=positive_integer, metavar="N", help="default: 64")
-    parser.add_argument(
-        "--batch-size",
-        type=_batch_size,
-        help="samples at a time, or auto: the fastest that fits into memory; default: 64 on a "
-        "GPU, else 16, or fewer if the points of that many need more than one pass of the network",
-    )
-    add_computation(parser)
-    parser.add_argument(
-        "--store-images",
-        nargs="?",
-        const="unperturbed",
-        choices=("unperturbed", "all"),
-        help="store the images, uint8 as in the dataset; with 'all' also the perturbed ones, float32",
-    )
-    parser.add_argument(
-        "--start",
-        type=Path,
-        metavar="FILE.h5",
-        help="start at the perturbed images in the file of a smaller eps and otherwise the same settings, "
-        "which --store-images all has stored: the scores of the attack then do not rise with eps. With "
-        "several --acceptance, the images of FILE-METRIC.h5 beside it are tried as well",
-    )
-    parser.add_argument(
-        "--patterns",
-        type=Path,
-        metavar="FILE.patterns.pt",
-        help="patterns for pattern_attribution, of generators.fit_patterns; default: that name beside the "
-        "checkpoint",
-    )
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.h5")
-    return parser
-
-
-def add_weights(parser: Parser) -> None:
-    """Add --checkpoint and --training."""
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="FILE",
-        help="a checkpoint of generators.train, a state dict (.pt, .npz), a MadryLab/robustness checkpoint, "
-        "or a word: torchvision for its own weights, factory for those of the network that your own returns",
-    )
-    parser.add_argument(
-        "--training",
-        help="how foreign weights were trained, such as pgd; default for them: natural. Of a checkpoint: its "
-        "training and what tells it from others of the same, such as art-weight=1.0",
-    )
-
-
-def add_method(parser: Parser, name: str, known: Collection[str], own: str) -> None:
-    """Add --explanation or --attack: a name of the table `known`, or one's own."""
-    parse = Names(known, own).parse
-    parser.add_argument(
-        flag(name), required=True, type=parse, metavar="NAME", help=f"{', '.join(known)}, or {own}"
-    )
-
-
-def add_computation(parser: Parser) -> None:
-    """Add --dtype and --chunk-size."""
-    parser.add_argument(
-        "--dtype",
-        default="float32",
-        choices=DTYPES,
-        help="type of all computation; sign steps amplify rounding: with float64 another machine, thread "
-        "count or batch size gives the same scores, with float32 only similar ones (default: float32)",
-    )
-    parser.add_argument(
-        "--chunk-size",
-        type=positive_integer,
-        help="images in one pass of the network, for explanations by many points; bounds the memory; "
-        "default: one point of each sample, or more if the images are small",
-    )
-
-
 def training_of(known: str | None, given: str | None) -> str:
     """Return how the network was trained: as its checkpoint says, or as the option --training does.
 
@@ -339,11 +252,3 @@ def recorded_command(request: Request, alone: Plan, path: Path) -> str:
     if request.start is not None:  # what was found by the other acceptances was a start as well
         recorded |= {"out": request.out, "acceptance": request.plan().acceptances}
     return command_line("generators.generate", recorded | {"no_on_logits": used.get("on_logits") is False})
-
-
-def _batch_size(text: str) -> int | str:
-    if text == "auto":
-        return text
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer >= 1, or auto, got {text}")
-    return int(text)

@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_once(files)
     with isolated() as open_one:
         from ..certificates.table import Wanted, certificates_table, certify
-        from ..tables.columns import distinguishing
+        from ..tables.differing import distinguishing
         from ..tables.files import check_output, write_scores
         from ..tables.outputs import ASKED, check_scores
         from ..tables.summary import summarize

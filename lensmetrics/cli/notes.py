@@ -16,7 +16,8 @@ _N_READ_AGAIN = 20
 
 def note_what_else_differs(scores: "pd.DataFrame", shown: Sequence[str]) -> None:
     """Name the conditions that differ and that a summary by the columns `shown` leaves out."""
-    from ..tables.columns import differing, unified
+    from ..tables.columns import unified
+    from ..tables.differing import differing
 
     others = [name for name in differing(unified(scores)) if name not in shown]
     if others:

@@ -120,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
         executor, sizes, metrics = _prepared(arguments, stack, open_one)
         from ..scoring.files import score_files
         from ..scoring.progress import Progress
-        from ..tables.columns import distinguishing
+        from ..tables.differing import distinguishing
         from ..tables.summary import summarize
         from .notes import note_chance, note_pooling, note_what_else_differs
         from .printing import print_failures, print_summary

@@ -10,16 +10,8 @@ import pandas as pd
 
 from ..messages import printable
 from .choosing import check_columns, chosen_metrics, counted_rows, grouped, numbered_in_order
-from .columns import (
-    AGAINST,
-    check_table,
-    distinguishing,
-    equal_number,
-    metric_columns,
-    numbered,
-    splitting,
-    unified,
-)
+from .columns import AGAINST, check_table, equal_number, metric_columns, unified
+from .differing import distinguishing, numbered, splitting
 from .known import FACTS
 from .labels import condition_text, labelled
 from .pairing import STATISTICS, Cells, Pair, statistics

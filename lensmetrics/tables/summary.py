@@ -11,14 +11,8 @@ import pandas as pd
 from ..statuses import UNREADABLE_STATUSES
 from .bootstrap import intervals
 from .choosing import check_columns, check_exclude, counted_rows, plain
-from .columns import (
-    SUMMARY,
-    check_table,
-    distinguishing,
-    metric_columns,
-    parse_column,
-    unified,
-)
+from .columns import SUMMARY, check_table, metric_columns, parse_column, unified
+from .differing import distinguishing
 from .known import CERTIFICATES, OF_IMAGES
 from .moments import moments, ordered
 from .natural import in_natural_order

@@ -18,13 +18,13 @@ from lensmetrics.metrics import registry
 from lensmetrics.tables.columns import (
     PROVENANCE,
     condition_columns,
-    distinguishing,
     equal_number,
     is_reserved,
     metric_columns,
     one_kind,
     skipped_attributes,
 )
+from lensmetrics.tables.differing import distinguishing
 from lensmetrics.tables.known import BUILT_IN, CERTIFICATES, FACTS, MetricFacts, known_metrics
 from tests.pairfiles import write_file
 from tests.scores import files_table, make_scores
