@@ -38,6 +38,8 @@ OWNERS = {
     "matplotlib": ("figures/",),
     "distributed": ("scoring/executors.py",),
     "jinja2": ("report/",),
+    "starlette": ("explorer/",),
+    "uvicorn": ("explorer/",),
 }
 # What each room may import of the others; the modules of the ground floor may import one another.
 GROUND = ("errors", "statuses", "disk", "processes", "children", "messages")
@@ -51,8 +53,12 @@ ROOMS = {
     "scoring": ("pairs", "metrics", "pairfile", "tables"),
     "figures": ("pairs", "tables"),
     "report": ("pairs", "metrics", "pairfile", "tables", "figures"),
+    "explorer": ("pairs", "metrics", "pairfile", "scoring", "tables", "figures", "report"),
     "demo": ("metrics", "pairfile", "scoring", "tables", "report"),
-    "cli": ("pairs", "metrics", "pairfile", "importers", "scoring", "tables", "figures", "report", "demo"),
+    "cli": (
+        *("pairs", "metrics", "pairfile", "importers", "scoring", "tables", "figures", "report"),
+        *("explorer", "demo"),
+    ),
     "__main__": ("cli",),
 }
 INDEPENDENT = ("errors", "statuses")
@@ -88,6 +94,8 @@ def test_import_loads_nothing_heavy() -> None:
         "pyarrow",
         "jinja2",
         "tqdm",
+        "starlette",
+        "uvicorn",
     }
     assert not loaded & heavy
 
@@ -256,6 +264,7 @@ def test_dependencies_are_declared() -> None:
             *project["dependencies"],
             *extras["zstd"],
             *extras["files"],
+            *extras["explore"],
             *extras["distributed"],
         )
     }

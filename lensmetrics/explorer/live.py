@@ -1,0 +1,154 @@
+"""The numbers and sets of one pair for any k and w, computed by the library as the sliders move."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..metrics.registry import Entry, entries
+from ..metrics.suites import lens_suite
+from ..pairs.mappair import MapPair, Which
+from ..tables.known import is_chance
+from ..tables.labels import metric_title, number_text
+from .memory import Kept
+
+# Scores that chance reaches: the metric that says how often, and what it is called with besides k.
+_CHANCE = {
+    "topk_intersection": ("lens_recall_chance", 0),
+    "lens_recall": ("lens_recall_chance", None),
+    "lens_precision": ("lens_precision_chance", None),
+}
+# Scores that chance leaves at 0 on average: the scale says so, or no order agrees with a random one.
+_ZERO = ("lens_recall_adjusted", "lens_precision_adjusted", "kendall", "spearman", "pearson")
+# One bit per pixel and set, in this order.
+LAYERS = ("top_u", "top_p", "near_u", "near_p", "diverse_u", "diverse_p")
+
+
+def windowed_metrics() -> dict[str, Entry]:
+    """Return the metrics that the sliders change: those with k or w and nothing else, LENS first."""
+    suite = list(dict.fromkeys(metric.name for metric in lens_suite(k=1, windows=[1], adjusted=True)))
+    found = {
+        name: entry
+        for name, entry in entries().items()
+        if entry.parameters
+        and set(entry.parameters) <= {"k", "w"}
+        and not is_chance(name)
+        # What the released code computes is no number to explore by.
+        and not name.endswith("_published")
+    }
+    order = {name: i for i, name in enumerate(suite)}
+    return dict(sorted(found.items(), key=lambda item: order.get(item[0], len(order))))
+
+
+def plain_metrics() -> dict[str, Entry]:
+    """Return the metrics without parameters, such as `ssim`: no slider changes them."""
+    return {name: entry for name, entry in entries().items() if not entry.parameters}
+
+
+def described(found: dict[str, Entry]) -> list[dict[str, Any]]:
+    """Return what a page says about metrics."""
+    return [
+        {"name": name, "title": metric_title(name), "meaning": entry.summary, "best": entry.best}
+        for name, entry in found.items()
+    ]
+
+
+def text_of(name: str, entry: Entry, k: int, w: int) -> str:
+    """Return the text of a metric for this k and w, as tables of scores name it."""
+    params = [f"{key}={value}" for key, value in (("k", k), ("w", w)) if key in entry.parameters]
+    return f"{name}({','.join(params)})" if params else name
+
+
+def windowed_scores(kept: Kept, pair: MapPair, k: int, w: int) -> dict[str, Any]:
+    """Return every score of a pair for this k and w, the level of chance, and the statuses."""
+    scores = {}
+    for name, entry in windowed_metrics().items():
+        params = {key: value for key, value in (("k", k), ("w", w)) if key in entry.parameters}
+        scores[name] = _shown(lambda: entry.function(pair, **params), _chance(name, pair, k, w))  # noqa: B023
+    tokens = kept.tokens | _tokens(pair, k, w)
+    return {"k": k, "w": w, "scores": scores, "status": sorted(tokens)}
+
+
+def plain_scores(kept: Kept) -> dict[str, Any]:
+    """Return the scores of a pair that no slider changes."""
+    scores = {
+        name: _shown(lambda: entry.function(kept.pair), 0.0 if name in _ZERO else None)  # noqa: B023
+        for name, entry in plain_metrics().items()
+    }
+    small = {"too_small"} & set(kept.pair.status.split(";"))
+    return {"scores": scores, "status": sorted(kept.tokens | small)}
+
+
+def layers(pair: MapPair, k: int, w: int) -> bytes:
+    """Return the sets of a pair, one bit per pixel; nothing where a map has no order."""
+    if not pair.finite or pair.constant:
+        return b""
+    masks: list[npt.NDArray[np.bool_]] = [
+        pair.top_k("unperturbed", k),
+        pair.top_k("perturbed", k),
+        pair.neighbourhood("unperturbed", k, w),
+        pair.neighbourhood("perturbed", k, w),
+    ]
+    sides: tuple[Which, ...] = ("unperturbed", "perturbed")
+    for which in sides:
+        mask = np.zeros(pair.unperturbed.size, np.bool_)
+        mask[pair.diverse_top_k(which, k, w)] = True
+        masks.append(mask)
+    return b"".join(np.packbits(mask, axis=None, bitorder="little").tobytes() for mask in masks)
+
+
+def _chance(name: str, pair: MapPair, k: int, w: int) -> float | None:
+    if name in _ZERO:
+        return 0.0
+    if name not in _CHANCE:
+        return None
+    metric, fixed = _CHANCE[name]
+    return entries()[metric].function(pair, k=k, w=w if fixed is None else fixed)
+
+
+def _shown(score: Callable[[], float], chance: float | None) -> dict[str, Any]:
+    """Return a score as JSON can hold it and as a page shows it; a metric of the user's may fail."""
+    try:
+        value = float(score())
+    except Exception as error:
+        return {"value": None, "text": "–", "problem": f"{type(error).__name__}: {error}"}
+    shown: dict[str, Any] = {"value": value if math.isfinite(value) else None, "text": number_text(value)}
+    if chance is not None and not math.isnan(value):
+        shown["chance"] = number_text(chance)
+    return shown
+
+
+def _tokens(pair: MapPair, k: int, w: int) -> set[str]:
+    """Return the statuses for this k and w; the pair itself collects those of all that were asked for."""
+    tokens = set()
+    for derived in (pair.smoothed(w), pair.absolute()):
+        if derived.finite and derived.constant:
+            tokens.add("constant_map")
+    if not pair.finite or pair.constant:
+        return tokens
+    if not pair.signed:
+        tokens.add("unsigned")
+    size = pair.unperturbed.size
+    if k < size and any(_tied(values, k) for values in _ranked(pair)):
+        tokens.add("tied_cut")
+    found, diverse = pair.overlap(k, w), pair.diverse_overlap(k, w)
+    near = (found.near_unperturbed, found.near_perturbed, diverse.near_unperturbed, diverse.near_perturbed)
+    if size in (*near, k):
+        tokens.add("saturated")
+    if min(diverse.n_unperturbed, diverse.n_perturbed) < k:
+        tokens.add("few_diverse")
+    return tokens
+
+
+def _ranked(pair: MapPair) -> list[npt.NDArray[np.floating]]:
+    absolute = pair.absolute()
+    pairs = [pair] if absolute is pair or absolute.constant else [pair, absolute]
+    return [values for one in pairs for values in (one.unperturbed, one.perturbed)]
+
+
+def _tied(values: npt.NDArray[np.floating], k: int) -> bool:
+    """Return whether the k-th and the (k+1)-th largest value are equal."""
+    largest = np.partition(values, values.size - k - 1, axis=None)[values.size - k - 1 :]
+    return bool(largest[0] == largest[1:].min())
