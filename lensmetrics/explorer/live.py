@@ -50,7 +50,12 @@ def plain_metrics() -> dict[str, Entry]:
 def described(found: dict[str, Entry]) -> list[dict[str, Any]]:
     """Return what a page says about metrics."""
     return [
-        {"name": name, "title": metric_title(name), "meaning": entry.summary, "best": entry.best}
+        {
+            "name": name,
+            "title": metric_title(name),
+            "meaning": entry.summary,
+            "bounds": [bound if math.isfinite(bound) else None for bound in entry.bounds],
+        }
         for name, entry in found.items()
     ]
 

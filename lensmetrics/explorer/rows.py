@@ -1,6 +1,7 @@
 """The table of all samples: what files and scores say of each, filtered and sorted for a page."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -42,9 +43,11 @@ class Block:
         self.words = words.casefold()  # what a search finds besides names and numbers
         self.scores: dict[str, npt.NDArray[np.float64]] = {}
         self.status = np.where(store.complete, NOT_SCORED, "incomplete").astype(object)
+        self.n_with: Counter[str] = Counter()  # samples with each status; counting all takes long
         self._flags = {"not_attacked": store.not_attacked, "label_changed": store.label_changed}
         for token, flags in self._flags.items():
             self.status[flags & (self.status == NOT_SCORED)] = token
+        self.n_with.update(self.status.tolist())
 
     def __len__(self) -> int:
         return len(self.sample)
@@ -55,7 +58,10 @@ class Block:
             if text not in self.scores:
                 self.scores[text] = np.full(len(self), np.nan)
             self.scores[text][rows] = values
-        self.status[rows] = [self._joined(row, text) for row, text in zip(rows, status, strict=True)]
+        joined = [self._joined(row, text) for row, text in zip(rows.tolist(), status, strict=True)]
+        self.n_with.subtract(self.status[rows].tolist())
+        self.n_with.update(joined)
+        self.status[rows] = joined
 
     def _joined(self, row: int, status: str) -> str:
         """Return the status of a score with what the file says about its sample."""
@@ -99,7 +105,7 @@ class Rows:
     def statuses(self) -> list[str]:
         """Return all tokens that occur."""
         with self._lock:
-            found = {text for block in self._present() for text in set(block.status.tolist())}
+            found = {text for block in self._present() for text, n in block.n_with.items() if n > 0}
         return sorted({token for text in found for token in text.split(";")})
 
     def page(

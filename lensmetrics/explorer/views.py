@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from .. import __version__
@@ -16,20 +15,22 @@ from ..figures import colours
 from ..messages import printable, say, show_traceback
 from ..pairfile.store import PairStore
 from ..pairs.mappair import MapPair
-from ..pairs.picture import as_picture, grey_range
+from ..pairs.picture import grey_range
 from ..report.leading import contrasted, leading_score
 from ..statuses import STATUSES
-from ..tables.columns import CONDITIONS, PROVENANCE, one_kind, parse_column
+from ..tables.columns import parse_column
 from ..tables.known import known_metrics
-from ..tables.labels import column_title, labelled
+from ..tables.labels import column_title
 from . import live
 from .asking import Refusal
 from .background import Background, usual_k
+from .conditions import conditions, labels
 from .files import Files
 from .given import GivenScores
 from .memory import Kept, Memory
+from .pictures import pictures, strongest_difference
 from .reading import Reader, Request, Sample
-from .rows import MOST_POINTS, NOT_SCORED, Rows
+from .rows import NOT_SCORED, Rows
 
 # Maps with more pixels are not sent: browsers draw no canvas of that size.
 MOST_PIXELS = 2**24
@@ -93,7 +94,6 @@ class Views:
             "colours": {name.lower(): value for name, value in vars(colours).items() if name.isupper()},
             "statuses": {token: status.meaning for token, status in STATUSES.items()},
             "not_scored": NOT_SCORED,
-            "most_points": MOST_POINTS,
         }
 
     def state(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Views:
         scoring = self.background
         return {
             "opened": self.files.n_tried,
-            "files": [self._file(number) for number in range(len(self.files.entries))],
+            "files": [self._file(number, label) for number, label in enumerate(labels(self.files.entries))],
             "compiled": self.is_ready,
             "scored": None if scoring is None else [scoring.n_scored, scoring.n_samples],
             "done": self.files.is_done and self.is_ready and (scoring is None or scoring.is_done),
@@ -132,7 +132,6 @@ class Views:
             values = getattr(store, name)
             if values is not None:
                 facts[name.replace("_", " ")] = int(values[position])
-        difference = _difference(pair)
         return {
             "file": file,
             "position": position,
@@ -144,8 +143,8 @@ class Views:
             "width": store.shape[1],
             "dtype": str(pair.unperturbed.dtype),
             "range": grey_range(pair.unperturbed, pair.perturbed),
-            "difference": difference,
-            "images": [None if image is None else image.shape for image in _pictures(sample)],
+            "difference": strongest_difference(pair),
+            "images": [None if image is None else image.shape for image in pictures(sample)],
             "twins": self._twins(file, position),
             "python": f"pair = lm.PairStore({str(self.files.entries[file].path)!r})[{position}]",
         }
@@ -160,8 +159,8 @@ class Views:
 
     def images(self, file: int, position: int) -> bytes:
         """Return the images that are stored, one after the other, a byte for each pixel or colour of it."""
-        pictures = _pictures(self._kept(file, position).sample)
-        return b"".join(picture.tobytes() for picture in pictures if picture is not None)
+        found = pictures(self._kept(file, position).sample)
+        return b"".join(picture.tobytes() for picture in found if picture is not None)
 
     def scores(self, file: int, position: int, k: int, w: int) -> dict[str, Any]:
         """Return the scores that depend on k or w."""
@@ -191,7 +190,7 @@ class Views:
     def _opened(self, number: int) -> None:
         entry = self.files.entries[number]
         assert entry.store is not None
-        words = " ".join([entry.name, *(text for _, text in _conditions(entry.store))])
+        words = " ".join([entry.name, *conditions(entry.store).values()])
         self.rows.add_file(number, entry.store, words)
         if self.given is not None:
             found = self.given.of(number, entry.store)
@@ -200,12 +199,12 @@ class Views:
             else:
                 self.rows.add_scores(number, *found)
 
-    def _file(self, number: int) -> dict[str, Any]:
+    def _file(self, number: int, label: str) -> dict[str, Any]:
         entry = self.files.entries[number]
         notes = [entry.problem, self._notes.get(number, "")]
         if self.background is not None:
             notes.append(self.background.problems.get(number, ""))
-        found: dict[str, Any] = {"number": number, "name": entry.name}
+        found: dict[str, Any] = {"number": number, "name": entry.name, "label": label}
         if entry.store is not None:
             if entry.store.metadata_damaged:
                 notes.append(entry.sentence(ValueError(entry.store.metadata_damaged)))
@@ -213,7 +212,8 @@ class Views:
                 "samples": len(entry.store),
                 "shape": entry.store.shape,
                 "k": usual_k(entry.store.shape),
-                "conditions": _conditions(entry.store),
+                "conditions": list(conditions(entry.store).values()),
+                "named": entry.store.name is not None,
             }
         return found | {"notes": [note for note in notes if note], "is_bad": bool(entry.problem)}
 
@@ -278,13 +278,6 @@ class Views:
         self.is_ready = True
 
 
-def _conditions(store: PairStore) -> list[tuple[str, str]]:
-    """Return names and texts of the attributes of a file that say what was done, not how it was made."""
-    attrs = {name: one_kind([value])[0] for name, value in store.attrs.items() if name not in PROVENANCE}
-    order = [name for name in CONDITIONS if name in attrs] + [n for n in attrs if n not in CONDITIONS]
-    return [(printable(name), labelled(name, attrs[name])) for name in order]
-
-
 def _place_of(own: PairStore, position: int, other: PairStore) -> int | None:
     """Return where another file holds the source sample: dataset and name, else dataset and number."""
     if own.attrs.get("dataset") != other.attrs.get("dataset") or own.shape != other.shape:
@@ -297,25 +290,3 @@ def _place_of(own: PairStore, position: int, other: PairStore) -> int | None:
         same = other.name == own.name[position]
     places = np.flatnonzero(same & other.complete)
     return int(places[0]) if len(places) else None
-
-
-def _pictures(sample: Sample) -> tuple[npt.NDArray[np.uint8] | None, npt.NDArray[np.uint8] | None]:
-    """Return both images in bytes, on one scale."""
-    image, perturbed = sample.image, sample.image_perturbed
-    if image is not None and perturbed is not None and image.shape == perturbed.shape:
-        both = _bytes(as_picture(np.concatenate([image, perturbed], axis=-2)))
-        return both[: len(both) // 2], both[len(both) // 2 :]
-    one, other = (None if one is None else _bytes(as_picture(one)) for one in (image, perturbed))
-    return one, other
-
-
-def _bytes(picture: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    return np.rint(255 * picture).astype(np.uint8)
-
-
-def _difference(pair: MapPair) -> float:
-    """Return the difference that is drawn in the strongest colour: the 99.5 % quantile of its size."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        sizes = np.abs(pair.perturbed.astype(np.float64) - pair.unperturbed.astype(np.float64))
-    _, high = grey_range(sizes)
-    return high
