@@ -29,10 +29,6 @@ def labels(entries: Sequence[Entry]) -> list[str]:
     texts = [", ".join(own[name] for name in kept if name in own) for own in found]
     counts = dict(zip(*np.unique(texts, return_counts=True), strict=True)) if texts else {}
     return [
-        entry.name
-        if not text or len(entries) == 1
-        else f"{text} ({entry.name})"
-        if counts[text] > 1
-        else text
+        (f"{text} ({entry.name})" if counts[text] > 1 else text) if text else entry.name
         for text, entry in zip(texts, entries, strict=True)
     ]

@@ -11,7 +11,7 @@ Picture = npt.NDArray[np.uint8]
 
 
 def pictures(sample: Sample) -> tuple[Picture | None, Picture | None]:
-    """Return both images in bytes, (height, width) or (height, width, 3), on one scale; None if not stored."""
+    """Return both images, (height, width) or (height, width, 3), on one scale; None if not stored."""
     image, perturbed = sample.image, sample.image_perturbed
     if image is not None and perturbed is not None and image.shape == perturbed.shape:
         both = _bytes(as_picture(np.concatenate([image, perturbed], axis=-2)))
