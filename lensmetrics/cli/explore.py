@@ -54,9 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from ..explorer.serving import Server
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
-            raise
-        raise ImportError("explore needs a server: pip install 'lensmetrics[explore]'") from error
+        from ..explorer.notebook import missing_server
+
+        raise missing_server(error) from error
     with Server(files, scores, host=arguments.host, port=arguments.port) as server:
         if arguments.host not in ("127.0.0.1", "::1", "localhost"):
             say(

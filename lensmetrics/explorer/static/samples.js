@@ -14,9 +14,11 @@ export function begin(onFailure) { failed = onFailure; }
 export const numberOf = (name) => files.find((file) => file.name === name)?.number ?? -1;
 export const fileOf = (number) => files[number];
 export const allFiles = () => files;
-export const metric = () => (columns.some((c) => c.text === state.metric) ? state.metric : leading);
+const isScore = (text) => columns.some((c) => c.text === text);
+// The score that the table shows: the one that was chosen, or by which it is sorted, or that of the report.
+export const metric = () => [state.metric, state.sort].find(isScore) ?? leading;
 export const axes = () => {
-  const known = (text, other) => (columns.some((c) => c.text === text) ? text : other ?? "");
+  const known = (text, other) => (isScore(text) ? text : other ?? "");
   return { x: known(state.x, contrasted[0] ?? leading), y: known(state.y, contrasted[1] ?? columns[0]?.text) };
 };
 export const titleOf = (text) => columns.find((c) => c.text === text)?.title ?? text;
@@ -44,7 +46,7 @@ export function tell(found, statuses) {
 
 // What the filters and the order say, as the server is asked.
 export function query() {
-  const sort = ["file", "sample", "name", "status"].includes(state.sort) || columns.some((c) => c.text === state.sort) ? state.sort : "file";
+  const sort = ["file", "sample", "name", "status"].includes(state.sort) || isScore(state.sort) ? state.sort : "file";
   return {
     only: state.only ? numberOf(state.only) : "", text: state.text, status: state.status,
     ...(metric() && (state.low || state.high) ? { metric: metric(), low: state.low, high: state.high } : {}),
@@ -139,8 +141,15 @@ export function mark() {
   else refresh();
 }
 
+// The first click on a head puts the worst first, the second the best.
+const fallingFor = (name) => (columns.find((c) => c.text === name)?.higher_is_better === false ? "1" : "");
+
 export function listen() {
-  for (const name of ["only", "status", "metric", "x", "y"]) at(name).addEventListener("change", () => change({ [name]: at(name).value }));
+  at("metric").addEventListener("change", () => {
+    const metric = at("metric").value;
+    change({ metric, ...(isScore(state.sort) ? { sort: metric, falling: fallingFor(metric) } : {}) });
+  });
+  for (const name of ["only", "status", "x", "y"]) at(name).addEventListener("change", () => change({ [name]: at(name).value }));
   for (const name of ["text", "low", "high"]) at(name).addEventListener("input", () => change({ [name]: at(name).value }));
   at("filters").addEventListener("submit", (event) => event.preventDefault());
   at("before").addEventListener("click", () => refresh(Math.max(0, page.offset - LIMIT)));
@@ -148,10 +157,7 @@ export function listen() {
   at("heads").addEventListener("click", (event) => {
     const name = event.target.closest("button")?.dataset.sort;
     if (!name) return;
-    // The first click puts the worst first, the second the best.
-    const better = columns.find((c) => c.text === name)?.higher_is_better;
-    const first = better === false ? "1" : "";
-    change({ sort: name, falling: state.sort === name ? (state.falling ? "" : "1") : first });
+    change({ sort: name, falling: state.sort === name ? (state.falling ? "" : "1") : fallingFor(name) });
     refresh(0);
   });
   at("body").addEventListener("click", (event) => {
