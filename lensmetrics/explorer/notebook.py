@@ -113,6 +113,6 @@ def explore(
 
 def missing_server(error: ModuleNotFoundError) -> ImportError:
     """Return what to say where the server is not installed; any other error is returned unchanged."""
-    if error.name not in ("starlette", "uvicorn"):
+    if str(error.name).partition(".")[0] not in ("starlette", "uvicorn"):
         return error
     return ImportError("explore needs a server: pip install 'lensmetrics[explore]'")

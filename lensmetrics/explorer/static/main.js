@@ -174,7 +174,7 @@ async function watch() {
       version = found.version;
       samples.tell(found, found.statuses);
       if (!open && (!before || !state.file)) openAsked();
-      samples.refresh();
+      samples.again();
       scatter.refresh();
     }
     if (found.done) { document.body.dataset.done = "true"; return; }

@@ -77,7 +77,9 @@ function layOut() {
   const holder = at("panels");
   if (holder.dataset.key === key) return;
   holder.dataset.key = key;
+  sizes.disconnect();
   holder.replaceChildren();
+  holder.classList.toggle("four", pairs.every((pair) => !pair || names(pair).length === 4));
   pairs.forEach((pair, place) => {
     if (!pair) return;
     holder.append(made("h3", { textContent: pairs[1] ? pair.title : "" }));

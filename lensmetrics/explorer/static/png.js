@@ -36,7 +36,9 @@ function picture() {
   y += LINE;
   context.font = "bold 15px sans-serif";
   context.fillText(`Scores at k = ${k}, w = ${w}`, GAP, y);
-  metrics.forEach((metric, i) => {
+  context.font = "bold 14px sans-serif";
+  if (pairs.length > 1) pairs.forEach((pair, place) => context.fillText(pair.title, GAP + (place + 1) * SIDE, y, SIDE - GAP));
+  metrics.forEach((metric) => {
     y += LINE;
     context.font = "14px sans-serif";
     context.fillText(metric.title, GAP, y, SIDE);

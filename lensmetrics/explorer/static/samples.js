@@ -56,7 +56,7 @@ export function query() {
 
 const rows = latest(async (asked) => {
   page = await told("rows", asked);
-  draw();
+  draw(asked.offset === undefined);
 }, (error) => failed(error));
 
 // Asks for the page of the table around the sample that is shown, or from an offset on.
@@ -67,6 +67,9 @@ export function refresh(offset = null) {
   rows(asked);
 }
 
+// Asks for the same page again, because there are more scores.
+export const again = () => refresh(page.total ? page.offset : null);
+
 function headOf(name, text, number) {
   const sorted = state.sort === name ? (state.falling ? "descending" : "ascending") : null;
   const button = made("button", { type: "button", textContent: text });
@@ -74,7 +77,7 @@ function headOf(name, text, number) {
   return made("th", { className: number ? "number" : "", attributes: { scope: "col", ...(sorted ? { "aria-sort": sorted } : {}) } }, button);
 }
 
-function draw() {
+function draw(around) {
   const several = files.length > 1 && !state.only, shown = metric();
   const focused = document.activeElement?.dataset?.sort;
   at("heads").replaceChildren(
@@ -85,7 +88,7 @@ function draw() {
     ...(several ? [headOf("file", "Condition")] : []),
   );
   if (focused) [...at("heads").querySelectorAll("button")].find((b) => b.dataset.sort === focused)?.focus();
-  const hadFocus = at("body").contains(document.activeElement);
+  const { file, position } = at("body").contains(document.activeElement) ? document.activeElement.dataset : {};
   at("body").replaceChildren(...page.rows.map((row, i) => rowOf(row, i, several, shown)));
   if (!page.rows.length) {
     at("body").append(made("tr", {}, made("td", { textContent: files.some((f) => f.samples) ? "No sample fits the filters." : "No file is open yet.", attributes: { colspan: "5" } })));
@@ -98,8 +101,10 @@ function draw() {
     wanted = null;
     link.focus();
     open(link);
-  } else if (hadFocus) (current ?? links[0])?.focus();
-  current?.closest("tr").scrollIntoView?.({ block: "nearest" });
+  } else if (file) {
+    (links.find((link) => link.dataset.file === file && link.dataset.position === position) ?? current ?? links[0])?.focus();
+  }
+  if (around) current?.closest("tr").scrollIntoView({ block: "nearest" });
   const last = page.offset + page.rows.length;
   at("place").textContent = page.total ? `${page.offset + 1} to ${last} of ${page.total}` : "";
   at("before").disabled = page.offset === 0;
@@ -116,10 +121,13 @@ function rowOf(row, i, several, shown) {
     made("th", { attributes: { scope: "row" } }, link),
     ...(shown ? [made("td", { className: "number", textContent: row.texts[0] })] : []),
     made("td", { textContent: row.status.replaceAll(";", "; ") }),
-    ...(hasNames ? [made("td", { textContent: row.name ?? "" })] : []),
-    ...(several ? [made("td", { textContent: file.label })] : []),
+    ...(hasNames ? [text(row.name ?? "")] : []),
+    ...(several ? [text(file.label)] : []),
   );
 }
+
+// Long texts are cut by the style; the whole one appears when one points at it.
+const text = (value) => made("td", { className: "cut", textContent: value, title: value });
 
 function open(link) {
   change({ file: link.dataset.file, position: link.dataset.position }, { step: true });
@@ -158,7 +166,6 @@ export function listen() {
     const name = event.target.closest("button")?.dataset.sort;
     if (!name) return;
     change({ sort: name, falling: state.sort === name ? (state.falling ? "" : "1") : fallingFor(name) });
-    refresh(0);
   });
   at("body").addEventListener("click", (event) => {
     const link = event.target.closest("tr")?.querySelector("a");
@@ -166,6 +173,11 @@ export function listen() {
     event.preventDefault();
     open(link);
     link.focus();
+  });
+  // What one copies or opens elsewhere is the view as it is now.
+  at("body").addEventListener("pointerover", (event) => {
+    const link = event.target.closest("a");
+    if (link) link.href = fragment({ file: link.dataset.file, position: link.dataset.position });
   });
   at("body").addEventListener("keydown", (event) => {
     const links = [...at("body").querySelectorAll("a")], i = links.indexOf(document.activeElement);

@@ -70,7 +70,7 @@ export function show(given) {
       made("td", {}),
     );
   }
-  at("scores").classList.toggle("two", pairs.length > 1);
+  for (const element of [at("scores"), at("work")]) element.classList.toggle("two", pairs.length > 1);
   at("scores").tHead.replaceChildren(heads);
   at("scores").tBodies[0].replaceChildren(...metrics.map((m) => {
     const row = made("tr", {}, made("th", { textContent: m.title, title: m.meaning, attributes: { scope: "row" } }));

@@ -18,17 +18,29 @@ export function fragment(changes = {}) {
   return `#${words}`;
 }
 
-// Changes what is shown. Opening another sample is a step that Back undoes; moving a slider is none.
+// Browsers stop listening to addresses that change more often than some ten times a second.
+const REST = 150, STEP = 1000;
+let writing = 0, stepped = 0;
+
+// Changes what is shown. Opening another sample is a step that Back undoes; moving a slider is none, nor is
+// each of many samples through which one runs.
 export function change(changes, { step = false } = {}) {
   const before = { ...state };
   for (const [name, value] of Object.entries(changes)) state[name] = String(value);
   if (Object.keys(state).every((name) => state[name] === before[name])) return;
-  if (step) history.pushState(null, "", fragment());
-  else history.replaceState(null, "", fragment());
+  clearTimeout(writing);
+  const now = performance.now();
+  if (step && now - stepped > STEP) {
+    stepped = now;
+    history.pushState(null, "", fragment());
+  } else {
+    writing = setTimeout(() => history.replaceState(null, "", fragment()), REST);
+  }
   tell(before);
 }
 
 function read() {
+  clearTimeout(writing);
   const before = { ...state };
   const words = new URLSearchParams(location.hash.slice(1));
   for (const name of Object.keys(DEFAULTS)) state[name] = words.get(name) ?? DEFAULTS[name];
