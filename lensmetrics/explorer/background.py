@@ -20,6 +20,8 @@ from ..scoring.worker import Origin, SliceScores, score_slice
 from .files import Files
 from .rows import Rows
 
+# With this priority the process gets a tenth of a core on which another one works.
+_NICE = 10
 # About how many pixels are scored at once: a fraction of a second.
 _PIXELS = 2**20
 
@@ -33,8 +35,8 @@ class Task(NamedTuple):
 
 
 def score_task(task: Task, _: object) -> SliceScores | Exception:
-    """Score some samples, in a separate process that has the lowest priority."""
-    os.nice(19 - os.nice(0))
+    """Score some samples, in a separate process that gives way to others."""
+    os.nice(max(0, _NICE - os.nice(0)))
     return score_slice(task.part, task.origin, task.metrics)
 
 

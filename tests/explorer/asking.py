@@ -48,7 +48,7 @@ def raw(server: Server, request: bytes) -> tuple[int, bytes]:
 
 def until(server: Server, key: str = "done") -> dict[str, Any]:
     """Wait until everything is opened, compiled and scored; return the state then."""
-    for _ in range(1200):
+    for _ in range(4800):
         state: dict[str, Any] = told(server, "state")
         if state[key]:
             return state
