@@ -1,13 +1,14 @@
 """The routes of the page: files of the page itself, and answers in JSON or raw numbers."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from importlib import resources
 from typing import Any
 
 import numpy as np
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -23,6 +24,8 @@ from .views import Views
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 # Rows of the table that are sent at once.
 _MOST_ROWS = 500
+# Each thread keeps memory of its own for arrays that were freed.
+_N_THREADS = 4
 _MOST_SAMPLES = 2**40
 _MOST_K = _MOST_W = 2**30
 
@@ -31,11 +34,10 @@ Answer = Callable[[Views, dict[str, str]], Response]
 
 def page(views: Views, *, token: str, host: str, framed: bool = False) -> ASGIApp:
     """Return the application that shows these files; `Guard` says what the other parameters mean."""
-    routes = [Route(f"/{name}", _endpoint(views, answer)) for name, answer in _ANSWERS.items()]
-    for name, (kind, body) in _static().items():
-        routes.append(Route(f"/{name}", _endpoint(views, _constant(kind, body))))
-        if name == "index.html":
-            routes.append(Route("/", _endpoint(views, _constant(kind, body))))
+    answers = {name: _constant(kind, body) for name, (kind, body) in _static().items()} | _ANSWERS
+    answers[""] = answers["index.html"]
+    threads = ThreadPoolExecutor(_N_THREADS)
+    routes = [Route(f"/{name}", _endpoint(views, threads, answer)) for name, answer in answers.items()]
     app = Starlette(routes=routes, exception_handlers={404: _not_found})
     app.router.redirect_slashes = False  # only exact names are known
     return Guard(app, token=token, host=host, framed=framed)
@@ -56,10 +58,11 @@ def _constant(kind: str, body: bytes) -> Answer:
     return lambda *_: Response(body, headers={"content-type": kind})
 
 
-def _endpoint(views: Views, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(views: Views, threads: Executor, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
-            return await run_in_threadpool(answer, views, dict(request.query_params))
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(threads, answer, views, dict(request.query_params))
         except Refusal as refusal:
             return _json({"error": refusal.sentence}, refusal.status)
         except Exception as error:  # a mistake of ours must not end the page

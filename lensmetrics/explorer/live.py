@@ -136,7 +136,7 @@ def _tokens(pair: MapPair, k: int, w: int) -> set[str]:
     if not pair.signed:
         tokens.add("unsigned")
     size = pair.unperturbed.size
-    if k < size and any(_tied(values, k) for values in _ranked(pair)):
+    if k < size and _is_tied(pair, k):
         tokens.add("tied_cut")
     found, diverse = pair.overlap(k, w), pair.diverse_overlap(k, w)
     near = (found.near_unperturbed, found.near_perturbed, diverse.near_unperturbed, diverse.near_perturbed)
@@ -147,13 +147,12 @@ def _tokens(pair: MapPair, k: int, w: int) -> set[str]:
     return tokens
 
 
-def _ranked(pair: MapPair) -> list[npt.NDArray[np.floating]]:
+def _is_tied(pair: MapPair, k: int) -> bool:
+    """Return whether the k-th and the (k+1)-th largest value of a map, or of its sizes, are equal."""
     absolute = pair.absolute()
-    pairs = [pair] if absolute is pair or absolute.constant else [pair, absolute]
-    return [values for one in pairs for values in (one.unperturbed, one.perturbed)]
-
-
-def _tied(values: npt.NDArray[np.floating], k: int) -> bool:
-    """Return whether the k-th and the (k+1)-th largest value are equal."""
-    largest = np.partition(values, values.size - k - 1, axis=None)[values.size - k - 1 :]
-    return bool(largest[0] == largest[1:].min())
+    for one in [pair] if absolute is pair or absolute.constant else [pair, absolute]:
+        for which, values in (("unperturbed", one.unperturbed), ("perturbed", one.perturbed)):
+            last, following = values.flat[one.top_pixels(which, k + 1)[-2:]]
+            if last == following:
+                return True
+    return False

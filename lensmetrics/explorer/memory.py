@@ -8,7 +8,7 @@ from ..pairs.mappair import MapPair
 from .reading import Sample
 
 # All pairs together; one of 227x227 takes some 4 MB, and 5 MB more for every window.
-LIMIT = 192 * 2**20
+LIMIT = 96 * 2**20
 # Bytes per pixel of what a pair keeps, upper bounds: the order of its pixels and absolute values, and the
 # smoothed maps for every w.
 _OF_PAIR, _OF_WINDOW, _OF_K = 96, 112, 1

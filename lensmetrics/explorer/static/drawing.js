@@ -1,47 +1,55 @@
 // From numbers to pictures: maps in greys, differences in two colours, sets as outlines, areas and rings.
 
 const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-const mix = (a, b, t) => a.map((v, i) => v + (b[i] - v) * t);
+// A colour as one number, in the order of bytes of a picture.
+const packed = ([r, g, b], alpha = 255) => ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0;
+const coloured = (hex, alpha) => packed(rgb(hex), alpha);
 
-function painted(width, height, colour) {
+// Calls `write` with the pixels of a new picture, a number each, and returns a canvas of it.
+function painted(width, height, write) {
   const picture = new ImageData(width, height);
-  const bytes = picture.data;
-  for (let i = 0; i < width * height; i++) {
-    const [r, g, b, a = 255] = colour(i);
-    bytes[4 * i] = r; bytes[4 * i + 1] = g; bytes[4 * i + 2] = b; bytes[4 * i + 3] = a;
-  }
+  write(new Uint32Array(picture.data.buffer));
   const canvas = new OffscreenCanvas(width, height);
   canvas.getContext("2d").putImageData(picture, 0, 0);
   return canvas;
 }
 
 // 256 colours from one to another, of which a value from 0 to 1 takes one.
-const ramp = (from, to) => Array.from({ length: 256 }, (_, i) => mix(from, to, i / 255));
+function ramp(from, to) {
+  const a = rgb(from), b = rgb(to);
+  return Uint32Array.from({ length: 256 }, (_, i) => packed(a.map((v, c) => Math.round(v + ((b[c] - v) * i) / 255))));
+}
 
 export function mapPicture(values, width, height, [low, high], colours) {
-  const greys = ramp(rgb(colours.paper), rgb(colours.dark)), bad = rgb(colours.not_finite);
+  const greys = ramp(colours.paper, colours.dark), bad = coloured(colours.not_finite);
   const span = high / 2 - low / 2 || 0.5; // halves, because the range itself may exceed the type
-  return painted(width, height, (i) => {
-    const value = values[i];
-    if (!Number.isFinite(value)) return bad;
-    const t = (value / 2 - low / 2) / span;
-    return greys[Math.round(255 * Math.min(Math.max(t, 0), 1))];
+  return painted(width, height, (pixels) => {
+    for (let i = 0; i < pixels.length; i++) {
+      const t = (values[i] / 2 - low / 2) / span;
+      pixels[i] = Number.isFinite(values[i]) ? greys[t > 1 ? 255 : t > 0 ? Math.round(255 * t) : 0] : bad;
+    }
   });
 }
 
 export function differencePicture(before, after, width, height, strongest, colours) {
-  const paper = rgb(colours.paper), bad = rgb(colours.not_finite);
-  const less = ramp(paper, rgb(colours.unperturbed)), more = ramp(paper, rgb(colours.perturbed));
-  return painted(width, height, (i) => {
-    const d = after[i] - before[i];
-    if (!Number.isFinite(before[i]) || !Number.isFinite(after[i])) return bad;
-    const t = Math.min(Math.abs(d) / (strongest || 1), 1);
-    return (d < 0 ? less : more)[Math.round(255 * t)];
+  const less = ramp(colours.paper, colours.unperturbed), more = ramp(colours.paper, colours.perturbed);
+  const bad = coloured(colours.not_finite), most = strongest || 1;
+  return painted(width, height, (pixels) => {
+    for (let i = 0; i < pixels.length; i++) {
+      const d = after[i] - before[i], t = Math.min(Math.abs(d) / most, 1);
+      const known = Number.isFinite(before[i]) && Number.isFinite(after[i]);
+      pixels[i] = known ? (d < 0 ? less : more)[Math.round(255 * t)] : bad;
+    }
   });
 }
 
 export function imagePicture(bytes, [height, width, n = 1]) {
-  return painted(width, height, (i) => [bytes[n * i], bytes[n * i + (n > 1)], bytes[n * i + 2 * (n > 1)]]);
+  const step = n > 1 ? 1 : 0;
+  return painted(width, height, (pixels) => {
+    for (let i = 0; i < pixels.length; i++) {
+      pixels[i] = packed([bytes[n * i], bytes[n * i + step], bytes[n * i + 2 * step]]);
+    }
+  });
 }
 
 // Masks of one bit per pixel, one after the other, in the order of `names`.
@@ -50,7 +58,10 @@ export function unpacked(buffer, names, n) {
   if (!bytes.length) return null;
   return Object.fromEntries(names.map((name, at) => {
     const mask = new Uint8Array(n);
-    for (let i = 0; i < n; i++) mask[i] = (bytes[at * length + (i >> 3)] >> (i & 7)) & 1;
+    for (let byte = 0, from = at * length; byte < length; byte++) {
+      const bits = bytes[from + byte];
+      if (bits) for (let bit = 0; bit < 8; bit++) mask[8 * byte + bit] = (bits >> bit) & 1; // past the end is ignored
+    }
     return [name, mask];
   }));
 }
@@ -58,19 +69,20 @@ export function unpacked(buffer, names, n) {
 // The border of a set along the edges of its pixels.
 export function outline(mask, width, height) {
   const path = new Path2D();
-  const has = (x, y) => x >= 0 && x < width && y >= 0 && y < height && mask[y * width + x] === 1;
   for (let y = 0; y <= height; y++) {
     for (let x = 0; x <= width; x++) {
-      if (has(x, y) !== has(x, y - 1) && x < width) { path.moveTo(x, y); path.lineTo(x + 1, y); }
-      if (has(x, y) !== has(x - 1, y) && y < height) { path.moveTo(x, y); path.lineTo(x, y + 1); }
+      const i = y * width + x, inside = x < width && y < height && mask[i];
+      const above = x < width && y > 0 && mask[i - width], before = y < height && x > 0 && mask[i - 1];
+      if (!inside !== !above) { path.moveTo(x, y); path.lineTo(x + 1, y); }
+      if (!inside !== !before) { path.moveTo(x, y); path.lineTo(x, y + 1); }
     }
   }
   return path;
 }
 
-export function area(mask, width, height, hex, alpha) {
-  const [r, g, b] = rgb(hex);
-  return painted(width, height, (i) => [r, g, b, mask[i] ? Math.round(255 * alpha) : 0]);
+export function area(mask, width, height, hex) {
+  const colour = coloured(hex);
+  return painted(width, height, (pixels) => { for (let i = 0; i < pixels.length; i++) if (mask[i]) pixels[i] = colour; });
 }
 
 export function rings(mask, width) {
@@ -97,6 +109,8 @@ export function crosses(mask, width) {
 
 // What the figures of the package draw as "the sets": N_w(S) light, T filled, S outlined, crosses on what is missed.
 export function setsPicture(sets, width, height, colours) {
-  const paper = rgb(colours.paper), near = rgb(colours.near), top = rgb(colours.top);
-  return painted(width, height, (i) => (sets.top_p[i] ? top : sets.near_u[i] ? near : paper));
+  const paper = coloured(colours.paper), near = coloured(colours.near), top = coloured(colours.top);
+  return painted(width, height, (pixels) => {
+    for (let i = 0; i < pixels.length; i++) pixels[i] = sets.top_p[i] ? top : sets.near_u[i] ? near : paper;
+  });
 }

@@ -58,9 +58,9 @@ const openSample = latest(async ({ file, position, beside }, isLast) => {
   scores.limit(first.facts.width, first.facts.height);
   if (!state.k) change({ k: samples.fileOf(file).k });
   scores.show(open);
+  samples.mark();
   panels.show(0, first);
   panels.show(1, second);
-  askSets();
   for (const pair of open) {
     told("plain", { file: pair.file, position: pair.position }).then((plain) => {
       pair.plain = plain;
@@ -98,8 +98,18 @@ const sets = latest(async ({ pairs, k, w }) => {
   document.body.dataset.sets = `${k},${w}`;
 }, fail);
 
+// Drawing takes longer than counting: sets follow when the sliders rest, and now and then while they move.
+const REST = 50, LONGEST = 200;
+let drawing = 0, since = 0;
+
 function askSets() {
-  if (open) sets({ pairs: open, ...scores.sizes() });
+  const now = performance.now();
+  since ||= now;
+  clearTimeout(drawing);
+  drawing = setTimeout(() => {
+    since = 0;
+    if (open) sets({ pairs: open, ...scores.sizes() });
+  }, Math.min(REST, Math.max(0, since + LONGEST - now)));
 }
 
 function openAsked() {
@@ -122,7 +132,7 @@ function followed(changed) {
   if (has("layers")) showLayers();
   if (!start) return;
   if (has("file", "position", "beside")) openAsked();
-  else if (has("k", "w")) { scores.ask(); askSets(); }
+  else if (has("k", "w")) scores.ask();
   if (has("zoom", "layers")) panels.redraw();
   if (has(...FILTERS)) { samples.refresh(has("sort", "falling", "metric") && changed.size < 4 ? 0 : null); scatter.refresh(); }
   else if (has("file", "position")) { samples.mark(); scatter.draw(); }
@@ -192,7 +202,7 @@ async function begin() {
     return;
   }
   panels.begin(start.colours);
-  scores.begin(start, fail);
+  scores.begin(start, fail, askSets);
   samples.begin(fail);
   scatter.begin(fail);
   makeLayers(start.colours);

@@ -66,7 +66,7 @@ function path(pair, name) {
     const mask = pair.sets[name];
     if (name.startsWith("top")) pair.paths[name] = drawing.outline(mask, width, height);
     else if (name.startsWith("diverse")) pair.paths[name] = drawing.rings(mask, width);
-    else pair.paths[name] = drawing.area(mask, width, height, name === "near_u" ? colours.near : colours.top, 0.75);
+    else pair.paths[name] = drawing.area(mask, width, height, name === "near_u" ? colours.near : colours.top);
   }
   return pair.paths[name];
 }

@@ -120,7 +120,7 @@ function rowOf(row, i, several, shown) {
   return made("tr", { attributes: isCurrent ? { "aria-current": "true" } : {} },
     made("th", { attributes: { scope: "row" } }, link),
     ...(shown ? [made("td", { className: "number", textContent: row.texts[0] })] : []),
-    made("td", { textContent: row.status.replaceAll(";", "; ") }),
+    text(row.status.replaceAll(";", "; ")),
     ...(hasNames ? [text(row.name ?? "")] : []),
     ...(several ? [text(file.label)] : []),
   );

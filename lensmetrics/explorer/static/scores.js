@@ -4,11 +4,13 @@ import { at, made } from "./elements.js";
 import { latest, told } from "./server.js";
 import { change, state } from "./state.js";
 
-let metrics = [], meanings = {}, failed = () => {};
+let metrics = [], meanings = {}, failed = () => {}, whenShown = () => {};
 let pairs = []; // {title, file, position, plain, windowed}
 const cells = new Map(); // metric -> the cells of each pair
 
-export function begin(start, onFailure) {
+// `onShown` is called when the numbers of the last wish are shown: sets come after numbers.
+export function begin(start, onFailure, onShown) {
+  whenShown = onShown;
   metrics = [...start.windowed.map((m) => ({ ...m, moves: true })), ...start.plain];
   meanings = start.statuses;
   failed = onFailure;
@@ -111,7 +113,7 @@ export function tellPlain(place) {
   if (pairs.every((pair) => pair.windowed)) tellTokens();
 }
 
-const numbers = latest(async ({ pairs: asked, k, w }) => {
+const numbers = latest(async ({ pairs: asked, k, w }, isLast) => {
   const found = await Promise.all(asked.map((p) => told("scores", { file: p.file, position: p.position, k, w })));
   if (asked !== pairs) return;
   found.forEach((answer, place) => {
@@ -119,6 +121,7 @@ const numbers = latest(async ({ pairs: asked, k, w }) => {
     fill(place, answer.scores);
   });
   document.body.dataset.shown = `${k},${w}`;
+  if (isLast()) whenShown();
   tellTokens();
   at("python").textContent = asked.map((p) => `${p.python}\n${p.windowed.python}`).join("\n\n");
   speak(k, w);
