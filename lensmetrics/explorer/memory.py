@@ -7,11 +7,11 @@ from collections.abc import Callable
 from ..pairs.mappair import MapPair
 from .reading import Sample
 
-# All pairs together; one of 227x227 takes some 4 MB, and 5 MB more for every window.
+# All pairs together; one of 227x227 takes some 2.5 MB, and 1.5 MB more for every window.
 LIMIT = 96 * 2**20
-# Bytes per pixel of what a pair keeps, upper bounds: the order of its pixels and absolute values, and the
-# smoothed maps for every w.
-_OF_PAIR, _OF_WINDOW, _OF_K = 96, 112, 1
+# Bytes per pixel of what a pair keeps, upper bounds of what was measured: the order of its pixels and its
+# absolute values, the smoothed maps for every w, and the sets for every k.
+_OF_PAIR, _OF_WINDOW, _OF_K = 40, 30, 2
 
 
 class Kept:

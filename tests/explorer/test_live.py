@@ -97,7 +97,7 @@ def test_memory_is_bounded_whatever_is_looked_at() -> None:
         n_read += 1
         return sample(*maps_of(20, 20, seed=position))
 
-    limit = 10**6
+    limit = 5 * 10**5
     memory = Memory(read, limit)
     for position in range(40):
         kept = memory.get(0, position)
@@ -108,7 +108,7 @@ def test_memory_is_bounded_whatever_is_looked_at() -> None:
     for k in range(1, 200):
         for w in range(6):
             memory.pair(0, 39, k, w)
-            assert kept.nbytes <= limit // 4 + 200 * 400
+            assert kept.nbytes <= limit // 4 + 40 * 400
     assert memory.get(0, 39) is kept
     memory.get(0, 0)
     assert n_read == 41
