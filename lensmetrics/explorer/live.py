@@ -1,13 +1,15 @@
 """The numbers and sets of one pair for any k and w, computed by the library as the sliders move."""
 
+import functools
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..metrics.registry import Entry, entries
+from ..metrics.registry import Entry, MetricFunction, entries
 from ..metrics.suites import lens_suite
 from ..pairs.mappair import MapPair, Which
 from ..tables.known import is_chance
@@ -60,26 +62,38 @@ def described(found: dict[str, Entry]) -> list[dict[str, Any]]:
     ]
 
 
-def text_of(name: str, entry: Entry, k: int, w: int) -> str:
-    """Return the text of a metric for this k and w, as tables of scores name it."""
-    params = [f"{key}={value}" for key, value in (("k", k), ("w", w)) if key in entry.parameters]
-    return f"{name}({','.join(params)})" if params else name
+def texts(k: int, w: int) -> list[str]:
+    """Return the texts of all metrics for this k and w, as tables of scores name them."""
+    found = []
+    for name, _, has_k, has_w in _calls(tuple(entries().values())):
+        params = [f"k={k}"] * has_k + [f"w={w}"] * has_w
+        found.append(f"{name}({','.join(params)})")
+    return [*found, *plain_metrics()]
 
 
 def windowed_scores(kept: Kept, pair: MapPair, k: int, w: int) -> dict[str, Any]:
     """Return every score of a pair for this k and w, the level of chance, and the statuses."""
     scores = {}
-    for name, entry in windowed_metrics().items():
-        params = {key: value for key, value in (("k", k), ("w", w)) if key in entry.parameters}
-        scores[name] = _shown(lambda: entry.function(pair, **params), _chance(name, pair, k, w))  # noqa: B023
+    for name, function, has_k, has_w in _calls(tuple(entries().values())):
+        params = ({"k": k} if has_k else {}) | ({"w": w} if has_w else {})
+        scores[name] = _shown(partial(function, pair, **params), _chance(name, pair, k, w))
     tokens = kept.tokens | _tokens(pair, k, w)
     return {"k": k, "w": w, "scores": scores, "status": sorted(tokens)}
+
+
+@functools.lru_cache(maxsize=1)
+def _calls(_: tuple[Entry, ...]) -> list[tuple[str, MetricFunction, bool, bool]]:
+    """Return name, function and sliders of every metric; reading signatures takes as long as the scores."""
+    return [
+        (name, entry.function, "k" in entry.parameters, "w" in entry.parameters)
+        for name, entry in windowed_metrics().items()
+    ]
 
 
 def plain_scores(kept: Kept) -> dict[str, Any]:
     """Return the scores of a pair that no slider changes."""
     scores = {
-        name: _shown(lambda: entry.function(kept.pair), 0.0 if name in _ZERO else None)  # noqa: B023
+        name: _shown(partial(entry.function, kept.pair), 0.0 if name in _ZERO else None)
         for name, entry in plain_metrics().items()
     }
     small = {"too_small"} & set(kept.pair.status.split(";"))
@@ -151,7 +165,9 @@ def _is_tied(pair: MapPair, k: int) -> bool:
     """Return whether the k-th and the (k+1)-th largest value of a map, or of its sizes, are equal."""
     absolute = pair.absolute()
     for one in [pair] if absolute is pair or absolute.constant else [pair, absolute]:
-        for which, values in (("unperturbed", one.unperturbed), ("perturbed", one.perturbed)):
+        sides: tuple[tuple[Which, npt.NDArray[Any]], ...]
+        sides = ("unperturbed", one.unperturbed), ("perturbed", one.perturbed)
+        for which, values in sides:
             last, following = values.flat[one.top_pixels(which, k + 1)[-2:]]
             if last == following:
                 return True

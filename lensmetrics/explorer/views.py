@@ -183,9 +183,7 @@ class Views:
         return entry.store
 
     def _python(self, k: int, w: int) -> str:
-        texts = [live.text_of(name, entry, k, w) for name, entry in live.windowed_metrics().items()]
-        texts += [live.text_of(name, entry, k, w) for name, entry in live.plain_metrics().items()]
-        return f"{{text: lm.parse_metric(text)(pair) for text in {texts!r}}}"
+        return f"{{text: lm.parse_metric(text)(pair) for text in {live.texts(k, w)!r}}}"
 
     def _opened(self, number: int) -> None:
         entry = self.files.entries[number]

@@ -43,9 +43,10 @@ def test_scores_and_status_do_not_depend_on_what_was_asked_before(kind: int) -> 
     for k, w in ((n, 5), (1, 0), (3, 1), (5, 2), (n // 2, 0), (3, 1)):
         answer = live.windowed_scores(kept, kept.asked(k, w, 10**9), k, w)
         fresh = lm.MapPair(found.unperturbed, found.perturbed)
-        for name, entry in live.windowed_metrics().items():
-            value = lm.parse_metric(live.text_of(name, entry, k, w))(fresh)
-            assert answer["scores"][name]["value"] == (None if np.isnan(value) else value), (name, k, w)
+        for name, score in answer["scores"].items():
+            (text,) = [text for text in live.texts(k, w) if text.partition("(")[0] == name]
+            value = lm.parse_metric(text)(fresh)
+            assert score["value"] == (None if np.isnan(value) else value), (name, k, w)
         assert set(answer["status"]) == set(fresh.status.split(";")) & TOKENS, (k, w)
 
 

@@ -81,7 +81,7 @@ export function show(given) {
       const reached = made("i"), level = made("b");
       const bar = made("span", { className: "bar", hidden: true, attributes: { "aria-hidden": "true" } }, reached, level);
       row.append(value, chance, made("td", {}, bar));
-      return { value, chance, bar, reached, level };
+      return { value, chance, bar, reached, level, bounded: m.bounds.join() === "0,1" };
     });
     cells.set(m.name, own);
     row.dataset.metric = m.name;
@@ -90,17 +90,21 @@ export function show(given) {
   ask();
 }
 
+// Texts that stay are not written again, because each makes the browser lay out the page.
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 function fill(place, scores) {
   for (const [name, score] of Object.entries(scores)) {
     const cell = cells.get(name)?.[place];
     if (!cell) continue;
-    cell.value.textContent = score.text;
+    write(cell.value, score.text);
     cell.value.title = score.problem ?? (score.value === null ? "undefined" : String(score.value));
-    cell.chance.textContent = score.chance ?? "";
-    const bounded = metrics.find((m) => m.name === name).bounds.join() === "0,1";
-    cell.bar.hidden = !bounded || score.value === null;
+    write(cell.chance, score.chance ?? "");
+    cell.bar.hidden = !cell.bounded || score.value === null;
     if (!cell.bar.hidden) {
-      cell.reached.style.width = `${100 * score.value}%`;
+      cell.reached.style.transform = `scaleX(${score.value})`;
       cell.level.hidden = !score.chance;
       cell.level.style.left = `calc(${100 * Number(score.chance ?? 0)}% - 1px)`;
     }
@@ -152,6 +156,7 @@ let speaking = 0;
 function speak(k, w) {
   clearTimeout(speaking);
   speaking = setTimeout(() => {
+    if (!pairs.every((pair) => pair.windowed)) return; // another sample is on its way, and will speak
     const parts = pairs.map((pair) => {
       const { lens_recall: recall, topk_intersection: common } = pair.windowed.scores;
       const chance = recall.chance ? `, chance ${recall.chance}` : "";
