@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -65,15 +66,22 @@ def run(arguments: argparse.Namespace) -> int:
             )
         print(server.address, flush=True)
         say("open this address in a browser; Ctrl-C ends")
-        if not arguments.no_browser and not _is_remote():
+        if not arguments.no_browser and _has_screen():
             threading.Thread(target=_open, args=(server.address,), daemon=True).start()
-        threading.Event().wait()
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            server.close()
+            say("lensmetrics: interrupted")
+            os._exit(130)  # threads may compute for a while, such as the scores of a large map
     return 0
 
 
-def _is_remote() -> bool:
-    """Return whether a browser would open on another screen than that of the user."""
-    return "SSH_CONNECTION" in os.environ
+def _has_screen() -> bool:
+    """Return whether a browser would open in a window before the user, not in the terminal or elsewhere."""
+    if "SSH_CONNECTION" in os.environ:
+        return False
+    return sys.platform == "darwin" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
 
 
 def _open(address: str) -> None:

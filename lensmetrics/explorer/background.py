@@ -117,7 +117,7 @@ class Background:
                 result = self._scored(Task(entry.store.slice(start, stop), origins[number], metrics))
                 if isinstance(result, Exception):
                     raise result
-            except (FormatError, OSError, RuntimeError) as error:
+            except Exception as error:  # of one file, whatever it is
                 self.problems[number] = f"not scored: {entry.sentence(error)}"
                 self._drop(number)
             else:

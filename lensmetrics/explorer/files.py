@@ -11,6 +11,9 @@ from ..messages import printable
 from ..pairfile.store import PairStore
 from .reading import open_store
 
+# How long the thread that opens files may take to notice that it is to stop.
+_SECONDS = 2.0
+
 
 @dataclass
 class Entry:
@@ -55,6 +58,8 @@ class Files:
         """End opening, whatever state it is in."""
         self.is_stopped = True
         self._isolated.__exit__()
+        self._thread.join(_SECONDS)
+        self._isolated.__exit__()  # a call that was cut off has started another process
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until all files were tried; return whether they were."""

@@ -24,6 +24,15 @@ def _bytes(picture: npt.NDArray[np.float64]) -> Picture:
     return np.rint(255 * picture).astype(np.uint8)
 
 
+def shown_range(pair: MapPair) -> tuple[float, float]:
+    """Return the values that both maps show lightest and darkest."""
+    maps = [values.astype(np.float64) for values in (pair.unperturbed, pair.perturbed)]
+    # Divide by the largest value first, because the range of a map can exceed its type.
+    largest = max(float(np.abs(values[np.isfinite(values)]).max(initial=0)) for values in maps) or 1.0
+    low, high = grey_range(*(values / largest for values in maps))
+    return low * largest, high * largest
+
+
 def strongest_difference(pair: MapPair) -> float:
     """Return the difference that is drawn in the strongest colour: the 99.5 % quantile of its size."""
     with np.errstate(over="ignore", invalid="ignore"):

@@ -14,6 +14,8 @@ from ..pairfile.store import PairStore
 
 # How long reading one sample may take before its file is given up.
 _SECONDS = 20.0
+# How long a call that is cut off may take to notice.
+_END = 2.0
 
 
 class Request(NamedTuple):
@@ -56,6 +58,9 @@ class Reader:
 
     def __exit__(self, *error: object) -> None:
         self._isolated.__exit__(*error)
+        if self._lock.acquire(timeout=_END):  # a call that was cut off has started another process
+            self._isolated.__exit__(*error)
+            self._lock.release()
 
     def __call__(self, request: Request) -> Sample:
         with self._lock:

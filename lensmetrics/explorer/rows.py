@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from ..messages import printable
 from ..pairfile.store import PairStore
@@ -236,7 +237,7 @@ def _names(block: Block) -> npt.NDArray[np.object_]:
 
 
 def _codes(texts: npt.NDArray[np.object_]) -> npt.NDArray[np.intp]:
-    return np.unique(texts.astype(str), return_inverse=True)[1]
+    return pd.factorize(texts, sort=True)[0]  # an array of texts would be as wide as the longest
 
 
 def _has_token(status: npt.NDArray[np.object_], token: str) -> npt.NDArray[np.bool_]:

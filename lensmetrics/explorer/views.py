@@ -15,7 +15,6 @@ from ..figures import colours
 from ..messages import printable, say, show_traceback
 from ..pairfile.store import PairStore
 from ..pairs.mappair import MapPair
-from ..pairs.picture import grey_range
 from ..report.leading import contrasted, leading_score
 from ..statuses import STATUSES
 from ..tables.columns import parse_column
@@ -28,7 +27,7 @@ from .conditions import conditions, labels
 from .files import Files
 from .given import GivenScores
 from .memory import Kept, Memory
-from .pictures import pictures, strongest_difference
+from .pictures import pictures, shown_range, strongest_difference
 from .reading import Reader, Request, Sample
 from .rows import NOT_SCORED, Rows
 
@@ -142,7 +141,7 @@ class Views:
             "height": store.shape[0],
             "width": store.shape[1],
             "dtype": str(pair.unperturbed.dtype),
-            "range": grey_range(pair.unperturbed, pair.perturbed),
+            "range": shown_range(pair),
             "difference": strongest_difference(pair),
             "images": [None if image is None else image.shape for image in pictures(sample)],
             "twins": self._twins(file, position),

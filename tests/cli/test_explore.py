@@ -1,6 +1,5 @@
 """The command explore: its address, its end, and its mistakes."""
 
-import os
 import re
 import signal
 import socket
@@ -73,11 +72,14 @@ sys.exit(main(["explore", {str(tmp_path)!r}]))
     assert done.stderr == "lensmetrics: explore needs a server: pip install 'lensmetrics[explore]'\n"
 
 
-def test_no_browser_opens_on_another_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_opens_only_in_a_window_before_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     from lensmetrics.cli import explore
 
-    monkeypatch.delenv("SSH_CONNECTION", raising=False)
-    assert not explore._is_remote()
+    for name in ("SSH_CONNECTION", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert not explore._has_screen()
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert explore._has_screen()
     monkeypatch.setenv("SSH_CONNECTION", "a b c d")
-    assert explore._is_remote()
-    assert os.environ["SSH_CONNECTION"]
+    assert not explore._has_screen()

@@ -172,6 +172,8 @@ function tellProgress(told_) {
   if (!told_.compiled) parts.push("compiling");
   if (told_.scored && told_.scored[0] < told_.scored[1]) parts.push(`scored ${told_.scored[0]} of ${told_.scored[1]} samples`);
   const text = parts.join(", ") || "ready";
+  // Only the end is read aloud.
+  if (text === "ready") at("progress").setAttribute("role", "status");
   if (at("progress").textContent !== text) at("progress").textContent = text;
 }
 
