@@ -27,7 +27,7 @@ def main() -> None:
     files = sorted(DATA.glob("*.h5"))
     with Server(files, evaluate(files, metrics())) as server, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1320, "height": 770}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1440, "height": 800}, color_scheme="light")
         page.goto(f"{server.address}#{VIEW}")
         page.wait_for_selector("body[data-done][data-sets]")
         page.wait_for_timeout(500)
