@@ -135,6 +135,7 @@ def test_a_link_opens_the_same_view_in_another_run(seen: Seen, paths: list[Path]
     page.click("#zoom-in")
     soon(page, "['zoom=', 'beside=', 'near_p', 'low=', 'w=3'].every((t) => location.hash.includes(t))")
     page.wait_for_selector("#panels canvas[data-place='1']")
+    settled(page, 42, 3)
     view = "[...document.querySelectorAll('#pair-title, #scores, #body, #panels h3')].map((e) => e.innerText)"
     controls = "[...document.querySelectorAll('select, input')].map((e) => [e.id, e.value, e.checked])"
     with Server(paths[::-1], lm.evaluate(paths, METRICS)) as other:
