@@ -126,8 +126,11 @@ def test_a_link_opens_the_same_view_in_another_run(seen: Seen, paths: list[Path]
     page = seen.page()
     page.select_option("#metric", "kendall")
     page.click("th button[data-sort=kendall]")
-    page.fill("#low", "0.1")
+    page.fill("#low", "-1")
+    soon(page, "document.querySelectorAll('#body tr').length === 10")  # of the others there are no scores
     page.click("#body tr:nth-child(2) td")
+    row = [page.inner_text(f"#body tr:nth-child(2) {cell}") for cell in ("td:last-child", "a")]
+    soon(page, f"document.querySelector('#pair-title').innerText === {', sample '.join(row)!r}")
     page.select_option("#beside", index=1)
     page.check("input[value=near_p]")
     page.fill("#w-number", "3")
