@@ -34,7 +34,9 @@ def test_it_prints_its_address_serves_and_ends_at_once(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=30)
         assert time.monotonic() - began < 15  # it takes a tenth of a second; other processes may be busy
     assert (process.returncode, out) == (130, "")
-    assert err.splitlines() == ["open this address in a browser; Ctrl-C ends", "lensmetrics: interrupted"]
+    # Without compilation, NumPy warns about integers that wrap around on purpose.
+    lines = [line for line in err.splitlines() if "encountered in scalar" not in line]
+    assert lines == ["open this address in a browser; Ctrl-C ends", "lensmetrics: interrupted"]
 
 
 def test_mistakes_get_a_sentence(run: Run, tmp_path: Path) -> None:
