@@ -32,8 +32,9 @@ def load_network(
         return network, facts
     names = ("dataset", "data", "image_size", "model", "checkpoint")
     options = {name: getattr(request, name) for name in names}
-    fitting = command_line("generators.fit_patterns", {**options, "out": request.patterns})
     path = request.patterns_file or Path()
+    out = None if path.exists() else request.patterns  # whatever is there is not to be replaced
+    fitting = command_line("generators.fit_patterns", {**options, "out": out})
     attach_patterns(
         network, load_patterns(path, checkpoint=request.checkpoint, sha256=facts["sha256"], fitting=fitting)
     )

@@ -187,7 +187,8 @@ def _checked_metrics(arguments: argparse.Namespace, sizes: Sequence[int]) -> "li
                 arguments.files,
                 metrics,
                 against=arguments.against,
-                replacing=arguments.resume or arguments.overwrite,
+                resuming=arguments.resume,
+                replacing=arguments.overwrite,
             )
     return metrics
 

@@ -88,9 +88,9 @@ def evaluate(
     BlockingIOError
         If another process is writing `output`.
     FileExistsError
-        If `output` is not a table of scores, or is a table of other metrics or files, or against another
-        map, and neither `resume` nor `overwrite` is set; or if an unfinished run has left scores and
-        `resume` is not set.
+        If `output` is not a table of scores, or is a table of other metrics or files and neither `resume`
+        nor `overwrite` is set, or one against another map without `overwrite`; or if an unfinished run has
+        left scores and `resume` is not set.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def evaluate(
     if against not in (None, *REFERENCES):
         raise ValueError(f"against must be {' or '.join(map(repr, REFERENCES))}, got {against!r}")
     if output is not None:
-        check_table_target(output, files, chosen, against=against, replacing=resume or overwrite)
+        check_table_target(output, files, chosen, against=against, resuming=resume, replacing=overwrite)
     scores, _ = score_files(
         files,
         chosen,
@@ -212,11 +212,12 @@ def check_table_target(
     metrics: Sequence[Metric],
     *,
     against: str | None = None,
+    resuming: bool,
     replacing: bool,
 ) -> None:
     """Refuse an output that cannot be written, or that would replace what it should not."""
     check_output(output)
-    check_scores(output, files, metrics, against=against, replacing=replacing)
+    check_scores(output, files, metrics, against=against, resuming=resuming, replacing=replacing)
 
 
 def _open_all(

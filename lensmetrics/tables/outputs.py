@@ -45,27 +45,31 @@ def check_scores(
     *,
     against: str | None,
     replacing: bool,
+    resuming: bool = False,
     resumes: bool = True,
 ) -> None:
     """Refuse to replace anything but a table of scores of these files and metrics, against the same maps.
 
-    A metric's text is the name of its column. With `replacing`, any table of scores may be replaced.
-    `resumes` says whether the command that writes the table could also continue it.
+    A metric's text is the name of its column. With `replacing`, any table of scores may be replaced, with
+    `resuming` one of other files and metrics, whose scores are reused. `resumes` says whether the command
+    that writes the table could also continue it.
     """
     output = Path(output)
     check_no_input(output, files)
-    if replacing and _is_damaged_parquet(output):
+    if (replacing or resuming) and _is_damaged_parquet(output):
         return
     columns = _found(output, "table of scores", _OF_SCORES)
     if columns is None or replacing:
+        return
+    if ({against} if against else set()) != _against(output, columns):
+        raise FileExistsError(_differs(output, "pairs, against another map", resumes=False))
+    if resuming:
         return
     scored = [column for column in columns if is_metric(column)]
     if set(scored) != set(map(str, metrics)):
         raise FileExistsError(_differs(output, "metrics", resumes=resumes))
     if not _same_files(output, files, columns):
         raise FileExistsError(_differs(output, "files", resumes=resumes))
-    if ({against} if against else set()) != _against(output, columns):
-        raise FileExistsError(_differs(output, "pairs, against another map", resumes=resumes))
 
 
 def _is_damaged_parquet(output: Path) -> bool:

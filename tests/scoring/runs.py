@@ -27,7 +27,9 @@ def evaluate(
     """Return what `lm.evaluate` does; further options are those of `score_files`."""
     chosen, files = as_metrics(metrics), as_paths(paths)
     if output is not None:
-        check_table_target(output, files, chosen, replacing=resume)
+        check_table_target(
+            output, files, chosen, against=options.get("against"), resuming=resume, replacing=False
+        )
     options = {"output": output, "resume": resume, "stop_at_bad_samples": False, **options}
     scores, _ = score_files(files, chosen, raise_failures=True, **options)
     assert scores is not None

@@ -149,8 +149,10 @@ def test_scores_against_other_maps_are_neither_reused_nor_replaced(tmp_path: Pat
         lm.evaluate(tmp_path / "a.h5", "kendall", against="target", output=output)
     watcher = Watcher()
     options: dict[str, Any] = {"output": output, "resume": True, "progress": watcher}
-    scores = evaluate(tmp_path / "a.h5", "kendall", against="target", **options)
-    assert watcher.slices
+    with pytest.raises(FileExistsError, match="against another map: choose another output, or replace it"):
+        evaluate(tmp_path / "a.h5", "kendall", against="target", **options)
+    assert lm.read_scores(output)["kendall"].equals(plain["kendall"])
+    scores = lm.evaluate(tmp_path / "a.h5", "kendall", against="target", output=output, overwrite=True)
     assert (scores["kendall"] != plain["kendall"]).all()
     evaluate(tmp_path / "a.h5", "kendall", against="target", **options)
     assert not watcher.slices
