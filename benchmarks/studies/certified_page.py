@@ -98,8 +98,8 @@ def _lines(study: Study, rows: pd.DataFrame) -> Iterator[str]:
     yield "## Beside an attack"
     yield ""
     yield (
-        f"`certified` is the share of samples whose cosine no perturbation up to eps brings below {cosine:g}, "
-        "`attacked` the share whose cosine this attack did not bring below it."
+        f"`certified` is the share of samples that no perturbation up to eps brings below {cosine:g}, "
+        "`attacked` the share that this attack did not bring below it."
     )
     yield ""
     yield "| training | radius | eps | n | certified | attacked | mean cosine | lowest | mean change |"
@@ -123,9 +123,9 @@ def _check(study: Study, rows: pd.DataFrame) -> str:
     below = int((margin < 0).sum())
     failed = int(rows["not_attacked"].sum())
     return (
-        f"Below the lowest cosine that the certificate allows for the perturbation, after the attack: {below} of "
-        f"{len(known)}. The smallest margin is {number_text(float(margin.min()))}. The median of the lowest "
-        f"allowed is "
+        f"Cosines after the attack that are below the lowest that the certificate allows: {below} of "
+        f"{len(known)}. The smallest margin is {number_text(float(margin.min()))}, the median of the lowest "
+        f"allowed "
         f"{number_text(float(known['allowed'].median()))}. {len(rows) - len(known)} of {len(rows)} have no "
         f"certificate. Of {failed} no perturbed image kept the label: they count with two equal images."
     )
