@@ -4,7 +4,8 @@
     python -m benchmarks.generators --baseline ../older --data data --out benchmarks/generators.json
 
 Every case is one command, run with one step and with several, so that their difference is the time of the
-steps alone: direction, map, label and acceptance. CPU and wall time are the best of the rounds. The networks
+steps alone: direction, map, label and acceptance. The case of uniform_smooth varies its draws instead, of
+which each sample has two maps. CPU and wall time are the best of the rounds. The networks
 are trained: ``small_cnn`` in the weights of this project, SqueezeNet in DATA/squeezenet1_1_imagenet.npz. What
 DATA lacks is replaced by fresh weights and random images, and a line says so: trained weights can be slower,
 where a softplus returns subnormal numbers. Run this on a quiet machine.
@@ -45,7 +46,8 @@ Figures = dict[str, float]
 class Case:
     """A command: network, dataset, shape of the images, weights, explanation, and how much of it is run.
 
-    `files` are those of DATA that it needs; `weights` may be one of them or belong to the project.
+    `files` are those of DATA that it needs; `weights` may be one of them or belong to the project. It is run
+    with `few` and with `many` of what `varied` names, steps of topk or draws.
     """
 
     model: str
@@ -56,23 +58,24 @@ class Case:
     explanation: str
     k: int
     samples: int
-    steps: int
+    many: int
+    varied: str = "steps"
+    few: int = 1
 
     def arguments(self, data: Path, weights: Path) -> list[str]:
-        """Return the options of the command, without steps and dtype."""
+        """Return the options of the command, without dtype and what is varied."""
         options = {
             "dataset": self.dataset,
             "data": data,
             "model": self.model,
             "checkpoint": weights,
             "explanation": self.explanation,
-            "attack": "topk",
             "eps": "0.03",
-            "step-size": "0.01",
-            "attack-k": self.k,
             "samples": self.samples,
             "device": "cpu",
         }
+        of_topk = {"attack": "topk", "step-size": "0.01", "attack-k": self.k}
+        options |= of_topk if self.varied == "steps" else {"attack": "random_sign"}
         return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
@@ -82,6 +85,9 @@ CASES = {
     "small_cnn, gradient": Case(*_SMALL, ("fashion_mnist.npz",), "gradient", 100, 32, 200),
     "small_cnn, integrated gradients": Case(
         *_SMALL, ("fashion_mnist.npz",), "integrated_gradients", 100, 15, 6
+    ),
+    "small_cnn, draws of uniform_smooth": Case(
+        *_SMALL, ("fashion_mnist.npz",), "uniform_smooth", 100, 4, 1000, "n-draws", 8
     ),
     "SqueezeNet, gradient": Case(
         *_LARGE, ("imagenet_val", "squeezenet1_1_imagenet.npz"), "gradient", 1000, 3, 31
@@ -160,35 +166,36 @@ def measure(
         folder = Path(name)
         arguments = case.arguments(*inputs(case, data, folder))
 
-        def run(which: str, steps: int, dtype: str) -> tuple[float, float]:
+        def run(which: str, amount: int, dtype: str) -> tuple[float, float]:
             out = folder / f"{which}-{dtype}.h5"
             out.unlink(missing_ok=True)
-            more = ["--steps", str(steps), "--dtype", dtype, "--out", str(out)]
+            more = [f"--{case.varied}", str(amount), "--dtype", dtype, "--out", str(out)]
             return seconds(checkouts[which], [*arguments, *more], threads)
 
         for _ in range(rounds):
-            for steps in (1, case.steps):
+            for amount in (case.few, case.many):
                 for which in checkouts:
-                    spent, duration = run(which, steps, "float32")
-                    key = f"{which}, {steps}"
+                    spent, duration = run(which, amount, "float32")
+                    key = f"{which}, {amount}"
                     cpu[key] = min(cpu.get(key, np.inf), spent)
                     wall[key] = min(wall.get(key, np.inf), duration)
         for which in checkouts:
-            run(which, case.steps, "float64")
+            run(which, case.many, "float64")
         files = {
             dtype: compared(folder / f"baseline-{dtype}.h5", folder / f"now-{dtype}.h5", case.k)
             for dtype in ("float32", "float64")
         }
-    found: dict[str, object] = {"samples": case.samples, "steps": case.steps}
+    found: dict[str, object] = {"samples": case.samples, case.varied: case.many}
     for what, times in (("CPU", cpu), ("wall", wall)):
         per_step = {
-            which: 1000 * (times[f"{which}, {case.steps}"] - times[f"{which}, 1"])
-            / ((case.steps - 1) * case.samples)
+            which: 1000 * (times[f"{which}, {case.many}"] - times[f"{which}, {case.few}"])
+            / ((case.many - case.few) * case.samples)
             for which in checkouts
         }  # fmt: skip
-        found[f"{what}: ms per step and sample"] = {which: round(v, 2) for which, v in per_step.items()}
+        one = case.varied.removeprefix("n-").removesuffix("s")
+        found[f"{what}: ms per {one} and sample"] = {which: round(v, 2) for which, v in per_step.items()}
         found[f"{what}: share of the baseline"] = round(per_step["now"] / per_step["baseline"], 3)
-        whole = {which: times[f"{which}, {case.steps}"] for which in checkouts}
+        whole = {which: times[f"{which}, {case.many}"] for which in checkouts}
         found[f"{what}: whole command, s"] = {which: round(v, 2) for which, v in whole.items()}
     return found | {dtype: {k: float(f"{v:.4g}") for k, v in row.items()} for dtype, row in files.items()}
 

@@ -130,8 +130,13 @@ class _Models(Names):
 _OWN_DATASET = "a folder, in that of --data, which has one folder of images per class, or labels.csv"
 
 
-def add_shared_options(parser: argparse.ArgumentParser) -> None:
-    """Add --dataset, --data, --download, --image-size, --model, --device and --seed."""
+def add_shared_options(
+    parser: argparse.ArgumentParser, *, draws: bool = True, reads_dataset: bool = True
+) -> None:
+    """Add --dataset, --data, --download, --image-size, --model, --device and --seed.
+
+    A command that draws nothing has no --seed, one that does not read the dataset no --download.
+    """
     models = _Models()
     parser.add_argument(
         "--dataset",
@@ -142,9 +147,10 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="folder with the dataset; default for your own: this one"
     )
-    parser.add_argument(
-        "--download", action="store_true", help="download the dataset into DIR with torchvision"
-    )
+    if reads_dataset:
+        parser.add_argument(
+            "--download", action="store_true", help="download the dataset into DIR with torchvision"
+        )
     parser.add_argument(
         "--image-size",
         type=positive_integer,
@@ -165,11 +171,14 @@ def add_shared_options(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "cpu", "cuda"),
         help="auto (default): cuda if there is a GPU",
     )
-    parser.add_argument("--seed", default=0, type=non_negative_integer, help="default: 0")
+    if draws:
+        parser.add_argument("--seed", default=0, type=non_negative_integer, help="default: 0")
 
 
-def find_dataset(values: dict[str, Any]) -> None:
+def find_dataset(values: dict[str, Any], *, is_read: bool = True) -> None:
     """Check that the dataset of a command's options can be one; set --data where it is one's own.
+
+    A command that does not read the files of a known dataset needs no --data for it.
 
     Raises
     ------
@@ -177,7 +186,7 @@ def find_dataset(values: dict[str, Any]) -> None:
         If it is neither in the table nor a folder, or --data is missing.
     """
     name = values["dataset"]
-    if name in DATASETS and values["data"] is None:
+    if is_read and name in DATASETS and values["data"] is None:
         raise ValueError(f"--data must be given: the folder with {name}")
     values["data"] = values["data"] or Path()
     if name not in DATASETS and not (values["data"] / name).is_dir():
@@ -185,7 +194,7 @@ def find_dataset(values: dict[str, Any]) -> None:
             f"argument --dataset: {unknown(name, DATASETS, _OWN_DATASET)}; there is no folder "
             f"{values['data'] / name}"
         )
-    if name not in DATASETS and values["download"]:
+    if name not in DATASETS and values.get("download"):
         raise ValueError(f"--download has no effect with --dataset {name}, a folder; remove it")
 
 
@@ -228,13 +237,13 @@ def flushing() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
-def command_line(program: str, options: dict[str, Any]) -> str:
+def command_line(program: str, options: dict[str, Any], *arguments: object) -> str:
     """Return the command that makes this result again, with every value that matters, defaults included.
 
     None is left out, and flags are written only if they are set. The command is documentation; files
     are compared by their settings (see ``identity``).
     """
-    words = ["python", "-m", program]
+    words = ["python", "-m", program, *map(str, arguments)]
     for name, value in options.items():
         if value is None or value is False:
             continue

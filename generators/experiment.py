@@ -14,9 +14,9 @@ from .attacks.strong import STRONG
 from .commands import Parser
 from .explanations import EXPLANATIONS, OWN_EXPLANATION
 from .items import COMMANDS, Item
+from .methods import PATTERNS, meaningful, parameters
 from .names import is_own, unknown
 from .options import fraction
-from .plan import meaningful, parameters
 from .regimes import PARAMETERS, REGIMES
 from .train_options import parameters_of
 
@@ -206,7 +206,7 @@ def _without_idle(
 ) -> list[dict[str, Any]]:
     """Return each combination with those parameters that it takes; combinations that become equal are one."""
     known_parameters = (
-        {*parameters(), _CHAINED}
+        {*parameters(), _CHAINED, PATTERNS}
         if command == "generate"
         else {name for names in PARAMETERS.values() for name in names}
     )

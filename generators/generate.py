@@ -1,11 +1,11 @@
 """Command: attack a network's explanations and write one pair file.
 
 The samples are the first N of the test split, in dataset order, that the model classifies correctly; if the
-split is sorted by class, one of each class in turn. Maps are reduced by abs_sum and stored as float32. Where
-no perturbed image was accepted (see attacks/), both maps are equal and n_accepted is 0. With several metrics
-as --acceptance, the best images by the first are in FILE.h5, those by another in FILE-METRIC.h5; each file is
-the one that its metric alone would give. If the command is interrupted, run it again with the same settings:
-it continues with the .part files.
+split is sorted by class, one of each class in turn. Maps are reduced by abs_sum, those of uniform_smooth as
+--reduction says, and stored as float32. Where no perturbed image was accepted (see attacks/), both maps are
+those of the unperturbed image and n_accepted is 0. With several metrics as --acceptance, the best images by
+the first are in FILE.h5, those by another in FILE-METRIC.h5; each file is the one that its metric alone would
+give. If the command is interrupted, run it again with the same settings: it continues with the .part files.
 
 Example: ``python -m generators.generate --dataset fashion_mnist --data DIR --model small_cnn
 --checkpoint pgd.pt --explanation integrated_gradients --attack topk --eps 0.1 --samples 64
@@ -22,11 +22,12 @@ from tqdm import tqdm
 
 from .commands import Parser, run, stop_if_interrupted, use_device
 from .datasets import Split, described, read_split
+from .loading import load_network
 from .names import is_own
-from .networks import checkpoints
 from .networks.models import check_images
 from .pairfiles import Unfinished, check_targets, outcome, refuse_other_samples, unfinished
-from .request import DTYPES, Request, attributes, condition, options_parser
+from .request import Request, attributes, condition, training_of
+from .request_options import DTYPES, options_parser
 from .selection import first_correct
 from .starts import check_start, start_files
 from .work import Work
@@ -46,10 +47,7 @@ def generate(request: Request) -> None:
     start = check_start(request, found)
     wanted = {path: files[path] for path in request.missing(found, remedy=remedy, start=start)}
     device, dtype = use_device(request.device), DTYPES[request.dtype]
-    network, facts = checkpoints.load(
-        request.checkpoint, dataset=request.dataset, model=request.model, data=request.data
-    )
-    network.to(device=device, dtype=dtype)
+    network, facts = load_network(request, found, device, dtype)
     split = _read_split(request, facts)
     n_classes = check_images(network, split.channels, *split.shape)
     described(request.dataset, request.data).check(n_classes, request.dataset)
@@ -71,8 +69,14 @@ def generate(request: Request) -> None:
     with ExitStack() as stack:
         writers = []
         for path, alone in wanted.items():
-            attrs = attributes(request, facts, alone, path, start)
-            compared = (*condition(request, alone), *start, "checkpoint_sha256", "versions")
+            attrs = attributes(request, facts, alone, path, start, (split.channels, *split.shape))
+            compared = (
+                *condition(request, alone),
+                *start,
+                "checkpoint_sha256",
+                "patterns_sha256",
+                "versions",
+            )
             same = {name: attrs.get(name) for name in compared}
             writers.append(
                 stack.enter_context(unfinished(path, chosen, split.shape, attrs, same, found.defaults))
@@ -118,17 +122,12 @@ def _training_facts(
     facts: dict[str, Any], training: str | None, n_correct: int, n_examined: int
 ) -> dict[str, Any]:
     """Return how the network was trained and its accuracy, measured here if foreign weights do not say."""
-    known = facts["training"]
-    if known is not None:
-        if training not in (None, known) and not training.startswith(f"{known}-"):
-            raise ValueError(
-                f"--training {training}: the checkpoint says {known}; remove the option, or give {known}, or "
-                f"{known}- and what distinguishes it from others of this regime, as in {known}-weight=1.0"
-            )
-        return {**facts, "training": training or known}
+    known = training_of(facts["training"], training)
+    if facts["training"] is not None:
+        return {**facts, "training": known}
     # The accuracy on the samples that were examined until enough correct ones were found.
     measured = {"natural_accuracy": n_correct / n_examined, "accuracy_samples": n_examined}
-    return {**facts, **measured, "training": training or "natural"}
+    return {**facts, **measured, "training": known}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -124,6 +124,20 @@ def _class_folders(parent: Path, dataset: Dataset, size: int) -> Split | None:
     return _from_files(paths, np.array(labels, dtype=np.int64), dataset, size) if paths else None
 
 
+def read_pictures(paths: Sequence[Path], dataset: Dataset, size: int) -> Split:
+    """Read image files as images of the dataset, all with the label 0.
+
+    They are resized and center-cropped to `size`; 0 takes the size that all of them have.
+
+    Raises
+    ------
+    ValueError
+        If a file is not an image of 8 bits per channel, or `size` is 0 and their sizes differ.
+    """
+    _surveyed(tuple(paths))
+    return _from_files(paths, np.zeros(len(paths), np.int64), dataset, size)
+
+
 def _from_files(paths: Sequence[Path], labels: NDArray[np.int64], dataset: Dataset, size: int) -> Split:
     def read(index: int) -> Image.Image:
         with _opened(paths[index]) as image:

@@ -150,7 +150,7 @@ def outcome(path: Path) -> str:
     with h5py.File(path) as file:  # xarray takes a second to import
         size = file[f"perturbation_{norm}"][:]
     unchanged = int(((size == 0) & ~store.not_attacked).sum())
-    words = [f"{path}: {len(store)} samples"]
+    words = [f"{path}: {len(store)} sample{'s' * (len(store) != 1)}"]
     if n := int(store.not_attacked.sum()):
         words.append(f"{n} not attacked (no perturbed image was accepted)")
     if unchanged:

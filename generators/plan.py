@@ -1,8 +1,7 @@
 """What an explanation and an attack need to run together: their parameters, completed and checked."""
 
-import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,13 +17,15 @@ from .attacks.acceptance import distinct_metrics
 from .attacks.directions import check_softening
 from .attacks.iterate import n_runs
 from .attacks.strong import STRONG, strong_values
-from .explanations import EXPLANATIONS, Explain, Explanation, explanation_named
+from .explanations import (
+    EXPLANATIONS,
+    INDEPENDENT_DRAWS,
+    REDUCTIONS,
+    Explain,
+    Explanation,
+)
+from .methods import defaults_of, inside_names, meaningful, with_base
 from .options import Option, flag
-
-
-def _inside(options: Iterable[Option]) -> dict[str, str]:
-    """Return the parameters that may differ inside the attack, each with the name of its second option."""
-    return {option.name: option.inside[0] for option in options if option.inside}
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Plan:
         Seeds all draws, together with the index of the sample in its dataset.
     chunk_size
         Largest number of images in one pass of the network, for explanations by many points.
+    independent_draws
+        The reported map of the perturbed image has other draws than that of the unperturbed one.
     """
 
     explanation: Explanation
@@ -53,17 +56,30 @@ class Plan:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     chunk_size: int | None = None
+    independent_draws: bool = False
 
     @property
     def used(self) -> dict[str, Any]:
         """Every parameter in use, by the name under which it is recorded."""
-        names = _inside(self.explanation.options) if self.attack.needs_map else {}
-        return {**self.reported, **self.settings, **{names[name]: self.inside[name] for name in names}}
+        names = inside_names(self.explanation.options) if self.attack.needs_map else {}
+        inside = {names[name]: self.inside[name] for name in names}
+        flags = {INDEPENDENT_DRAWS.name: True} if self.independent_draws else {}
+        return {**self.reported, **self.settings, **inside, **flags}
+
+    @property
+    def reduce(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The reduction of attributions to the reported maps; inside attacks it is always abs_sum."""
+        return REDUCTIONS[self.reported.get("reduction", "abs_sum")]
+
+    @property
+    def n_reported(self) -> int:
+        """The number of points or draws for one reported map; 1 if the explanation takes none."""
+        return math.prod(self.reported[name] for name in inside_names(self.explanation.options))
 
     @property
     def n_points(self) -> int:
         """The number of points or draws for one map inside the attack; 1 if the explanation takes none."""
-        return math.prod(self.inside[name] for name in _inside(self.explanation.options))
+        return math.prod(self.inside[name] for name in inside_names(self.explanation.options))
 
     @property
     def acceptances(self) -> Sequence[str]:
@@ -91,9 +107,15 @@ class Plan:
         """Return the explanation of the reported maps, bound to these samples."""
         return self._bound(self.reported, [(self.seed, sample, 1) for sample in samples.tolist()])
 
+    def explain_perturbed(self, samples: NDArray[np.int64]) -> Explain:
+        """Return the same for the perturbed images, which may have draws of their own."""
+        if not self.independent_draws:
+            return self.explain(samples)
+        return self._bound(self.reported, [(self.seed, sample, 3) for sample in samples.tolist()])
+
     def explain_briefly(self, samples: NDArray[np.int64]) -> Explain:
         """Return the explanation of the reported maps with one point or draw, to try whether it works."""
-        few = dict.fromkeys(_inside(self.explanation.options), 1)
+        few = dict.fromkeys(inside_names(self.explanation.options), 1)
         return self._bound({**self.reported, **few}, [(self.seed, sample, 1) for sample in samples.tolist()])
 
     def check_softening(
@@ -162,7 +184,7 @@ def plan(
         If the attack needs a gradient that the explanation does not have, or a parameter is missing, out of
         range, or has no effect here.
     """
-    method, own = _with_base(explanation, given.get("base"))
+    method, own = with_base(explanation, given.get("base"))
     by_form = published.BY_FORM.get(given.get("form"), {})
     own |= {name: value for name, value in by_form.items() if name in own}
     perturb = attack_named(attack)
@@ -188,62 +210,22 @@ def plan(
         taken = meaningful(explanation, attack)
         strong = strong_values(_attack_k(attack, dataset, {**from_paper, **known}))
         known = {name: value for name, value in strong.items() if name in taken} | known
-    public = _defaults(perturb.function, perturb.options, from_paper)
+    is_independent = known.pop(INDEPENDENT_DRAWS.name, False)
+    public = defaults_of(perturb.function, perturb.options, from_paper)
     reported = _completed(method.options, known, own, explanation)
     settings = _completed(perturb.options, known, public, f"{attack} (none is published for {dataset})")
     settings, public = _with_runs(settings), _with_runs(public)
-    names = _inside(method.options)
+    names = inside_names(method.options)
     inside = reported | {name: known[second] for name, second in names.items() if second in known}
     defaults = {**own, **public, **{second: reported[name] for name, second in names.items()}}
-    result = Plan(method, reported, inside, perturb, settings, defaults, seed, chunk_size)
+    if perturb.needs_targets and reported.get("reduction", "abs_sum") != "abs_sum":
+        raise ValueError(
+            f"--attack {attack} makes a map without signs look like another one, so --reduction "
+            f"{reported['reduction']} has no meaning for it; use --reduction abs_sum, or another --attack"
+        )
+    result = Plan(method, reported, inside, perturb, settings, defaults, seed, chunk_size, is_independent)
     _check_ranges((*method.options, *perturb.options), result.used)
     return result
-
-
-def meaningful(explanation: str, attack: str, base: str | None = None) -> set[str]:
-    """Return the parameters that this explanation and this attack take, by the names of their options.
-
-    If the explanation smooths another one, those of this `base` (None: the default one) are among them.
-    """
-    method, _ = _with_base(explanation, base)
-    perturb = attack_named(attack)
-    names = {option.name for option in (*method.options, *perturb.options)}
-    if "acceptance" in names:
-        names.add(STRONG.name)
-    return names | set(_inside(method.options).values()) if perturb.needs_map else names
-
-
-def parameters() -> dict[str, Option]:
-    """Return every option of an explanation or an attack, by name, in the order of ``--help``."""
-    of_explanations = [option for method in EXPLANATIONS.values() for option in method.options]
-    of_attacks = [option for attack in ATTACKS.values() for option in attack.options]
-    second = [
-        Option(*option.inside, parse=option.parse) for option in of_explanations if option.inside is not None
-    ]
-    found: dict[str, Option] = {}
-    for option in (*of_explanations, *of_attacks, *second, STRONG):
-        found.setdefault(option.name, option)
-    return found
-
-
-def _with_base(name: str, base: str | None) -> tuple[Explanation, dict[str, Any]]:
-    """Return an explanation with the options of the one that it smooths as well, and all their defaults."""
-    method = explanation_named(name)
-    own = _defaults(method.function, method.options, {})
-    smoothed = method.bases.get(base or own.get("base", ""))
-    if smoothed is None:
-        return method, own
-    own |= _defaults(smoothed.function, smoothed.options, {})
-    return replace(method, options=(*method.options, *smoothed.options)), own
-
-
-def _defaults(
-    function: Callable[..., object], options: Sequence[Option], published: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the published value of each option, or the default of the function, where there is one."""
-    signature = inspect.signature(function).parameters
-    found = {o.name: published.get(o.name, signature[o.name].default) for o in options}
-    return {name: value for name, value in found.items() if value is not inspect.Parameter.empty}
 
 
 def _completed(

@@ -192,6 +192,7 @@ TARGET_MAP_BY_EXPLANATION = {
     "integrated_gradients": TargetMapSettings(500, 5e-3 * PIXEL),
     "lrp": TargetMapSettings(1500, 2e-4 * PIXEL, softening=(math.inf,)),
     "guided_backprop": TargetMapSettings(1500, 1e-3 * PIXEL),
+    "pattern_attribution": TargetMapSettings(1500, 2e-3 * PIXEL),
     "smooth_grad": TargetMapSettings(1500, 3e-3 * PIXEL),
 }
 # Dombrowski, table 5: beta smoothing by the explanation that is smoothed.

@@ -1,26 +1,24 @@
 """The pair files that a command line asks for, and what is recorded in them."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from . import pairfiles
-from .attacks import ATTACKS, OWN_ATTACK
-from .commands import Names, Parser, add_shared_options, command_line, find_dataset, use_device, versions
+from .commands import command_line, find_dataset, use_device, versions
 from .datasets import described, image_shape
-from .explanations import EXPLANATIONS, OWN_EXPLANATION
+from .explanations import INDEPENDENT_DRAWS, certificate_facts
 from .explanations.captums import PREFIX
 from .identity import as_stored, refuse_other
+from .methods import parameters
 from .networks import checkpoints, words
-from .options import flag, positive_integer
-from .plan import Plan, parameters, plan
+from .pattern_files import beside, refuse_other_patterns
+from .plan import Plan, plan
+from .request_options import options_parser
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # What a pair file records of a smaller ball if its attack started at the images. See ``started_from``.
 NOT_STARTED: Mapping[str, Any] = {"start_eps": None, "start_eps_before": None, "start_acceptance": None}
 # Options that affect how the file is computed, not its content; they are not recorded.
@@ -52,6 +50,7 @@ class Request:
     chunk_size: int | None
     store_images: str | None
     start: Path | None
+    patterns: Path | None
     out: Path
     parameters: Mapping[str, Any]
 
@@ -78,7 +77,7 @@ class Request:
         ValueError
             If they do not go together, or a parameter is missing, out of range, or has no effect.
         """
-        return plan(
+        found = plan(
             self.explanation,
             self.attack,
             dataset=self.dataset,
@@ -87,6 +86,21 @@ class Request:
             seed=self.seed,
             chunk_size=self.chunk_size,
         )
+        if not found.explanation.needs_patterns and self.patterns is not None:
+            raise ValueError(
+                f"--patterns has no effect with --explanation {self.explanation}, which needs none; remove it"
+            )
+        if found.explanation.needs_patterns and self.patterns_file is None:
+            raise ValueError(
+                f"--patterns must be given with --checkpoint {self.checkpoint}, which is no file that they "
+                "could lie beside"
+            )
+        return found
+
+    @property
+    def patterns_file(self) -> Path | None:
+        """The file of patterns: as given, or that beside the checkpoint; None if there can be none."""
+        return self.patterns or beside(self.checkpoint)
 
     def files(self, found: Plan) -> dict[Path, Plan]:
         """Return the files that are written, each with the plan that would write it alone.
@@ -139,6 +153,7 @@ class Request:
         refuse_other(path, stored, wanted, defaults, remedy=remedy)
         if self.checkpoint != words.TORCHVISION and self._sha256() != stored.get("checkpoint_sha256"):
             raise ValueError(f"{path} was made from other weights than {self.checkpoint} holds now; {remedy}")
+        refuse_other_patterns(path, stored, self.patterns_file, remedy=remedy)
 
     def _sha256(self) -> str | None:
         """Return the hash of the weights as they are now, None if there is no file."""
@@ -148,69 +163,20 @@ class Request:
         return checkpoints.sha256(path) if path.is_file() else None
 
 
-def options_parser(description: str | None) -> Parser:
-    """Return the parser of the command's options."""
-    parser = Parser(prog="python -m generators.generate", description=description)
-    add_shared_options(parser)
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="FILE",
-        help="a checkpoint of generators.train, a state dict (.pt, .npz), a MadryLab/robustness checkpoint, "
-        "or a word: torchvision for its own weights, factory for those of the network that your own returns",
-    )
-    parser.add_argument(
-        "--training",
-        help="how foreign weights were trained, such as pgd; default for them: natural. Of a checkpoint: its "
-        "training and what tells it from others of the same, such as art-weight=1.0",
-    )
-    for name, known, own in (
-        ("explanation", EXPLANATIONS, OWN_EXPLANATION),
-        ("attack", ATTACKS, OWN_ATTACK),
-    ):
-        names = Names(known, own)
-        parser.add_argument(
-            flag(name), required=True, type=names.parse, metavar="NAME", help=f"{', '.join(known)}, or {own}"
+def training_of(known: str | None, given: str | None) -> str:
+    """Return how the network was trained: as its checkpoint says, or as the option --training does.
+
+    Raises
+    ------
+    ValueError
+        If the two contradict each other.
+    """
+    if known is not None and given not in (None, known) and not str(given).startswith(f"{known}-"):
+        raise ValueError(
+            f"--training {given}: the checkpoint says {known}; remove the option, or give {known}, or "
+            f"{known}- and what distinguishes it from others of this regime, as in {known}-weight=1.0"
         )
-    for option in parameters().values():
-        option.add_to(parser)
-    parser.add_argument("--samples", default=64, type=positive_integer, metavar="N", help="default: 64")
-    parser.add_argument(
-        "--dtype",
-        default="float32",
-        choices=DTYPES,
-        help="type of all computation; sign steps amplify rounding: with float64 another machine, thread "
-        "count or batch size gives the same scores, with float32 only similar ones (default: float32)",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=_batch_size,
-        help="samples at a time, or auto: the fastest that fits into memory; default: 64 on a "
-        "GPU, else 16, or fewer if the points of that many need more than one pass of the network",
-    )
-    parser.add_argument(
-        "--chunk-size",
-        type=positive_integer,
-        help="images in one pass of the network, for explanations by many points; bounds the memory; "
-        "default: one point of each sample, or more if the images are small",
-    )
-    parser.add_argument(
-        "--store-images",
-        nargs="?",
-        const="unperturbed",
-        choices=("unperturbed", "all"),
-        help="store the images, uint8 as in the dataset; with 'all' also the perturbed ones, float32",
-    )
-    parser.add_argument(
-        "--start",
-        type=Path,
-        metavar="FILE.h5",
-        help="start at the perturbed images in the file of a smaller eps and otherwise the same settings, "
-        "which --store-images all has stored: the scores of the attack then do not rise with eps. With "
-        "several --acceptance, the images of FILE-METRIC.h5 beside it are tried as well",
-    )
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.h5")
-    return parser
+    return given or known or "natural"
 
 
 def started_from(eps: Sequence[float], found: Plan) -> dict[str, Any]:
@@ -232,7 +198,10 @@ def started_from(eps: Sequence[float], found: Plan) -> dict[str, Any]:
 
 
 def condition(request: Request, alone: Plan) -> dict[str, Any]:
-    """Return the attributes of the condition under which the maps are made; training is None if not given."""
+    """Return the attributes of the condition under which the maps are made.
+
+    None are the training if it is not given, and flags that are not set.
+    """
     return {
         "dataset": request.dataset,
         "model": request.model,
@@ -241,6 +210,7 @@ def condition(request: Request, alone: Plan) -> dict[str, Any]:
         "attack": request.attack,
         "eps": np.nan,
         "eps_norm": alone.attack.norm,
+        INDEPENDENT_DRAWS.name: None,
         **{name: as_stored(value) for name, value in alone.used.items()},
         "seed": request.seed,
         "dtype": request.dtype,
@@ -248,15 +218,25 @@ def condition(request: Request, alone: Plan) -> dict[str, Any]:
 
 
 def attributes(
-    request: Request, facts: Mapping[str, Any], alone: Plan, path: Path, start: Mapping[str, Any]
+    request: Request,
+    facts: Mapping[str, Any],
+    alone: Plan,
+    path: Path,
+    start: Mapping[str, Any],
+    image_shape: Sequence[int],
 ) -> dict[str, Any]:
-    """Return the attributes of a pair file: the condition, facts about the weights, and how it was made."""
-    measured = ("natural_accuracy", "pgd_accuracy", "accuracy_samples")
+    """Return the attributes of a pair file: the condition, facts about the weights, and how it was made.
+
+    `image_shape` is that of the network's input (channel, height, width).
+    """
+    known = ("natural_accuracy", "pgd_accuracy", "accuracy_samples", "patterns_sha256")
+    settings = {**condition(request, alone), **start}
+    reduction = alone.reported.get("reduction")
     return {
-        **condition(request, alone),
-        **{name: value for name, value in start.items() if value is not None},
+        **{name: value for name, value in settings.items() if value is not None},
+        **(certificate_facts(image_shape, reduction) if reduction is not None else {}),
         "training": facts["training"],
-        **{name: facts[name] for name in measured if name in facts},
+        **{name: facts[name] for name in known if name in facts},
         "checkpoint_sha256": facts["sha256"],
         "versions": versions(*(["captum"] if request.explanation.startswith(PREFIX) else [])),
         "command": recorded_command(request, alone, path),
@@ -272,11 +252,3 @@ def recorded_command(request: Request, alone: Plan, path: Path) -> str:
     if request.start is not None:  # what was found by the other acceptances was a start as well
         recorded |= {"out": request.out, "acceptance": request.plan().acceptances}
     return command_line("generators.generate", recorded | {"no_on_logits": used.get("on_logits") is False})
-
-
-def _batch_size(text: str) -> int | str:
-    if text == "auto":
-        return text
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer >= 1, or auto, got {text}")
-    return int(text)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .options import flag
+
 
 class Images(Protocol):
     """The images of a split: indexing returns (sample, height, width[, channel]) uint8."""
@@ -26,6 +28,15 @@ class Split(NamedTuple):
     def channels(self) -> int:
         """The number of colour channels."""
         return 1 if self.images[:1].ndim == 3 else 3
+
+
+def evenly_spread(n_wanted: int | None, n: int, name: str) -> NDArray[np.int64]:
+    """Return the indices of `n_wanted` of `n` samples at equal distances, or of all if it is None."""
+    if n_wanted is None:
+        return np.arange(n)
+    if n_wanted > n:
+        raise ValueError(f"{flag(name)} must be at most {n} (the samples of the split), got {n_wanted}")
+    return np.arange(n_wanted) * n // n_wanted
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from . import published, rates
 from .commands import Parser, command_line, find_dataset, run, stop_if_interrupted, use_device, versions
@@ -40,6 +38,7 @@ from .options import flag
 from .published import PGD, Settings
 from .rates import Rates
 from .regimes import LOOP
+from .splits import evenly_spread
 from .train_options import NEEDED, OPTIONS, fill, make_parser, not_published, parameters_of
 
 # Options that affect how the data is found, not the result; they are not recorded.
@@ -172,15 +171,6 @@ def recorded_command(request: Request) -> str:
     return command_line(
         "generators.train", {**own, **request.used(), "device": use_device(request.device).type}
     )
-
-
-def evenly_spread(n_wanted: int | None, n: int, name: str) -> NDArray[np.int64]:
-    """Return the indices of `n_wanted` of `n` samples at equal distances, or of all if it is None."""
-    if n_wanted is None:
-        return np.arange(n)
-    if n_wanted > n:
-        raise ValueError(f"{flag(name)} must be at most {n} (the samples of the split), got {n_wanted}")
-    return np.arange(n_wanted) * n // n_wanted
 
 
 def train(request: Request) -> None:

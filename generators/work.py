@@ -23,8 +23,11 @@ Columns = dict[str, NDArray[Any]]
 CHUNK = 2**18
 # Samples that are explained to see whether an attack finds a direction at all, and whether they mix.
 _PROBED = 4
-# Samples at a time by default. A CPU gains nothing from more.
+# Samples at a time by default, and the least number of points. A CPU gains nothing from more.
 BATCH_SIZE = {"cuda": 64, "cpu": 16}
+# Points of the reported maps of a batch by default, at most: an interruption loses a batch, and with 10,000
+# draws one of 16 samples takes minutes for small images, hours for large ones.
+_REPORTED = 2**13
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,9 @@ class Work:
         None, "unperturbed", or "all".
     starts
         Finished files of the same samples, from whose perturbed images the attack starts.
+    aims
+        For each position in the file, the index in the split of the sample whose map the attack aims at.
+        None: that of the next position, cyclically, that has another label.
     """
 
     plan: Plan
@@ -53,6 +59,7 @@ class Work:
     device: torch.device
     store_images: str | None
     starts: tuple[Path, ...] = ()
+    aims: NDArray[np.int64] | None = None
 
     def check(self) -> None:
         """Explain the first sample, so that what cannot be explained is refused before a file is begun.
@@ -63,7 +70,7 @@ class Work:
             If the explanation has no meaning for the network or the images, if target_map finds no target, if
             the attack has no direction, or if an image to start from is damaged.
         """
-        if self.plan.attack.needs_targets:
+        if self.plan.attack.needs_targets and self.aims is None:
             _next_other(self.split.labels[self.chosen], 0)
         samples = self.chosen[:1]
         self.plan.attack.check(self.network, self._inputs(samples)[0], self.plan.settings)
@@ -103,12 +110,12 @@ class Work:
             shared["target"] = _numpy(targets)
         if self.store_images:
             shared["image"] = _channels_first(self.split.images[samples])
-        explain = plan.explain(samples)
-        shared |= before(self.network, explain, images, labels)
-        return [{**shared, **self._after(explain, images, labels, one)} for one in found]
+        shared |= before(self.network, _maps(plan, plan.explain(samples)), images, labels)
+        maps = _maps(plan, plan.explain_perturbed(samples))
+        return [{**shared, **self._after(maps, images, labels, one)} for one in found]
 
-    def _after(self, explain: Explain, images: torch.Tensor, labels: torch.Tensor, found: Found) -> Columns:
-        columns = after(self.network, explain, images, labels, found)
+    def _after(self, maps: Explain, images: torch.Tensor, labels: torch.Tensor, found: Found) -> Columns:
+        columns = after(self.network, maps, images, labels, found)
         if self.store_images == "all":
             stored = _numpy(found.images)
             columns["image_perturbed"] = stored[:, 0] if stored.shape[1] == 1 else stored
@@ -119,9 +126,11 @@ class Work:
 
         An attack takes the gradient of each map. If the points of all samples do not fit into one pass, each
         is computed twice, once for the map and once for the gradient (see ``mean_over_points``): so there are
-        only as many samples as fit, unless not even one does.
+        only as many samples as fit, unless not even one does. With thousands of points for a reported map
+        there are fewer too, so that an interruption loses little.
         """
-        return min(BATCH_SIZE[self.device.type], self._most())
+        reported = max(1, _REPORTED // self.plan.n_reported)
+        return min(BATCH_SIZE[self.device.type], self._most(), reported)
 
     def _most(self) -> int:
         """Return the number of samples beyond which points are computed twice, or that of all samples."""
@@ -132,7 +141,8 @@ class Work:
 
     def _in_one_pass(self) -> int:
         """Return the number of images in one pass of the network by default, for small batches."""
-        return self.plan.chunk_size or CHUNK // self.split.images[:1].size
+        least = BATCH_SIZE[self.device.type]
+        return self.plan.chunk_size or max(least, CHUNK // self.split.images[:1].size)
 
     def fitting_batch_size(self) -> int:
         """Return the batch size for `auto`, tried with attacks of one step."""
@@ -145,32 +155,45 @@ class Work:
         return inputs_of(self.split.images[samples], self.dtype, self.device), labels
 
     def _targets(self, positions: NDArray[np.int64], plan: Plan) -> torch.Tensor:
-        """Return, for each position, the map of the next position (cyclically) that has another label.
+        """Return, for each position, the map that the attack aims at.
 
-        It explains that label, with the points and draws inside the attack, whose maps are to become like it.
+        It explains the label of its sample, with the points and draws inside the attack, whose maps are to
+        become like it.
         """
-        labels = self.split.labels[self.chosen]
-        samples = self.chosen[[_next_other(labels, position) for position in positions]]
+        if self.aims is not None:
+            samples = self.aims[positions]
+        else:
+            labels = self.split.labels[self.chosen]
+            samples = self.chosen[[_next_other(labels, position) for position in positions]]
         return abs_sum(plan.explain_inside(samples)(self.network, *self._inputs(samples))).detach()
 
 
-def before(network: nn.Module, explain: Explain, images: torch.Tensor, labels: torch.Tensor) -> Columns:
+def _maps(plan: Plan, explain: Explain) -> Explain:
+    """Return the function that gives maps where `explain` gives attributions."""
+
+    def maps(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return plan.reduce(explain(network, images, labels))
+
+    return maps
+
+
+def before(network: nn.Module, maps: Explain, images: torch.Tensor, labels: torch.Tensor) -> Columns:
     """Return the maps of the images, the network's output and its predictions."""
     output = _output(network, images)
     return {
-        "unperturbed": _numpy(abs_sum(explain(network, images, labels))),
+        "unperturbed": _numpy(maps(network, images, labels)),
         "prediction": output.argmax(1).cpu().numpy(),
         "output": _numpy(output),
     }
 
 
 def after(
-    network: nn.Module, explain: Explain, images: torch.Tensor, labels: torch.Tensor, found: Found
+    network: nn.Module, maps: Explain, images: torch.Tensor, labels: torch.Tensor, found: Found
 ) -> Columns:
     """Return the same of the images that an attack found, what it says of them, and their distances."""
     output, change = _output(network, found.images), (found.images - images).flatten(1)
     return {
-        "perturbed": _numpy(abs_sum(explain(network, found.images, labels))),
+        "perturbed": _numpy(maps(network, found.images, labels)),
         "prediction_perturbed": output.argmax(1).cpu().numpy(),
         "output_perturbed": _numpy(output),
         "n_accepted": found.n_accepted,

@@ -6,7 +6,12 @@ from .metrics.correlation import spearman as spearman
 from .metrics.distance import cosine as cosine
 from .metrics.distance import mass_center_shift as mass_center_shift
 from .metrics.distance import mse as mse
+from .metrics.distance import mse_normalized as mse_normalized
 from .metrics.distance import ssim as ssim
+from .metrics.distance import ssim_normalized as ssim_normalized
+from .metrics.images import image_mse as image_mse
+from .metrics.images import image_pearson as image_pearson
+from .metrics.images import image_ssim as image_ssim
 from .metrics.overlap import lens_distance as lens_distance
 from .metrics.overlap import lens_precision as lens_precision
 from .metrics.chance import lens_precision_adjusted as lens_precision_adjusted
@@ -48,6 +53,10 @@ from .figures.overlay import plot_pair as plot_pair
 from .figures.plots import plot_scores as plot_scores
 from .scoring.files import evaluate as evaluate
 from .scoring.arrays import score as score
+from .certificates.balls import ball_overlap as ball_overlap
+from .certificates.bounds import certified_cosine as certified_cosine
+from .certificates.published import certified_cosine_published as certified_cosine_published
+from .certificates.bounds import certified_eps as certified_eps
 from .errors import FormatError as FormatError
 from .pairfile.store import PairStore as PairStore
 from .pairfile.writer import PairWriter as PairWriter

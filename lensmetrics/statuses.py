@@ -19,7 +19,10 @@ STATUSES = {
         "A map has the same value everywhere and so no order of its pixels: metrics that rank pixels are "
         "undefined, except the published ones, which return what the released scripts return."
     ),
-    "identical": Status("Both maps are equal in every pixel: the explanation did not change at all."),
+    "identical": Status(
+        "Both maps are equal in every pixel: the explanation did not change at all or, where it was scored "
+        "against the target, it is the target."
+    ),
     "not_attacked": Status(
         "The attack accepted no perturbed image, so the unperturbed map is stored twice: a failed "
         "measurement, not evidence of robustness."
@@ -47,13 +50,23 @@ STATUSES = {
         "Neither map has a negative pixel, so sign_agreement only measures the overlap.", of_sample=False
     ),
     "too_small": Status(
-        "The map is smaller than the window of a metric (SSIM needs 7 pixels a side), so that score is "
-        "undefined.",
+        "The map or the image is smaller than the window of a metric (SSIM needs 7 pixels a side), so that "
+        "score is undefined.",
+        of_sample=False,
+    ),
+    "no_image": Status(
+        "An image metric has nothing to compare: the file lacks one of the two images, or they have values "
+        "outside [0, 1] or one value everywhere, so that score is undefined.",
         of_sample=False,
     ),
     "pool_exhausted": Status(
         "A published procedure for diverse sets ran out of candidate pixels, where the released script stops "
         "with an error, so its score is undefined.",
+        of_sample=False,
+    ),
+    "uncertified": Status(
+        "The norm of the smoothed map, less the error of its draws, is too small for a certificate, which is "
+        "undefined: more draws, a larger smoothing radius or a smaller perturbation may give one.",
         of_sample=False,
     ),
     "incomplete": Status("The sample was never finished in its file, so it was not scored.", unreadable=True),

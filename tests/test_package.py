@@ -51,8 +51,12 @@ ROOMS = {
     "scoring": ("pairs", "metrics", "pairfile", "tables"),
     "figures": ("pairs", "tables"),
     "report": ("pairs", "metrics", "pairfile", "tables", "figures"),
+    "certificates": ("pairfile", "scoring", "tables"),
     "demo": ("metrics", "pairfile", "scoring", "tables", "report"),
-    "cli": ("pairs", "metrics", "pairfile", "importers", "scoring", "tables", "figures", "report", "demo"),
+    "cli": (
+        *("pairs", "metrics", "pairfile", "importers", "scoring", "tables", "figures", "report"),
+        *("certificates", "demo"),
+    ),
     "__main__": ("cli",),
 }
 INDEPENDENT = ("errors", "statuses")

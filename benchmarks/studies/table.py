@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 import lensmetrics as lm
-from lensmetrics.tables.columns import PROVENANCE, distinguishing, one_kind, skipped_attributes, unified
+from lensmetrics.tables.columns import PROVENANCE, one_kind, skipped_attributes, unified
+from lensmetrics.tables.differing import distinguishing
 
 CONDITION = ("training", "explanation", "attack", "eps")
 ACCEPTANCE = "acceptance"

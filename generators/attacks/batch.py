@@ -52,7 +52,7 @@ class Batch:
         return self.explanation
 
     def maps(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the maps of `images` on the model itself, as float32."""
+        """Return the maps of `images` on the model itself, as float32: magnitudes, also of signed ones."""
         return self.maps_and_labels(images)[0]
 
     def maps_and_labels(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -33,9 +33,9 @@ def check_softening(
     """
     for item, beta in _betas(softening, steps):
         network = model if beta == math.inf else with_softplus(model, beta)
-        gradient = _gradient(network, explain, images, labels)
+        gradient, logits = _gradient(network, explain, images, labels)
         grows = f", which is {beta:.3g} at a step" if isinstance(item, Growth) else ""
-        if not gradient.isfinite().all():
+        if not (gradient.isfinite().all() and logits.isfinite().all()):
             raise ValueError(
                 f"--softening {_text(item)}{grows}: numbers of this network leave what {images.dtype} holds; "
                 "take a value nearer to 1, the published one"
@@ -56,15 +56,19 @@ def _betas(softening: Sequence[Softening], steps: int) -> Iterator[tuple[Softeni
 
 def _gradient(
     network: nn.Module, explain: Explain, images: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
-    """Return the gradient of a random sum of each map, near its image."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the gradient of a random sum of each map, near its image, and the logits there.
+
+    Logits that overflow can leave a finite gradient, that of slopes which are 0 and 1.
+    """
     random = torch.Generator()
     random.manual_seed(0)
     noise, weights = (torch.rand(images.shape, generator=random).to(images) for _ in range(2))
     near = (0.9 * images + 0.1 * noise).requires_grad_(True)
     maps = smooth_maps(network, explain, near, labels)
     (gradient,) = torch.autograd.grad((maps * weights[:, 0]).sum(), near, materialize_grads=True)
-    return gradient
+    with torch.no_grad():
+        return gradient, network(near)
 
 
 def _text(item: Softening) -> str:

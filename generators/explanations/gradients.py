@@ -1,6 +1,6 @@
 """Explanations by one gradient, and the reduction of attributions to a map."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -91,6 +91,14 @@ def abs_sum(attributions: torch.Tensor) -> torch.Tensor:
     """Return one value per pixel (sample, height, width): absolute values summed over the channels."""
     return attributions.abs().sum(1)
 
+
+def channel_sum(attributions: torch.Tensor) -> torch.Tensor:
+    """Return one value per pixel (sample, height, width): values summed over the channels, with signs."""
+    return attributions.sum(1)
+
+
+# How attributions become maps, by name; the names are those of pair files.
+REDUCTIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {"abs_sum": abs_sum, "sum": channel_sum}
 
 GRADIENT = Explanation(gradient, (FORM,), ends_with_images=True)
 INPUT_X_GRADIENT = Explanation(input_x_gradient, (FORM,), ends_with_images=True)

@@ -1,9 +1,12 @@
 """Means over many points of the input, computed in chunks, for path and smoothing methods.
 
 A point is ``scale * (image + offset)``. One pass of the network takes at most `chunk_size` points, and each
-point is used once, so memory depends neither on the number of samples nor on that of points.
+point is used once, so memory depends neither on the number of samples nor on that of points. Sums are in
+float64: in float32 the mean of 1,500 equal unit maps had a norm of 1.0000015, and the bound of a certificate
+is 1.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,13 +19,20 @@ Term = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, bool], torch.Tensor]
 Draws = Callable[[slice, int], Iterator[tuple[torch.Tensor, torch.Tensor]]]
 
 
+# Random numbers that one call draws for a sample. It decides which draws a seed gives, not only the speed.
+_BLOCK = 2**14
+
+
 def random_draws(
     images: torch.Tensor,
     seeds: Sequence[Sequence[int]],
     n_draws: int,
     place: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
 ) -> Draws:
-    """Return draws that depend on the seed of each sample alone, not on the samples in the same pass.
+    """Return draws that depend on the seed of each sample alone, not on batches and chunks.
+
+    They are made on the device of the images, in float32 also for images in float64. One kind of device
+    gives other draws than another.
 
     `place` turns numbers uniform in [0, 1) (point, sample, 1, 1, 1) and normal noise (point, sample, channel,
     height, width) into scale and offset.
@@ -31,17 +41,46 @@ def random_draws(
         raise ValueError(f"{len(images)} samples need as many seeds, got {len(seeds)}")
 
     def draws(rows: slice, per_pass: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        randoms = [np.random.default_rng(seed) for seed in seeds[rows]]
-        uniform = np.empty((n_draws, len(randoms), 1, 1, 1))
-        for sample, random in enumerate(randoms):
-            uniform[:, sample, 0, 0, 0] = random.random(n_draws)
-        for part in torch.split(torch.from_numpy(uniform).to(images), per_pass):
-            normal = np.empty((len(part), len(randoms), *images.shape[1:]), dtype=np.float32)
-            for sample, random in enumerate(randoms):
-                normal[:, sample] = random.standard_normal(normal[:, sample].shape, dtype=np.float32)
-            yield place(part, torch.from_numpy(normal).to(images))
+        randoms = [_generators(seed, images.device) for seed in seeds[rows]]
+        uniform = _blocks(torch.rand, [one for one, _ in randoms], n_draws, (1, 1, 1))
+        normal = _blocks(torch.randn, [one for _, one in randoms], n_draws, images.shape[1:])
+        for both in zip(_regrouped(uniform, per_pass), _regrouped(normal, per_pass), strict=True):
+            yield place(*(part.to(images) for part in both))
 
     return draws
+
+
+def _generators(seed: Sequence[int], device: torch.device) -> tuple[torch.Generator, torch.Generator]:
+    """Return two generators of a sample; torch takes one number of 64 bits as the seed of each."""
+    one, other = np.random.SeedSequence(seed).generate_state(2, np.uint64).tolist()
+    return torch.Generator(device).manual_seed(one), torch.Generator(device).manual_seed(other)
+
+
+def _blocks(
+    kind: Callable[..., torch.Tensor],
+    randoms: Sequence[torch.Generator],
+    n_draws: int,
+    shape: Sequence[int],
+) -> Iterator[torch.Tensor]:
+    """Yield random numbers (draw, sample, *shape), in blocks whose size only `shape` decides."""
+    per_block = max(1, _BLOCK // max(1, math.prod(shape)))
+    for start in range(0, n_draws, per_block):
+        size = (min(per_block, n_draws - start), *shape)
+        yield torch.stack([kind(size, generator=one, device=one.device) for one in randoms], dim=1)
+
+
+def _regrouped(blocks: Iterator[torch.Tensor], n_rows: int) -> Iterator[torch.Tensor]:
+    """Yield the rows of all blocks again, `n_rows` at a time."""
+    waiting: list[torch.Tensor] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(map(len, waiting)) >= n_rows:
+            rows = torch.cat(waiting)
+            n_full = len(rows) // n_rows * n_rows
+            yield from torch.split(rows[:n_full], n_rows)
+            waiting = [rows[n_full:]]
+    if sum(map(len, waiting)):
+        yield torch.cat(waiting)
 
 
 def mean_over_points(
@@ -67,11 +106,13 @@ def mean_over_points(
         raise ValueError(f"chunk_size must be at least 1, or None, got {chunk_size}")
     size = max(1, len(images)) if chunk_size is None else chunk_size
     is_one_graph = chunk_size is None or n_points * len(images) <= chunk_size
+    total: torch.Tensor
     if is_one_graph or not differentiable:
-        return _sum(term, draws, images, labels, size, differentiable) / n_points
-    chunked_sum: Any = _ChunkedSum.apply
-    total: torch.Tensor = chunked_sum(images, labels, term, draws, size)
-    return total / n_points
+        total = _sum(term, draws, images, labels, size, differentiable)
+    else:
+        chunked_sum: Any = _ChunkedSum.apply
+        total = chunked_sum(images, labels, term, draws, size)
+    return (total / n_points).to(images)
 
 
 def _sum(
@@ -101,7 +142,7 @@ def _chunk(
     labels: torch.Tensor,
     differentiable: bool,
 ) -> torch.Tensor:
-    """Return the sum of `term` over the points of one chunk, per sample."""
+    """Return the sum of `term` over the points of one chunk, per sample, in float64."""
     scale, offset = chunk
     shifted = images + offset
     points = scale * shifted
@@ -109,7 +150,7 @@ def _chunk(
     values = term(
         shifted.expand_as(points).flatten(0, 1), points.flatten(0, 1), labels.repeat(shape[0]), differentiable
     )
-    return values.reshape(*shape, *values.shape[1:]).sum(0)
+    return values.reshape(*shape, *values.shape[1:]).sum(0, dtype=torch.float64)
 
 
 class _ChunkedSum(torch.autograd.Function):

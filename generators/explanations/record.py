@@ -31,6 +31,8 @@ class Explanation:
         The function takes the keyword ``chunk_size``.
     ends_with_images
         The last pass through the network ends with the images themselves, so its logits are theirs.
+    needs_patterns
+        The network must have patterns (see ``patterns``).
     bases
         Explanations of which one, by its keyword ``base``, is smoothed: the function passes the options of
         that one on to it.
@@ -42,6 +44,7 @@ class Explanation:
     draws: bool = False
     chunks: bool = False
     ends_with_images: bool = False
+    needs_patterns: bool = False
     bases: Mapping[str, "Explanation"] = field(default_factory=dict)
 
     def __call__(

@@ -20,6 +20,7 @@ from .forms import FORM, is_dombrowski
 from .gradients import leaf
 from .record import Explanation
 from .rules import MAX_POOLS, passes_relevance
+from .steps import RESHAPING, RESHAPING_CALLS, sizes
 
 
 def lrp(
@@ -96,9 +97,7 @@ def _zennit() -> Any:
         ) from error
 
 
-_RESHAPING_CALLS = (torch.flatten, torch.reshape, "flatten", "view", "reshape")
-_RESHAPING = (nn.Flatten, nn.Dropout, nn.Identity)
-_WITH_RULES = (nn.Conv2d, nn.Linear, nn.AvgPool2d, nn.AdaptiveAvgPool2d, *MAX_POOLS, *_RESHAPING)
+_WITH_RULES = (nn.Conv2d, nn.Linear, nn.AvgPool2d, nn.AdaptiveAvgPool2d, *MAX_POOLS, *RESHAPING)
 # (network, its first layers, the module of its normalization), traced once for each network
 _NETWORKS: Derived[tuple[nn.Module, list[nn.Module], nn.Module]] = Derived()
 
@@ -120,10 +119,10 @@ def _for_lrp(model: nn.Module, zennit: Any) -> tuple[nn.Module, list[nn.Module],
     separate_activations(network)
     graph = network.graph
     normalize: nn.Module = nn.Identity()
-    sizes = _sizes(graph)
+    of_sizes = sizes(graph)
     used: set[Any] = set()
     for node in list(graph.nodes):
-        if node in sizes:
+        if node in of_sizes:
             continue
         if node.op == "call_module":
             _copy_if_used(network, node, used)
@@ -159,25 +158,13 @@ def _check_rule(network: fx.GraphModule, node: fx.Node, module: nn.Module | None
         )
     has_rule = module is not None and (isinstance(module, _WITH_RULES) or passes_relevance(module))
     is_ruled = has_rule and not overwrites(network, node)
-    if not is_ruled and node.target not in (torch.cat, *_RESHAPING_CALLS):
+    if not is_ruled and node.target not in (torch.cat, *RESHAPING_CALLS):
         raise ValueError(
             f"lrp has no rule for {node.name} of {name}: it knows convolutions, linear "
             "layers, batch norm directly after one, ReLU, softplus and piecewise-linear activations that "
             "never fall, pooling modules, additions of two branches and concatenations; use another "
             "explanation or network"
         )
-
-
-def _sizes(graph: fx.Graph) -> set[fx.Node]:
-    """Return the steps that compute with sizes, as in ``view(x.size(0), -1)``: no image acts through them."""
-    sizes: set[fx.Node] = set()
-    for node in graph.nodes:
-        is_size = node.target == "size" or (node.target is getattr and node.args[1] == "shape")
-        inputs = node.all_input_nodes
-        is_arithmetic = getattr(node.target, "__module__", "") == "_operator"
-        if is_size or (inputs and is_arithmetic and sizes.issuperset(inputs)):
-            sizes.add(node)
-    return sizes
 
 
 def _copy_if_used(network: fx.GraphModule, node: fx.Node, used: set[Any]) -> None:
@@ -198,7 +185,7 @@ def _first_layers(network: fx.GraphModule) -> list[nn.Module]:
         is_first = node.op != "placeholder" and node.all_input_nodes[0] in unchanged
         if is_first and isinstance(module, nn.Conv2d | nn.Linear):
             layers.append(module)
-        keeps = isinstance(module, _RESHAPING) or node.target in _RESHAPING_CALLS
+        keeps = isinstance(module, RESHAPING) or node.target in RESHAPING_CALLS
         if node.op == "placeholder" or (is_first and keeps):
             unchanged.add(node)
     return layers

@@ -30,7 +30,7 @@ MAX_POOLS = (nn.MaxPool2d, nn.AdaptiveMaxPool2d, MaxPool2x2)
 
 
 @contextmanager
-def _rules(model: nn.Module, rule_of: Callable[[nn.Module], Rule | None]) -> Iterator[list[Any]]:
+def with_rules(model: nn.Module, rule_of: Callable[[nn.Module], Rule | None]) -> Iterator[list[Any]]:
     """Apply `rule_of(module)` in backward passes that begin and end inside the `with`.
 
     The steps of autograd's graph that have a rule are added to the list that is returned. Values that do not
@@ -117,7 +117,7 @@ def guided(model: nn.Module, images: torch.Tensor) -> Iterator[None]:
     ) -> torch.Tensor:
         return of_input.clamp_min(0)  # the activation's own derivative is not negative
 
-    with _rules(model, lambda module: positive if passes_relevance(module) else None) as ruled:
+    with with_rules(model, lambda module: positive if passes_relevance(module) else None) as ruled:
         _COVERED(model, "standard", lambda: _check_covered(model, images[:2], ruled))
         yield
 
@@ -197,7 +197,7 @@ def guided_softly(model: nn.Module, images: torch.Tensor) -> Iterator[None]:
             return softplus(of_output, module.beta) * torch.sigmoid(module.beta * values)
         return of_output.relu() * (values >= 0)
 
-    with _rules(model, lambda module: positive if module in softened else None) as ruled:
+    with with_rules(model, lambda module: positive if module in softened else None) as ruled:
         _COVERED(model, "dombrowski", lambda: _check_covered(model, images[:2], ruled))
         yield
 
@@ -232,7 +232,7 @@ def deep_lift(
             return _rescale_max
         return _rescale if _is_activation(module) else None
 
-    with torch.enable_grad(), _rules(model, rule_of):
+    with torch.enable_grad(), with_rules(model, rule_of):
         inputs = leaf(images, differentiable)
         # In every layer the first sample is the reference for all others.
         logits = model(torch.cat([images.new_zeros((1, *images.shape[1:])), inputs]))

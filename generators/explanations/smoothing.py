@@ -11,8 +11,9 @@ from torch import nn
 from ..networks.activations import softened
 from ..networks.smoothness import check_softened
 from ..options import Option
+from .attribution import PATTERN_ATTRIBUTION
 from .averages import INTEGRATED_GRADIENTS, N_DRAWS, check_not_negative
-from .gradients import GRADIENT, INPUT_X_GRADIENT, abs_sum
+from .gradients import GRADIENT, INPUT_X_GRADIENT, REDUCTIONS
 from .points import mean_over_points, random_draws
 from .record import Explain, Explanation
 from .relevance import LRP
@@ -28,15 +29,18 @@ def uniform_smooth(
     base: str = "gradient",
     n_draws: int = 64,
     radius: float = 1.0,
+    reduction: str = "abs_sum",
     chunk_size: int | None = None,
     differentiable: bool = False,
     **of_base: Any,
 ) -> torch.Tensor:
     """Return the mean of `base` over points uniform in the l2 ball around the input.
 
-    Points are not clamped to [0, 1]. The map of each draw is reduced by `abs_sum` and scaled to unit l2 norm
-    before averaging, as the certificates require, so the result is non-negative and has one channel (sample,
-    1, height, width). A map of zeros stays zero. `base` is one of ``BASES``, with its options in
+    Points are not clamped to [0, 1]. The map of each draw is reduced to one value per pixel and scaled to
+    unit l2 norm before averaging, as the certificates require, so the result (sample, 1, height, width) has
+    an l2 norm from 0 to 1: near 1 where all draws have the same map, small where they differ. The reduction
+    abs_sum gives non-negative maps, sum (over the channels, with signs) signed ones, for which a certificate
+    says less at the same norm. A map of zeros stays zero. `base` is one of ``BASES``, with its options in
     `of_base`.
 
     References
@@ -45,6 +49,9 @@ def uniform_smooth(
     arXiv:2405.06361, section 3. Its bound needs each draw to be reduced and scaled.
     """
     check_not_negative("radius", radius)
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be {' or '.join(REDUCTIONS)}, got {reduction!r}")
+    reduce = REDUCTIONS[reduction]
     explain = _base(base, chunk_size, of_base)
 
     def place(uniform: torch.Tensor, normal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,9 +63,11 @@ def uniform_smooth(
     def term(
         moved: torch.Tensor, points: torch.Tensor, labels: torch.Tensor, differentiable: bool
     ) -> torch.Tensor:
-        maps = abs_sum(explain(model, points, labels, differentiable=differentiable))[:, None]
-        length: torch.Tensor = torch.linalg.vector_norm(maps, dim=(1, 2, 3), keepdim=True)
-        return maps / length.masked_fill(length == 0, 1)
+        maps = reduce(explain(model, points, labels, differentiable=differentiable))[:, None]
+        # In float32 the norm of a large map has errors that make the bound above 1, that of a tiny one is 0.
+        length = torch.linalg.vector_norm(maps, dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
+        scaled: torch.Tensor = maps / length.masked_fill(length == 0, 1).to(maps)
+        return scaled
 
     return mean_over_points(
         term,
@@ -69,6 +78,15 @@ def uniform_smooth(
         chunk_size=chunk_size,
         differentiable=differentiable,
     )
+
+
+def certificate_facts(image_shape: Sequence[int], reduction: str) -> dict[str, float]:
+    """Return what a certificate of maps of ``uniform_smooth`` needs besides the map, radius and n_draws.
+
+    The ball is in the input space, so `dim` is the number of values of an image (channel, height, width), not
+    that of a map. `bound` is the largest l2 norm that the map of a draw can have.
+    """
+    return {"dim": math.prod(image_shape), "bound": 1.0, "nonnegative": int(reduction == "abs_sum")}
 
 
 def beta_smooth(
@@ -110,6 +128,7 @@ BASES = {
     "deep_lift": DEEP_LIFT,
     "lrp": LRP,
     "guided_backprop": GUIDED_BACKPROP,
+    "pattern_attribution": PATTERN_ATTRIBUTION,
 }
 
 
@@ -129,7 +148,16 @@ BASE = Option(
     arguments=(("choices", tuple(BASES)),),
 )
 RADIUS = Option("radius", "radius of the l2 ball of uniform_smooth; default: 1", above=0)
+REDUCTION = Option(
+    "reduction",
+    "how uniform_smooth reduces the channels of each draw: abs_sum gives non-negative maps, sum signed ones; "
+    "default: abs_sum",
+    None,
+    arguments=(("choices", tuple(REDUCTIONS)),),
+)
 BETA = Option("beta", "beta of the softplus of beta_smooth; default: 1", above=0)
 
-UNIFORM_SMOOTH = Explanation(uniform_smooth, (BASE, N_DRAWS, RADIUS), draws=True, chunks=True, bases=BASES)
+UNIFORM_SMOOTH = Explanation(
+    uniform_smooth, (BASE, N_DRAWS, RADIUS, REDUCTION), draws=True, chunks=True, bases=BASES
+)
 BETA_SMOOTH = Explanation(beta_smooth, (BASE, BETA), chunks=True, bases=BASES)

@@ -26,6 +26,16 @@ def _is_plain(layer: nn.Conv2d) -> bool:
     return not is_own and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
 
 
+def transposed(
+    upstream: torch.Tensor, layer: nn.Conv2d, weight: torch.Tensor, shape: torch.Size
+) -> torch.Tensor:
+    """Return the pass back through a layer with another weight, to inputs of this shape."""
+    apply: Any = _Transposed.apply
+    settings = (layer.stride, layer.padding, layer.dilation, layer.groups)
+    result: torch.Tensor = apply(upstream, weight, shape, settings)
+    return result
+
+
 class _Fixed:
     """The convolution of a layer, with the weights that it is called with."""
 
@@ -55,8 +65,8 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         (weight,) = ctx.saved_tensors
-        transposed: Any = _Transposed.apply
-        return transposed(upstream, weight, ctx.shape, ctx.settings), None, None, None
+        apply: Any = _Transposed.apply
+        return apply(upstream, weight, ctx.shape, ctx.settings), None, None, None
 
 
 class _Transposed(torch.autograd.Function):

@@ -35,6 +35,7 @@ from ..errors import FormatError
 from ..messages import open_streams, say, show_traceback
 from ..processes import handling
 from . import (
+    certify,
     compare,
     correct,
     demo,
@@ -66,6 +67,7 @@ class Command(Protocol):
 COMMANDS: dict[str, Command] = {
     "demo": demo,
     "score": score,
+    "certify": certify,
     "summarize": summarize,
     "compare": compare,
     "worst": worst,

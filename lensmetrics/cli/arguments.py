@@ -26,6 +26,14 @@ def integer(text: str) -> int:
     return int(text)
 
 
+def number(text: str) -> int | float:
+    """Read an integer or a decimal number as they are usually written."""
+    found = _number(text)
+    if found is None or not math.isfinite(found):
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
+    return found
+
+
 def add_exclude(parser: argparse.ArgumentParser, where: str = "") -> None:
     """Declare --exclude."""
     parser.add_argument(

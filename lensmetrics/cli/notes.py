@@ -16,7 +16,8 @@ _N_READ_AGAIN = 20
 
 def note_what_else_differs(scores: "pd.DataFrame", shown: Sequence[str]) -> None:
     """Name the conditions that differ and that a summary by the columns `shown` leaves out."""
-    from ..tables.columns import differing, unified
+    from ..tables.columns import unified
+    from ..tables.differing import differing
 
     others = [name for name in differing(unified(scores)) if name not in shown]
     if others:
@@ -34,18 +35,22 @@ def note_pooling(scores: "pd.DataFrame") -> None:
 
 
 def note_chance(
-    scores: "pd.DataFrame", k: int, windows: Sequence[int], stores: "Mapping[str, PairStore]"
+    scores: "pd.DataFrame",
+    k: int,
+    windows: Sequence[int],
+    stores: "Mapping[str, PairStore]",
+    against: str,
 ) -> None:
     """Print a note for every map size and window where random pixels reach a recall above one half.
 
-    `stores` are the files of the table by their names in it.
+    `stores` are the files of the table by their names in it, whose maps were scored `against` others.
     """
     shape_of = scores["file"].astype(str).map({file: store.shape for file, store in stores.items()})
     for shape in dict.fromkeys(shape_of):
         height, width = shape
         rows = scores[shape_of == shape]
         for w in dict.fromkeys(windows):
-            level = _chance_level(rows, k, w, stores)
+            level = _chance_level(rows, k, w, stores, against)
             if level > 0.5:
                 say(
                     f"lensmetrics: k={k} is {100 * k / (height * width):.0f} % of {height}x{width}: at w={w} "
@@ -53,7 +58,9 @@ def note_chance(
                 )
 
 
-def _chance_level(scores: "pd.DataFrame", k: int, w: int, stores: "Mapping[str, PairStore]") -> float:
+def _chance_level(
+    scores: "pd.DataFrame", k: int, w: int, stores: "Mapping[str, PairStore]", against: str
+) -> float:
     """Return the mean recall of random pixels; NaN where no pair has scores.
 
     It follows from raw and adjusted recall, except for pairs whose recall is 1: some of these are
@@ -72,7 +79,9 @@ def _chance_level(scores: "pd.DataFrame", k: int, w: int, stores: "Mapping[str, 
         positions = scores.groupby("file", observed=True).cumcount()[perfect.index]
         some = np.linspace(0, len(perfect) - 1, min(len(perfect), _N_READ_AGAIN)).astype(int)
         found = [
-            lens_recall_chance(stores[str(perfect["file"].iloc[i])][int(positions.iloc[i])], k=k, w=w)
+            lens_recall_chance(
+                stores[str(perfect["file"].iloc[i])].pair(int(positions.iloc[i]), against=against), k=k, w=w
+            )
             for i in some.tolist()
         ]
         level[np.isnan(level)] = np.mean(found)

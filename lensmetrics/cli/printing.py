@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..pairfile.store import PairStore
-    from ..scoring.runs import Failure
+    from ..scoring.failures import Failure
 
 _N_NAMED = 10
 
@@ -103,8 +103,10 @@ def _print_counts(counts: "pd.DataFrame", n_labels: int) -> None:
         print_table(counts.drop(columns=same), n_labels=n_labels)
 
 
-def print_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None") -> bool:
-    """List the files and samples that are not scored; return whether there are any."""
+def print_failures(
+    failures: "Sequence[Failure]", scores: "pd.DataFrame | None", *, done: str = "scored"
+) -> bool:
+    """List the files and samples with which it could not be `done`; return whether there are any."""
     rows = []
     for failure in failures:
         show_traceback(failure.error)
@@ -119,7 +121,7 @@ def print_failures(failures: "Sequence[Failure]", scores: "pd.DataFrame | None")
             rows.append((printable(file), count, f"{status}: {shown}" if known else str(status)))
     if not rows:
         return False
-    say("lensmetrics: not scored:")
+    say(f"lensmetrics: not {done}:")
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
     for file, count, problem in rows:
         say(f"  {file:{widths[0]}}  {count:{widths[1]}}  {problem}")

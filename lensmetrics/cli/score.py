@@ -65,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='further metrics, such as "lens_kendall(w=1)"; see lensmetrics metrics',
     )
     parser.add_argument(
+        "--against",
+        choices=("unperturbed", "target"),
+        help="what the perturbed maps are scored against: unperturbed (default), or target, the map that the "
+        "attack aims at; tables then have a column against",
+    )
+    parser.add_argument(
         "--workers",
         type=integer,
         metavar="N",
@@ -114,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
         executor, sizes, metrics = _prepared(arguments, stack, open_one)
         from ..scoring.files import score_files
         from ..scoring.progress import Progress
-        from ..tables.columns import distinguishing
+        from ..tables.differing import distinguishing
         from ..tables.summary import summarize
         from .notes import note_chance, note_pooling, note_what_else_differs
         from .printing import print_failures, print_summary
@@ -129,6 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
         scores, failures = score_files(
             arguments.files,
             metrics,
+            against=arguments.against,
             executor=executor,
             progress=Progress(),
             output=arguments.output,
@@ -142,7 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
         note_what_else_differs(scores, by)
         note_pooling(scores)
         for k in sizes:
-            note_chance(scores, k, arguments.windows or _WINDOWS, stores)
+            note_chance(scores, k, arguments.windows or _WINDOWS, stores, arguments.against or "unperturbed")
     elif arguments.output is not None:
         older = ": the older table there is unchanged" if arguments.output.exists() else ""
         say(f"lensmetrics: nothing is written to {arguments.output}{older}")
@@ -179,6 +186,7 @@ def _checked_metrics(arguments: argparse.Namespace, sizes: Sequence[int]) -> "li
                 arguments.output,
                 arguments.files,
                 metrics,
+                against=arguments.against,
                 replacing=arguments.resume or arguments.overwrite,
             )
     return metrics

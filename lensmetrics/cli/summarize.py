@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the summary of a table of scores."""
     from ..tables.choosing import chosen_metrics
-    from ..tables.columns import distinguishing, left_to_split, metric_columns
+    from ..tables.columns import metric_columns
+    from ..tables.differing import distinguishing, left_to_split
     from ..tables.outputs import check_table_output
     from ..tables.summary import summarize
     from ..tables.writing import write_table

@@ -15,7 +15,7 @@ from .measuring import height_of, text_width, wrapped
 from .panels import Axis, add_legend, number_axis, thinned
 from .style import HOLLOW, INK, RULE, Look, Picture, line_look
 
-_LOWER = "↓ a lower score is more robust"
+_LOWER = "↓ a lower score means maps that are more alike"
 
 
 def draw_points(found: Differences, look: Look) -> Picture:

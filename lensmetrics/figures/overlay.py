@@ -91,7 +91,13 @@ def plot_pair(
 
 
 def pair_overlay(
-    pair: "MapPair", *, k: int, w: int, image: npt.NDArray[Any] | None = None, look: Look = SCREEN
+    pair: "MapPair",
+    *,
+    k: int,
+    w: int,
+    image: npt.NDArray[Any] | None = None,
+    first: str = "unperturbed",
+    look: Look = SCREEN,
 ) -> Picture:
     """Draw the two maps of a pair with the sets that the LENS metrics compare.
 
@@ -106,6 +112,8 @@ def pair_overlay(
     image
         What the maps explain, (height, width) or (channel, height, width), uint8 or float, drawn
         as the first panel. One channel is shown as grey, three as RGB, other numbers by their mean.
+    first
+        What the first map of the pair is called: "unperturbed", or "target".
 
     Returns
     -------
@@ -139,7 +147,7 @@ def pair_overlay(
             ("perturbed", _RED, pair.perturbed),
         )
         for axes, (which, colour, values) in zip(panels, sides, strict=False):
-            titles.append([which, "map"])
+            titles.append([first if which == "unperturbed" else which, "map"])
             _show_map(axes, values)
             if pair.finite:
                 _rings(axes, pair.diverse_top_k(which, k, w), pair.shape, colour, pixel)
@@ -150,7 +158,7 @@ def pair_overlay(
         else:
             _show_none(panels[2], pair.shape)
         down = across * min(max(height / width, 0.25), 2.0)
-        _place(figure, grid, titles, (across, down), look, _legend_entries(k, w, finite=pair.finite))
+        _place(figure, grid, titles, (across, down), look, _legend_entries(k, w, first, finite=pair.finite))
     return figure
 
 
@@ -276,7 +284,7 @@ def _rings(
     )
 
 
-def _legend_entries(k: int, w: int, *, finite: bool) -> list[tuple[Any, str]]:
+def _legend_entries(k: int, w: int, first: str, *, finite: bool) -> list[tuple[Any, str]]:
     if not finite:
         return [(Patch(color=_NOT_FINITE), "not finite")]
     rings = [
@@ -285,7 +293,7 @@ def _legend_entries(k: int, w: int, *, finite: bool) -> list[tuple[Any, str]]:
     ]
     missed = Patch(color=_TOP), Line2D([], [], color="black", linestyle="none", marker="x", markersize=5)
     return [
-        (Line2D([], [], color=_BLUE, linewidth=1.5), f"S: top {k} of the unperturbed map"),
+        (Line2D([], [], color=_BLUE, linewidth=1.5), f"S: top {k} of the {first} map"),
         (Patch(color=_NEAR), f"N_w(S): pixels within {w} of S"),
         ([Line2D([], [], color=_RED, linewidth=1.5), Patch(color=_TOP)], f"T: top {k} of the perturbed map"),
         (missed, "in T but outside N_w(S)"),

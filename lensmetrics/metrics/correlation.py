@@ -183,7 +183,12 @@ def pearson(pair: MapPair) -> float:
     """
     if not pair.finite or pair.constant:
         return math.nan
-    u, p = (_centered(values) for values in (pair.unperturbed, pair.perturbed))
+    return linear_correlation(pair.unperturbed, pair.perturbed)
+
+
+def linear_correlation(first: FloatMap, second: FloatMap) -> float:
+    """Return Pearson's correlation of two finite arrays, neither of which has one value everywhere."""
+    u, p = _centered(first), _centered(second)
     return _ratio(float((u * p).sum()), math.sqrt(float((u * u).sum()) * float((p * p).sum())))
 
 

@@ -14,7 +14,7 @@ from ..pairs.mappair import MapPair
 from .registry import built_in
 
 # The defaults of skimage.metrics.structural_similarity, from Wang et al. 2004.
-_SSIM_SIDE = 7
+SSIM_SIDE = 7
 _SSIM_K1 = 0.01
 _SSIM_K2 = 0.03
 
@@ -134,31 +134,84 @@ def ssim(pair: MapPair) -> float:
     """
     if not pair.finite:
         return math.nan
-    if min(pair.shape) < _SSIM_SIDE:
+    if min(pair.shape) < SSIM_SIDE:
         pair.add_status("too_small")
         return math.nan
     peak = max(float(np.abs(values).max()) for values in (pair.unperturbed, pair.perturbed))
     exponent = math.frexp(peak)[1]
     u, p = (np.ldexp(a.astype(np.float64), -exponent) for a in (pair.unperturbed, pair.perturbed))
-    lowest, highest = min(u.min(), p.min()), max(u.max(), p.max())
-    data_range = highest - lowest
-    if data_range == 0:
+    data_range = max(u.max(), p.max()) - min(u.min(), p.min())
+    return mean_similarity(u, p, data_range) if data_range else math.nan
+
+
+@built_in
+def mse_normalized(pair: MapPair) -> float:
+    r"""Mean squared difference of the two maps, each divided by the sum of its absolute values.
+
+    .. math:: \frac{1}{H W} \sum \left( \frac{u}{\sum |u|} - \frac{p}{\sum |p|} \right)^2
+
+    Returns
+    -------
+    float
+        From 0 to 4 / (H W); 0 where one map is a positive multiple of the other, up to rounding. It falls
+        with the square of the number of pixels, so compare only maps of one size. NaN where a map is zero
+        everywhere (``constant_map``) or not finite (``nan_map``).
+
+    Notes
+    -----
+    The MSE of Dombrowski et al. [1]_, whose maps sum to one. Where all values have one sign, as after the
+    sum of absolute values over channels, both normalizations are the same; they differ for signed maps.
+
+    References
+    ----------
+    .. [1] A.-K. Dombrowski et al., "Explanations can be manipulated and geometry is to blame",
+       NeurIPS 2019, section 2 and the released code.
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> lm.mse_normalized(lm.MapPair([[1, 3]], [[2, 2]]))  # (1/4 - 1/2)^2 and (3/4 - 1/2)^2, halved
+    0.0625
+    """
+    shares = _shares(pair)
+    return math.nan if shares is None else mse(shares)
+
+
+@built_in
+def ssim_normalized(pair: MapPair) -> float:
+    """SSIM of the two maps, each divided by the sum of its absolute values.
+
+    Otherwise as :func:`ssim`, whose value depends on the scale of one map against the other.
+
+    Returns
+    -------
+    float
+        In [-1, 1]; 1 where one map is a positive multiple of the other. NaN where a side is shorter than 7
+        pixels (``too_small``), where a map is zero everywhere or both are constant (``constant_map``), or
+        where a map is not finite (``nan_map``).
+
+    Notes
+    -----
+    The SSIM of Dombrowski et al. [1]_, whose maps sum to one: see :func:`mse_normalized`.
+
+    References
+    ----------
+    .. [1] A.-K. Dombrowski et al., "Explanations can be manipulated and geometry is to blame",
+       NeurIPS 2019, section 2 and the released code.
+
+    Examples
+    --------
+    >>> import lensmetrics as lm
+    >>> import numpy as np
+    >>> pair = lm.MapPair(np.eye(7), 8 * np.eye(7))
+    >>> lm.ssim_normalized(pair), lm.ssim(pair) < 0.3
+    (1.0, True)
+    """
+    if pair.finite and min(pair.shape) < SSIM_SIDE:
+        pair.add_status("too_small")
         return math.nan
-    # E[x^2] - E[x]^2 loses a variance that is small compared to the mean; the shift makes the mean small.
-    middle = lowest / 2 + highest / 2
-    u, p = u - middle, p - middle
-    mean_u, mean_p = _window_mean(u), _window_mean(p)
-    n = _SSIM_SIDE**2
-    sample = n / (n - 1)
-    variance_u = sample * (_window_mean(u * u) - mean_u * mean_u)
-    variance_p = sample * (_window_mean(p * p) - mean_p * mean_p)
-    covariance = sample * (_window_mean(u * p) - mean_u * mean_p)
-    c1, c2 = (_SSIM_K1 * data_range) ** 2, (_SSIM_K2 * data_range) ** 2
-    mean_u, mean_p = mean_u + middle, mean_p + middle
-    similarity = ((2 * mean_u * mean_p + c1) * (2 * covariance + c2)) / (
-        (mean_u * mean_u + mean_p * mean_p + c1) * (variance_u + variance_p + c2)
-    )
-    return max(-1.0, min(1.0, float(similarity.mean())))
+    shares = _shares(pair)
+    return math.nan if shares is None else ssim(shares)
 
 
 @built_in
@@ -190,6 +243,35 @@ def mass_center_shift(pair: MapPair) -> float:
     return math.hypot(y_u - y_p, x_u - x_p)
 
 
+def mean_similarity(u: npt.NDArray[np.float64], p: npt.NDArray[np.float64], data_range: float) -> float:
+    """Return the mean structural similarity of two arrays (height, width) of at least `SSIM_SIDE` a side."""
+    lowest, highest = min(u.min(), p.min()), max(u.max(), p.max())
+    # E[x^2] - E[x]^2 loses a variance that is small compared to the mean; the shift makes the mean small.
+    middle = lowest / 2 + highest / 2
+    u, p = u - middle, p - middle
+    mean_u, mean_p = _window_mean(u), _window_mean(p)
+    n = SSIM_SIDE**2
+    sample = n / (n - 1)
+    variance_u = sample * (_window_mean(u * u) - mean_u * mean_u)
+    variance_p = sample * (_window_mean(p * p) - mean_p * mean_p)
+    covariance = sample * (_window_mean(u * p) - mean_u * mean_p)
+    c1, c2 = (_SSIM_K1 * data_range) ** 2, (_SSIM_K2 * data_range) ** 2
+    mean_u, mean_p = mean_u + middle, mean_p + middle
+    similarity = ((2 * mean_u * mean_p + c1) * (2 * covariance + c2)) / (
+        (mean_u * mean_u + mean_p * mean_p + c1) * (variance_u + variance_p + c2)
+    )
+    return max(-1.0, min(1.0, float(similarity.mean())))
+
+
+def _shares(pair: MapPair) -> MapPair | None:
+    """Return both maps divided by the sums of their absolute values; None where that is undefined."""
+    if not pair.finite or not (pair.unperturbed.any() and pair.perturbed.any()):
+        return None
+    scaled = (_unit_peak(values) for values in (pair.unperturbed, pair.perturbed))
+    u, p = (values / np.abs(values).sum() for values in scaled)
+    return MapPair(u, p)
+
+
 def _unit_peak(values: FloatMap) -> npt.NDArray[np.float64]:
     """Return the values divided by the largest absolute one, so that squares neither overflow nor vanish."""
     peak = np.float64(np.abs(values).max())
@@ -203,8 +285,8 @@ def _window_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the means over the windows inside the map."""
     from scipy.ndimage import uniform_filter  # slow to import, and only ssim needs it
 
-    border = _SSIM_SIDE // 2
-    means: npt.NDArray[np.float64] = uniform_filter(values, _SSIM_SIDE)
+    border = SSIM_SIDE // 2
+    means: npt.NDArray[np.float64] = uniform_filter(values, SSIM_SIDE)
     return means[border:-border, border:-border]
 
 

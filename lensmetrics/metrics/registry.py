@@ -13,7 +13,7 @@ import numpy as np
 from ..pairs.checks import is_integer
 from ..pairs.mappair import MapPair
 from ..tables.columns import NO_METRIC, NO_PARAMETER
-from ..tables.known import BUILT_IN
+from ..tables.known import BUILT_IN, CERTIFICATES
 from ..tables.texts import brief, split_metric
 
 MetricFunction = Callable[..., float]
@@ -133,7 +133,8 @@ def register(*, bounds: tuple[float, float], best: float | None) -> Callable[[F]
     def add(function: F) -> F:
         name = function.__name__
         taken = _entries.get(name)
-        if name in NO_METRIC or (taken is not None and _origin(taken.function) != _origin(function)):
+        reserved = name in NO_METRIC or name in CERTIFICATES
+        if reserved or (taken is not None and _origin(taken.function) != _origin(function)):
             raise ValueError(
                 f"a metric cannot be named {name!r}: a column of scores or another metric has that name"
             )

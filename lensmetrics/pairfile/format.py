@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 FORMAT = "lensmetrics-pairs"
 VERSION = 1
 MAPS = ("unperturbed", "perturbed")
+# What the perturbed map can be scored against.
+REFERENCES = ("unperturbed", "target")
 INTEGERS = ("label", "prediction", "prediction_perturbed")
 NORMS = ("perturbation_linf", "perturbation_l2")
 IMAGES = ("image", "image_perturbed")

@@ -1,6 +1,7 @@
 """The header of a pair file: everything that is read once, when the file is opened."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class Layout:
     filters: list[int]
     # Where the unperturbed and the perturbed maps begin in the file; None if HDF5 has to decode them.
     offsets: tuple[int, int] | None
+    beside_bytes: int  # of the images, target and outputs of one sample
 
     @property
     def n_channels(self) -> int | None:
@@ -72,6 +74,7 @@ class Header:
     attrs: dict[str, Any]
     layout: Layout
     columns: Columns
+    beside: tuple[str, ...]  # those of BESIDE_MAPS that the file has
     metadata_damaged: bool  # attributes or covered columns do not match `checksum_metadata`
     fingerprint: str
 
@@ -98,14 +101,19 @@ def read_header(path: Path) -> Header:
         load_filters(path, filters)
         # A dataset that nothing was written to may have no offset.
         layout = Layout(
-            maps[0].shape[1:], dtype, reduction, filters, offsets if plain and None not in offsets else None
+            maps[0].shape[1:],
+            dtype,
+            reduction,
+            filters,
+            offsets if plain and None not in offsets else None,
+            sum(math.prod(dataset.shape[1:]) * dataset.dtype.itemsize for dataset in beside.values()),
         )
     check_samples(path, columns.sample, columns.complete)
     stored = attrs.get(CHECKSUM)
     if stored == UNFINISHED:
         del attrs[CHECKSUM]
     damaged = stored not in (None, UNFINISHED, metadata_checksum(attrs, columns.covered()))
-    return Header(attrs, layout, columns, damaged, fingerprint(attrs, layout, columns))
+    return Header(attrs, layout, columns, tuple(beside), damaged, fingerprint(attrs, layout, columns))
 
 
 def _read_columns(path: Path, file: h5py.File, names: set[str], n: int) -> Columns:

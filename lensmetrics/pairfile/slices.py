@@ -4,20 +4,29 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from .format import MAPS, REDUCTIONS, checksums
+from .format import BESIDE_MAPS, IMAGES, MAPS, REDUCTIONS, checksums, row_checksums
 from .header import Columns, Layout
 from .opening import load_filters, opened
 
 # The size of a block of maps: large enough that opening the file costs little per pair, small enough to
 # stay in a CPU cache.
 BLOCK_BYTES = 4 * 2**20
+
+
+class Block(NamedTuple):
+    """The maps of some samples, verified and reduced: NaN where a sample has a status."""
+
+    first: NDArray[np.floating]  # the unperturbed maps, or the targets
+    perturbed: NDArray[np.floating]
+    status: list[str]  # "" for each sample, "incomplete" or "checksum"
+    images: tuple[NDArray[Any], NDArray[Any]] | None  # unperturbed and perturbed, if they were asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +43,15 @@ class Slice:
     label: NDArray[np.int64] | None
     complete: NDArray[np.bool_]
     checksum: NDArray[np.uint32] = field(repr=False)
+    image_checksum: NDArray[np.uint32] | None = field(repr=False)
+    against: str = "unperturbed"  # the map that is read beside the perturbed one, or "target"
+    with_images: bool = False  # whether to read both images too, if the file has them
 
     @classmethod
     def of(cls, path: Path, layout: Layout, columns: Columns) -> "Slice":
         """Return all samples of a file."""
-        return cls(path, 0, layout, columns.sample, columns.label, columns.complete, columns.checksum)
+        known = (columns.sample, columns.label, columns.complete, columns.checksum, columns.image_checksum)
+        return cls(path, 0, layout, *known)
 
     def cut(self, start: int, stop: int) -> "Slice":
         """Return the samples at positions start to stop - 1 of this slice."""
@@ -50,6 +63,7 @@ class Slice:
             label=None if self.label is None else self.label[rows],
             complete=self.complete[rows],
             checksum=self.checksum[rows],
+            image_checksum=None if self.image_checksum is None else self.image_checksum[rows],
         )
 
     def __len__(self) -> int:
@@ -60,6 +74,11 @@ class Slice:
         """(height, width) of every map."""
         height, width = self.layout.shape[-2:]
         return height, width
+
+    @property
+    def reads_beside(self) -> bool:
+        """Whether images, targets and outputs are read and verified too."""
+        return self.against != "unperturbed" or self.with_images
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Yield the positions, start and stop, of blocks of about `BLOCK_BYTES`."""
@@ -75,6 +94,14 @@ class Slice:
         self, start: int, stop: int, *, buffer: NDArray[np.floating] | None = None
     ) -> tuple[NDArray[np.floating], NDArray[np.floating], list[str]]:
         """Read, verify and reduce the maps of some samples; see `PairStore.read_block`."""
+        return self.read(start, stop, buffer=buffer)[:3]
+
+    def read(self, start: int, stop: int, *, buffer: NDArray[np.floating] | None = None) -> Block:
+        """Do what `read_block` does, and read the target and the images if this slice is to have them.
+
+        What `image_checksum` covers is verified then too: the status of a sample is "checksum" if any of it
+        is damaged.
+        """
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"{self.path} has {len(self)} samples; there is no block from {start} to {stop}")
         block = (self.buffer(stop - start) if buffer is None else buffer)[:, : stop - start]
@@ -92,16 +119,33 @@ class Slice:
             if not status[row] and (found[row] != expected[row] or row in unreadable):
                 status[row] = "checksum"
         unperturbed, perturbed = block
+        beside = self._read_beside(start, stop, status)
         if self.layout.n_channels == 1:
             unperturbed, perturbed = unperturbed[:, 0], perturbed[:, 0]
         elif self.layout.n_channels is not None:
             reduce = REDUCTIONS[self.layout.reduction]
             with np.errstate(over="ignore", invalid="ignore"):  # maps may hold inf and NaN
                 unperturbed, perturbed = reduce(unperturbed), reduce(perturbed)
+        first = unperturbed if self.against == "unperturbed" else beside[self.against]
         for row, problem in enumerate(status):
             if problem:
-                unperturbed[row] = perturbed[row] = np.nan
-        return unperturbed, perturbed, status
+                first[row] = perturbed[row] = np.nan
+        both = self.with_images and all(name in beside for name in IMAGES)
+        images = (beside[IMAGES[0]], beside[IMAGES[1]]) if both else None
+        return Block(first, perturbed, status, images)
+
+    def _read_beside(self, start: int, stop: int, status: list[str]) -> dict[str, NDArray[Any]]:
+        """Read what is stored beside the maps, if any of it is wanted; note in `status` what is damaged."""
+        if not self.reads_beside:
+            return {}
+        load_filters(self.path, self.layout.filters)
+        expected = None if self.image_checksum is None else self.image_checksum[start:stop]
+        with opened(self.path) as file:
+            found, sound = read_beside(file, self.start + start, stop - start, expected)
+        for row, is_sound in enumerate(sound):
+            if not status[row] and not is_sound:
+                status[row] = "checksum"
+        return found
 
     def _read_plain(self, offsets: tuple[int, int], start: int, block: NDArray[np.floating]) -> None:
         """Read contiguous maps as bytes, because opening the file with HDF5 would take 20 times as long."""
@@ -126,6 +170,31 @@ class Slice:
             for name, maps in zip(MAPS, block, strict=True):
                 unreadable |= read_rows(file[name], self.start + start, maps)
         return unreadable
+
+
+def read_beside(
+    file: h5py.File, start: int, n: int, expected: NDArray[np.uint32] | None
+) -> tuple[dict[str, NDArray[Any]], list[bool]]:
+    """Read images, targets and outputs of n samples from position start on.
+
+    Returns
+    -------
+    found
+        The values by name, as far as the file has them.
+    sound
+        For each sample whether all can be decoded and match `expected`, their checksum, if it is known.
+    """
+    unreadable: set[int] = set()
+    found = {}
+    for name in BESIDE_MAPS:
+        if name in file:
+            found[name] = np.empty((n, *file[name].shape[1:]), file[name].dtype.newbyteorder("<"))
+            unreadable |= read_rows(file[name], start, found[name])
+    sound = [row not in unreadable for row in range(n)]
+    if found and expected is not None:
+        pairs = zip(row_checksums(list(found.values())), expected.tolist(), strict=True)
+        sound = [known == stored and sound[row] for row, (known, stored) in enumerate(pairs)]
+    return found, sound
 
 
 def read_rows(dataset: h5py.Dataset, start: int, block: NDArray[Any]) -> set[int]:

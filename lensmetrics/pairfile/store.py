@@ -3,6 +3,7 @@
 import operator
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import FormatError
 from ..messages import printable
 from .attributes import CHECKSUM
 from .format import IMAGES
 from .header import read_header
 from .opening import load_filters, opened
-from .slices import Slice
+from .slices import Slice, read_beside
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -87,7 +89,8 @@ class PairStore:
 
     Examples
     --------
-    A store has a length, can be indexed and iterated over; each item is a `MapPair`.
+    A store has a length, can be indexed and iterated over; each item is a `MapPair`, which has both
+    images where the file stores them and they match their checksum.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -180,16 +183,38 @@ class PairStore:
     def __iter__(self) -> Iterator["MapPair"]:
         from ..pairs.mappair import MapPair
 
+        if self._has_images:
+            yield from (self[position] for position in range(len(self)))
+            return
         for start, stop in self._whole.blocks():
             unperturbed, perturbed, _ = self.read_block(start, stop)
             yield from map(MapPair, unperturbed, perturbed)
 
     def __getitem__(self, index: int) -> "MapPair":
+        return self.pair(index)
+
+    def pair(self, index: int, *, against: str = "unperturbed") -> "MapPair":
+        """Return the pair at a position; `against` names its first map, "unperturbed" or "target"."""
         from ..pairs.mappair import MapPair  # its kernels take a while to import, and few readers need them
 
         position = self._position(index)
-        unperturbed, perturbed, _ = self.read_block(position, position + 1)
-        return MapPair(unperturbed[0], perturbed[0])
+        first, perturbed, _ = self.slice(position, position + 1, against=against).read_block(0, 1)
+        return MapPair(first[0], perturbed[0], **self._sound_images(position))
+
+    def _sound_images(self, position: int) -> dict[str, NDArray[Any]]:
+        """Return both images of a sample, none where one is not stored, not written or damaged."""
+        if not (self._has_images and self.complete[position]):
+            return {}
+        expected = self.header.columns.image_checksum
+        load_filters(self.path, self.header.layout.filters)
+        with opened(self.path) as file:
+            rows = None if expected is None else expected[position : position + 1]
+            found, (is_sound,) = read_beside(file, position, 1, rows)
+        return {name: found[name][0] for name in IMAGES} if is_sound else {}
+
+    @property
+    def _has_images(self) -> bool:
+        return all(name in self.header.beside for name in IMAGES)
 
     def _position(self, index: int) -> int:
         position = operator.index(index)
@@ -197,9 +222,22 @@ class PairStore:
             raise IndexError(f"{self.path} has {len(self)} samples; there is none at position {index}")
         return position % len(self)
 
-    def slice(self, start: int, stop: int) -> Slice:
-        """Return the samples at positions start to stop - 1, small enough to send to another process."""
-        return self._whole.cut(start, stop)
+    def slice(self, start: int, stop: int, *, against: str = "unperturbed") -> Slice:
+        """Return the samples at positions start to stop - 1, small enough to send to another process.
+
+        `against` is the map that the slice reads beside the perturbed one: "unperturbed" or "target".
+
+        Raises
+        ------
+        FormatError
+            If the file does not have that map.
+        """
+        if against != "unperturbed" and against not in self.header.beside:
+            raise FormatError(
+                f"{self.path} holds no {against!r} to score against; files of the attack target_map do: "
+                "leave this file out, or score it against the unperturbed maps"
+            )
+        return replace(self._whole.cut(start, stop), against=against)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Yield the positions, start and stop, of blocks of some megabytes, for `read_block`."""

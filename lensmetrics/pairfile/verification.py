@@ -6,15 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
-import numpy as np
-from numpy.typing import NDArray
-
 from ..children import SECONDS, Isolated
 from ..errors import FormatError
 from . import slices
 from .attributes import CHECKSUM
-from .format import BESIDE_MAPS, row_checksums
+from .format import BESIDE_MAPS
 from .opening import load_filters, opened
 from .store import PairStore
 
@@ -88,19 +84,8 @@ def _images_sound(store: PairStore, start: int, stop: int) -> list[bool]:
         length = max(1, slices.BLOCK_BYTES // max(row_bytes, 1))
         for first in range(start, stop, length) if datasets else ():
             last = min(first + length, stop)
-            sound += _rows_sound(datasets, first, expected[first:last])
+            sound += slices.read_beside(file, first, last - first, expected[first:last])[1]
     return sound or [True] * (stop - start)
-
-
-def _rows_sound(datasets: list[h5py.Dataset], start: int, expected: NDArray[np.uint32]) -> list[bool]:
-    unreadable: set[int] = set()
-    blocks = []
-    for dataset in datasets:
-        block = np.empty((len(expected), *dataset.shape[1:]), dataset.dtype.newbyteorder("<"))
-        unreadable |= slices.read_rows(dataset, start, block)
-        blocks.append(block)
-    pairs = zip(row_checksums(blocks), expected.tolist(), strict=True)
-    return [found == stored and row not in unreadable for row, (found, stored) in enumerate(pairs)]
 
 
 def verify_files(

@@ -4,7 +4,7 @@ The module is long because every public method has an example.
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,9 @@ class MapPair:
         elements become NaN. A shape of (1, height, width) is accepted: a single channel is dropped, never
         reduced. DataArrays are aligned by the names of their dimensions; tensors are detached from their
         graph.
+    image, image_perturbed
+        What the two maps explain, for the metrics of images: (height, width) or (channel, height,
+        width), uint8 or float; None where they are not at hand.
 
     Attributes
     ----------
@@ -66,6 +69,8 @@ class MapPair:
         The maps as C-ordered float32 or float64 arrays; the caller's own where possible.
     shape
         Height and width in pixels.
+    image, image_perturbed
+        As given.
 
     Raises
     ------
@@ -95,7 +100,14 @@ class MapPair:
     'ok'
     """
 
-    def __init__(self, unperturbed: Maps, perturbed: Maps) -> None:
+    def __init__(
+        self,
+        unperturbed: Maps,
+        perturbed: Maps,
+        *,
+        image: npt.NDArray[Any] | None = None,
+        image_perturbed: npt.NDArray[Any] | None = None,
+    ) -> None:
         if type(unperturbed) is not np.ndarray or type(perturbed) is not np.ndarray:
             unperturbed, perturbed = aligned(unperturbed, perturbed)
         self.unperturbed = as_map(unperturbed, "unperturbed")
@@ -105,6 +117,7 @@ class MapPair:
                 f"the maps of a pair must have one shape, but the unperturbed is {self.unperturbed.shape} "
                 f"and the perturbed {self.perturbed.shape}"
             )
+        self.image, self.image_perturbed = image, image_perturbed
         height, width = self.unperturbed.shape
         self.shape: tuple[int, int] = height, width
         self._u = SortedMap(self.unperturbed)

@@ -1,7 +1,7 @@
 """The section of a page on differences between conditions, sample by sample."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -10,7 +10,7 @@ from ..figures.comparison import difference_figure
 from ..figures.svg import inline_svg
 from ..tables.columns import Column
 from ..tables.comparison import compare
-from ..tables.conclusions import LEVEL, ROBUST, adjusted_for_chance
+from ..tables.conclusions import LEVEL, adjusted_for_chance, claimed, records
 from ..tables.known import is_chance, known_metrics
 from ..tables.labels import column_title, condition_text, labelled, number_text, p_text
 from ..tables.permutation import n_flips
@@ -154,7 +154,7 @@ def _differences(table: pd.DataFrame, on: str, by: Sequence[str], column: Column
     adjusted = adjusted or [math.nan] * len(rows)
     pairs = [
         _difference(row, on, rising, vanishes=p >= LEVEL)
-        for (_, row), p in zip(rows.iterrows(), adjusted, strict=True)
+        for row, p in zip(records(rows), adjusted, strict=True)
     ]
     conditions = list(zip(*shown, [pair.pair for pair in pairs], strict=True))
     return Differences(
@@ -162,7 +162,7 @@ def _differences(table: pd.DataFrame, on: str, by: Sequence[str], column: Column
     )
 
 
-def _difference(row: "pd.Series[Any]", on: str, rising: bool | None, *, vanishes: bool) -> Difference:
+def _difference(row: Mapping[str, Any], on: str, rising: bool | None, *, vanishes: bool) -> Difference:
     """Put a comparison into words; `vanishes` tells whether the score adjusted for chance shows none."""
     first, second = (labelled(on, row[side]) for side in ("first", "second"))
     n = int(row["n"])
@@ -189,7 +189,7 @@ def _difference(row: "pd.Series[Any]", on: str, rising: bool | None, *, vanishes
 
 
 def _verdict(
-    row: "pd.Series[Any]", on: str, first: str, second: str, rising: bool | None, *, vanishes: bool
+    row: Mapping[str, Any], on: str, first: str, second: str, rising: bool | None, *, vanishes: bool
 ) -> str:
     p = float(row["p_holm"])
     if math.isnan(p):
@@ -205,7 +205,7 @@ def _verdict(
         return f"{higher} is higher, {text}"
     lower = first if higher == second else second
     better = higher if rising else lower
-    return f"{better} is more robust, {text}" if on in ROBUST else f"maps change less with {better}, {text}"
+    return f"{claimed(row, on, better)}, {text}"
 
 
 def _signed(value: float, largest: float) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ..figures.against import is_number, score_lines
 from ..figures.curves import Curve, lens_curves
 from ..figures.svg import inline_svg
-from ..tables.columns import Column
+from ..tables.columns import AGAINST, Column
 from ..tables.labels import column_title, labelled, metric_title, number_text
 from ..tables.view import View
 from .parts import Ids, Shown
@@ -75,7 +75,9 @@ def _curve_caption(view: View, curve: Curve) -> str:
         first, second = second, first
     text = f"Each point is the mean share of {first} top-k pixels that have {second} ones within w pixels"
     text += "; at w = 0 both sets must contain the pixel (top-k intersection). " if 0 in curve.score else ". "
-    text += "Higher is more robust. "
+    text += (
+        "Higher is more robust. " if AGAINST not in view.scores else "Higher means maps that are more alike. "
+    )
     if view.by:
         text += (
             "Whether two lines differ is in the section on differences, which compares sample by sample: the "

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ..errors import FormatError
 from ..figures.overlay import pair_overlay
 from ..figures.svg import inline_svg
 from ..metrics.registry import parse_metric
 from ..pairfile.store import PairStore
 from ..pairs.mappair import MapPair
-from ..tables.columns import Column
+from ..tables.columns import AGAINST, Column
 from ..tables.labels import labelled, metric_title, number_text
 from ..tables.view import View
 from .choosing import Pick, pick_by_score, pick_named, pick_of_conditions
@@ -110,7 +111,8 @@ def draw_examples(
 def figure_id(scores: pd.DataFrame) -> Callable[[str, object], str]:
     """Return the function that gives the id of the figure of a pair: ``s-topk-12`` for ``topk.h5:12``.
 
-    It does not depend on which pairs are shown. Where files of the table have names that lead to the
+    It does not depend on which pairs are shown. That of a pair scored against the target ends in
+    ``-target``. Where files of the table have names that lead to the
     same id, a checksum of the path tells them apart.
     """
     files = list(map(str, scores["file"].unique())) if "file" in scores else []
@@ -181,11 +183,15 @@ class _Drawer:
             return f"sample {row['sample']} is not shown: {store.path} has no such sample that is complete"
         if k > n_pixels:
             return f"sample {row['sample']} is not shown: the maps of {store.path} have fewer than {k} pixels"
-        pair = store[int(places[0])]
+        against = str(row[AGAINST]) if AGAINST in row and not pd.isna(row[AGAINST]) else "unperturbed"
+        try:
+            pair = store.pair(int(places[0]), against=against)
+        except FormatError as error:  # another file of that name
+            return f"sample {row['sample']} is not shown: {error}"
         caption = self._caption(row, store, pair, k)
-        name = self.id_of(file, row["sample"])
+        name = self.id_of(file, row["sample"]) + "-target" * (against == "target")
         svg = inline_svg(
-            pair_overlay(pair, k=k, w=self.w, image=store.read_image(int(places[0]))[0]),
+            pair_overlay(pair, k=k, w=self.w, image=store.read_image(int(places[0]))[0], first=against),
             prefix=name,
             description=f"Maps of one pair and their top-k sets, {title}. {caption}",
         )

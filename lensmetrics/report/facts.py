@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ..tables.columns import CONDITIONS, condition_columns
+from ..tables.columns import AGAINST, CONDITIONS, condition_columns
 from ..tables.labels import condition_text
 from ..tables.sharing import pooling_text, samples_text
 from ..tables.view import View
@@ -16,6 +16,25 @@ def page_title(scores: pd.DataFrame) -> str:
     if "dataset" not in scores or scores["dataset"].isna().all():
         return "Robustness of attribution maps"
     return f"Robustness of attribution maps: {_listed(scores, 'dataset')}"
+
+
+def subject(scores: pd.DataFrame) -> str:
+    """Return the sentence that says what the scores of a page compare."""
+    against = set(scores[AGAINST].dropna()) if AGAINST in scores else set()
+    if "target" not in against:
+        return (
+            "How much of an attribution map survives a small perturbation of the input: scores that compare "
+            "each unperturbed map with its perturbed one."
+        )
+    if against == {"target"} and scores[AGAINST].notna().all():
+        return (
+            "How close attribution maps come to the target of an attack: scores that compare each target "
+            "with the perturbed map. Maps that are more alike are less robust."
+        )
+    return (
+        "How far perturbed attribution maps are from the unperturbed ones, and how close they come to the "
+        "target of an attack: the condition against says which of them a score compares with."
+    )
 
 
 def facts_of(view: View) -> dict[str, str]:

@@ -20,7 +20,7 @@ from .comparisons import comparison
 from .curves import curves_of, scores_against
 from .disagreement import Disagreement, disagreement
 from .distributions import distributions
-from .facts import facts_of, page_title, warnings_of
+from .facts import facts_of, page_title, subject, warnings_of
 from .leading import leading_scores
 from .parts import Ids
 from .shades import N_SHADES, n_panels, shaded
@@ -99,6 +99,7 @@ def _page(
     spread, quantiles = distributions(view, leading, ids)
     html = _template().render(
         title=page_title(view.scores),
+        subject=subject(view.scores),
         version=__version__,
         facts=facts_of(view),
         warnings=warnings_of(view),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..figures.curves import Curve
-from ..tables.columns import numbered
+from ..tables.differing import numbered
 from ..tables.labels import condition_text, metric_title
 from ..tables.view import View
 from .parts import Ids

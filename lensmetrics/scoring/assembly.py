@@ -4,27 +4,32 @@ import itertools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..metrics.registry import Metric
-from ..pairfile.store import PairStore
 from ..statuses import UNREADABLE_STATUSES
-from ..tables.columns import CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
-from .worker import SliceScores
+from ..tables.columns import AGAINST, CONDITIONS, METRICS, PROVENANCE, one_kind, skipped_attributes
+
+if TYPE_CHECKING:
+    from ..metrics.registry import Metric
+    from ..pairfile.store import PairStore
+    from .worker import SliceScores  # with the compiler, which tables of certificates do without
 
 
 def scores_table(
-    stores: Sequence[PairStore], results: Sequence[SliceScores], metrics: Sequence[Metric]
+    stores: "Sequence[PairStore]",
+    results: "Sequence[SliceScores]",
+    metrics: "Sequence[Metric]",
+    against: str | None,
 ) -> pd.DataFrame:
-    """Return the table of files that are scored in these slices."""
+    """Return the table of files that are scored in these slices; `against` is a column unless it is None."""
     statuses = [status for result in results for status in result.status]
     scores = pd.DataFrame(
         {
-            **_file_columns(stores),
+            **file_columns(stores, against),
             **sample_columns(stores),
             "status": _with_sample_statuses(statuses, stores),
             **columns_of_values(np.concatenate([result.values for result in results]), metrics),
@@ -35,13 +40,13 @@ def scores_table(
 
 
 def columns_of_values(
-    values: npt.NDArray[np.float64], metrics: Sequence[Metric]
+    values: npt.NDArray[np.float64], metrics: "Sequence[Metric]"
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Return a column for each metric of values (sample, metric)."""
     return {str(metric): values[:, j] for j, metric in enumerate(metrics)}
 
 
-def _with_sample_statuses(statuses: Sequence[str], stores: Sequence[PairStore]) -> list[str]:
+def _with_sample_statuses(statuses: Sequence[str], stores: "Sequence[PairStore]") -> list[str]:
     """Add the statuses that the files record about their samples to those of the scores."""
     joined = list(statuses)
     for token in ("not_attacked", "label_changed"):
@@ -52,18 +57,18 @@ def _with_sample_statuses(statuses: Sequence[str], stores: Sequence[PairStore]) 
     return joined
 
 
-def _file_columns(stores: Sequence[PairStore]) -> dict[str, pd.Categorical]:
+def file_columns(stores: "Sequence[PairStore]", against: str | None = None) -> dict[str, pd.Categorical]:
     """Return file and condition attributes, a value per sample."""
     rows = np.repeat(np.arange(len(stores)), [len(store) for store in stores])
     columns = {"file": _categorical([str(store.path) for store in stores], rows)}
     for name in _conditions(stores):
-        values = [store.attrs.get(name) for store in stores]
+        values = [against if name == AGAINST else store.attrs.get(name) for store in stores]
         if any(value is not None for value in values):
             columns[name] = _categorical(values, rows)
     return columns
 
 
-def _conditions(stores: Sequence[PairStore]) -> list[str]:
+def _conditions(stores: "Sequence[PairStore]") -> list[str]:
     """Return the attributes that become columns: all except provenance and names that tables use."""
     skipped: dict[str, list[Path]] = {}
     for store in stores:
@@ -77,7 +82,7 @@ def _conditions(stores: Sequence[PairStore]) -> list[str]:
             stacklevel=2,
         )
     found = dict.fromkeys([*CONDITIONS, *(name for store in stores for name in store.attrs)])
-    return [name for name in found if name not in PROVENANCE and name not in skipped]
+    return [name for name in found if name == AGAINST or not (name in PROVENANCE or name in skipped)]
 
 
 def _categorical(values: Sequence[Any], rows: npt.NDArray[np.intp]) -> pd.Categorical:
@@ -90,7 +95,7 @@ def _categorical(values: Sequence[Any], rows: npt.NDArray[np.intp]) -> pd.Catego
     return found
 
 
-def sample_columns(stores: Sequence[PairStore]) -> dict[str, Any]:
+def sample_columns(stores: "Sequence[PairStore]") -> dict[str, Any]:
     """Return sample numbers and, where a file stores them, names, labels and predictions (missing: NA)."""
     columns: dict[str, Any] = {"sample": np.concatenate([store.sample for store in stores])}
     names = [_names(store) for store in stores]
@@ -112,7 +117,7 @@ def sample_columns(stores: Sequence[PairStore]) -> dict[str, Any]:
     return columns
 
 
-def _names(store: PairStore) -> list[str | None] | None:
+def _names(store: "PairStore") -> list[str | None] | None:
     """Return the names of the samples (None: incomplete), or None for a file without names."""
     names: npt.NDArray[Any] | None = store.name
     if names is None:

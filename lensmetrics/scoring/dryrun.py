@@ -11,7 +11,9 @@ from ..pairfile.store import PairStore
 from .worker import score_block
 
 
-def dry_run(stores: Iterable[PairStore], metrics: Sequence[Metric], *, compiling: bool) -> None:
+def dry_run(
+    stores: Iterable[PairStore], metrics: Sequence[Metric], *, compiling: bool, against: str = "unperturbed"
+) -> None:
     """Try every metric once on a trial map of every size.
 
     Trial maps of NaN cost next to nothing. With `compiling`, trial maps are ramps, on which all
@@ -30,18 +32,18 @@ def dry_run(stores: Iterable[PairStore], metrics: Sequence[Metric], *, compiling
                 trial, trial[:, ::-1, ::-1], metrics, np.empty((1, len(metrics))), lambda _: "a trial map"
             )
         except Exception:
-            _score_first(alike, metrics)
+            _score_first(alike, metrics, against)
 
 
-def _score_first(stores: Iterable[PairStore], metrics: Sequence[Metric]) -> None:
+def _score_first(stores: Iterable[PairStore], metrics: Sequence[Metric], against: str) -> None:
     """Score the first pair of the files that can be read."""
     for store in stores:
         for at in np.flatnonzero(store.complete)[:1].tolist():
             try:
-                unperturbed, perturbed, unreadable = store.read_block(at, at + 1)
+                first, perturbed, unreadable = store.slice(at, at + 1, against=against).read_block(0, 1)
             except (FormatError, OSError):  # reported when the file is scored
                 continue
             if not unreadable[0]:
                 name = partial("sample {} of {}".format, store.sample[at], store.path)
-                score_block(unperturbed, perturbed, metrics, np.empty((1, len(metrics))), name)
+                score_block(first, perturbed, metrics, np.empty((1, len(metrics))), name)
                 return

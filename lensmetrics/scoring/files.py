@@ -12,14 +12,15 @@ import pandas as pd
 from .. import __version__
 from ..errors import FormatError
 from ..metrics.registry import Metric, Metrics, as_metrics
-from ..pairfile.attributes import is_text
+from ..pairfile.format import REFERENCES
 from ..pairfile.store import PairStore
 from ..tables.files import check_output
 from ..tables.outputs import check_scores
 from .assembly import scores_table
+from .failures import Failure, check_name
 from .journal import Journal
 from .progress import Progress
-from .runs import TASK_PIXELS, Failure, PairFile, Run
+from .runs import TASK_PIXELS, PairFile, Run
 from .worker import BLOCK_PIXELS, Origin
 
 
@@ -27,6 +28,7 @@ def evaluate(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     metrics: Metrics,
     *,
+    against: str | None = None,
     executor: Executor | None = None,
     progress: bool = False,
     output: str | os.PathLike[str] | None = None,
@@ -41,6 +43,10 @@ def evaluate(
         One pair file or several.
     metrics
         As for :func:`score`.
+    against
+        What the perturbed maps are scored against: ``"unperturbed"`` (the default), or ``"target"``, the
+        map that the attack aims at, which then takes the place of the unperturbed map in every metric.
+        The table has a column ``against`` where this is given.
     executor
         Any ``concurrent.futures.Executor``: a process pool (start it with ``spawn``), or Dask's
         ``client.get_executor()``, whose workers must see the same paths. None scores in this
@@ -64,27 +70,27 @@ def evaluate(
     DataFrame
         A row per sample, in the order of the files and of the samples in them: ``file``, the
         attributes of the files as categorical columns (dataset, model, training, explanation, attack,
-        eps, eps_norm, severity, attack_k, attack_w, then all others except those that record how a file
-        was made, such as command and versions), ``sample``, name, label and predictions where stored,
-        ``status``, and a column per metric. An attribute with the name of another column is left
-        out, with a warning. Samples that are incomplete or fail their checksum are rows of NaN with
-        the status ``incomplete`` or ``checksum``; the number of a sample that was never written is
-        -1, and the label and number of a damaged sample may be damaged too.
+        eps, eps_norm, severity, attack_k, attack_w, then `against` if it is given, then all others except
+        those that record how a file was made, such as command and versions), ``sample``, name, label and
+        predictions where stored, ``status``, and a column per metric. An attribute with the name of
+        another column is left out, with a warning. Samples that are incomplete or fail their checksum
+        are rows of NaN with the status ``incomplete`` or ``checksum``; the number of a sample that was
+        never written is -1, and the label and number of a damaged sample may be damaged too.
 
     Raises
     ------
     FormatError
-        If a file cannot be read, or changes while it is scored. All files are opened, and all metrics
-        tried on every size of map, before the first sample is scored.
+        If a file cannot be read, changes while it is scored, or has no target to score against. All
+        files are opened, and all metrics tried on every size of map, before the first sample is scored.
     ValueError
-        If a metric does not fit the maps of a file, a file is given twice, or `output` is one of
-        the files.
+        If a metric does not fit the maps of a file, a file is given twice, `against` is another word, or
+        `output` is one of the files.
     BlockingIOError
         If another process is writing `output`.
     FileExistsError
-        If `output` is not a table of scores, or is a table of other metrics or files and neither
-        `resume` nor `overwrite` is set; or if an unfinished run has left scores and `resume` is not
-        set.
+        If `output` is not a table of scores, or is a table of other metrics or files, or against another
+        map, and neither `resume` nor `overwrite` is set; or if an unfinished run has left scores and
+        `resume` is not set.
 
     Examples
     --------
@@ -100,11 +106,14 @@ def evaluate(
     65      pgd       1     ok                      0.63
     """
     chosen, files = as_metrics(metrics), as_paths(paths)
+    if against not in (None, *REFERENCES):
+        raise ValueError(f"against must be {' or '.join(map(repr, REFERENCES))}, got {against!r}")
     if output is not None:
-        check_table_target(output, files, chosen, replacing=resume or overwrite)
+        check_table_target(output, files, chosen, against=against, replacing=resume or overwrite)
     scores, _ = score_files(
         files,
         chosen,
+        against=against,
         executor=executor,
         progress=Progress(shown=progress),
         output=output,
@@ -120,6 +129,7 @@ def score_files(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     metrics: Metrics,
     *,
+    against: str | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -136,6 +146,8 @@ def score_files(
     ----------
     output
         The table to write, which :func:`check_table_target` allows.
+    against
+        One of `REFERENCES`, which the table then has as a column; None scores against the unperturbed maps.
     progress
         Receives the progress; None reports nothing.
     stop_at_bad_samples
@@ -160,7 +172,7 @@ def score_files(
     files = as_paths(paths)
     with contextlib.ExitStack() as stack:
         journal = None if output is None else stack.enter_context(Journal(output, resume=resume))
-        pair_files, failures = _open_all(files, open_store)
+        pair_files, failures = _open_all(files, open_store, against or REFERENCES[0])
         if raise_failures:
             _raise(failures)
         run = Run(
@@ -168,6 +180,7 @@ def score_files(
             chosen,
             stop_at_bad_samples=stop_at_bad_samples,
             journal=journal,
+            against=against or REFERENCES[0],
             task_pixels=task_pixels,
             block_pixels=block_pixels,
         )
@@ -181,7 +194,7 @@ def score_files(
                 journal.discard()
             return None, failures
         tasks = [i for i, task in enumerate(run.tasks) if task.file not in run.failed]
-        scores = scores_table(sound, [run.done[i] for i in tasks], chosen)
+        scores = scores_table(sound, [run.done[i] for i in tasks], chosen, against)
         if journal is not None:
             slices = [(run.keys[i], len(run.done[i].status), run.done[i].signed) for i in tasks]
             journal.finish(scores, slices, files)
@@ -194,15 +207,20 @@ def as_paths(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -
 
 
 def check_table_target(
-    output: str | os.PathLike[str], files: Sequence[Path], metrics: Sequence[Metric], *, replacing: bool
+    output: str | os.PathLike[str],
+    files: Sequence[Path],
+    metrics: Sequence[Metric],
+    *,
+    against: str | None = None,
+    replacing: bool,
 ) -> None:
     """Refuse an output that cannot be written, or that would replace what it should not."""
     check_output(output)
-    check_scores(output, files, metrics, replacing=replacing)
+    check_scores(output, files, metrics, against=against, replacing=replacing)
 
 
 def _open_all(
-    paths: Sequence[Path], open_store: Callable[[Path], PairStore]
+    paths: Sequence[Path], open_store: Callable[[Path], PairStore], against: str
 ) -> tuple[list[PairFile], list[Failure]]:
     """Open every file; return also what is wrong with any of them."""
     pair_files: list[PairFile] = []
@@ -211,12 +229,10 @@ def _open_all(
     host = socket.gethostname()
     for path in paths:
         try:
-            if not is_text(str(path)):
-                raise FormatError(
-                    f"{str(path)!a} has a name that is not UTF-8, which no table can hold: rename it"
-                )
+            check_name(path)
             found = path.stat() if path.exists() else None  # before it is read: it may be replaced afterwards
             store = open_store(path)
+            store.slice(0, 0, against=against)  # refuses a file that does not have it
             found = found or path.stat()
         except (FormatError, OSError) as error:
             failures.append(Failure(path, error))

@@ -6,7 +6,6 @@ A *task* scores one *slice*, some consecutive samples of one file; a worker read
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..pairfile.store import PairStore
 from ..processes import available_cores
 from .dryrun import dry_run
 from .executors import Handle, workers_of
+from .failures import Failure
 from .journal import Journal, slice_key
 from .progress import Progress
 from .worker import Origin, SliceScores, score_slice
@@ -42,18 +42,13 @@ class PairFile(NamedTuple):
     identity: tuple[int, ...]
 
 
-class Failure(NamedTuple):
-    """A file that is not in the table, and why."""
-
-    path: Path
-    error: Exception
-
-
 class Run:
     """The tasks of all files, the results of those that are done, and the files that have failed.
 
     Parameters
     ----------
+    against
+        What the perturbed maps are scored against, of `REFERENCES`.
     task_pixels, block_pixels
         About how many pixels of each of the two maps a task has, and a worker reads at once.
     """
@@ -65,11 +60,13 @@ class Run:
         *,
         stop_at_bad_samples: bool,
         journal: Journal | None,
+        against: str,
         task_pixels: int,
         block_pixels: int,
     ) -> None:
         self.pair_files, self.metrics, self.journal = pair_files, metrics, journal
         self.stop_at_bad_samples, self.block_pixels = stop_at_bad_samples, block_pixels
+        self.against = against
         self.tasks = [
             task for number, file in enumerate(pair_files) for task in _tasks(number, file.store, task_pixels)
         ]
@@ -80,7 +77,9 @@ class Run:
 
     def _key(self, task: Task, texts: tuple[str, ...]) -> str:
         store, origin, identity = self.pair_files[task.file]
-        return slice_key(origin.version, texts, identity, store.fingerprint, task.start, task.stop)
+        # Scores against the unperturbed maps keep the keys that they had before there were others.
+        others = () if self.against == "unperturbed" else (self.against,)
+        return slice_key(origin.version, texts, identity, store.fingerprint, task.start, task.stop, *others)
 
     def failures(self) -> list[Failure]:
         """Return the files that have failed, in their order."""
@@ -104,7 +103,8 @@ class Run:
         if len(left) < 2:
             executor = None
         files = sorted({self.tasks[i].file for i in left})
-        dry_run([self.pair_files[n].store for n in files], self.metrics, compiling=executor is not None)
+        stores = [self.pair_files[n].store for n in files]
+        dry_run(stores, self.metrics, compiling=executor is not None, against=self.against)
         n_reused = self._n_done()
         with progress.running(sum(len(file.store) for file in self.pair_files), n_reused):
             for i, result in self._here(left) if executor is None else self._on(executor, left):
@@ -163,7 +163,7 @@ class Run:
         """Return the samples of a task, and the state in which a worker must find their file."""
         file, start, stop = self.tasks[i]
         store, origin, _ = self.pair_files[file]
-        return store.slice(start, stop), origin
+        return store.slice(start, stop, against=self.against), origin
 
     def _here(self, left: Sequence[int]) -> Iterator[tuple[int, SliceScores | Exception]]:
         """Do tasks in this process; yield the number and result of each that still matters."""

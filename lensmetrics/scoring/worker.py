@@ -5,7 +5,7 @@ import math
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,14 +16,14 @@ import numpy.typing as npt
 from .. import __version__
 from ..errors import FormatError
 from ..metrics.registry import Metric
-from ..pairfile.slices import Slice
+from ..pairfile.slices import Block, Slice
 from ..pairs.mappair import MapPair
+from ..tables.known import OF_IMAGES
 
 # A block is read at once; it should still be in the cache when its last pair is scored.
 BLOCK_PIXELS = 2**18
-
-# Position of the first sample, unperturbed and perturbed maps, and the status of each unreadable sample.
-_Block = tuple[int, npt.NDArray[Any], npt.NDArray[Any], list[str]]
+# As much of targets, images and outputs is read at once.
+BESIDE_BYTES = 4 * 2**20
 
 
 class Origin(NamedTuple):
@@ -58,11 +58,12 @@ def score_block(
     values: npt.NDArray[np.float64],
     name: Callable[[int], str],
     unreadable: Sequence[str] | None = None,
+    images: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None,
 ) -> tuple[list[str], bool]:
     """Write the scores of all pairs into `values` (sample, metric).
 
-    `name` returns what errors call a pair. Return the statuses, and whether some map has a negative
-    pixel.
+    `name` returns what errors call a pair; `images` are both images of every pair, if they are at hand.
+    Return the statuses, and whether some map has a negative pixel.
     """
     statuses = []
     signed = False
@@ -75,7 +76,10 @@ def score_block(
             continue
         scores: list[float] | None = None
         try:
-            pair = MapPair(unperturbed[i], perturbed[i])
+            if images is None:
+                pair = MapPair(unperturbed[i], perturbed[i])
+            else:
+                pair = MapPair(unperturbed[i], perturbed[i], image=images[0][i], image_perturbed=images[1][i])
             scores = []
             for call in calls:
                 scores.append(float(call(pair)))
@@ -107,15 +111,16 @@ def score_slice(
             f"the worker on {host} has lensmetrics {__version__}, {origin.host} has "
             f"{origin.version}: install the same version on both"
         )
+    part = replace(part, with_images=any(metric.name in OF_IMAGES for metric in metrics))
     values = np.empty((len(part), len(metrics)))
     status: list[str] = []
     signed = False
     try:
         _check_unchanged(origin, part.path)
-        for start, unperturbed, perturbed, unreadable in _blocks(part, block_pixels, prefetch=prefetch):
-            stop = start + len(unperturbed)
+        for start, (first, perturbed, unreadable, images) in _blocks(part, block_pixels, prefetch=prefetch):
+            stop = start + len(first)
             name = partial(_name, part, start)
-            found = score_block(unperturbed, perturbed, metrics, values[start:stop], name, unreadable)
+            found = score_block(first, perturbed, metrics, values[start:stop], name, unreadable, images)
             status += found[0]
             signed = signed or found[1]
         _check_unchanged(origin, part.path)
@@ -152,26 +157,31 @@ def _check_unchanged(origin: Origin, path: Path) -> None:
         )
 
 
-def _blocks(part: Slice, n_pixels: int, *, prefetch: bool) -> Iterator[_Block]:
-    """Yield the blocks of a slice; each is valid until the one after the next is asked for."""
+def _blocks(part: Slice, n_pixels: int, *, prefetch: bool) -> Iterator[tuple[int, Block]]:
+    """Yield the position of the first sample of each block of a slice, and the block.
+
+    A block is valid until the one after the next is asked for.
+    """
     height, width = part.shape
     length = min(max(1, n_pixels // (height * width)), len(part))
+    if part.reads_beside and part.layout.beside_bytes:  # images can be much larger than maps
+        length = min(length, max(1, BESIDE_BYTES // part.layout.beside_bytes))
     blocks = _read(part, length)
     return _prefetched(blocks) if prefetch and len(part) > length else blocks
 
 
-def _read(part: Slice, length: int) -> Iterator[_Block]:
+def _read(part: Slice, length: int) -> Iterator[tuple[int, Block]]:
     buffers = itertools.cycle([part.buffer(length), part.buffer(length)])
     for start in range(0, len(part), length):
         stop = min(start + length, len(part))
         try:
-            block = part.read_block(start, stop, buffer=next(buffers))
+            block = part.read(start, stop, buffer=next(buffers))
         except (FormatError, OSError) as error:
             raise _Unreadable(error) from error
-        yield start, *block
+        yield start, block
 
 
-def _prefetched(blocks: Iterator[_Block]) -> Iterator[_Block]:
+def _prefetched(blocks: Iterator[tuple[int, Block]]) -> Iterator[tuple[int, Block]]:
     """Yield the same blocks, while a thread already reads and verifies the next."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, blocks, None)

@@ -1,14 +1,13 @@
 """The columns of a table of scores: which are scores, which are conditions, and which names are taken."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 
 from ..statuses import STATUSES
-from .known import BUILT_IN, registered
+from .known import BUILT_IN, CERTIFICATES, CERTIFIED_ALPHA, registered
 from .natural import in_natural_order
 from .texts import split_metric
 
@@ -23,7 +22,9 @@ class Condition(NamedTuple):
     of_some_methods: bool = False  # a parameter; where it is missing, the method has none
 
 
-# The attributes that define the conditions of a study, in the order in which tables and figures use them.
+# The condition that is not of a file but of its scoring: what the perturbed maps were scored against.
+AGAINST = "against"
+# What defines the conditions of a study, in the order in which tables and figures use it.
 CONDITIONS = {
     "dataset": Condition(speaks_for_itself=True),
     "model": Condition(speaks_for_itself=True),
@@ -35,6 +36,7 @@ CONDITIONS = {
     "severity": Condition(of_some_methods=True),
     "attack_k": Condition(of_some_methods=True),
     "attack_w": Condition(of_some_methods=True),
+    AGAINST: Condition(),
 }
 # What identifies and describes the sample of a row.
 IDENTITY = ("file", "sample", "name", "label", "prediction", "prediction_perturbed", "status")
@@ -58,6 +60,7 @@ PROVENANCE = (
     "accuracy_samples",
     "sha256",
     "checkpoint_sha256",
+    "patterns_sha256",
 )
 # Columns of the long form, and of a summary.
 _LONG = ("metric", "value", "k", "w", "pool")
@@ -81,6 +84,15 @@ class Column(NamedTuple):
     text: str
     name: str
     params: dict[str, int | float]
+
+    @property
+    def axes(self) -> dict[str, int | float]:
+        """The parameters under the names that they have as columns and as dimensions.
+
+        Those of certificates have ``metric_`` in front: `eps` is the radius of the attack, `cosine` a metric.
+        """
+        prefix = "metric_" if self.name in CERTIFICATES else ""
+        return {prefix + key: value for key, value in self.params.items()}
 
     @property
     def family(self) -> tuple[str, tuple[tuple[str, int | float], ...]]:
@@ -111,7 +123,7 @@ def is_metric(column: object) -> bool:
     """Return whether a column of this name holds scores: a known metric, or one with parameters."""
     if not isinstance(column, str):
         return False
-    if column in BUILT_IN or column in registered():
+    if column in BUILT_IN or column in CERTIFICATES or column in registered():
         return True
     try:
         return bool(split_metric(column)[1])
@@ -134,12 +146,16 @@ def identity_columns(scores: "pd.DataFrame") -> list[str]:
 def is_reserved(name: str) -> bool:
     """Return whether tables use this name for a column, so that no attribute can have it."""
     token = name.removeprefix("n_")
-    return name in (*IDENTITY, *_LONG, *SUMMARY) or (name != token and token in STATUSES) or is_metric(name)
+    return (
+        name in (*IDENTITY, AGAINST, *_LONG, *SUMMARY, CERTIFIED_ALPHA)
+        or (name != token and token in STATUSES)
+        or is_metric(name)
+    )
 
 
 def skipped_attributes(attrs: Iterable[str]) -> list[str]:
     """Return the attributes that cannot become columns because tables use their names."""
-    return [name for name in attrs if name not in CONDITIONS and is_reserved(name)]
+    return [name for name in attrs if is_reserved(name)]
 
 
 def one_kind(values: Iterable[Any]) -> list[Any]:
@@ -215,77 +231,6 @@ def _different(values: "pd.Series[Any]") -> list[Any]:
 def _most_precise(value: Any) -> tuple[bool, float]:
     with np.errstate(over="ignore", under="ignore"):
         return float(np.float32(value)) == value, value
-
-
-def distinguishing(scores: "pd.DataFrame", ignored: Sequence[str] = ()) -> list[str]:
-    """Return the columns that distinguish the conditions in the table, if those in `ignored` are pooled.
-
-    These are the columns of `CONDITIONS` that differ, then every other attribute of the files
-    without which two of them would share a group. A column that the columns before it determine is
-    left out. A column that differs within a file is not an attribute of the file.
-
-    Raises
-    ------
-    ValueError
-        If one of `ignored` is no condition of the table.
-    """
-    scores = unified(scores)
-    conditions = condition_columns(scores)
-    for name in ignored:
-        if name not in conditions:
-            raise ValueError(
-                f"cannot ignore {name!r}: the conditions of the table are {', '.join(conditions) or 'none'}"
-            )
-    codes = _codes(scores, [name for name in conditions if name not in ignored])
-    found = list(codes)
-    return [found[i] for i in splitting([codes[column] for column in found])]
-
-
-def differing(scores: "pd.DataFrame") -> list[str]:
-    """Return the columns of `CONDITIONS` and the attributes of the files that differ in the table."""
-    return [name for name, codes in _codes(scores, condition_columns(scores)).items() if codes.any()]
-
-
-def _codes(scores: "pd.DataFrame", conditions: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
-    """Return a code for each value of these columns, without those that differ within a file."""
-    codes = {column: numbered(scores[column]) for column in conditions}
-    found = {name: codes[name] for name in codes if name in CONDITIONS}
-    if "file" in scores:
-        file = numbered(scores["file"])
-        _, first, of_row = np.unique(file, return_index=True, return_inverse=True)
-        others = [c for c in conditions if c not in CONDITIONS]
-        found |= {c: codes[c] for c in others if np.array_equal(codes[c], codes[c][first][of_row])}
-    return found
-
-
-def left_to_split(scores: "pd.DataFrame", first: Sequence[str], others: Sequence[str]) -> list[str]:
-    """Return those of the `others` that the columns before them, `first` included, do not determine."""
-    columns = [column for column in [*first, *others] if column in scores]
-    kept = [columns[i] for i in splitting([numbered(scores[column]) for column in columns])]
-    return [column for column in others if column in kept]
-
-
-def splitting(columns: Sequence[npt.NDArray[np.int64]]) -> list[int]:
-    """Return the positions of the columns of codes that split a group of the columns before them."""
-    kept: list[int] = []
-    n_groups, group = 1, np.zeros(len(columns[0]) if columns else 0, dtype=np.int64)
-    for i, codes in enumerate(columns):
-        largest = codes.max(initial=0)
-        if largest == 0:
-            continue  # one value everywhere; sorting a million of them takes 20 ms
-        joined = np.unique(group * (largest + 1) + codes, return_inverse=True)
-        if len(joined[0]) > n_groups:
-            kept.append(i)
-            n_groups, group = len(joined[0]), joined[1]
-    return kept
-
-
-def numbered(values: "pd.Series[Any]") -> npt.NDArray[np.int64]:
-    """Return an integer code for each value of a column, with a code for missing values too."""
-    import pandas as pd
-
-    codes = pd.factorize(values, use_na_sentinel=False)[0]
-    return np.asarray(codes, dtype=np.int64)
 
 
 def check_table(scores: "pd.DataFrame", what: str) -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 
 from ..messages import printable
 from .choosing import check_columns, chosen_metrics, counted_rows, grouped, numbered_in_order
-from .columns import check_table, distinguishing, equal_number, metric_columns, numbered, splitting, unified
+from .columns import AGAINST, check_table, equal_number, metric_columns, unified
+from .differing import distinguishing, numbered, splitting
 from .known import FACTS
 from .labels import condition_text, labelled
 from .pairing import STATISTICS, Cells, Pair, statistics
@@ -65,7 +66,7 @@ def compare(
         95 % interval of the difference ``ci_low`` and ``ci_high``, ``p`` and ``p_holm`` in [0, 1], the
         shares of samples whose second score is ``higher``, ``equal`` or ``lower``, and
         ``n_only_first`` and ``n_only_second`` (source samples with a defined score on one side alone).
-        ``attrs["on"]`` is `on`.
+        ``attrs["on"]`` is `on`; ``attrs["against"]`` what all maps were scored against, if the table says.
 
     Raises
     ------
@@ -155,6 +156,8 @@ def compared(
     for name in STATISTICS:
         table[name] = found[name].reshape(-1)
     table.attrs[ON] = on
+    if AGAINST in kept and kept[AGAINST].nunique(dropna=False) == 1:
+        table.attrs[AGAINST] = kept[AGAINST].iloc[0]
     if FACTS in scores.attrs:
         table.attrs[FACTS] = scores.attrs[FACTS]
     return table
@@ -198,8 +201,8 @@ def _chosen_levels(on: str, levels: Sequence[Any], between: Sequence[object]) ->
 def _default_by(scores: pd.DataFrame, on: str) -> list[str]:
     """Return the conditions that differ, apart from `on` and those that `on` decides."""
     columns = [on, *(column for column in distinguishing(scores) if column != on)]
-    kept = splitting([numbered(scores[column]) for column in columns])
-    return [columns[i] for i in kept if i > 0]
+    kept = [columns[i] for i in splitting([numbered(scores[column]) for column in columns]) if i > 0]
+    return kept if AGAINST in kept or AGAINST not in columns[1:] else [AGAINST, *kept]
 
 
 def _pairs(cells: Cells, on: str, levels: Sequence[Any]) -> list[Pair]:

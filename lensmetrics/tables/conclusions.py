@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..messages import printable
-from .columns import parse_column
+from .columns import AGAINST, parse_column
 from .comparison import ON
-from .known import MetricFacts, is_chance, known_metrics
+from .known import OF_IMAGES, MetricFacts, is_chance, known_metrics
 from .labels import labelled, number_text, p_text
 
 # The adjusted p below which a difference is stated.
@@ -41,7 +41,7 @@ def conclusions(table: pd.DataFrame) -> list[Conclusion]:
     found = []
     # Different values can have the same label, so rows are told apart by all digits.
     for _, members in itertools.groupby(
-        ({str(name): value for name, value in row.items()} for row in table.to_dict("records")),
+        records(table),
         key=lambda row: [repr(row[name]) for name in (*by, "first", "second")],
     ):
         rows = list(members)
@@ -70,6 +70,13 @@ def conclusions(table: pd.DataFrame) -> list[Conclusion]:
     return found
 
 
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table of `compare`, each with what its `attrs` say of all."""
+    shared = {str(name): value for name, value in table.attrs.items()}
+    rows = table.to_dict("records")
+    return [shared | {str(name): value for name, value in row.items()} for row in rows]
+
+
 def _difference(
     row: Mapping[str, Any],
     on: str,
@@ -88,10 +95,26 @@ def _difference(
     if direction is None:
         return f"{metric} is higher for {better} than for {worse}: by {size}, {tested}"
     word = "higher" if direction else "lower"
-    claim = f"{better} is more robust than {worse}"
-    if on not in ROBUST:
-        claim = f"Maps change less with {better} than with {worse}"
+    claim = claimed(row, on, better, worse)
+    claim = claim if claim.startswith(better) else claim[:1].upper() + claim[1:]
     return f"{claim} by {metric}: {word} by {size}, {tested}"
+
+
+def claimed(row: Mapping[str, Any], on: str, better: str, worse: str = "") -> str:
+    """Say what the better scores of a row of a comparison mean; without `worse`, of one side alone.
+
+    Only scores against the unperturbed maps are of robustness: an attack that reaches its target has good
+    scores against it.
+    """
+    than = f" than {worse}" if worse else ""
+    than_with = f" than with {worse}" if worse else ""
+    if on == AGAINST:
+        return f"perturbed maps score better {better}{than}"
+    if parse_column(str(row["metric"])).name in OF_IMAGES:
+        return f"images change less with {better}{than_with}"
+    if row.get(AGAINST) == "target":
+        return f"perturbed maps come closer to the target with {better}{than_with}"
+    return f"{better} is more robust{than}" if on in ROBUST else f"maps change less with {better}{than_with}"
 
 
 def _of_chance(rows: Sequence[Mapping[str, Any]], first: str, second: str) -> Iterator[str]:

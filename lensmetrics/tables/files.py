@@ -24,7 +24,7 @@ from .columns import (
     parse_column,
 )
 from .csv_files import LABELS, read_csv, write_csv
-from .known import BUILT_IN, FACTS, known_metrics, read_facts
+from .known import BUILT_IN, CERTIFICATES, FACTS, known_metrics, read_facts
 
 _CSV = (".csv", ".csv.gz")
 # What Arrow and pandas raise for a damaged file, depending on which bytes are damaged.
@@ -133,7 +133,8 @@ def _foreign_facts(scores: pd.DataFrame, columns: Iterable[str]) -> dict[str, An
     """Return what is known about the metrics of the table that do not belong to the package."""
     known = known_metrics(scores.attrs)
     names = dict.fromkeys(parse_column(column).name for column in columns)
-    return {name: known[name].plain() for name in names if name in known and name not in BUILT_IN}
+    ours = BUILT_IN.keys() | CERTIFICATES.keys()
+    return {name: known[name].plain() for name in names if name in known and name not in ours}
 
 
 def of_one_kind(scores: pd.DataFrame) -> pd.DataFrame:

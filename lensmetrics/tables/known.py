@@ -30,6 +30,10 @@ class MetricFacts(NamedTuple):
         return {"bounds": bounds, "best": self.best, "meaning": self.meaning}
 
 
+# The metrics that compare the images rather than the maps: whoever scores reads the images for them.
+OF_IMAGES = ("image_mse", "image_pearson", "image_ssim")
+
+
 def is_chance(metric: str) -> bool:
     """Return whether a metric, given by its name, is the level that chance reaches on another one."""
     return metric.endswith("_chance")
@@ -54,7 +58,7 @@ def known_metrics(attrs: Mapping[Any, Any]) -> dict[str, MetricFacts]:
     known = {name: read_facts(value) for name, value in described.items()} if described else {}
     for name, entry in registered().items():
         known[name] = MetricFacts(entry.bounds, entry.best, entry.summary)
-    return known | BUILT_IN
+    return known | CERTIFICATES | BUILT_IN
 
 
 def read_facts(stored: Mapping[str, Any]) -> MetricFacts:
@@ -71,6 +75,26 @@ def read_facts(stored: Mapping[str, Any]) -> MetricFacts:
     return MetricFacts(bounds, None if best is None else float(best), str(stored["meaning"]))
 
 
+# The columns of certificates, which are computed from files, not by a function of a pair. Their best value is
+# what could be wished for: none follows from two identical maps.
+CERTIFICATES = {
+    "smoothed_norm": MetricFacts((0, inf), None, "l2 norm of the smoothed map, as its draws estimate it."),
+    "certified_cosine": MetricFacts(
+        (0, 1), 1, "Proved lower bound on the cosine of two smoothed maps whose inputs differ by at most eps."
+    ),
+    "certified_eps": MetricFacts(
+        (0, inf), inf, "Largest l2 perturbation under which the smoothed maps provably keep a cosine."
+    ),
+    "certified_radius": MetricFacts(
+        (0, inf),
+        0,
+        "Estimate of the smallest smoothing radius that certifies a cosine at eps; new maps must confirm it.",
+    ),
+}
+
+# The condition of certificates that is no attribute of a file: the probability that they are wrong.
+CERTIFIED_ALPHA = "certified_alpha"
+
 # The registry takes the bounds and best values of its own metrics from here; a test compares the meanings
 # with the docstrings.
 BUILT_IN = {
@@ -80,6 +104,13 @@ BUILT_IN = {
     "fss": MetricFacts(
         (0, 1), 1, "Fractions skill score of the top-k sets: how alike their densities are in windows."
     ),
+    "image_mse": MetricFacts(
+        (0, 1), 0, "Mean squared difference of the two images over all pixels and channels."
+    ),
+    "image_pearson": MetricFacts(
+        (-1, 1), 1, "Pearson's linear correlation of the two images over all pixels and channels."
+    ),
+    "image_ssim": MetricFacts((-1, 1), 1, "Mean structural similarity of the two images."),
     "kendall": MetricFacts((-1, 1), 1, "Kendall's tau-b over all pairs of pixels."),
     "lens_distance": MetricFacts(
         (0, 2), 0, "Number of top-k pixels of either map far from the other's, over k."
@@ -124,6 +155,9 @@ BUILT_IN = {
         (0, inf), 0, "Euclidean distance between the centers of mass of the absolute values of the two maps."
     ),
     "mse": MetricFacts((0, inf), 0, "Mean squared difference of the two maps over all pixels."),
+    "mse_normalized": MetricFacts(
+        (0, 4), 0, "Mean squared difference of the two maps, each divided by the sum of its absolute values."
+    ),
     "n_diverse": MetricFacts(
         (1, inf), None, "Number of pixels in the smaller of the two diverse top-k sets."
     ),
@@ -133,6 +167,9 @@ BUILT_IN = {
     ),
     "spearman": MetricFacts((-1, 1), 1, "Spearman's rank correlation over all pixels."),
     "ssim": MetricFacts((-1, 1), 1, "Mean structural similarity of the two maps."),
+    "ssim_normalized": MetricFacts(
+        (-1, 1), 1, "SSIM of the two maps, each divided by the sum of its absolute values."
+    ),
     "topk_distance": MetricFacts(
         (0, inf), 0, "Mean distance from a top-k pixel of either map to the nearest one of the other map."
     ),

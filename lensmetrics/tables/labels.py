@@ -11,7 +11,7 @@ from ..messages import printable
 from .columns import CONDITIONS, Column
 
 _WORDS = {"lens": "LENS", "topk": "top-k", "ssim": "SSIM", "mse": "MSE", "fss": "FSS", "iou": "IoU"}
-_QUALIFIERS = {"div": "diverse", "published": "as published"}
+_QUALIFIERS = {"div": "diverse", "published": "as published", "normalized": "normalized"}
 
 
 def condition_text(name: str, value: Any) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from ..disk import check_writable
-from .columns import is_metric
+from .columns import AGAINST, is_metric
 from .files import UNREADABLE, read_scores
 from .writing import MARKS, check_table_suffix
 
@@ -43,11 +43,14 @@ def check_scores(
     files: Sequence[Path],
     metrics: Iterable[object],
     *,
+    against: str | None,
     replacing: bool,
+    resumes: bool = True,
 ) -> None:
-    """Refuse to replace anything but a table of scores of these files and metrics.
+    """Refuse to replace anything but a table of scores of these files and metrics, against the same maps.
 
     A metric's text is the name of its column. With `replacing`, any table of scores may be replaced.
+    `resumes` says whether the command that writes the table could also continue it.
     """
     output = Path(output)
     check_no_input(output, files)
@@ -58,9 +61,11 @@ def check_scores(
         return
     scored = [column for column in columns if is_metric(column)]
     if set(scored) != set(map(str, metrics)):
-        raise FileExistsError(_differs(output, "metrics"))
+        raise FileExistsError(_differs(output, "metrics", resumes=resumes))
     if not _same_files(output, files, columns):
-        raise FileExistsError(_differs(output, "files"))
+        raise FileExistsError(_differs(output, "files", resumes=resumes))
+    if ({against} if against else set()) != _against(output, columns):
+        raise FileExistsError(_differs(output, "pairs, against another map", resumes=resumes))
 
 
 def _is_damaged_parquet(output: Path) -> bool:
@@ -76,10 +81,13 @@ def _is_damaged_parquet(output: Path) -> bool:
     return False
 
 
-def _differs(output: Path, what: str) -> str:
+def _differs(output: Path, what: str, *, resumes: bool) -> str:
+    other = f"{output} holds the scores of other {what}: choose another output"
+    if not resumes:
+        return f"{other}, or replace it with --overwrite"
     return (
-        f"{output} holds the scores of other {what}: choose another output, replace it with --overwrite "
-        "(in Python overwrite=True), or score only what is new with --resume"
+        f"{other}, replace it with --overwrite (in Python overwrite=True), or score only what is new with "
+        "--resume"
     )
 
 
@@ -94,6 +102,13 @@ def _same_files(output: Path, files: Sequence[Path], columns: Sequence[str]) -> 
         return False
     # Such a table may name files relative to a folder that it does not record.
     return {os.path.realpath(path) for path in read_scores(output)["file"].unique()} <= given
+
+
+def _against(output: Path, columns: Sequence[str]) -> set[str]:
+    """Return what the perturbed maps of a table were scored against, as far as it says so."""
+    if AGAINST not in columns:
+        return set()
+    return {str(value) for value in read_scores(output)[AGAINST].unique()}
 
 
 def check_table_output(output: Path, inputs: Iterable[Path], kind: str) -> None:

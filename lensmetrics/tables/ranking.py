@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from .choosing import check_columns, chosen_metrics, counted_rows, grouped, plain
-from .columns import check_table, parse_column, unified
+from .columns import AGAINST, check_table, parse_column, unified
 from .known import known_metrics
 
 # The columns of a list of samples, after those that define the groups.
-RANKED = ("file", "sample", "name", "value", "status")
+RANKED = (AGAINST, "file", "sample", "name", "value", "status")
 
 
 def worst(
@@ -45,11 +45,11 @@ def worst(
     Returns
     -------
     DataFrame
-        The columns `by`, then ``file``, ``sample`` and ``name`` as far as the table has them, ``value``
-        (the score) and ``status``. Groups are in natural order, and within a group the worst score is
-        first; of equal scores, the one that comes first in the table. ``attrs["n_undefined"]`` is the
-        number of rows with a NaN or infinite score, which are not ranked; ``attrs["highest"]`` tells
-        which end came first.
+        The columns `by`, then ``against``, ``file``, ``sample`` and ``name`` as far as the table has
+        them, ``value`` (the score) and ``status``. Groups are in natural order, and within a group the
+        worst score is first; of equal scores, the one that comes first in the table.
+        ``attrs["n_undefined"]`` is the number of rows with a NaN or infinite score, which are not
+        ranked; ``attrs["highest"]`` tells which end came first.
 
     Raises
     ------

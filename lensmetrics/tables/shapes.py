@@ -27,7 +27,9 @@ def tidy(scores: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         The columns that are not scores, then ``metric`` (the name alone), its parameters ``k`` and
         ``w`` (and ``pool`` or others, if a metric has them) and ``value``. A parameter that a metric
-        does not have is missing. Rows of one pair are consecutive, in the order of the columns.
+        does not have is missing. The parameters of certificates are ``metric_eps`` and ``metric_cosine``,
+        because a condition and a metric have the plain names. Rows of one pair are consecutive, in the
+        order of the columns.
 
     Raises
     ------
@@ -48,14 +50,14 @@ def tidy(scores: pd.DataFrame) -> pd.DataFrame:
     columns = metric_columns(scores)
     parsed = [parse_column(column) for column in columns]
     identity = identity_columns(scores)
-    keys = list(dict.fromkeys(["k", "w", *(key for column in parsed for key in column.params)]))
+    keys = list(dict.fromkeys(["k", "w", *(key for column in parsed for key in column.axes)]))
     _refuse_repeated([*identity, "metric", *keys, "value"])
     rows = np.repeat(np.arange(len(scores)), len(columns))
     long = scores[identity].iloc[rows].reset_index(drop=True)
     names = [column.name for column in parsed]
     long["metric"] = pd.Categorical(names * len(scores), categories=list(dict.fromkeys(names)))
     for key in keys:
-        of_metric: list[Any] = [column.params.get(key) for column in parsed]
+        of_metric: list[Any] = [column.axes.get(key) for column in parsed]
         whole = all(value is None or isinstance(value, int) for value in of_metric)
         values = pd.array(of_metric, dtype="Int64" if whole else "Float64")
         long[key] = values.take(np.tile(np.arange(len(columns)), len(scores)))
@@ -85,7 +87,8 @@ def to_xarray(scores: pd.DataFrame) -> "xr.Dataset":
     -------
     Dataset
         Each variable has the dimension ``sample``, one dimension for each parameter of its metric
-        (``k``, ``w``, ...), and first the dimension ``file`` if the table has several files.
+        (``k``, ``w``, ..., named as by :func:`tidy`), and first the dimension ``file`` if the table has
+        several files.
         Combinations that were not scored are NaN; an optional parameter that was not given
         (``pool``) has the coordinate 0. The coordinates of ``sample`` are the names of the samples if
         files have names, otherwise their numbers. ``status`` is a variable too; it is empty where a
@@ -140,15 +143,15 @@ def to_xarray(scores: pd.DataFrame) -> "xr.Dataset":
     for column in map(parse_column, metric_columns(scores)):
         by_name.setdefault(column.name, []).append(column)
     conditions = condition_columns(scores)
-    parameters = dict.fromkeys(key for members in by_name.values() for c in members for key in c.params)
+    parameters = dict.fromkeys(key for members in by_name.values() for c in members for key in c.axes)
     _refuse_repeated([*keys, *conditions, "status", *by_name, *parameters])
     for name, members in by_name.items():
-        used = dict.fromkeys(key for column in members for key in column.params)
-        axes = {key: sorted({column.params.get(key, 0) for column in members}) for key in used}
+        used = dict.fromkeys(key for column in members for key in column.axes)
+        axes = {key: sorted({column.axes.get(key, 0) for column in members}) for key in used}
         cube = np.full((*(len(values) for values in axes.values()), *shape), np.nan)
         taken: dict[tuple[int, ...], str] = {}
         for column in members:
-            at = tuple(axes[key].index(column.params.get(key, 0)) for key in axes)
+            at = tuple(axes[key].index(column.axes.get(key, 0)) for key in axes)
             if taken.setdefault(at, column.text) != column.text:
                 raise ValueError(
                     f"{taken[at]} and {column.text} share a cell of the cube; leave out one of them"

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .columns import IDENTITY, condition_columns, numbered
+from .columns import IDENTITY, condition_columns
+from .differing import numbered
 from .labels import labelled
 from .sources import shared_samples
 

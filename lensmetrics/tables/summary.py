@@ -11,14 +11,9 @@ import pandas as pd
 from ..statuses import UNREADABLE_STATUSES
 from .bootstrap import intervals
 from .choosing import check_columns, check_exclude, counted_rows, plain
-from .columns import (
-    SUMMARY,
-    check_table,
-    distinguishing,
-    metric_columns,
-    parse_column,
-    unified,
-)
+from .columns import SUMMARY, check_table, metric_columns, parse_column, unified
+from .differing import distinguishing
+from .known import CERTIFICATES, OF_IMAGES
 from .moments import moments, ordered
 from .natural import in_natural_order
 from .sharing import sample_counts
@@ -266,11 +261,13 @@ def undefined_reason(row: "pd.Series[Any] | Mapping[str, Any]") -> str:
     """
     metric = parse_column(str(row["metric"]))
     possible = [*UNREADABLE_STATUSES, "nan_map"]
-    if metric.name.endswith("_published"):
+    if metric.name in CERTIFICATES:
+        possible.append("uncertified")
+    elif metric.name.endswith("_published"):
         possible.append("pool_exhausted")
     else:
         possible += ["constant_map"] + ["saturated"] * ("w" in metric.params)
-        possible += ["too_small"] * ("k" not in metric.params)
+        possible += ["too_small"] * ("k" not in metric.params) + ["no_image"] * (metric.name in OF_IMAGES)
     counts = {status: int(row.get(f"n_{status}", 0)) for status in possible}
     most = max(possible, key=counts.__getitem__)
     return most if not row["n"] and counts[most] else ""

@@ -7,16 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .columns import (
-    Column,
-    check_table,
-    distinguishing,
-    metric_columns,
-    numbered,
-    parse_column,
-    splitting,
-    unified,
-)
+from .columns import Column, check_table, metric_columns, parse_column, unified
+from .differing import distinguishing, numbered, splitting
 from .summary import Summary, aggregated
 
 

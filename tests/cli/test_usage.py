@@ -14,6 +14,7 @@ from tests.cli.command import Run
 from tests.pairfile.hostile_openers import (
     fail_as_a_bug,
 )
+from tests.pairfiles import write_file
 
 
 def test_help_of_every_command(run: Run) -> None:
@@ -67,6 +68,12 @@ def test_reading_a_table_loads_no_compiler(run: Run) -> None:
     lm.write_scores(lm.evaluate(["a.h5", "b.h5"], "kendall"), "s.parquet")
     assert not modules_of("summarize", "s.parquet") & {"numba", "h5py", "matplotlib"}
     assert not modules_of("report", "s.parquet") & {"numba", "h5py"}
+
+
+def test_certifying_loads_no_compiler(run: Run) -> None:
+    attrs = {"radius": 1.0, "n_draws": 100, "dim": 42, "bound": 9.0, "nonnegative": 0}
+    write_file(Path("a.h5"), attrs=attrs)
+    assert not modules_of("certify", "a.h5", "--eps", "0.1") & {"numba", "matplotlib", "xarray"}
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify", "score", "summarize", "report"])

@@ -85,7 +85,7 @@ def test_metrics_without_a_common_scale_have_their_own_axes() -> None:
     figure = lm.plot_comparison(table)
     assert [labels(axes) for axes in figure.axes][1:] == [["MSE ↓"], ["Mine, a = 1"]]
     assert figure.axes[1].get_xlim()[1] < 1e-5
-    assert texts(figure)[-1].endswith("\n↓ a lower score is more robust")
+    assert texts(figure)[-1].endswith("\n↓ a lower score means maps that are more alike")
     check_overlaps(figure)
 
 

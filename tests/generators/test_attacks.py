@@ -820,6 +820,7 @@ TARGET_MAP_TABLES = [
     (("imagenet", "vgg16", "gradient", None), (1500, 1e-3, "10:100", 1e11, 1e6)),
     (("imagenet", "vgg16", "input_x_gradient", None), (1500, 1e-3, "10:100", 1e11, 1e6)),
     (("imagenet", "vgg16", "integrated_gradients", None), (500, 5e-3, "10:100", 1e11, 1e6)),
+    (("imagenet", "vgg16", "pattern_attribution", None), (1500, 2e-3, "10:100", 1e11, 1e6)),
     (("imagenet", "densenet121", "lrp", None), (1500, 2e-4, "inf", 1e11, 1e6)),
     (("imagenet", "vgg16", "guided_backprop", None), (1500, 1e-3, "10:100", 1e11, 1e6)),
     (("imagenet", "densenet121", "gradient", None), (2000, 5e-4, "30:300", 1e11, 10)),

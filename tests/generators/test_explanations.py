@@ -21,8 +21,10 @@ from generators.explanations import (
     BASES,
     EXPLANATIONS,
     abs_sum,
+    attach_patterns,
     beta_smooth,
     deep_lift,
+    fit_patterns,
     gradient,
     guided_backprop,
     input_x_gradient,
@@ -55,6 +57,7 @@ FEW: dict[str, dict[str, Any]] = {
 CASES: list[tuple[str, dict[str, Any]]] = [
     *((name, FEW.get(name, {})) for name in EXPLANATIONS),
     ("uniform_smooth", {"base": "input_x_gradient", "n_draws": 3}),
+    ("uniform_smooth", {"reduction": "sum", "n_draws": 3}),
     ("beta_smooth", {"base": "guided_backprop", "beta": 0.8}),
     ("beta_smooth", {"base": "integrated_gradients", "n_points": 3}),
 ]
@@ -71,7 +74,10 @@ def network() -> Any:
 def resnet() -> Any:
     """With random statistics, because fresh batch norm would hide errors of folding."""
     torch.manual_seed(5)
-    return with_random_statistics(prepare(small_resnet()).double())
+    network = with_random_statistics(prepare(small_resnet()).double())
+    images = torch.rand((2, 3, 32, 32), dtype=torch.float64)
+    attach_patterns(network, fit_patterns(network, [images]).values)
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +131,10 @@ def takes(name: str) -> Any:
 
 
 def draws_of(sample: int, n_draws: int, shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """What the seed (7, sample) draws: uniform numbers first, then noise."""
-    random = np.random.default_rng((7, sample))
-    uniform = random.random(n_draws)
-    noise = random.standard_normal((n_draws, *shape), dtype=np.float32)
-    return torch.from_numpy(uniform), torch.from_numpy(noise).double()
+    """What the seed (7, sample) draws on the CPU: uniform numbers, and noise that fits into one block."""
+    states = np.random.SeedSequence((7, sample)).generate_state(2, np.uint64).tolist()
+    one, other = (torch.Generator().manual_seed(state) for state in states)
+    return torch.rand(n_draws, generator=one), torch.randn((n_draws, *shape), generator=other).double()
 
 
 def relative_error(function: Callable[[Any], Any], gradient_at: Any, x: Any, step: float = 1e-7) -> float:
@@ -217,7 +222,7 @@ def test_gradient_through_explanation_matches_finite_differences(
     assert relative_error(weighted, found, x) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["gradient", "deep_lift", "guided_backprop"])
+@pytest.mark.parametrize("name", ["gradient", "deep_lift", "guided_backprop", "pattern_attribution"])
 def test_gradient_through_explanation_of_a_residual_network(
     resnet: Any, colour_images: Any, name: str
 ) -> None:
@@ -359,6 +364,7 @@ def test_noise_depends_on_the_seeds_alone(network: Any, images: Any, name: str) 
         ("smooth_grad", {"sigma": -0.1}, "sigma must be at least 0, got -0.1"),
         ("gradient_shap", {"sigma": float("nan")}, "sigma must be at least 0, got nan"),
         ("uniform_smooth", {"radius": -1.0}, "radius must be at least 0, got -1.0"),
+        ("uniform_smooth", {"reduction": "mean"}, "reduction must be abs_sum or sum, got 'mean'"),
         (
             "uniform_smooth",
             {"base": "smooth_grad"},
@@ -459,18 +465,22 @@ def test_gradient_shap_sums_to_the_difference_of_logits_in_the_mean(trained: tup
     assert deviations.abs().max() < 4
 
 
-def test_uniform_smooth_averages_unit_maps(network: Any, colour_images: Any) -> None:
+@pytest.mark.parametrize("reduction", ["abs_sum", "sum"])
+def test_uniform_smooth_averages_unit_maps(colour_images: Any, reduction: str) -> None:
     torch.manual_seed(1)
     model: Any = Recorder(
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softplus(), nn.Flatten(), nn.Linear(3600, 5)).double()
     )
     x, labels = colour_images[:2], torch.tensor([3, 4])
-    found = explain("uniform_smooth", model, x, labels, n_draws=6, radius=3.0, base="input_x_gradient")
+    settings = {"n_draws": 6, "radius": 3.0, "base": "input_x_gradient", "reduction": reduction}
+    found = explain("uniform_smooth", model, x, labels, **settings)
     assert found.shape == (2, 1, 32, 32)
+    assert (found.min() < 0) == (reduction == "sum")
     for i in range(2):
         points = torch.stack([points[i] for points in model.seen])
         assert len(points) == 6
-        maps = abs_sum(input_x_gradient(model.network, points, labels[[i] * 6]))
+        attributions = input_x_gradient(model.network, points, labels[[i] * 6])
+        maps = (attributions.abs() if reduction == "abs_sum" else attributions).sum(1)
         units = maps / maps.square().sum((1, 2), keepdim=True).sqrt()
         torch.testing.assert_close(found[i, 0], units.mean(0))
 

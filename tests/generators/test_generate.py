@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 import lensmetrics as lm
-from generators import batches, generate, pairfiles, selection, train
+from generators import batches, fit_patterns, generate, pairfiles, selection, train
 from generators.attacks import ATTACKS, Found
 from generators.datasets import DATASETS
 from generators.explanations import EXPLANATIONS, Explanation, abs_sum, gradient, integrated_gradients
@@ -460,6 +460,18 @@ def test_every_explanation_is_written(folder: Path, explanation: str, attack: st
     more += ["--steps", "2"] if attack == "random_walk" else []
     options = {option.name for option in EXPLANATIONS[explanation].options}
     more += ["--n-draws", "3"] * ("n_draws" in options) + ["--n-points", "3"] * ("n_points" in options)
+    if EXPLANATIONS[explanation].needs_patterns and not (folder / "natural.patterns.pt").exists():
+        words = [
+            "--dataset",
+            "fashion_mnist",
+            "--data",
+            str(folder),
+            "--model",
+            "small_cnn",
+            "--samples",
+            "9",
+        ]
+        assert fit_patterns.main([*words, "--checkpoint", str(folder / "natural.pt")]) == 0
     out = f"{explanation}-{attack}.h5"
     assert run_generate(folder, out, *more) == 0
     assert np.isfinite(read(folder / out)[0]["unperturbed"]).all()

@@ -21,8 +21,6 @@ from generators.networks.squeezenet import SqueezeNet
 
 torchvision = pytest.importorskip("torchvision")
 
-ROOT = Path(models.__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
 def network() -> Any:
@@ -339,20 +337,6 @@ def fresh(name: str, n_classes: int) -> Any:
 
 def behind_imagenet(network: Any) -> Any:
     return nn.Sequential(Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), network).eval()
-
-
-@pytest.mark.parametrize("training", ["natural", "pgd"])
-def test_checkpoints_of_the_repository(training: str) -> None:
-    path = ROOT / f"generators/weights/fashion_mnist-small_cnn-{training}.pt"
-    network, facts = checkpoints.load(path, dataset="fashion_mnist", model="small_cnn")
-    assert facts["training"] == training
-    assert facts["sha256"] == sha256(path)
-    assert facts["natural_accuracy"] > 0.7
-    assert "state_dict" not in facts
-    assert_separate(network, random_images(2, 1, 28), 3)
-    for dataset, model in (("mnist", "small_cnn"), ("fashion_mnist", "rar_cnn")):
-        with pytest.raises(ValueError, match="was trained with"):
-            checkpoints.load(path, dataset=dataset, model=model)
 
 
 def test_own_checkpoint_round_trip(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from generators import sweep, train
 from generators.attacks import ATTACKS
 from generators.datasets import DATASETS
 from generators.explanations import EXPLANATIONS
+from generators.methods import parameters
 from generators.networks.models import ARCHITECTURES, MODELS
 from generators.options import flag
-from generators.plan import parameters
 from generators.regimes import REGIMES
 
 PAGE = (Path(generators.__file__).parent / "README.md").read_text(encoding="utf-8")

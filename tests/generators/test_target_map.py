@@ -1,6 +1,7 @@
 """Files of target_map: the map aimed at, the outputs, and what the page says to do with them."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from generators.explanations import abs_sum, beta_smooth, integrated_gradients
 from generators.identity import differences
 from generators.networks.checkpoints import load
 from generators.request import Request
+from lensmetrics.cli import main
 
 NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
 PAGE = (Path(generators.__file__).parent / "README.md").read_text(encoding="utf-8")
@@ -90,25 +92,31 @@ def run_page(position: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> di
 def test_perturbed_maps_are_scored_against_the_target_as_the_page_says(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = run_page(0, folder, monkeypatch)["scores"]
+    lines = PAGE.replace("\\\n", " ").splitlines()
+    (line,) = [line for line in lines if line.startswith("    lensmetrics score ")]
+    monkeypatch.chdir(folder)
+    assert main([*shlex.split(line)[1:], "-o", "scores.csv"]) == 0
+    scores = lm.read_scores("scores.csv")
     arrays = read(folder / "maps" / "target.h5")
     target, before, after = (
         maps / maps.sum((1, 2), keepdims=True)
         for maps in (arrays[name].astype(np.float64) for name in ("target", "unperturbed", "perturbed"))
     )
     errors = ((after - target) ** 2).mean((1, 2))
-    np.testing.assert_allclose(scores["mse"], errors, rtol=1e-4)
+    np.testing.assert_allclose(scores["mse_normalized"], errors, rtol=1e-4)
     assert (errors < ((before - target) ** 2).mean((1, 2))).all()
     correlation = np.array(
         [np.corrcoef(t.ravel(), p.ravel())[0, 1] for t, p in zip(target, after, strict=True)]
     )
     np.testing.assert_allclose(scores["pearson"], correlation, rtol=1e-4)
+    change = arrays["image"] / 255 - arrays["image_perturbed"].astype(np.float64)
+    np.testing.assert_allclose(scores["image_mse"], (change**2).mean((1, 2)), rtol=1e-6)
 
 
 def test_the_smoothed_maps_of_a_file_are_made_as_the_page_says(
     folder: Path, network: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_page(1, folder, monkeypatch)
+    run_page(0, folder, monkeypatch)
     made, attacked = lm.PairStore("maps/smoothed.h5"), read(folder / "maps" / "target.h5")
     assert (made.attrs["explanation"], made.attrs["attacked"]) == ("beta_smooth", "integrated_gradients")
     perturbed = torch.from_numpy(attacked["image_perturbed"][:, None])

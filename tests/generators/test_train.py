@@ -19,7 +19,7 @@ from generators.networks.models import model_names
 from generators.networks.training import accuracies
 from generators.published import PGD
 from generators.regimes import REGIMES
-from generators.train import evenly_spread
+from generators.splits import evenly_spread
 from tests.generators.trainings import (
     BRIEF,
     assert_same_weights,

@@ -42,6 +42,10 @@ def work(explanation: str, attack: str, shape: tuple[int, ...] = (28, 28), **opt
         ("uniform_smooth", "topk", {"base": "integrated_gradients", "n_draws": 2}, 1),
         ("beta_smooth", "topk", {"base": "integrated_gradients", "attack_n_points": 50}, 6),
         ("uniform_smooth", "topk", {}, 5),
+        ("uniform_smooth", "topk", {"n_draws": 1000, "attack_n_draws": 8}, 8),  # an interruption loses little
+        ("uniform_smooth", "topk", {"n_draws": 10_000, "attack_n_draws": 64}, 1),
+        ("uniform_smooth", "random_sign", {"n_draws": 10_000}, 1),
+        ("integrated_gradients", "topk", {"shape": (227, 227, 3), "attack_n_points": 10}, 1),
     ],
 )
 def test_no_more_samples_than_fit_into_one_graph(

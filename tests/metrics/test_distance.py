@@ -36,7 +36,25 @@ def test_ssim_equals_its_twin(case: Case) -> None:
     expected = reference.ssim(case.unperturbed, case.perturbed)
     pair = lm.MapPair(case.unperturbed, case.perturbed)
     assert lm.ssim(pair) == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True)
+    normalized = reference.TWINS["ssim_normalized"](case.unperturbed, case.perturbed)
+    assert lm.ssim_normalized(pair) == pytest.approx(normalized, rel=1e-9, abs=1e-9, nan_ok=True)
     assert "too_small" not in pair.status
+
+
+@given(case=cases(exact=True), scale=st.sampled_from([3.0, 1e-30, 1e150]))
+def test_normalized_distances_do_not_depend_on_the_scale_of_a_map(case: Case, scale: float) -> None:
+    u, p = case.unperturbed.astype(np.float64), case.perturbed.astype(np.float64)
+    for metric in (lm.mse_normalized, lm.ssim_normalized):
+        value, other = metric(lm.MapPair(u, p)), metric(lm.MapPair(u * scale, p))
+        assert value == pytest.approx(other, rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+def test_maps_without_a_sum_have_no_normalized_distance() -> None:
+    for u, p in itertools.permutations((np.zeros((7, 7)), np.eye(7))):
+        pair = lm.MapPair(u, p)
+        assert math.isnan(lm.mse_normalized(pair))
+        assert math.isnan(lm.ssim_normalized(pair))
+        assert pair.status == "constant_map"
 
 
 @pytest.mark.parametrize("shape", [(6, 20), (20, 6), (1, 1)])

@@ -28,7 +28,7 @@ def same(first: float, second: float) -> bool:
     return first == second or (math.isnan(first) and math.isnan(second))
 
 
-DISTANCES = ("lens_distance", "mse", "mass_center_shift", "topk_distance")
+DISTANCES = ("lens_distance", "mse", "mse_normalized", "mass_center_shift", "topk_distance")
 # The other metrics describe one set rather than the agreement of two, or drop pixel 0.
 AGREEMENTS = [
     name

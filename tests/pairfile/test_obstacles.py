@@ -13,7 +13,7 @@ from lensmetrics.errors import FormatError
 from lensmetrics.pairfile.opening import opened
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.writer import PairWriter
-from lensmetrics.tables.columns import CONDITIONS
+from lensmetrics.tables.columns import AGAINST, CONDITIONS
 from lensmetrics.tables.known import BUILT_IN
 from tests.pairfiles import edit, names_in
 
@@ -111,12 +111,13 @@ def test_what_hdf5_cannot_find_is_named_without_quotes_around_the_sentence(run: 
 
 def test_names_of_attributes_that_are_reserved(tmp_path: Path) -> None:
     taken = ["file", "sample", "label", "prediction", "prediction_perturbed", "status", "name"]
-    taken += ["k", "w", "pool", "metric", "value", "kendall", "lens_recall(k=3,w=1)", "fss"]
+    taken += ["against", "k", "w", "pool", "metric", "value", "kendall", "lens_recall(k=3,w=1)", "fss"]
     for name in taken:
         with pytest.raises(ValueError, match=rf"attribute name '{re.escape(name)}' is reserved: tables"):
             PairWriter(tmp_path / "a.h5", n_samples=1, shape=(1, 1), attrs={name: 1})
     assert names_in(tmp_path) == []
-    free = dict.fromkeys((*CONDITIONS, "attack_k", "eps_norm", "lens", "sample_size", "names"), 1)
+    conditions = [name for name in CONDITIONS if name != AGAINST]  # which says how files were scored
+    free = dict.fromkeys((*conditions, "attack_k", "eps_norm", "lens", "sample_size", "names"), 1)
     with PairWriter(tmp_path / "a.h5", n_samples=1, shape=(1, 1), attrs=free):
         pass
     edit(tmp_path / "a.h5", lambda file: file.attrs.__setitem__("kendall", 3))

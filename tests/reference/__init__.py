@@ -12,6 +12,7 @@ from types import ModuleType
 from tests.reference import correlation, distance, overlap, published, topk
 from tests.reference.correlation import average_ranks, pearson, smoothed
 from tests.reference.distance import mse, ssim
+from tests.reference.images import TWINS_OF_IMAGES
 from tests.reference.maps import (
     NAN,
     RANGES,
@@ -31,6 +32,7 @@ __all__ = [
     "NAN",
     "RANGES",
     "TWINS",
+    "TWINS_OF_IMAGES",
     "average_ranks",
     "diverse_top_k",
     "diverse_top_k_published",

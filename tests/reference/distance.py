@@ -3,6 +3,8 @@
 import math
 from fractions import Fraction
 
+import numpy as np
+
 from tests.reference.maps import NAN, Map, defined_on_finite_maps, pixels, twin, values
 
 
@@ -54,6 +56,30 @@ def ssim(u: Map, p: Map) -> float:
             structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
             scores.append(luminance * structure)
     return math.fsum(scores) / len(scores)
+
+
+def shares(a: Map) -> list[Fraction]:
+    """Return the values divided by the sum of their absolute values; none where that is 0."""
+    total = sum((abs(Fraction(value)) for value in values(a)), Fraction())
+    return [Fraction(value) / total for value in values(a)] if total else []
+
+
+@twin(0, 4, 0)
+@defined_on_finite_maps
+def mse_normalized(u: Map, p: Map) -> float:
+    x, y = shares(u), shares(p)
+    if not x or not y:
+        return NAN
+    return float(sum(((a - b) ** 2 for a, b in zip(x, y, strict=True)), Fraction()) / len(x))
+
+
+@twin(-1, 1, 1)
+@defined_on_finite_maps
+def ssim_normalized(u: Map, p: Map) -> float:
+    x, y = shares(u), shares(p)
+    if not x or not y:
+        return NAN
+    return ssim(*(np.array(list(map(float, part))).reshape(u.shape) for part in (x, y)))
 
 
 def mass_center(a: Map) -> tuple[float, float] | None:

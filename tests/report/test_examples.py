@@ -198,3 +198,25 @@ def test_ids_do_not_depend_on_what_is_shown(scores: pd.DataFrame) -> None:
     assert (
         figure_id(scores.iloc[N:])(scores["file"].iloc[N], 3) == ids(scores["file"].iloc[N], 3) == "s-pgd-ü-3"
     )
+
+
+def test_a_pair_scored_against_the_target_is_drawn_with_it(tmp_path: Path) -> None:
+    maps = np.random.default_rng(4).random((3, N, 6, 6), np.float32)
+    path = tmp_path / "a.h5"
+    with lm.PairWriter(path, n_samples=N, shape=(6, 6), attrs={"attack": "target_map"}) as writer:
+        writer.write(slice(0, N), maps[0], maps[1], target=maps[2])
+    plain, against = (lm.evaluate(path, RECALL, against=word) for word in ("unperturbed", "target"))
+    page = tmp_path / "r.html"
+    assert write_report(against, page, stores=[PairStore(path)], show=["a:2"], examples=0) == []
+    text = page.read_text("utf-8")
+    (figure,) = Page(text).section("examples").attributes("figure")
+    assert figure["id"] == "s-a-2-target"
+    assert "the target map" in text
+    assert "unperturbed" not in Page(text).section("examples").text("figcaption")[0]
+    assert "no longer have the score" not in text
+    assert "How close attribution maps come to the target" in text
+    both = pd.concat([plain, against], ignore_index=True)
+    shown = drawn(both, [PairStore(path)], per_condition=1).shown
+    assert {figure.id.endswith("-target") for figure in shown} == {True, False}
+    write_report(both, page, stores=[PairStore(path)])
+    assert "the condition against says which" in page.read_text("utf-8")

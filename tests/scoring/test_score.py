@@ -31,7 +31,7 @@ def test_score_is_every_metric_on_every_pair() -> None:
             np.testing.assert_equal(
                 scores.loc[i, str(metric)], metric(lm.MapPair(unperturbed[i], perturbed[i]))
             )
-    assert scores["status"].tolist() == ["tied_cut;unsigned"] * 4
+    assert scores["status"].tolist() == ["no_image;tied_cut;unsigned"] * 4
     assert set(scores.dtypes[2:]) == {np.dtype(np.float64)}
 
 

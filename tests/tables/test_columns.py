@@ -18,14 +18,14 @@ from lensmetrics.metrics import registry
 from lensmetrics.tables.columns import (
     PROVENANCE,
     condition_columns,
-    distinguishing,
     equal_number,
     is_reserved,
     metric_columns,
     one_kind,
     skipped_attributes,
 )
-from lensmetrics.tables.known import BUILT_IN, FACTS, MetricFacts, known_metrics
+from lensmetrics.tables.differing import distinguishing
+from lensmetrics.tables.known import BUILT_IN, CERTIFICATES, FACTS, MetricFacts, known_metrics
 from tests.pairfiles import write_file
 from tests.scores import files_table, make_scores
 
@@ -242,7 +242,7 @@ def test_facts_of_a_metric_reach_other_processes(tmp_path: Path) -> None:
     lm.write_scores(found, tmp_path / "b.parquet")
     again = lm.read_scores(tmp_path / "b.parquet")
     for attrs in (found.attrs, again.attrs):
-        assert known_metrics(attrs) == {**BUILT_IN, "sharpness": facts}
+        assert known_metrics(attrs) == {**CERTIFICATES, **BUILT_IN, "sharpness": facts}
 
 
 @pytest.mark.parametrize(

@@ -129,3 +129,23 @@ def test_values_that_are_shown_alike_are_told_apart() -> None:
     )
     found = conclusions(lm.compare(table, metrics="kendall", by="step"))
     assert [len(conclusion.sentences) for conclusion in found] == [1, 1]
+
+
+@pytest.mark.parametrize("by", [None, []])
+def test_only_scores_against_unperturbed_maps_are_of_robustness(by: list[str] | None) -> None:
+    table = scores("training", ["natural", "pgd"])
+    table["image_mse"] = table["mse"]
+    metrics = ["mse", "image_mse"]
+    (found,) = conclusions(lm.compare(table.assign(against="target"), by=by, metrics=metrics))
+    maps, images = found.sentences
+    assert maps.startswith(
+        "Perturbed maps come closer to the target with natural than with pgd by mse: lower"
+    )
+    assert images.startswith("Images change less with natural than with pgd by image_mse: lower by")
+    (found,) = conclusions(lm.compare(table.assign(against="unperturbed"), by=by, metrics="mse"))
+    assert found.sentences[0].startswith("natural is more robust than pgd by mse: lower by")
+    table = scores("against", ["target", "unperturbed"])
+    (found,) = conclusions(lm.compare(table, on="against", metrics="mse"))
+    assert found.sentences[0].startswith(
+        "Perturbed maps score better against target than against unperturbed by mse: lower by"
+    )

@@ -1,0 +1,1 @@
+"""Certified robustness of smoothed explanations: bounds on the change under any small perturbation."""

@@ -1,0 +1,151 @@
+"""The command that makes the map of one image look like that of another one, and its picture."""
+
+import io
+import re
+import shlex
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import generators
+import lensmetrics as lm
+from generators import manipulate
+from generators.explanations import abs_sum, gradient
+from generators.networks.checkpoints import load
+
+NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
+EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
+STEPS = ("--steps", "40", "--learning-rate", "0.003", "--output-weight", "1e4")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images of two classes as files, one in colour and larger, and what the command makes of them."""
+    folder = tmp_path_factory.mktemp("manipulate")
+    with h5py.File(EMBEDDED) as file:
+        images, labels = file["image"][:12], file["label"][:12]
+    other = int(np.flatnonzero(labels != labels[0])[0])
+    Image.fromarray(images[0]).save(folder / "one.png")
+    Image.fromarray(images[other].repeat(2, 0).repeat(2, 1)).convert("RGB").save(folder / "other.png")
+    (folder / "text.png").write_text("no image")
+    Image.fromarray(np.zeros((30, 30), np.uint16)).save(folder / "deep.png")
+    with redirect_stdout(io.StringIO()) as printed:
+        assert command(folder, "one.png", "other.png", *STEPS, "--out", "made/file.h5") == 0
+    (folder / "printed.txt").write_text(printed.getvalue())
+    return folder
+
+
+def command(folder: Path, image: str, target: str, *more: str) -> int:
+    """Run the command in the folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = ["--dataset", "fashion_mnist", "--model", "small_cnn", "--device", "cpu"]
+        words += ["--checkpoint", str(NATURAL), "--explanation", "gradient"]
+        return manipulate.main([image, target, *words, *more])
+
+
+def test_the_file_has_everything_that_the_picture_shows(folder: Path) -> None:
+    path = folder / "made/file.h5"
+    store = lm.PairStore(path)
+    assert len(store) == 1
+    assert store.name is not None
+    assert store.name.tolist() == ["one.png"]
+    assert store.attrs["attack"] == "target_map"
+    assert store.attrs["target_image"] == "other.png"
+    with h5py.File(path) as file:
+        arrays: dict[str, Any] = {name: values[()] for name, values in file.items()}
+    assert np.array_equal(arrays["image"][0], np.asarray(Image.open(folder / "one.png")))
+    network, _ = load(NATURAL, dataset="fashion_mnist", model="small_cnn")
+    other = np.asarray(
+        Image.open(folder / "other.png").convert("L").resize((28, 28), Image.Resampling.BILINEAR)
+    )
+    inputs = torch.from_numpy(other[None, None].copy()).float() / 255
+    label = network(inputs).argmax(1)
+    assert store.attrs["target_label"] == label.item() != arrays["label"][0]
+    target = abs_sum(gradient(network, inputs, label)).detach().numpy()
+    np.testing.assert_allclose(arrays["target"], target, rtol=1e-3, atol=1e-6)
+    outputs = network(torch.from_numpy(arrays["image_perturbed"])[:, None]).detach().numpy()
+    np.testing.assert_allclose(arrays["output_perturbed"], outputs, rtol=1e-3, atol=1e-4)
+    assert arrays["prediction_perturbed"] == arrays["prediction"] == arrays["label"]
+
+
+def test_the_map_comes_closer_to_the_target(folder: Path) -> None:
+    path = folder / "made/file.h5"
+    names = ["pearson", "ssim_normalized", "mse_normalized"]
+    (after,) = lm.evaluate(path, names, against="target")[names].to_numpy()
+    store = lm.PairStore(path)
+    aimed = store.pair(0, against="target")
+    before = [getattr(lm, name)(lm.MapPair(aimed.unperturbed, store[0].unperturbed)) for name in names]
+    assert after[0] > before[0] + 0.05
+    assert after[1] > before[1]
+    assert after[2] < before[2]
+    assert lm.image_ssim(store[0]) > 0.5
+
+
+def test_the_picture_and_its_sentences(folder: Path) -> None:
+    with Image.open(folder / "made/file.png") as picture:
+        width, height = picture.size
+    assert 3 < width / height < 5
+    out = (folder / "printed.txt").read_text()
+    (after,) = lm.evaluate(folder / "made/file.h5", ["pearson"], against="target")["pearson"]
+    assert f"after PCC {after:.3f}, SSIM " in out
+    assert "image: mean change " in out
+    assert out.endswith("made/file.png: the picture\n")
+
+
+def test_the_recorded_command_makes_the_file_again(folder: Path) -> None:
+    words = shlex.split(str(lm.PairStore(folder / "made/file.h5").attrs["command"]))
+    assert words[:5] == ["python", "-m", "generators.manipulate", "one.png", "other.png"]
+    asked = manipulate.Manipulation.parse(words[3:])
+    assert asked.request.plan().settings["steps"] == 40
+    assert asked.request.out == Path("made/file.h5")
+
+
+@pytest.mark.parametrize(
+    ("image", "target", "more", "message"),
+    [
+        ("none.png", "other.png", (), r"none\.png cannot be read as an image: .*No such file"),
+        ("one.png", "text.png", (), r"text\.png cannot be read as an image"),
+        ("one.png", "deep.png", (), r"deep\.png has more than 8 bits per channel; save it with 8"),
+        ("one.png", "one.png", (), r"one\.png and one\.png are the same image to the network"),
+        ("one.png", "other.png", ("--target-label", "10"), "the network has the classes 0 to 9"),
+        ("one.png", "other.png", ("--out", "a.png"), r"--out a\.png must end in \.h5"),
+        ("one.png", "other.png", ("--out", "made/file.h5"), r"made/file\.h5 exists already: delete it"),
+        ("one.png", "other.png", ("--eps", "0.1"), "unrecognized arguments: --eps 0.1"),
+        (
+            "one.png",
+            "other.png",
+            ("--explanation", "lrp", "--n-points", "5"),
+            "--n-points has no effect with",
+        ),
+        ("one.png", "other.png", ("--explanation", "captum:LayerGradCam"), "needs a gradient"),
+    ],
+)
+def test_wrong_input_is_refused_in_one_sentence(
+    folder: Path,
+    image: str,
+    target: str,
+    more: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = sorted(folder.rglob("*"))
+    out = () if "--out" in more else ("--out", "new.h5")
+    assert command(folder, image, target, *more, *out) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(message, error)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_another_class_of_the_same_image_can_be_the_target(folder: Path) -> None:
+    label = lm.PairStore(folder / "made/file.h5").attrs["target_label"]
+    words = ("--target-label", str(label), "--steps", "2", "--out", "same.h5")
+    assert command(folder, "one.png", "one.png", *words) == 0
+    assert lm.PairStore(folder / "same.h5").attrs["target_label"] == label
