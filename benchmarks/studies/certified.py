@@ -90,7 +90,7 @@ def _measured(path: Path) -> pd.DataFrame:
         "sample": store.sample,
         "norm": norms,
         "norm_perturbed": norms_perturbed,
-        "cosine": [lm.cosine(a_map, other) for a_map, other in zip(unperturbed, perturbed, strict=True)],
+        "cosine": lm.score(unperturbed, perturbed, ["cosine"])["cosine"].to_numpy(),
         "perturbation_l2": change,
         "not_attacked": store.not_attacked,
     }

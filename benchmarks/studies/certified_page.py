@@ -38,6 +38,7 @@ def certified(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     tau = bound * (1 + np.sqrt(2 * np.log(1 / alpha))) / np.sqrt(n)
     lower = (table["norm"] - tau).clip(lower=0)
     found = table.assign(tau=tau, certified_eps=np.nan, certified_cosine=np.nan)
+    place: Any
     for place, part in table.groupby(["radius", "dim", "bound", "nonnegative"]):
         radius, dim, limit, nonnegative = place
         ball: Any = {"radius": radius, "dim": int(dim), "bound": limit, "nonnegative": bool(nonnegative)}
@@ -104,7 +105,9 @@ def _lines(study: Study, rows: pd.DataFrame) -> Iterator[str]:
     yield ""
     yield "| training | radius | eps | n | certified | attacked | mean cosine | lowest | mean change |"
     yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
-    for (training, radius, eps), part in rows.groupby(["training", "radius", "eps"], sort=False):
+    condition: Any
+    for condition, part in rows.groupby(["training", "radius", "eps"], sort=False):
+        training, radius, eps = condition
         numbers = [
             fraction(part, eps),
             remaining(study, part),
