@@ -51,6 +51,7 @@ from .figures.plots import plot_comparison as plot_comparison
 from .figures.plots import plot_curves as plot_curves
 from .figures.overlay import plot_pair as plot_pair
 from .figures.plots import plot_scores as plot_scores
+from .explorer.notebook import explore as explore
 from .scoring.files import evaluate as evaluate
 from .scoring.arrays import score as score
 from .certificates.balls import ball_overlap as ball_overlap

@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Generic, Literal, Self, TypeVar
 
 from .errors import FormatError
@@ -158,12 +157,12 @@ class Child(Generic[A, T]):
         return process.exitcode
 
 
-class Isolated(Generic[T]):
+class Isolated(Generic[A, T]):
     """Calls a function of files in a child process: HDF5 can hang or crash on damaged metadata.
 
-    Use it in a ``with`` statement, and call it with the path of a file: it returns what the function
-    returns and raises what the function raises. A process that may start no others calls the
-    function itself.
+    Use it in a ``with`` statement, and call it with the path of a file, or with something that prints as
+    one: it returns what the function returns and raises what the function raises. A process that may
+    start no others calls the function itself.
 
     `Child` says what `function` and `seconds` are.
 
@@ -176,7 +175,7 @@ class Isolated(Generic[T]):
         By a call, if the process cannot be started.
     """
 
-    def __init__(self, function: Callable[[Path, Alive], T], *, seconds: float = SECONDS) -> None:
+    def __init__(self, function: Callable[[A, Alive], T], *, seconds: float = SECONDS) -> None:
         self._function, self._seconds = function, seconds
         self._child = Child(function, seconds=seconds) if may_start() else None
 
@@ -189,7 +188,7 @@ class Isolated(Generic[T]):
         if self._child is not None:
             self._child.__exit__(*error)
 
-    def __call__(self, path: Path) -> T:
+    def __call__(self, path: A) -> T:
         if self._child is None:
             return self._function(path, _idle)
         for _ in range(2):

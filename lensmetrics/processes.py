@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType, ModuleType
 
 Handler = Callable[[int, FrameType | None], object] | signal.Handlers
+# One thread at a time may start processes: each puts another module in the place of the main one.
+_one_starts = threading.RLock()
 
 
 def available_cores() -> int:
@@ -50,10 +52,11 @@ def starting(*, alone: bool = False) -> Iterator[None]:
     With `alone`, they do not run the main module of this process first; they need it only if their
     function is defined there. A main module that was read from stdin cannot be run again.
     """
-    main = sys.modules["__main__"]
+    with _one_starts:
+        main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
     from_stdin = getattr(main, "__spec__", None) is None and file is not None and not Path(file).exists()
-    with handling(signal.SIG_IGN, signal.SIGINT):
+    with _one_starts, handling(signal.SIG_IGN, signal.SIGINT):
         if alone or from_stdin:
             sys.modules["__main__"] = ModuleType("__main__")
         try:

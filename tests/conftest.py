@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 IS_COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+IS_CHECKED = os.environ.get("NUMBA_BOUNDSCHECK", "0") != "0"  # slower, so fewer examples
 
 # The first example of a test may compile, so no example has a deadline.
 settings.register_profile(
     "local",
     deadline=None,
-    max_examples=150 if IS_COMPILED else 30,
+    max_examples=150 if IS_COMPILED and not IS_CHECKED else 30,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True, print_blob=True)
@@ -32,6 +33,7 @@ def own_metrics() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "browser: drives chromium; CI has a step of its own for these")
     config.addinivalue_line("markers", "large: maps of many thousand pixels; skipped without compilation")
     # A shell begins background jobs with SIGINT ignored, and the commands that tests start inherit that.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -38,6 +38,8 @@ OWNERS = {
     "matplotlib": ("figures/",),
     "distributed": ("scoring/executors.py",),
     "jinja2": ("report/",),
+    "starlette": ("explorer/",),
+    "uvicorn": ("explorer/",),
 }
 # What each room may import of the others; the modules of the ground floor may import one another.
 GROUND = ("errors", "statuses", "disk", "processes", "children", "messages")
@@ -52,10 +54,11 @@ ROOMS = {
     "figures": ("pairs", "tables"),
     "report": ("pairs", "metrics", "pairfile", "tables", "figures"),
     "certificates": ("pairfile", "scoring", "tables"),
+    "explorer": ("pairs", "metrics", "pairfile", "scoring", "tables", "figures", "report"),
     "demo": ("metrics", "pairfile", "scoring", "tables", "report"),
     "cli": (
         *("pairs", "metrics", "pairfile", "importers", "scoring", "tables", "figures", "report"),
-        *("certificates", "demo"),
+        *("certificates", "explorer", "demo"),
     ),
     "__main__": ("cli",),
 }
@@ -92,6 +95,8 @@ def test_import_loads_nothing_heavy() -> None:
         "pyarrow",
         "jinja2",
         "tqdm",
+        "starlette",
+        "uvicorn",
     }
     assert not loaded & heavy
 
@@ -260,6 +265,7 @@ def test_dependencies_are_declared() -> None:
             *project["dependencies"],
             *extras["zstd"],
             *extras["files"],
+            *extras["explore"],
             *extras["distributed"],
         )
     }

@@ -1,6 +1,7 @@
 """``lensmetrics demo``."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from ..messages import say
@@ -25,5 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
         demo.check_folder(arguments.output)
     say("scoring the embedded files; the first run compiles for some seconds")
     print_summary(demo.run(arguments.output))
-    say(f"wrote {arguments.output / demo.SCORES} and {arguments.output / demo.REPORT}")
+    scores = arguments.output / demo.SCORES
+    say(f"wrote {scores} and {arguments.output / demo.REPORT}")
+    words = ["lensmetrics", "explore", str(demo.DATA), "--scores", str(scores)]
+    say(f"see the maps in the browser (after pip install '.[explore]'): {shlex.join(words)}")
     return 0

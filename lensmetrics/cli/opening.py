@@ -22,7 +22,7 @@ def open_store(path: Path, _: object) -> "PairStore":
     return PairStore(path)
 
 
-def isolated() -> "Isolated[PairStore]":
+def isolated() -> "Isolated[Path, PairStore]":
     """Return a process that opens pair files; use it in a ``with`` statement."""
     from ..children import Isolated
 

@@ -12,6 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from ..pairs.picture import as_picture, grey_range
+from .colours import DARK, NEAR, NOT_FINITE, PAPER, PERTURBED, TOP, UNPERTURBED
 from .measuring import wrapped
 from .panels import add_legend
 from .style import SCREEN, Look, Picture, paper
@@ -19,15 +21,7 @@ from .style import SCREEN, Look, Picture, paper
 if TYPE_CHECKING:
     from ..pairs.mappair import MapPair, Which
 
-# S and T are drawn over maps, which remain light on a dark page, so these colours do not follow the page.
-_BLUE = "#0068A8"
-_RED = "#C85200"
-_NEAR = "#C9E2F4"
-_TOP = "#F0A067"
-_PAPER = "#FFFFFF"
-_NOT_FINITE = "#F0E442"
-# From white to a grey on which the outlines remain visible.
-_GREYS = LinearSegmentedColormap.from_list("greys", ["#FFFFFF", "#4A4A4A"]).with_extremes(bad=_NOT_FINITE)
+_GREYS = LinearSegmentedColormap.from_list("greys", [PAPER, DARK]).with_extremes(bad=NOT_FINITE)
 # Above this many pixels the marks of a map are rasterized: as paths they would take megabytes.
 _VECTOR_PIXELS = 64 * 64
 # Largest width of a map, and the space between two, in inches.
@@ -141,10 +135,10 @@ def pair_overlay(
         if image is not None:
             axes = panels.pop(0)
             titles.append(["image"])
-            axes.imshow(_as_picture(image), cmap="gray", interpolation="none")
+            axes.imshow(as_picture(image), cmap="gray", interpolation="none")
         sides: tuple[tuple[Which, str, npt.NDArray[Any]], ...] = (
-            ("unperturbed", _BLUE, pair.unperturbed),
-            ("perturbed", _RED, pair.perturbed),
+            ("unperturbed", UNPERTURBED, pair.unperturbed),
+            ("perturbed", PERTURBED, pair.perturbed),
         )
         for axes, (which, colour, values) in zip(panels, sides, strict=False):
             titles.append([first if which == "unperturbed" else which, "map"])
@@ -188,35 +182,22 @@ def _place(
             spine.set(visible=True, linewidth=0.6)
 
 
-def _as_picture(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return an image in the form that imshow accepts: (height, width) or (height, width, 3), in [0, 1]."""
-    picture = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
-    if picture.ndim == 3:
-        picture = np.moveaxis(picture, 0, -1) if len(picture) == 3 else picture.mean(axis=0)
-    if image.dtype == np.uint8:
-        picture /= 255
-    elif picture.min() < 0 or picture.max() > 1:  # normalized for a network
-        spread = np.ptp(picture)
-        picture = (picture - picture.min()) / (spread or 1)
-    return picture
-
-
 def _show_map(axes: Axes, values: npt.NDArray[Any]) -> None:
     finite = np.isfinite(values)
     # Divide by the largest value first, because the range of a map can exceed its type.
     values = values.astype(np.float64) / (np.abs(values[finite]).max(initial=0) or 1)
-    low, high = (values[finite].min(), np.quantile(values[finite], 0.995)) if finite.any() else (0, 1)
+    low, high = grey_range(values)
     scaled = np.clip((values - low) / ((high - low) or 1), 0, 1)
     axes.imshow(np.ma.masked_where(~finite, scaled), cmap=_GREYS, vmin=0, vmax=1, interpolation="none")
 
 
 def _show_sets(axes: Axes, pair: "MapPair", k: int, w: int, pixel: float) -> None:
     near, top = pair.neighbourhood("unperturbed", k, w), pair.top_k("perturbed", k)
-    picture = np.full((*pair.shape, 3), to_rgb(_PAPER))
-    picture[near] = to_rgb(_NEAR)
-    picture[top] = to_rgb(_TOP)
+    picture = np.full((*pair.shape, 3), to_rgb(PAPER))
+    picture[near] = to_rgb(NEAR)
+    picture[top] = to_rgb(TOP)
     axes.imshow(picture, interpolation="none")
-    _outline(axes, pair.top_k("unperturbed", k), _BLUE, pixel)
+    _outline(axes, pair.top_k("unperturbed", k), UNPERTURBED, pixel)
     y, x = np.nonzero(top & ~near)
     axes.plot(
         x,
@@ -286,16 +267,19 @@ def _rings(
 
 def _legend_entries(k: int, w: int, first: str, *, finite: bool) -> list[tuple[Any, str]]:
     if not finite:
-        return [(Patch(color=_NOT_FINITE), "not finite")]
+        return [(Patch(color=NOT_FINITE), "not finite")]
     rings = [
         Line2D([], [], linestyle="none", marker="o", markersize=5, markerfacecolor="white", markeredgecolor=c)
-        for c in (_BLUE, _RED)
+        for c in (UNPERTURBED, PERTURBED)
     ]
-    missed = Patch(color=_TOP), Line2D([], [], color="black", linestyle="none", marker="x", markersize=5)
+    missed = Patch(color=TOP), Line2D([], [], color="black", linestyle="none", marker="x", markersize=5)
     return [
-        (Line2D([], [], color=_BLUE, linewidth=1.5), f"S: top {k} of the {first} map"),
-        (Patch(color=_NEAR), f"N_w(S): pixels within {w} of S"),
-        ([Line2D([], [], color=_RED, linewidth=1.5), Patch(color=_TOP)], f"T: top {k} of the perturbed map"),
+        (Line2D([], [], color=UNPERTURBED, linewidth=1.5), f"S: top {k} of the {first} map"),
+        (Patch(color=NEAR), f"N_w(S): pixels within {w} of S"),
+        (
+            [Line2D([], [], color=PERTURBED, linewidth=1.5), Patch(color=TOP)],
+            f"T: top {k} of the perturbed map",
+        ),
         (missed, "in T but outside N_w(S)"),
         (rings, "diverse top k of each map"),
     ]

@@ -183,12 +183,11 @@ class PairStore:
     def __iter__(self) -> Iterator["MapPair"]:
         from ..pairs.mappair import MapPair
 
-        if self._has_images:
-            yield from (self[position] for position in range(len(self)))
-            return
         for start, stop in self._whole.blocks():
             unperturbed, perturbed, _ = self.read_block(start, stop)
-            yield from map(MapPair, unperturbed, perturbed)
+            images = self._sound_images(start, stop)
+            for one, other, both in zip(unperturbed, perturbed, images, strict=True):
+                yield MapPair(one, other, **both)
 
     def __getitem__(self, index: int) -> "MapPair":
         return self.pair(index)
@@ -199,18 +198,20 @@ class PairStore:
 
         position = self._position(index)
         first, perturbed, _ = self.slice(position, position + 1, against=against).read_block(0, 1)
-        return MapPair(first[0], perturbed[0], **self._sound_images(position))
+        (both,) = self._sound_images(position, position + 1)
+        return MapPair(first[0], perturbed[0], **both)
 
-    def _sound_images(self, position: int) -> dict[str, NDArray[Any]]:
-        """Return both images of a sample, none where one is not stored, not written or damaged."""
-        if not (self._has_images and self.complete[position]):
-            return {}
+    def _sound_images(self, start: int, stop: int) -> list[dict[str, NDArray[Any]]]:
+        """Return both images of each sample, none where one is not stored, not written or damaged."""
+        if not self._has_images:
+            return [{}] * (stop - start)
         expected = self.header.columns.image_checksum
         load_filters(self.path, self.header.layout.filters)
         with opened(self.path) as file:
-            rows = None if expected is None else expected[position : position + 1]
-            found, (is_sound,) = read_beside(file, position, 1, rows)
-        return {name: found[name][0] for name in IMAGES} if is_sound else {}
+            rows = None if expected is None else expected[start:stop]
+            found, sound = read_beside(file, start, stop - start, rows)
+        known = sound & self.complete[start:stop]
+        return [{name: found[name][i] for name in IMAGES} if known[i] else {} for i in range(stop - start)]
 
     @property
     def _has_images(self) -> bool:

@@ -355,9 +355,10 @@ class MapPair:
         >>> MapPair([[1, -2]], [[3, 4]]).absolute().unperturbed.tolist()
         [[1.0, 2.0]]
         """
+        if not self.signed:
+            return self  # keeping itself would keep its maps until the garbage collector comes by
         if self._absolute is None:
-            maps = (np.abs(values) for values in (self.unperturbed, self.perturbed))
-            self._absolute = self._derived(*maps) if self.signed else self
+            self._absolute = self._derived(*(np.abs(values) for values in (self.unperturbed, self.perturbed)))
         return self._absolute
 
     def clipped(self, w: int) -> int:

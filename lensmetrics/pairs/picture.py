@@ -1,8 +1,9 @@
-"""A map as a small grey picture for notebooks: the pairs need no plotting library."""
+"""Maps and images as pictures, for which pairs need no plotting library."""
 
 import base64
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,32 @@ def data_address(values: npt.NDArray[np.floating]) -> str:
     return "data:image/png;base64," + base64.b64encode(_png(_grey(_shrunk(values)))).decode()
 
 
+def grey_range(*maps: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Return the values that maps show lightest and darkest: their minimum and their 99.5 % quantile.
+
+    >>> grey_range(np.array([[0.0, 1.0, np.nan]]), np.array([[-1.0]]))[0]
+    -1.0
+    """
+    values = np.concatenate([values[np.isfinite(values)] for values in maps])
+    return (float(values.min()), float(np.quantile(values, 0.995))) if values.size else (0.0, 1.0)
+
+
+def as_picture(image: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return an image as (height, width) or (height, width, 3), in [0, 1].
+
+    Of (channel, height, width), three channels are colours, and other numbers of channels are averaged.
+    """
+    picture = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0, neginf=0)
+    if picture.ndim == 3:
+        picture = np.moveaxis(picture, 0, -1) if len(picture) == 3 else picture.mean(axis=0)
+    if image.dtype == np.uint8:
+        picture /= 255
+    elif picture.min() < 0 or picture.max() > 1:  # normalized for a network
+        spread = np.ptp(picture)
+        picture = (picture - picture.min()) / (spread or 1)
+    return picture
+
+
 def _shrunk(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     step = -(-max(values.shape) // _MAX_SIDE)
     finite = np.isfinite(values)
@@ -37,7 +64,7 @@ def _shrunk(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
 def _grey(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
     finite = np.isfinite(values)
-    low, high = (values[finite].min(), np.quantile(values[finite], 0.995)) if finite.any() else (0, 1)
+    low, high = grey_range(values)
     shade = np.clip((np.where(finite, values, low) - low) / ((high - low) or 1), 0, 1)
     return np.where(finite, 1 + np.rint(254 * shade), 0).astype(np.uint8)
 

@@ -22,6 +22,7 @@ from ..tables.labels import labelled, metric_title, number_text
 from ..tables.view import View
 from .choosing import Pick, pick_by_score, pick_named, pick_of_conditions
 from .leading import leading_score
+from .matching import match_files
 from .parts import Shown, slug
 
 _NO_SCORE = "There are none, because the table has no score to choose by: lens_recall or topk_intersection."
@@ -132,16 +133,8 @@ def _match(scores: pd.DataFrame, stores: Sequence[PairStore]) -> tuple[dict[str,
     if "file" not in scores or "sample" not in scores:
         return {}, ["the table does not name the files of its pairs, so the page shows none of them"]
     files = [str(file) for file in scores["file"].unique()]
-    by_path = {store.path.resolve(): store for store in stores}
-    n_files = Counter(Path(file).name for file in files)
-    n_stores = Counter(store.path.name for store in stores)
-    by_name = {
-        store.path.name: store
-        for store in stores
-        if n_files[store.path.name] == 1 and n_stores[store.path.name] == 1
-    }
-    found = {file: by_path.get(Path(file).resolve(), by_name.get(Path(file).name)) for file in files}
-    matched = {file: store for file, store in found.items() if store is not None}
+    of_path = {store.path: store for store in stores}
+    matched = {file: of_path[path] for file, path in match_files(files, list(of_path)).items()}
     if matched or not files:
         return matched, []
     return {}, [

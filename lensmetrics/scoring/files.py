@@ -100,10 +100,10 @@ def evaluate(
     >>> scores = lm.evaluate(files, ["topk_intersection(k=100)", "kendall"])
     >>> scores.loc[[0, 1, 64, 65], ["training", "sample", "status", "topk_intersection(k=100)"]]
        training  sample status  topk_intersection(k=100)
-    0   natural       0     ok                      0.61
-    1   natural       1     ok                      0.50
-    64      pgd       0     ok                      0.28
-    65      pgd       1     ok                      0.63
+    0   natural       0     ok                      0.29
+    1   natural       1     ok                      0.39
+    64      pgd       0     ok                      0.51
+    65      pgd       1     ok                      0.65
     """
     chosen, files = as_metrics(metrics), as_paths(paths)
     if against not in (None, *REFERENCES):

@@ -143,6 +143,7 @@ def test_demo_replaces_nothing_but_its_own(run: Run, monkeypatch: pytest.MonkeyP
     assert status == 0
     assert "training" in out
     assert "wrote out/scores.parquet and out/report.html" in err
+    assert err.endswith(f": lensmetrics explore {demo.DATA} --scores out/scores.parquet\n")
     assert sorted(path.name for path in Path("out").iterdir()) == ["report.html", "scores.parquet"]
     scores = lm.read_scores("out/scores.parquet")
     assert set(scores.groupby("file", observed=True).size()) == {64}

@@ -39,7 +39,7 @@ def test_embedded_pairs_are_reproduced_from_their_recorded_settings(path: Path) 
     arrays, attrs = read(path)
     request = Request.parse(shlex.split(str(attrs["command"]))[3:])
     plan = request.plan()
-    checkpoint = Path(generate.__file__).parent / "weights" / Path(request.checkpoint).name
+    checkpoint = Path(generate.__file__).parents[1] / request.checkpoint
     network, facts = load(checkpoint, dataset="fashion_mnist", model="small_cnn")
     assert facts["sha256"] == attrs["checkpoint_sha256"]
     images = torch.from_numpy(arrays["image"][:1, None]).double() / 255

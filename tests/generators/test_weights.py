@@ -1,15 +1,12 @@
-"""The networks that the repository has, and the files of the demo that were made with them."""
+"""The networks that the repository has."""
 
 import hashlib
-import re
 from pathlib import Path
 
 import pytest
 import torch
 
-import lensmetrics as lm
 from generators.networks import checkpoints
-from lensmetrics.demo import DATA
 
 ROOT = Path(checkpoints.__file__).parents[2]
 WEIGHTS = ROOT / "generators/weights"
@@ -35,10 +32,3 @@ def test_checkpoints_of_the_repository(path: Path) -> None:
             checkpoints.load(path, dataset=dataset, model=model)
     if path.parent.name == "regimes" and path.name != NATURAL:
         assert facts["identity"]["init_sha256"] == sha256(path.with_name(NATURAL))
-
-
-@pytest.mark.parametrize("path", sorted(DATA.glob("*.h5")), ids=lambda path: path.stem)
-def test_files_of_the_demo_name_their_network(path: Path) -> None:
-    attrs = lm.PairStore(path).attrs
-    (checkpoint,) = re.findall(r"--checkpoint (\S+)", attrs["command"])
-    assert attrs["checkpoint_sha256"] == sha256(ROOT / checkpoint)

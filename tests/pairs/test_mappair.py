@@ -1,7 +1,9 @@
 """What a pair accepts as maps, and what it refuses."""
 
+import gc
 import math
 import re
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -282,3 +284,23 @@ def test_maps_must_have_two_dimensions_and_pixels(shape: tuple[int, ...]) -> Non
 def test_maps_of_different_shapes_are_refused(first: tuple[int, int], second: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=f"{re.escape(str(first))}.*{re.escape(str(second))}"):
         lm.MapPair(np.zeros(first), np.zeros(second))
+
+
+def test_a_pair_goes_with_its_last_reference() -> None:
+    """Maps are large: they must not wait for the garbage collector, which counts objects, not bytes."""
+    gc.disable()
+    try:
+        for values in ([[1.0, 2.0], [3.0, 4.0]], [[1.0, -2.0], [3.0, -4.0]]):
+            pair = lm.MapPair(values, values[::-1])
+            for metric in (
+                "sign_agreement(k=2)",
+                "lens_kendall(w=1)",
+                "lens_recall(k=1)",
+                "mass_center_shift",
+            ):
+                lm.parse_metric(metric)(pair)
+            gone = weakref.ref(pair)
+            del pair
+            assert gone() is None
+    finally:
+        gc.enable()

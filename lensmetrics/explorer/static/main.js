@@ -1,0 +1,229 @@
+// The page: what is shown follows the fragment of the address, and every control changes only that.
+
+import * as panels from "./panels.js";
+import * as png from "./png.js";
+import * as samples from "./samples.js";
+import * as scatter from "./scatter.js";
+import * as scores from "./scores.js";
+import { unpacked } from "./drawing.js";
+import { at, fill, made } from "./elements.js";
+import { latest, raw, told } from "./server.js";
+import { change, follow, onChange, state } from "./state.js";
+
+const FILTERS = ["only", "text", "status", "metric", "low", "high", "sort", "falling"];
+let start = null, open = null, version = -1;
+
+function fail(error) {
+  if (error.name === "AbortError") return;
+  at("problem").textContent = error.message;
+  at("problem").hidden = false;
+}
+
+const isReady = () => samples.fileOf(samples.numberOf(state.file))?.samples !== undefined;
+
+async function load(file, position) {
+  const place = { file, position };
+  const facts = await told("sample", place);
+  const [maps, images] = await Promise.all([
+    raw("maps", place), facts.images.some(Boolean) ? raw("images", place) : new ArrayBuffer(0),
+  ]);
+  const n = facts.width * facts.height;
+  const Floats = facts.dtype === "float64" ? Float64Array : Float32Array;
+  let from = 0;
+  const pictures = facts.images.map((shape) => {
+    if (!shape) return null;
+    const length = shape.reduce((a, b) => a * b);
+    from += length;
+    return new Uint8Array(images, from - length, length);
+  });
+  return { file, position, facts, images: pictures, maps: [new Floats(maps, 0, n), new Floats(maps, n * Floats.BYTES_PER_ELEMENT, n)] };
+}
+
+// Opens the sample of the address, and the same sample of the condition beside it.
+const openSample = latest(async ({ file, position, beside }, isLast) => {
+  const first = await load(file, position);
+  const twin = first.facts.twins.find((t) => t.file === beside);
+  const second = twin ? await load(twin.file, twin.position).catch((error) => { fail(error); return null; }) : null;
+  if (!isLast()) return;
+  at("problem").hidden = true;
+  at("shown").hidden = false;
+  open = [first, ...(second ? [second] : [])];
+  for (const pair of open) {
+    const { label, name } = samples.fileOf(pair.file);
+    const { sample, name: own } = pair.facts.facts;
+    Object.assign(pair, { title: label, fileName: name, sample, python: pair.facts.python, flags: pair.facts.flags });
+    pair.caption = `${label}, sample ${sample}${own === undefined ? "" : ` (${own})`}`;
+  }
+  describe(first, beside);
+  scores.limit(first.facts.width, first.facts.height);
+  if (!state.k) change({ k: samples.fileOf(file).k });
+  scores.show(open);
+  samples.mark();
+  panels.show(0, first);
+  panels.show(1, second);
+  for (const pair of open) {
+    told("plain", { file: pair.file, position: pair.position }).then((plain) => {
+      pair.plain = plain;
+      if (open?.includes(pair)) scores.tellPlain(open.indexOf(pair));
+    }, fail);
+  }
+}, (error) => {
+  open = null;
+  at("shown").hidden = true;
+  const file = samples.fileOf(samples.numberOf(state.file));
+  at("pair-title").textContent = file ? `${file.label}, position ${state.position}` : "No sample is open";
+  at("facts").textContent = "";
+  delete document.body.dataset.shown;
+  fail(error);
+});
+
+function describe(pair, beside) {
+  at("pair-title").textContent = pair.caption;
+  document.title = `${pair.caption} – lensmetrics explore`;
+  const file = samples.fileOf(pair.file);
+  const facts = Object.entries(pair.facts.facts).filter(([name]) => name !== "sample" && name !== "name").map(([name, value]) => `${name} ${value}`);
+  at("facts").textContent = [`${file.name}, ${pair.facts.height}x${pair.facts.width}`, ...facts, ...file.conditions].join(", ");
+  const options = pair.facts.twins.map((t) => [samples.fileOf(t.file).name, samples.fileOf(t.file).label]);
+  fill(at("beside"), [["", options.length ? "nothing" : "no other file holds this sample"], ...options], state.beside);
+  document.body.dataset.beside = beside;
+}
+
+const sets = latest(async ({ pairs, k, w }) => {
+  const found = await Promise.all(pairs.map((p) => raw("layers", { file: p.file, position: p.position, k, w })));
+  if (pairs !== open) return;
+  found.forEach((bits, place) => {
+    const { width, height } = pairs[place].facts;
+    panels.setSets(place, unpacked(bits, start.layers, width * height) ?? false);
+  });
+  document.body.dataset.sets = `${k},${w}`;
+}, fail);
+
+// Drawing takes longer than counting: sets follow when the sliders rest, and now and then while they move.
+const REST = 50, LONGEST = 200;
+let drawing = 0, since = 0;
+
+function askSets() {
+  const now = performance.now();
+  since ||= now;
+  clearTimeout(drawing);
+  drawing = setTimeout(() => {
+    since = 0;
+    if (open) sets({ pairs: open, ...scores.sizes() });
+  }, Math.min(REST, Math.max(0, since + LONGEST - now)));
+}
+
+function openAsked() {
+  const file = samples.numberOf(state.file);
+  if (!state.file) {
+    const first = samples.allFiles().find((f) => f.samples);
+    if (first) change({ file: first.name, position: 0 });
+    return;
+  }
+  if (file < 0) fail(new Error(`There is no file ${state.file} here: start explore over the files of the link.`));
+  else if (isReady() || samples.fileOf(file).is_bad) {
+    openSample({ file, position: Number(state.position), beside: state.beside ? samples.numberOf(state.beside) : null });
+  }
+}
+
+function followed(changed) {
+  const has = (...names) => names.some((name) => changed.has(name));
+  for (const name of ["text", "low", "high"]) if (document.activeElement !== at(name)) at(name).value = state[name];
+  for (const name of ["only", "status", "beside"]) if (at(name).value !== state[name]) at(name).value = state[name];
+  if (has("layers")) showLayers();
+  if (!start) return;
+  if (has("file", "position", "beside")) openAsked();
+  else if (has("k", "w")) scores.ask();
+  if (has("zoom", "layers")) panels.redraw();
+  if (has(...FILTERS)) { samples.refresh(has("sort", "falling", "metric") && changed.size < 4 ? 0 : null); scatter.refresh(); }
+  else if (has("file", "position")) { samples.mark(); scatter.draw(); }
+  if (has("metric")) at("metric").value = samples.metric();
+  if (has("x", "y")) scatter.refresh();
+}
+
+function showLayers() {
+  const chosen = new Set(state.layers.split(","));
+  for (const box of at("layers").querySelectorAll("input")) box.checked = chosen.has(box.value);
+}
+
+function makeLayers(colours) {
+  for (const [value, text, shape, colour] of panels.LAYERS) {
+    const box = made("input", { type: "checkbox", value });
+    const swatch = made("span", { className: `swatch ${shape}`, attributes: { "aria-hidden": "true" } });
+    if (shape === "full") swatch.style.background = colours[colour];
+    else swatch.style.borderColor = colours[colour];
+    at("layers").append(made("label", {}, box, swatch, text));
+  }
+  at("layers").addEventListener("change", () => {
+    change({ layers: [...at("layers").querySelectorAll("input:checked")].map((box) => box.value).join(",") || "none" });
+  });
+  showLayers();
+  const lines = [
+    "Both maps are on one scale of greys, from the smallest value, white, to the 99.5 % quantile of both, dark. Pixels that are not finite are yellow.",
+    "The difference is blue where the perturbed map is lower and orange where it is higher; the strongest colour is the 99.5 % quantile of its size.",
+    "The sets alone: N(S), the pixels within w of S, is light blue, T is filled orange, S is outlined, and a cross marks pixels of T outside N(S).",
+    "Drag to move the view, double-click or hold Ctrl and turn the wheel to zoom. All panels follow.",
+  ];
+  at("legend").replaceChildren(...lines.map((text) => made("p", { className: "soft", textContent: text })));
+}
+
+function tellProgress(told_) {
+  const n = told_.files.length, parts = [];
+  if (told_.opened < n) parts.push(`opened ${told_.opened} of ${n} files`);
+  if (!told_.compiled) parts.push("compiling");
+  if (told_.scored && told_.scored[0] < told_.scored[1]) parts.push(`scored ${told_.scored[0]} of ${told_.scored[1]} samples`);
+  const text = parts.join(", ") || "ready";
+  // Only the end is read aloud.
+  if (text === "ready") at("progress").setAttribute("role", "status");
+  if (at("progress").textContent !== text) at("progress").textContent = text;
+}
+
+async function watch() {
+  try {
+    const found = await told("state");
+    const before = isReady();
+    tellProgress(found);
+    if (found.version !== version || found.done) {
+      version = found.version;
+      samples.tell(found, found.statuses);
+      if (!open && (!before || !state.file)) openAsked();
+      samples.again();
+      scatter.refresh();
+    }
+    if (found.done) { document.body.dataset.done = "true"; return; }
+    setTimeout(watch, found.opened < found.files.length ? 250 : 1000);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+async function begin() {
+  try {
+    start = await told("start");
+  } catch (error) {
+    fail(error);
+    return;
+  }
+  panels.begin(start.colours);
+  scores.begin(start, fail, askSets);
+  samples.begin(fail);
+  scatter.begin(fail);
+  makeLayers(start.colours);
+  for (const part of [panels, scores, samples, scatter]) part.listen();
+  at("shown").hidden = true;
+  at("beside").addEventListener("change", () => change({ beside: at("beside").value }));
+  at("zoom-in").addEventListener("click", () => panels.zoom(1.5));
+  at("zoom-out").addEventListener("click", () => panels.zoom(1 / 1.5));
+  at("zoom-reset").addEventListener("click", panels.whole);
+  at("png").addEventListener("click", () => png.save().catch(fail));
+  at("copy").addEventListener("click", async () => {
+    await navigator.clipboard.writeText(at("python").textContent).then(
+      () => { at("copied").textContent = "copied"; },
+      () => { at("copied").textContent = "the browser does not allow it: select the lines"; },
+    );
+  });
+  onChange(followed);
+  follow();
+  watch();
+}
+
+begin();
