@@ -99,8 +99,8 @@ def _lines(study: Study, rows: pd.DataFrame) -> Iterator[str]:
     yield "## Beside an attack"
     yield ""
     yield (
-        f"`certified` is the share of samples that no perturbation up to eps brings below {cosine:g}, "
-        "`attacked` the share that this attack did not bring below it."
+        f"`certified` is the share of samples whose cosine stays {cosine:g} or more under every perturbation "
+        "up to eps, `attacked` the share whose cosine is so after this attack."
     )
     yield ""
     yield "| training | radius | eps | n | certified | attacked | mean cosine | lowest | mean change |"
@@ -138,7 +138,7 @@ def figure_over_eps(study: Study, rows: pd.DataFrame) -> Figure:
     """Draw the certified fraction over eps as lines and that after the attack as marks, for each radius."""
     radii = rows["radius"].unique()
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.6 * len(radii), 3.2), layout="constrained", facecolor="white")
+        figure = Figure(figsize=(max(5.2, 3.6 * len(radii)), 3.4), layout="constrained", facecolor="white")
         panels = figure.subplots(1, len(radii), sharey=True, squeeze=False)[0]
         for axes, radius in zip(panels, radii, strict=True):
             here = rows[rows["radius"] == radius]
@@ -157,6 +157,7 @@ def figure_over_eps(study: Study, rows: pd.DataFrame) -> Figure:
                     attacked.index,
                     attacked,
                     look["marker"],
+                    markersize=9 - 4 * i,  # equal shares lie on one another
                     color=look["color"],
                     label=f"{training}, attacked",
                 )
@@ -167,5 +168,5 @@ def figure_over_eps(study: Study, rows: pd.DataFrame) -> Figure:
         figure.supxlabel("eps, l2 norm of the perturbation", fontsize=9)
         figure.supylabel(f"share of samples, cosine ≥ {study['cosine']:g}", fontsize=9)
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
+        figure.legend(handles, labels, loc="outside upper left", ncols=2)
     return figure
