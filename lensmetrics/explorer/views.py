@@ -192,7 +192,7 @@ class Views:
         if self.given is not None:
             found = self.given.of(number, entry.store)
             if isinstance(found, str):
-                self._notes[number] = found
+                self._notes[number] = entry.sentence(ValueError(found))
             else:
                 self.rows.add_scores(number, *found)
 
