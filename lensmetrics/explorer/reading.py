@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 from ..children import Isolated
 from ..errors import FormatError
+from ..pairfile.format import IMAGES
+from ..pairfile.opening import load_filters, opened
+from ..pairfile.slices import read_beside
 from ..pairfile.store import PairStore
 
 # How long reading one sample may take before its file is given up.
@@ -37,6 +40,7 @@ class Sample(NamedTuple):
     problem: str  # "", "incomplete" or "checksum"; the maps are then NaN
     image: npt.NDArray[Any] | None
     image_perturbed: npt.NDArray[Any] | None
+    images_damaged: bool = False  # images do not match their checksum, and are therefore None
 
     @property
     def nbytes(self) -> int:
@@ -79,8 +83,20 @@ def read_sample(request: Request, _: object) -> Sample:
     if store.fingerprint != request.fingerprint:
         raise FormatError(f"{request.path} has changed since it was opened: start explore again")
     unperturbed, perturbed, problems = store.read_block(request.position, request.position + 1)
-    image, image_perturbed = store.read_image(request.position)
-    return Sample(unperturbed[0], perturbed[0], problems[0], image, image_perturbed)
+    images, is_sound = _images(store, request.position)
+    return Sample(unperturbed[0], perturbed[0], problems[0], *images, images_damaged=not is_sound)
+
+
+def _images(store: PairStore, position: int) -> tuple[list[npt.NDArray[Any] | None], bool]:
+    """Return both images of a sample, None where not stored, and whether they match their checksum."""
+    if not store.complete[position] or not any(name in store.header.beside for name in IMAGES):
+        return [None, None], True
+    expected = store.header.columns.image_checksum
+    load_filters(store.path, store.header.layout.filters)
+    with opened(store.path) as file:
+        row = None if expected is None else expected[position : position + 1]
+        found, (is_sound,) = read_beside(file, position, 1, row)
+    return [found[name][0] if is_sound and name in found else None for name in IMAGES], is_sound
 
 
 @functools.lru_cache(maxsize=4)  # two conditions side by side, and two that were shown before
