@@ -6,7 +6,7 @@ import * as samples from "./samples.js";
 import * as scatter from "./scatter.js";
 import * as scores from "./scores.js";
 import { unpacked } from "./drawing.js";
-import { at, fill, made } from "./elements.js";
+import { at, fill, made, short } from "./elements.js";
 import { settle, tell } from "./problems.js";
 import { latest, raw, told } from "./server.js";
 import { change, follow, onChange, state } from "./state.js";
@@ -16,8 +16,6 @@ let start = null, open = null, version = -1, opened = 0;
 
 const isOpened = (name) => samples.fileOf(samples.numberOf(name))?.samples !== undefined;
 const isReady = () => isOpened(state.file);
-// Names of samples can be of any length.
-const short = (text) => (text.length > 80 ? `${text.slice(0, 79)}…` : text);
 
 async function load(file, position) {
   const place = { file, position };
@@ -190,7 +188,7 @@ function makeLayers(colours) {
     "Both maps are on one scale of greys, from the smallest value, white, to the 99.5 % quantile of both, dark. Pixels that are not finite are yellow.",
     "The difference is blue where the perturbed map is lower and orange where it is higher; the strongest colour is the 99.5 % quantile of its size.",
     "The sets alone: N(S), the pixels within w of S, is light blue, T is filled orange, S is outlined, and a cross marks pixels of T outside N(S).",
-    "Drag to move the view, double-click or hold Ctrl and turn the wheel to zoom. All panels follow.",
+    "Drag to move the view, double-click, spread two fingers, or hold Ctrl and turn the wheel to zoom. All panels follow.",
   ];
   at("legend").replaceChildren(...lines.map((text) => made("p", { className: "soft", textContent: text })));
 }

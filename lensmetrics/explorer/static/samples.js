@@ -1,6 +1,6 @@
 // The files, and the table of samples: filtered, sorted, and walked through by the arrows.
 
-import { at, fill, made } from "./elements.js";
+import { at, fill, made, short } from "./elements.js";
 import { latest, told } from "./server.js";
 import { change, fragment, state } from "./state.js";
 
@@ -134,14 +134,17 @@ function rowOf(row, i, several, shown) {
   return made("tr", { attributes: isCurrent ? { "aria-current": "true" } : {} },
     made("th", { attributes: { scope: "row" } }, link),
     ...(shown ? [made("td", { className: "number", textContent: row.texts[0] })] : []),
-    text(row.status.replaceAll(";", "; ")),
-    ...(hasNames ? [text(row.name ?? "")] : []),
-    ...(several ? [text(file.label)] : []),
+    made("td", { textContent: statusOf(row.status), title: row.status.replaceAll(";", "; ") }),
+    ...(hasNames ? [made("td", { textContent: short(row.name ?? "", 40), title: row.name ?? "" })] : []),
+    ...(several ? [made("td", { textContent: file.label })] : []),
   );
 }
 
-// Long texts are cut by the style; the whole one appears when one points at it.
-const text = (value) => made("td", { className: "cut", textContent: value, title: value });
+// The open sample shows all of its statuses, and what they mean.
+function statusOf(text) {
+  const [first, ...others] = text.split(";");
+  return others.length ? `${first}, ${others.length} more` : first;
+}
 
 function open(link) {
   change({ file: link.dataset.file, position: link.dataset.position }, { step: true });

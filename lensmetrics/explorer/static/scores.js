@@ -100,12 +100,14 @@ function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+const whole = (score) => score.problem ?? (score.value === null ? "undefined" : String(score.value));
+
 function fill(place, scores) {
   for (const [name, score] of Object.entries(scores)) {
     const cell = cells.get(name)?.[place];
     if (!cell) continue;
     write(cell.value, score.text);
-    cell.value.title = score.problem ?? (score.value === null ? "undefined" : String(score.value));
+    cell.value.title = whole(score);
     write(cell.chance, score.chance ?? "");
     cell.bar.hidden = !cell.bounded || score.value === null;
     if (!cell.bar.hidden) {
@@ -119,7 +121,17 @@ function fill(place, scores) {
 // The scores that no slider changes, once they have come.
 export function tellPlain(place) {
   fill(place, pairs[place].plain.scores);
+  tellDigits();
   if (pairs.every((pair) => pair.windowed)) tellTokens();
+}
+
+// What pointing at a value shows too, for those who cannot point.
+function tellDigits() {
+  at("digits").textContent = pairs.map((pair) => {
+    const found = { ...pair.windowed?.scores, ...pair.plain?.scores };
+    const lines = metrics.filter((m) => found[m.name]).map((m) => `${m.title}: ${whole(found[m.name])}`);
+    return (pairs.length > 1 ? [pair.title, ...lines] : lines).join("\n");
+  }).join("\n\n");
 }
 
 const numbers = latest("scores", async ({ pairs: asked, k, w }, isLast) => {
@@ -131,6 +143,7 @@ const numbers = latest("scores", async ({ pairs: asked, k, w }, isLast) => {
   });
   document.body.dataset.shown = `${k},${w}`;
   if (isLast()) whenShown();
+  tellDigits();
   tellTokens();
   at("python").textContent = asked.map((p) => `${p.python}\n${p.windowed.python}`).join("\n\n");
   speak(k, w);
