@@ -19,6 +19,7 @@ from ..pairfile.store import PairStore
 _SECONDS = 20.0
 # How long a call that is cut off may take to notice.
 _END = 2.0
+_Image = npt.NDArray[Any] | None
 
 
 class Request(NamedTuple):
@@ -83,20 +84,21 @@ def read_sample(request: Request, _: object) -> Sample:
     if store.fingerprint != request.fingerprint:
         raise FormatError(f"{request.path} has changed since it was opened: start explore again")
     unperturbed, perturbed, problems = store.read_block(request.position, request.position + 1)
-    images, is_sound = _images(store, request.position)
-    return Sample(unperturbed[0], perturbed[0], problems[0], *images, images_damaged=not is_sound)
+    images = _images(store, request.position)
+    return Sample(unperturbed[0], perturbed[0], problems[0], *images)
 
 
-def _images(store: PairStore, position: int) -> tuple[list[npt.NDArray[Any] | None], bool]:
-    """Return both images of a sample, None where not stored, and whether they match their checksum."""
+def _images(store: PairStore, position: int) -> tuple[_Image, _Image, bool]:
+    """Return both images of a sample, None where not stored or damaged, and whether they are damaged."""
     if not store.complete[position] or not any(name in store.header.beside for name in IMAGES):
-        return [None, None], True
+        return None, None, False
     expected = store.header.columns.image_checksum
     load_filters(store.path, store.header.layout.filters)
     with opened(store.path) as file:
         row = None if expected is None else expected[position : position + 1]
         found, (is_sound,) = read_beside(file, position, 1, row)
-    return [found[name][0] if is_sound and name in found else None for name in IMAGES], is_sound
+    image, perturbed = (found[name][0] if is_sound and name in found else None for name in IMAGES)
+    return image, perturbed, not is_sound
 
 
 @functools.lru_cache(maxsize=4)  # two conditions side by side, and two that were shown before

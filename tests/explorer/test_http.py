@@ -44,6 +44,10 @@ def test_images_are_sent_in_bytes(server: Server) -> None:
     until(server)
     assert told(server, "sample", file=1, position=3)["images"] == [[6, 7], None]
     assert len(get(server, "images", file=1, position=3)[2]) == 6 * 7
+    assert told(server, "sample", file=1, position=3)["notes"] == []
+    damaged = told(server, "sample", file=0, position=5)
+    assert damaged["images"] == [None, None]
+    assert damaged["notes"][0].startswith("what is stored beside the maps of this sample does not match")
 
 
 def test_the_line_of_python_gives_the_same_numbers(server: Server) -> None:

@@ -19,6 +19,7 @@ def test_a_damaged_image_is_not_shown(tmp_path: Path) -> None:
     flip_byte(path, "image", 2 * 6 * 7 * 4)
     fingerprint = lm.PairStore(path).fingerprint
     sound, damaged, missing = (read_sample(Request(path, fingerprint, i), None) for i in (1, 2, 4))
+    assert sound.image is not None
     assert np.array_equal(sound.image, IMAGES[1])
     assert not sound.images_damaged
     assert damaged.image is None
