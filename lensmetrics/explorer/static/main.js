@@ -237,6 +237,7 @@ async function begin() {
   makeLayers(start.colours);
   for (const part of [panels, scores, samples, scatter]) part.listen();
   at("shown").hidden = true;
+  at("to-sample").addEventListener("click", () => { at("pair-title").focus({ preventScroll: true }); at("pair").scrollIntoView(); });
   at("beside").addEventListener("change", () => change({ beside: at("beside").value }));
   at("zoom-in").addEventListener("click", () => panels.zoom(1.5));
   at("zoom-out").addEventListener("click", () => panels.zoom(1 / 1.5));
@@ -250,6 +251,8 @@ async function begin() {
   });
   onChange(followed);
   follow();
+  // Where the sample stands below the table, the way to it is short.
+  at("filters-part").open = matchMedia("(min-width: 62rem)").matches || FILTERS.slice(0, 6).some((name) => state[name]);
   watch();
 }
 

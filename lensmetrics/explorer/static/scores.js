@@ -5,13 +5,14 @@ import { latest, told } from "./server.js";
 import { change, state } from "./state.js";
 
 let metrics = [], meanings = {}, whenShown = () => {};
+let all = []; // the metrics of any pair; those of images are shown where a pair has both images
 let pairs = []; // {title, file, position, plain, windowed}
 const cells = new Map(); // metric -> the cells of each pair
 
 // `onShown` is called when the numbers of the last wish are shown: sets come after numbers.
 export function begin(start, onShown) {
   whenShown = onShown;
-  metrics = [...start.windowed.map((m) => ({ ...m, moves: true })), ...start.plain];
+  all = metrics = [...start.windowed.map((m) => ({ ...m, moves: true })), ...start.plain];
   meanings = start.statuses;
   at("meanings").replaceChildren(...metrics.flatMap((m) => [
     made("dt", { textContent: m.title }), made("dd", { textContent: m.meaning }),
@@ -67,6 +68,8 @@ export function showSizes() {
 
 export function show(given) {
   pairs = given;
+  const hasBoth = pairs.some((pair) => pair.facts.images.every(Boolean));
+  metrics = all.filter((m) => hasBoth || !m.name.startsWith("image_"));
   cells.clear();
   const heads = made("tr", {}, made("th", { textContent: "Score", attributes: { scope: "col" } }));
   for (const pair of pairs) {
