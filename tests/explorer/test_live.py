@@ -58,6 +58,7 @@ def test_chance_stands_beside_the_scores_that_have_one() -> None:
     assert scores["topk_intersection"]["chance"] == f"{4 / 30:.3f}"
     assert scores["lens_recall_adjusted"]["chance"] == "0.000"
     assert "chance" not in scores["lens_distance"]
+    assert scores["n_diverse"]["text"] == str(int(lm.get_metric("n_diverse", k=4, w=1)(kept.pair)))
 
 
 def test_scores_of_images_are_those_of_the_images() -> None:
