@@ -1,4 +1,4 @@
-"""The page in a real browser, Debian's chromium without a screen; one file, because all tests share the browser."""
+"""The page in a real browser, chromium without a screen; one file, because all tests share the browser."""
 
 import re
 import shutil
