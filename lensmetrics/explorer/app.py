@@ -19,7 +19,7 @@ from ..tables.labels import number_text
 from . import asking
 from .asking import Refusal, whole
 from .security import Guard
-from .views import Views
+from .views import MOST_PIXELS, Views
 
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 # Rows of the table that are sent at once.
@@ -27,7 +27,7 @@ _MOST_ROWS = 500
 # Each thread keeps memory of its own for arrays that were freed.
 _N_THREADS = 4
 _MOST_SAMPLES = 2**40
-_MOST_K = _MOST_W = 2**30
+_MOST_K = _MOST_W = MOST_PIXELS
 
 Answer = Callable[[Views, dict[str, str]], Response]
 

@@ -26,6 +26,10 @@ class Entry:
 
     def sentence(self, error: Exception) -> str:
         """Return the message of an error, with the name of the file instead of its path."""
+        if isinstance(error, FileNotFoundError):
+            return f"{self.name} is not there any more: put it back, or start explore over the files that are"
+        if isinstance(error, OSError) and error.strerror:
+            return f"{self.name} cannot be read: {error.strerror}"
         return printable(str(error).replace(str(self.path), self.name))
 
 

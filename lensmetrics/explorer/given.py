@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,8 @@ import pandas as pd
 from ..messages import printable
 from ..pairfile.store import PairStore
 from ..report.matching import match_files
-from ..tables.columns import metric_columns
+from ..tables.columns import AGAINST, condition_columns, equal_number, metric_columns, one_kind
+from ..tables.labels import condition_text
 
 
 class GivenScores:
@@ -55,6 +57,8 @@ class GivenScores:
         if rows is None:
             return "the table of scores does not have this file"
         of_file = self._scores.iloc[rows]
+        if other := contradiction(of_file, store):
+            return other
         samples = of_file["sample"].to_numpy(dtype=np.int64, na_value=-1)
         if np.array_equal(samples, store.sample):
             positions = np.arange(len(store))
@@ -67,3 +71,36 @@ class GivenScores:
         if not known.any():
             return "the table of scores has no sample of this file as it is now"
         return positions[known], columns, status or ["ok"] * int(known.sum())
+
+
+def contradiction(of_file: pd.DataFrame, store: PairStore) -> str:
+    """Return a sentence if scores are of another file than this one, by their conditions, else "".
+
+    A table names a file by its path or name, and another study can have a file of the same name. What
+    only one of the two states is no contradiction: columns can be added to tables and attributes to files.
+    """
+    for name in condition_columns(of_file):
+        if name == AGAINST or name not in store.attrs:
+            continue
+        own = one_kind([store.attrs[name]])[0]
+        for value in of_file[name].dropna().unique().tolist():
+            if not _is_same(value, own):
+                scored, stored = condition_text(name, value), condition_text(name, own)
+                if scored == stored:  # as short texts are for numbers that differ in late digits
+                    scored, stored = str(value), str(own)
+                return (
+                    f"{store.path}: its scores are not used, because the table of scores has "
+                    f"{printable(name)} {scored} for it and the file has {stored}: give the table of this "
+                    "file, or score the file again"
+                )
+    return ""
+
+
+def _is_same(value: Any, own: Any) -> bool:
+    """Return whether both state the same; a table may hold a number as a text, or a text as a number."""
+    if isinstance(value, int) and isinstance(own, int):
+        return value == own
+    try:
+        return bool(equal_number(float(value)) == equal_number(float(own)))
+    except (TypeError, ValueError):
+        return str(value) == str(own)

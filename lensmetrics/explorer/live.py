@@ -24,6 +24,8 @@ _CHANCE = {
 }
 # Scores that chance leaves at 0 on average: the scale says so, or no order agrees with a random one.
 _ZERO = ("lens_recall_adjusted", "lens_precision_adjusted", "kendall", "spearman", "pearson")
+# Scores that are numbers of pixels.
+_COUNTS = ("n_diverse",)
 # One bit per pixel and set, in this order.
 LAYERS = ("top_u", "top_p", "near_u", "near_p", "diverse_u", "diverse_p")
 
@@ -77,6 +79,8 @@ def windowed_scores(kept: Kept, pair: MapPair, k: int, w: int) -> dict[str, Any]
     for name, function, has_k, has_w in _calls(tuple(entries().values())):
         params = ({"k": k} if has_k else {}) | ({"w": w} if has_w else {})
         scores[name] = _shown(partial(function, pair, **params), _chance(name, pair, k, w))
+        if name in _COUNTS and scores[name]["value"] is not None:
+            scores[name]["text"] = f"{scores[name]['value']:.0f}"
     tokens = kept.tokens | _tokens(pair, k, w)
     return {"k": k, "w": w, "scores": scores, "status": sorted(tokens)}
 

@@ -19,7 +19,7 @@ class Kept:
 
     def __init__(self, sample: Sample) -> None:
         self.sample = sample
-        self.pair = MapPair(sample.unperturbed, sample.perturbed)
+        self.pair = _pair(sample)
         # What the maps themselves say; the pair adds what any k and w that were asked for have met.
         self.tokens = frozenset(self.pair.status.split(";")) - {"ok"}
         self._asked: tuple[set[int], set[int]] = (set(), set())
@@ -36,9 +36,16 @@ class Kept:
         self._asked[0].add(k)
         self._asked[1].add(w)
         if self.nbytes > limit:
-            self.pair = MapPair(self.sample.unperturbed, self.sample.perturbed)
+            self.pair = _pair(self.sample)
             self._asked = ({k}, {w})
         return self.pair
+
+
+def _pair(sample: Sample) -> MapPair:
+    if sample.image is None or sample.image_perturbed is None:
+        return MapPair(sample.unperturbed, sample.perturbed)
+    images = {"image": sample.image, "image_perturbed": sample.image_perturbed}
+    return MapPair(sample.unperturbed, sample.perturbed, **images)
 
 
 class Memory:

@@ -10,12 +10,16 @@ import numpy.typing as npt
 
 from ..children import Isolated
 from ..errors import FormatError
+from ..pairfile.format import IMAGES
+from ..pairfile.opening import load_filters, opened
+from ..pairfile.slices import read_beside
 from ..pairfile.store import PairStore
 
 # How long reading one sample may take before its file is given up.
 _SECONDS = 20.0
 # How long a call that is cut off may take to notice.
 _END = 2.0
+_Image = npt.NDArray[Any] | None
 
 
 class Request(NamedTuple):
@@ -37,6 +41,7 @@ class Sample(NamedTuple):
     problem: str  # "", "incomplete" or "checksum"; the maps are then NaN
     image: npt.NDArray[Any] | None
     image_perturbed: npt.NDArray[Any] | None
+    images_damaged: bool = False  # images do not match their checksum, and are therefore None
 
     @property
     def nbytes(self) -> int:
@@ -79,8 +84,21 @@ def read_sample(request: Request, _: object) -> Sample:
     if store.fingerprint != request.fingerprint:
         raise FormatError(f"{request.path} has changed since it was opened: start explore again")
     unperturbed, perturbed, problems = store.read_block(request.position, request.position + 1)
-    image, image_perturbed = store.read_image(request.position)
-    return Sample(unperturbed[0], perturbed[0], problems[0], image, image_perturbed)
+    images = _images(store, request.position)
+    return Sample(unperturbed[0], perturbed[0], problems[0], *images)
+
+
+def _images(store: PairStore, position: int) -> tuple[_Image, _Image, bool]:
+    """Return both images of a sample, None where not stored or damaged, and whether they are damaged."""
+    if not store.complete[position] or not any(name in store.header.beside for name in IMAGES):
+        return None, None, False
+    expected = store.header.columns.image_checksum
+    load_filters(store.path, store.header.layout.filters)
+    with opened(store.path) as file:
+        row = None if expected is None else expected[position : position + 1]
+        found, (is_sound,) = read_beside(file, position, 1, row)
+    image, perturbed = (found[name][0] if is_sound and name in found else None for name in IMAGES)
+    return image, perturbed, not is_sound
 
 
 @functools.lru_cache(maxsize=4)  # two conditions side by side, and two that were shown before

@@ -1,5 +1,6 @@
 """The table of all samples: what files and scores say of each, filtered and sorted for a page."""
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ NOT_SCORED = "not scored"
 FIXED = ("file", "sample", "name", "status")
 # Points of a scatter that a page draws; of more, evenly many are drawn.
 MOST_POINTS = 20_000
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?")
 
 
 class Query(NamedTuple):
@@ -246,8 +248,11 @@ def _has_token(status: npt.NDArray[np.object_], token: str) -> npt.NDArray[np.bo
 
 
 def _mentions(block: Block, word: str) -> npt.NDArray[np.bool_]:
-    """Return which samples a word belongs to: part of a name or condition, or the number of the sample."""
-    if word in block.words:
+    """Return which samples a word belongs to: part of a name or of what was done, or the sample's number.
+
+    A number is looked for in numbers and names of samples alone: most files have it in a condition.
+    """
+    if not _NUMBER.fullmatch(word) and word in block.words:
         return np.ones(len(block), np.bool_)
     found = np.zeros(len(block), np.bool_)
     if block.name is not None:

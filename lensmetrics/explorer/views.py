@@ -36,6 +36,8 @@ MOST_PIXELS = 2**24
 _BAD = {
     "incomplete": "this sample was never finished in its file",
     "checksum": "the maps of this sample do not match their checksum: the file is damaged or has changed",
+    "images": "what is stored beside the maps of this sample does not match its checksum, so its images are "
+    "not shown: copy the file again, or make it anew",
 }
 
 
@@ -144,6 +146,7 @@ class Views:
             "range": shown_range(pair),
             "difference": strongest_difference(pair),
             "images": [None if image is None else image.shape for image in pictures(sample)],
+            "notes": [_BAD["images"]] if sample.images_damaged else [],
             "twins": self._twins(file, position),
             "python": f"pair = lm.PairStore({str(self.files.entries[file].path)!r})[{position}]",
         }
@@ -163,7 +166,7 @@ class Views:
 
     def scores(self, file: int, position: int, k: int, w: int) -> dict[str, Any]:
         """Return the scores that depend on k or w."""
-        kept, pair = self._pair(file, position, k, w)
+        kept, pair, w = self._pair(file, position, k, w)
         return live.windowed_scores(kept, pair, k, w) | {"python": self._python(k, w)}
 
     def plain_scores(self, file: int, position: int) -> dict[str, Any]:
@@ -172,7 +175,8 @@ class Views:
 
     def layers(self, file: int, position: int, k: int, w: int) -> bytes:
         """Return the sets of a pair as `live.LAYERS` lists them."""
-        return live.layers(self._pair(file, position, k, w)[1], k, w)
+        _, pair, w = self._pair(file, position, k, w)
+        return live.layers(pair, k, w)
 
     def store(self, file: int) -> PairStore:
         """Return a file, or refuse with what is wrong with it."""
@@ -192,7 +196,7 @@ class Views:
         if self.given is not None:
             found = self.given.of(number, entry.store)
             if isinstance(found, str):
-                self._notes[number] = found
+                self._notes[number] = entry.sentence(ValueError(found))
             else:
                 self.rows.add_scores(number, *found)
 
@@ -235,12 +239,14 @@ class Views:
         self._check(file, position)
         return self._memory.get(file, position)
 
-    def _pair(self, file: int, position: int, k: int, w: int) -> tuple[Kept, MapPair]:
+    def _pair(self, file: int, position: int, k: int, w: int) -> tuple[Kept, MapPair, int]:
+        """Return a sample, its pair, and w, cut to the longer side: windows beyond it all hold the map."""
         self._check(file, position)
         height, width = self.store(file).shape
         if not 1 <= k <= height * width:
             raise Refusal(400, f"k must be from 1 to {height * width}, the pixels of these maps, got {k}")
-        return self._memory.pair(file, position, k, min(w, max(height, width)))
+        w = min(w, max(height, width))
+        return *self._memory.pair(file, position, k, w), w
 
     def _check(self, file: int, position: int) -> None:
         n = len(self.store(file))

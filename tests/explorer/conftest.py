@@ -19,7 +19,7 @@ METRICS = ["lens_recall(k=5,w=1)", "topk_intersection(k=5)", "kendall"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two conditions of the same six samples, with a sample that is damaged and one that is missing."""
+    """Two conditions of the same six samples, with a damaged sample, a damaged image and a missing sample."""
     folder = tmp_path_factory.mktemp("maps")
     for i, name in enumerate(NAMES):
         attrs = {"dataset": "toy", "training": name, "attack": "<b>top & k</b>", "eps": 8 / 255}
@@ -27,6 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder / f"{name}.h5", seed=i, attrs=attrs, labels=True, missing=[4] if i else [], image=IMAGES
         )
     flip_byte(folder / "natural.h5", "perturbed", 2 * 6 * 7 * 4 + 3)
+    flip_byte(folder / "natural.h5", "image", 5 * 6 * 7 * 4 + 2)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: Debian's chromium, without a screen."""
+"""The page in a real browser, chromium without a screen; one file, because all tests share the browser."""
 
 import re
 import shutil
@@ -116,6 +116,8 @@ def test_sliders_change_the_numbers_to_those_of_the_library(seen: Seen, paths: l
             del given["w"]
         assert shown(page, name) == number_text(lm.get_metric(name, **given)(pair)), name
     assert shown(page, "ssim") == number_text(lm.ssim(pair))
+    digits = re.findall(r"^Cosine: (.*)$", page.text_content("#digits"), re.MULTILINE)
+    assert [float(text) for text in digits] == [lm.get_metric("cosine")(pair)]
     chance = page.inner_text("#scores tr[data-metric='lens_recall'] td.chance")
     assert chance == number_text(lm.lens_recall_chance(pair, k=7, w=2))
     soon(page, "document.getElementById('spoken').textContent.startsWith('k 7, w 2: LENS recall')")
@@ -190,8 +192,11 @@ def test_pixels_zoom_and_pan_are_those_of_all_panels(seen: Seen, paths: list[Pat
     soon(page, "document.querySelector('#pixel').innerText.startsWith('Row 2, column 4. pgd')")
     numbers = re.findall(r"perturbed (-?[\d.]+)", page.inner_text("#pixel"))
     assert [float(number) for number in numbers[:2]] == pytest.approx([u, p], rel=1e-4)
+    touch = "getComputedStyle(document.querySelector('#panels canvas')).touchAction"
+    assert page.evaluate(touch) == "pan-y"
     page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     soon(page, "/zoom=0.(49|50)\\d+%2C0.(49|50)\\d+%2C2/.test(location.hash)")
+    soon(page, f"{touch} === 'none'")
     page.mouse.down()
     page.mouse.move(box["x"] - box["width"], box["y"] - box["height"], steps=3)
     page.mouse.up()
@@ -238,6 +243,40 @@ def test_a_damaged_sample_shows_its_sentence_and_the_page_lives_on(seen: Seen) -
     soon(page, "document.querySelector('#pair-title').innerText === 'natural, sample 16'")
     assert page.is_visible("#shown")
     assert not page.is_visible("#problem")
+    # Beside another sample, it leaves that one shown, and says why it is not.
+    page.evaluate("scrollTo(0, 400)")
+    page.evaluate("location.hash = 'file=pgd.h5&position=2&beside=natural.h5'")
+    soon(page, "document.querySelector('#problem').innerText.startsWith('natural.h5, position 2: the maps')")
+    assert page.inner_text("#pair-title") == "pgd, sample 14"
+    assert page.is_visible("#shown")
+    assert page.evaluate("scrollY") >= 400
+    assert all("409" in line for line in seen.wrong)
+    seen.wrong.clear()
+    page.evaluate("location.hash = 'file=natural.h5&position=5'")
+    page.wait_for_selector("#notes:not([hidden])")
+    assert not page.is_visible("#problem")
+    assert page.locator("canvas[data-panel=image]").count() == 0
+
+
+def test_links_may_ask_for_what_is_not_there(seen: Seen) -> None:
+    page = seen.page("position=3&k=abc&w=99999&only=bar.h5&beside=foo.h5")
+    assert page.inner_text("#pair-title") == "natural, sample 16"
+    assert sorted(page.inner_text("#problem").splitlines()) == [
+        "There is no file bar.h5 here: choose another condition above the table.",
+        "There is no file foo.h5 here to show beside it: choose another one.",
+    ]
+    settled(page, 42, 7)
+    for k, w, k_used, w_used in (("5.5", "2.4", 6, 2), ("-3", "-1", 1, 0), ("1e9", "", 42, 1)):
+        page.evaluate(f"location.hash = 'file=pgd.h5&position=3&k={k}&w={w}'")
+        settled(page, k_used, w_used)
+    soon(page, "document.querySelectorAll('#body tr').length === 12")
+    assert not page.is_visible("#problem")
+    page.evaluate("location.hash = 'file=gone.h5'")
+    soon(
+        page,
+        "document.querySelector('#problem').innerText.startsWith('There is no file gone.h5 here: start')",
+    )
+    assert not page.is_visible("#shown")
 
 
 def test_texts_of_files_are_never_markup(seen: Seen) -> None:
@@ -251,7 +290,7 @@ def test_texts_of_files_are_never_markup(seen: Seen) -> None:
     [
         (SAMPLE, 1300, {"color_scheme": "light"}),
         (f"{SAMPLE}&beside=natural.h5&layers=near_u,near_p,diverse_u", 1300, {"color_scheme": "dark"}),
-        (SAMPLE, 400, {"color_scheme": "light"}),
+        (f"{SAMPLE}&beside=natural.h5", 400, {"color_scheme": "light"}),
         (SAMPLE, 650, {"color_scheme": "dark", "device_scale_factor": 2}),  # as zoomed to 200 %
     ],
     ids=["light", "dark, two conditions", "400 pixels", "200 %"],

@@ -44,6 +44,10 @@ def test_images_are_sent_in_bytes(server: Server) -> None:
     until(server)
     assert told(server, "sample", file=1, position=3)["images"] == [[6, 7], None]
     assert len(get(server, "images", file=1, position=3)[2]) == 6 * 7
+    assert told(server, "sample", file=1, position=3)["notes"] == []
+    damaged = told(server, "sample", file=0, position=5)
+    assert damaged["images"] == [None, None]
+    assert damaged["notes"][0].startswith("what is stored beside the maps of this sample does not match")
 
 
 def test_the_line_of_python_gives_the_same_numbers(server: Server) -> None:
@@ -59,6 +63,14 @@ def test_the_line_of_python_gives_the_same_numbers(server: Server) -> None:
     for text, value in numbers.items():
         found = every[lm.parse_metric(text).name]["value"]
         assert found == (None if np.isnan(value) else value), text
+
+
+def test_windows_beyond_the_map_are_those_that_hold_it(server: Server) -> None:
+    until(server)
+    found, same = (told(server, "scores", file=0, position=1, k=7, w=w) for w in (2**24, 7))
+    assert found == same
+    layers = [get(server, "layers", file=0, position=1, k=7, w=w)[2] for w in (2**24, 7)]
+    assert layers[0] == layers[1]
 
 
 def test_rows_are_sorted_filtered_and_paged(server: Server, paths: list[Path]) -> None:
@@ -102,6 +114,7 @@ def test_points_of_a_scatter(server: Server) -> None:
         ("scores", {"file": 0, "position": 1, "k": 43, "w": 1}, "k must be from 1 to 42, the pixels of"),
         ("scores", {"file": 0, "position": 1, "k": "1e2", "w": 1}, "k must be an integer from 1 to"),
         ("scores", {"file": 0, "position": 1, "k": 5}, "w must be an integer from 0 to"),
+        ("scores", {"file": 0, "position": 1, "k": 5, "w": 2**30}, "w must be an integer from 0 to 16777216"),
         ("maps", {"file": 2, "position": 0}, "file must be an integer from 0 to 1, got '2'"),
         ("maps", {"file": "../x", "position": 0}, "file must be an integer from 0 to 1, got '../x'"),
         ("maps", {"file": 0, "position": -1}, "position must be an integer from 0"),

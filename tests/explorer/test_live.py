@@ -58,6 +58,18 @@ def test_chance_stands_beside_the_scores_that_have_one() -> None:
     assert scores["topk_intersection"]["chance"] == f"{4 / 30:.3f}"
     assert scores["lens_recall_adjusted"]["chance"] == "0.000"
     assert "chance" not in scores["lens_distance"]
+    assert scores["n_diverse"]["text"] == str(int(lm.get_metric("n_diverse", k=4, w=1)(kept.pair)))
+
+
+def test_scores_of_images_are_those_of_the_images() -> None:
+    images = np.random.default_rng(3).random((2, 3, 5, 6))
+    found = kinds()[7]._replace(image=images[0], image_perturbed=images[1])
+    fresh = lm.MapPair(found.unperturbed, found.perturbed, image=images[0], image_perturbed=images[1])
+    expected = lm.get_metric("image_mse")(fresh)
+    kept = Kept(found)
+    assert live.plain_scores(kept)["scores"]["image_mse"]["value"] == expected > 0
+    kept.asked(3, 1, 0)  # too little memory to keep the pair
+    assert live.plain_scores(kept)["scores"]["image_mse"]["value"] == expected
 
 
 def test_layers_are_the_sets_of_the_library() -> None:

@@ -10,6 +10,9 @@ export function made(tag, properties = {}, ...children) {
   return element;
 }
 
+// Names of samples can be of any length.
+export const short = (text, most = 80) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+
 // Fills a select with [value, text] and keeps its choice; does nothing where they are there already.
 export function fill(select, options, value) {
   const key = JSON.stringify(options);

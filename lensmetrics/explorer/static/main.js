@@ -6,20 +6,16 @@ import * as samples from "./samples.js";
 import * as scatter from "./scatter.js";
 import * as scores from "./scores.js";
 import { unpacked } from "./drawing.js";
-import { at, fill, made } from "./elements.js";
+import { at, fill, made, short } from "./elements.js";
+import { settle, tell } from "./problems.js";
 import { latest, raw, told } from "./server.js";
 import { change, follow, onChange, state } from "./state.js";
 
 const FILTERS = ["only", "text", "status", "metric", "low", "high", "sort", "falling"];
-let start = null, open = null, version = -1;
+let start = null, open = null, version = -1, opened = 0;
 
-function fail(error) {
-  if (error.name === "AbortError") return;
-  at("problem").textContent = error.message;
-  at("problem").hidden = false;
-}
-
-const isReady = () => samples.fileOf(samples.numberOf(state.file))?.samples !== undefined;
+const isOpened = (name) => samples.fileOf(samples.numberOf(name))?.samples !== undefined;
+const isReady = () => isOpened(state.file);
 
 async function load(file, position) {
   const place = { file, position };
@@ -40,22 +36,29 @@ async function load(file, position) {
 }
 
 // Opens the sample of the address, and the same sample of the condition beside it.
-const openSample = latest(async ({ file, position, beside }, isLast) => {
+const openSample = latest("sample", async ({ name, file, position, beside }, isLast) => {
+  if (file < 0) throw new Error(`There is no file ${name} here: start explore over the files of the link.`);
   const first = await load(file, position);
-  const twin = first.facts.twins.find((t) => t.file === beside);
-  const second = twin ? await load(twin.file, twin.position).catch((error) => { fail(error); return null; }) : null;
+  let second = null, lacking = null;
+  try {
+    const twin = twinOf(first, beside);
+    if (twin) second = await load(twin.file, twin.position);
+  } catch (error) {
+    lacking = error;
+  }
   if (!isLast()) return;
-  at("problem").hidden = true;
+  settle("beside", "plain");
+  if (lacking) tell("beside", lacking);
   at("shown").hidden = false;
   open = [first, ...(second ? [second] : [])];
   for (const pair of open) {
     const { label, name } = samples.fileOf(pair.file);
     const { sample, name: own } = pair.facts.facts;
     Object.assign(pair, { title: label, fileName: name, sample, python: pair.facts.python, flags: pair.facts.flags });
-    pair.caption = `${label}, sample ${sample}${own === undefined ? "" : ` (${own})`}`;
+    pair.caption = `${label}, sample ${sample}${own === undefined ? "" : ` (${short(own)})`}`;
   }
-  describe(first, beside);
-  scores.limit(first.facts.width, first.facts.height);
+  describe(first);
+  scores.limit(first.facts.width, first.facts.height, samples.fileOf(file).k);
   if (!state.k) change({ k: samples.fileOf(file).k });
   scores.show(open);
   samples.mark();
@@ -65,30 +68,56 @@ const openSample = latest(async ({ file, position, beside }, isLast) => {
     told("plain", { file: pair.file, position: pair.position }).then((plain) => {
       pair.plain = plain;
       if (open?.includes(pair)) scores.tellPlain(open.indexOf(pair));
-    }, fail);
+    }).catch((error) => { if (open?.includes(pair)) tell("plain", error); });
   }
-}, (error) => {
+}, () => {
   open = null;
+  settle("beside", "plain", "scores", "sets");
   at("shown").hidden = true;
   const file = samples.fileOf(samples.numberOf(state.file));
   at("pair-title").textContent = file ? `${file.label}, position ${state.position}` : "No sample is open";
   at("facts").textContent = "";
+  at("notes").hidden = true;
   delete document.body.dataset.shown;
-  fail(error);
 });
 
-function describe(pair, beside) {
+// Where the file beside holds the sample; null where none is wanted or it is not opened yet.
+function twinOf(pair, name) {
+  const twin = pair.facts.twins.find((t) => t.file === samples.numberOf(name));
+  if (twin || !name) return twin ?? null;
+  const file = samples.fileOf(samples.numberOf(name));
+  if (!file) throw new Error(`There is no file ${name} here to show beside it: choose another one.`);
+  if (file.is_bad) throw new Error(`Nothing is shown beside it. ${file.notes[0]}`);
+  if (file.samples !== undefined) throw new Error(`Nothing is shown beside it: ${name} does not hold this sample.`);
+  return null;
+}
+
+// The same sample may be in files that are opened later.
+async function findTwins() {
+  const pair = open?.[0];
+  if (!pair) return;
+  const { twins } = await told("sample", { file: pair.file, position: pair.position });
+  if (open?.[0] !== pair) return;
+  pair.facts.twins = twins;
+  describe(pair);
+  if (open.length === 1 && state.beside && isOpened(state.beside)) openAsked();
+}
+
+function describe(pair) {
   at("pair-title").textContent = pair.caption;
+  at("pair-title").title = pair.facts.facts.name ?? "";
+  const notes = open.flatMap((p) => p.facts.notes.map((note) => (open.length > 1 ? `${p.title}: ${note}` : note)));
+  at("notes").hidden = !notes.length;
+  at("notes").textContent = notes.join("\n");
   document.title = `${pair.caption} – lensmetrics explore`;
   const file = samples.fileOf(pair.file);
   const facts = Object.entries(pair.facts.facts).filter(([name]) => name !== "sample" && name !== "name").map(([name, value]) => `${name} ${value}`);
   at("facts").textContent = [`${file.name}, ${pair.facts.height}x${pair.facts.width}`, ...facts, ...file.conditions].join(", ");
   const options = pair.facts.twins.map((t) => [samples.fileOf(t.file).name, samples.fileOf(t.file).label]);
   fill(at("beside"), [["", options.length ? "nothing" : "no other file holds this sample"], ...options], state.beside);
-  document.body.dataset.beside = beside;
 }
 
-const sets = latest(async ({ pairs, k, w }) => {
+const sets = latest("sets", async ({ pairs, k, w }) => {
   const found = await Promise.all(pairs.map((p) => raw("layers", { file: p.file, position: p.position, k, w })));
   if (pairs !== open) return;
   found.forEach((bits, place) => {
@@ -96,7 +125,7 @@ const sets = latest(async ({ pairs, k, w }) => {
     panels.setSets(place, unpacked(bits, start.layers, width * height) ?? false);
   });
   document.body.dataset.sets = `${k},${w}`;
-}, fail);
+});
 
 // Drawing takes longer than counting: sets follow when the sliders rest, and now and then while they move.
 const REST = 50, LONGEST = 200;
@@ -113,15 +142,13 @@ function askSets() {
 }
 
 function openAsked() {
+  if (!samples.allFiles().length) return; // the server has not yet said which there are
   const file = samples.numberOf(state.file);
   if (!state.file) {
     const first = samples.allFiles().find((f) => f.samples);
-    if (first) change({ file: first.name, position: 0 });
-    return;
-  }
-  if (file < 0) fail(new Error(`There is no file ${state.file} here: start explore over the files of the link.`));
-  else if (isReady() || samples.fileOf(file).is_bad) {
-    openSample({ file, position: Number(state.position), beside: state.beside ? samples.numberOf(state.beside) : null });
+    if (first) change({ file: first.name });
+  } else if (file < 0 || isReady() || samples.fileOf(file).is_bad) {
+    openSample({ name: state.file, file, position: state.position, beside: state.beside });
   }
 }
 
@@ -161,7 +188,7 @@ function makeLayers(colours) {
     "Both maps are on one scale of greys, from the smallest value, white, to the 99.5 % quantile of both, dark. Pixels that are not finite are yellow.",
     "The difference is blue where the perturbed map is lower and orange where it is higher; the strongest colour is the 99.5 % quantile of its size.",
     "The sets alone: N(S), the pixels within w of S, is light blue, T is filled orange, S is outlined, and a cross marks pixels of T outside N(S).",
-    "Drag to move the view, double-click or hold Ctrl and turn the wheel to zoom. All panels follow.",
+    "Drag to move the view, double-click, spread two fingers, or hold Ctrl and turn the wheel to zoom. All panels follow.",
   ];
   at("legend").replaceChildren(...lines.map((text) => made("p", { className: "soft", textContent: text })));
 }
@@ -186,13 +213,15 @@ async function watch() {
       version = found.version;
       samples.tell(found, found.statuses);
       if (!open && (!before || !state.file)) openAsked();
+      else if (found.opened > opened) await findTwins();
+      opened = found.opened;
       samples.again();
       scatter.refresh();
     }
     if (found.done) { document.body.dataset.done = "true"; return; }
     setTimeout(watch, found.opened < found.files.length ? 250 : 1000);
   } catch (error) {
-    fail(error);
+    tell("server", error);
   }
 }
 
@@ -200,21 +229,20 @@ async function begin() {
   try {
     start = await told("start");
   } catch (error) {
-    fail(error);
+    tell("server", error);
     return;
   }
   panels.begin(start.colours);
-  scores.begin(start, fail, askSets);
-  samples.begin(fail);
-  scatter.begin(fail);
+  scores.begin(start, askSets);
   makeLayers(start.colours);
   for (const part of [panels, scores, samples, scatter]) part.listen();
   at("shown").hidden = true;
+  at("to-sample").addEventListener("click", () => { at("pair-title").focus({ preventScroll: true }); at("pair").scrollIntoView(); });
   at("beside").addEventListener("change", () => change({ beside: at("beside").value }));
   at("zoom-in").addEventListener("click", () => panels.zoom(1.5));
   at("zoom-out").addEventListener("click", () => panels.zoom(1 / 1.5));
   at("zoom-reset").addEventListener("click", panels.whole);
-  at("png").addEventListener("click", () => png.save().catch(fail));
+  at("png").addEventListener("click", () => png.save().then(() => settle("png"), (error) => tell("png", error)));
   at("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(at("python").textContent).then(
       () => { at("copied").textContent = "copied"; },
@@ -223,6 +251,8 @@ async function begin() {
   });
   onChange(followed);
   follow();
+  // Where the sample stands below the table, the way to it is short.
+  at("filters-part").open = matchMedia("(min-width: 62rem)").matches || FILTERS.slice(0, 6).some((name) => state[name]);
   watch();
 }
 

@@ -130,6 +130,7 @@ export function redraw() {
   drawing_ = true;
   requestAnimationFrame(() => {
     drawing_ = false;
+    at("panels").classList.toggle("zoomed", view().s > 1);
     for (const canvas of at("panels").querySelectorAll("canvas")) draw(canvas);
     tellPixel();
   });
@@ -233,10 +234,17 @@ function pixelAt(event) {
 export function listen() {
   const holder = at("panels");
   let dragged = null;
+  // The fingers on a panel, where they are now; two of them zoom.
+  const fingers = new Map();
+  const apart = () => { const [a, b] = [...fingers.values()]; return Math.hypot(a.x - b.x, a.y - b.y); };
   holder.addEventListener("pointermove", (event) => {
     const found = pixelAt(event);
     if (!found) return;
-    if (dragged) {
+    if (fingers.size === 2 && fingers.has(event.pointerId)) {
+      const before = apart();
+      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      if (before > 0) zoom(apart() / before, { x: found.x / found.pair.facts.width, y: found.y / found.pair.facts.height });
+    } else if (dragged) {
       const v = dragged.view, ratio = devicePixelRatio;
       look(v.x - ((event.clientX - dragged.x) * ratio) / (dragged.p * dragged.width),
         v.y - ((event.clientY - dragged.y) * ratio) / (dragged.p * dragged.height), v.s);
@@ -248,9 +256,10 @@ export function listen() {
     const found = pixelAt(event);
     if (!found) return;
     found.canvas.setPointerCapture(event.pointerId);
+    if (event.pointerType === "touch") fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     dragged = { x: event.clientX, y: event.clientY, view: view(), p: found.p, ...{ width: found.pair.facts.width, height: found.pair.facts.height } };
   });
-  for (const name of ["pointerup", "pointercancel"]) holder.addEventListener(name, () => { dragged = null; });
+  for (const name of ["pointerup", "pointercancel"]) holder.addEventListener(name, (event) => { dragged = null; fingers.delete(event.pointerId); });
   // A wheel over a panel scrolls the page, as everywhere; with Ctrl, or where one has zoomed in, it zooms.
   holder.addEventListener("wheel", (event) => {
     const found = pixelAt(event);

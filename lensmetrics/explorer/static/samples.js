@@ -1,15 +1,12 @@
 // The files, and the table of samples: filtered, sorted, and walked through by the arrows.
 
-import { at, fill, made } from "./elements.js";
+import { at, fill, made, short } from "./elements.js";
 import { latest, told } from "./server.js";
 import { change, fragment, state } from "./state.js";
 
 const LIMIT = 50;
 let files = [], columns = [], leading = "", contrasted = [], page = { total: 0, offset: 0, rows: [] };
-let failed = () => {}, wanted = null;
-let hasNames = false;
-
-export function begin(onFailure) { failed = onFailure; }
+let wanted = null, hasNames = false;
 
 export const numberOf = (name) => files.find((file) => file.name === name)?.number ?? -1;
 export const fileOf = (number) => files[number];
@@ -54,13 +51,22 @@ export function query() {
   };
 }
 
-const rows = latest(async (asked) => {
-  page = await told("rows", asked);
+// A link may name a file that this run does not have.
+export function checked(asked) {
+  if (asked.only === -1) throw new Error(`There is no file ${state.only} here: choose another condition above the table.`);
+  return asked;
+}
+
+const NOTHING = { total: 0, offset: 0, rows: [] };
+const rows = latest("rows", async (asked) => {
+  page = asked.only === -1 ? NOTHING : await told("rows", asked);
   draw(asked.offset === undefined);
-}, (error) => failed(error));
+  checked(asked);
+});
 
 // Asks for the page of the table around the sample that is shown, or from an offset on.
 export function refresh(offset = null) {
+  if (!files.length) return; // the server has not yet said which there are
   const file = numberOf(state.file), own = files[file]?.samples ? { file, position: state.position } : {};
   const asked = { ...query(), shown: metric(), limit: LIMIT, ...(offset === null ? own : { offset }) };
   if (offset === null && !Object.keys(own).length) asked.offset = page.offset;
@@ -102,13 +108,21 @@ function draw(around) {
     link.focus();
     open(link);
   } else if (file) {
-    (links.find((link) => link.dataset.file === file && link.dataset.position === position) ?? current ?? links[0])?.focus();
+    (links.find((link) => link.dataset.file === file && link.dataset.position === position) ?? current ?? links[0])?.focus({ preventScroll: true });
   }
-  if (around) current?.closest("tr").scrollIntoView({ block: "nearest" });
+  if (around && current) reveal(current.closest("tr"));
   const last = page.offset + page.rows.length;
   at("place").textContent = page.total ? `${page.offset + 1} to ${last} of ${page.total}` : "";
   at("before").disabled = page.offset === 0;
   at("after").disabled = last >= page.total;
+}
+
+// Scrolls the list alone: the page stays where the reader has put it.
+function reveal(row) {
+  const list = at("list"), own = row.getBoundingClientRect();
+  const top = list.getBoundingClientRect().top + at("heads").offsetHeight, bottom = list.getBoundingClientRect().top + list.clientHeight;
+  if (own.top < top) list.scrollTop -= top - own.top;
+  else if (own.bottom > bottom) list.scrollTop += own.bottom - bottom;
 }
 
 function rowOf(row, i, several, shown) {
@@ -120,14 +134,17 @@ function rowOf(row, i, several, shown) {
   return made("tr", { attributes: isCurrent ? { "aria-current": "true" } : {} },
     made("th", { attributes: { scope: "row" } }, link),
     ...(shown ? [made("td", { className: "number", textContent: row.texts[0] })] : []),
-    text(row.status.replaceAll(";", "; ")),
-    ...(hasNames ? [text(row.name ?? "")] : []),
-    ...(several ? [text(file.label)] : []),
+    made("td", { textContent: statusOf(row.status), title: row.status.replaceAll(";", "; ") }),
+    ...(hasNames ? [made("td", { textContent: short(row.name ?? "", 40), title: row.name ?? "" })] : []),
+    ...(several ? [made("td", { textContent: file.label })] : []),
   );
 }
 
-// Long texts are cut by the style; the whole one appears when one points at it.
-const text = (value) => made("td", { className: "cut", textContent: value, title: value });
+// The open sample shows all of its statuses, and what they mean.
+function statusOf(text) {
+  const [first, ...others] = text.split(";");
+  return others.length ? `${first}, ${others.length} more` : first;
+}
 
 function open(link) {
   change({ file: link.dataset.file, position: link.dataset.position }, { step: true });
@@ -145,7 +162,7 @@ export function mark() {
     link.closest("tr").toggleAttribute("aria-current", isCurrent);
     if (isCurrent) link.closest("tr").setAttribute("aria-current", "true");
   }
-  if (found) found.closest("tr").scrollIntoView({ block: "nearest" });
+  if (found) reveal(found.closest("tr"));
   else refresh();
 }
 
@@ -172,7 +189,7 @@ export function listen() {
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     open(link);
-    link.focus();
+    link.focus({ preventScroll: true });
   });
   // What one copies or opens elsewhere is the view as it is now.
   at("body").addEventListener("pointerover", (event) => {

@@ -1,19 +1,17 @@
 // Two scores of all samples that the filters leave, a point each; a click opens the sample.
 
 import { at } from "./elements.js";
-import { fileOf, axes, numberOf, query, titleOf } from "./samples.js";
+import { axes, checked, fileOf, numberOf, query, titleOf } from "./samples.js";
 import { latest, points } from "./server.js";
 import { change, state } from "./state.js";
 
-let shown = null, failed = () => {};
+let shown = null;
 const MARGIN = { left: 46, right: 12, top: 10, bottom: 34 };
 
-export function begin(onFailure) { failed = onFailure; }
-
-const load = latest(async (asked) => {
-  shown = { ...(await points(asked)), asked };
+const load = latest("scatter", async (asked) => {
+  shown = { ...(await points(checked(asked))), asked };
   draw();
-}, (error) => failed(error));
+});
 
 export function refresh() {
   const { x, y } = axes();

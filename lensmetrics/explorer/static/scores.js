@@ -4,16 +4,16 @@ import { at, made } from "./elements.js";
 import { latest, told } from "./server.js";
 import { change, state } from "./state.js";
 
-let metrics = [], meanings = {}, failed = () => {}, whenShown = () => {};
+let metrics = [], meanings = {}, whenShown = () => {};
+let all = []; // the metrics of any pair; those of images are shown where a pair has both images
 let pairs = []; // {title, file, position, plain, windowed}
 const cells = new Map(); // metric -> the cells of each pair
 
 // `onShown` is called when the numbers of the last wish are shown: sets come after numbers.
-export function begin(start, onFailure, onShown) {
+export function begin(start, onShown) {
   whenShown = onShown;
-  metrics = [...start.windowed.map((m) => ({ ...m, moves: true })), ...start.plain];
+  all = metrics = [...start.windowed.map((m) => ({ ...m, moves: true })), ...start.plain];
   meanings = start.statuses;
-  failed = onFailure;
   at("meanings").replaceChildren(...metrics.flatMap((m) => [
     made("dt", { textContent: m.title }), made("dd", { textContent: m.meaning }),
   ]));
@@ -25,22 +25,28 @@ function sliderOf(name, limits) {
   const set = (value) => change({ [name]: value });
   slider.addEventListener("input", () => set(slider.value));
   number.addEventListener("change", () => {
-    const [low, high] = limits();
-    const value = Math.min(Math.max(Math.round(Number(number.value)) || low, low), high);
-    number.value = value;
-    set(value);
+    number.value = sized(number.value, limits());
+    set(number.value);
   });
 }
 
-let largest = { k: 1, w: 0 };
+let largest = { k: 1, w: 0 }, usual = 1;
+const limitsOf = { k: () => [1, largest.k, usual], w: () => [0, largest.w, 1] };
+
+// A link may hold anything: what is no number becomes the usual size, and a number the nearest one that is allowed.
+function sized(text, [low, high, otherwise]) {
+  const value = text === "" || Number.isNaN(Number(text)) ? otherwise : Math.round(Number(text));
+  return Math.min(Math.max(value, low), high);
+}
 
 export function listen() {
-  sliderOf("k", () => [1, largest.k]);
-  sliderOf("w", () => [0, largest.w]);
+  sliderOf("k", limitsOf.k);
+  sliderOf("w", limitsOf.w);
 }
 
 // The sliders end where almost every set is reached: a quarter of the pixels, and a tenth of the longer side.
-export function limit(width, height) {
+export function limit(width, height, usualK) {
+  usual = usualK;
   largest = { k: width * height, w: Math.max(width, height) };
   at("k").max = Math.max(1, Math.round(largest.k / 4));
   at("k-number").max = largest.k;
@@ -49,7 +55,7 @@ export function limit(width, height) {
 }
 
 export const sizes = () => ({
-  k: Math.min(Number(state.k) || 1, largest.k), w: Math.min(Number(state.w) || 0, largest.w),
+  k: sized(state.k, limitsOf.k()), w: sized(state.w, limitsOf.w()),
 });
 
 export function showSizes() {
@@ -62,6 +68,8 @@ export function showSizes() {
 
 export function show(given) {
   pairs = given;
+  const hasBoth = pairs.some((pair) => pair.facts.images.every(Boolean));
+  metrics = all.filter((m) => hasBoth || !m.name.startsWith("image_"));
   cells.clear();
   const heads = made("tr", {}, made("th", { textContent: "Score", attributes: { scope: "col" } }));
   for (const pair of pairs) {
@@ -95,12 +103,14 @@ function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+const whole = (score) => score.problem ?? (score.value === null ? "undefined" : String(score.value));
+
 function fill(place, scores) {
   for (const [name, score] of Object.entries(scores)) {
     const cell = cells.get(name)?.[place];
     if (!cell) continue;
     write(cell.value, score.text);
-    cell.value.title = score.problem ?? (score.value === null ? "undefined" : String(score.value));
+    cell.value.title = whole(score);
     write(cell.chance, score.chance ?? "");
     cell.bar.hidden = !cell.bounded || score.value === null;
     if (!cell.bar.hidden) {
@@ -114,10 +124,20 @@ function fill(place, scores) {
 // The scores that no slider changes, once they have come.
 export function tellPlain(place) {
   fill(place, pairs[place].plain.scores);
+  tellDigits();
   if (pairs.every((pair) => pair.windowed)) tellTokens();
 }
 
-const numbers = latest(async ({ pairs: asked, k, w }, isLast) => {
+// What pointing at a value shows too, for those who cannot point.
+function tellDigits() {
+  at("digits").textContent = pairs.map((pair) => {
+    const found = { ...pair.windowed?.scores, ...pair.plain?.scores };
+    const lines = metrics.filter((m) => found[m.name]).map((m) => `${m.title}: ${whole(found[m.name])}`);
+    return (pairs.length > 1 ? [pair.title, ...lines] : lines).join("\n");
+  }).join("\n\n");
+}
+
+const numbers = latest("scores", async ({ pairs: asked, k, w }, isLast) => {
   const found = await Promise.all(asked.map((p) => told("scores", { file: p.file, position: p.position, k, w })));
   if (asked !== pairs) return;
   found.forEach((answer, place) => {
@@ -126,10 +146,11 @@ const numbers = latest(async ({ pairs: asked, k, w }, isLast) => {
   });
   document.body.dataset.shown = `${k},${w}`;
   if (isLast()) whenShown();
+  tellDigits();
   tellTokens();
   at("python").textContent = asked.map((p) => `${p.python}\n${p.windowed.python}`).join("\n\n");
   speak(k, w);
-}, (error) => failed(error));
+});
 
 // Asks for the numbers of what is shown now; while an answer is on its way, only the last wish waits.
 export function ask() {

@@ -1,5 +1,7 @@
 // Questions to the server, and its sentences where it cannot answer.
 
+import { settle, tell } from "./problems.js";
+
 export class Refused extends Error {}
 
 async function answer(path, asked, signal) {
@@ -38,8 +40,9 @@ export async function points(asked, signal) {
   };
 }
 
-// Runs one call at a time; of those asked for meanwhile, only the last one follows.
-export function latest(work, failed) {
+// Runs one call at a time; of those asked for meanwhile, only the last one follows. The page shows the sentence
+// of a failure under its cause until a later call succeeds.
+export function latest(cause, work, failed = () => {}) {
   let running = false, next = null;
   return async function ask(argument) {
     next = { argument };
@@ -50,8 +53,11 @@ export function latest(work, failed) {
       next = null;
       try {
         await work(given, () => next === null);
+        if (!next) settle(cause);
       } catch (error) {
-        if (!next) failed(error);
+        if (next) continue;
+        failed();
+        tell(cause, error);
       }
     }
     running = false;
