@@ -113,6 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
                     files,
                     wanted.columns(),
                     against=None,
+                    certified_alpha=wanted.alpha,
                     replacing=arguments.overwrite,
                     resumes=False,
                 )

@@ -200,7 +200,8 @@ def test_nothing_is_written_if_no_file_can_be_certified(run: Run) -> None:
 
 def test_mistakes_are_reported_before_any_work(run: Run) -> None:
     write("a.h5")
-    run("certify", "a.h5", "--eps", "0.1", "-o", "c.csv")
+    for table in ("c.csv", "c.parquet", "c.csv"):  # the same certificates may be written again
+        assert run("certify", "a.h5", "--eps", "0.1", "-o", table)[0] == 0
     before = Path("c.csv").read_bytes()
     for words, problem in (
         ((), "nothing to certify: give --eps, the sizes of perturbations, --cosine, or both"),
@@ -213,6 +214,14 @@ def test_mistakes_are_reported_before_any_work(run: Run) -> None:
         (
             ("--eps", "0.3", "-o", "c.csv"),
             "c.csv holds the scores of other metrics: choose another output, or",
+        ),
+        *(
+            (
+                ("--eps", "0.1", "--alpha", "0.01", "-o", table),
+                f"{table} holds the scores of other certificates, with another alpha: choose another output, "
+                "or replace it with --overwrite",
+            )
+            for table in ("c.csv", "c.parquet")
         ),
     ):
         status, out, err = run("certify", "a.h5", *words)
