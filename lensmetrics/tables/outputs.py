@@ -51,8 +51,9 @@ def check_scores(
 ) -> None:
     """Refuse to replace anything but a table of scores of these files and metrics, against the same maps.
 
-    Certificates must also be of the same alpha. A metric's text is the name of its column. With `replacing`, any table of scores may be replaced.
-    `resumes` says whether the command that writes the table could also continue it.
+    Certificates must also be of the same alpha. A metric's text is the name of its column. With `replacing`,
+    any table of scores may be replaced. `resumes` says whether the command that writes the table could also
+    continue it.
     """
     output = Path(output)
     check_no_input(output, files)
