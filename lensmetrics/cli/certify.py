@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="E",
-        help="l2 norms of perturbations of the input, in its own unit, such as 0.1 or 8/255: proves a lower bound "
-        "on the cosine of the smoothed maps with and without any perturbation up to E",
+        help="l2 norms of perturbations of the input, in its own unit, such as 0.1 or 8/255: proves a lower "
+        "bound on the cosine of the smoothed maps with and without any perturbation up to E",
     )
     parser.add_argument(
         "--cosine",
