@@ -9,6 +9,8 @@ from ..errors import FormatError
 from ..messages import printable
 from ..pairfile.store import PairStore
 
+# The explanation that has certificates.
+_SMOOTHED = "uniform_smooth"
 # What each attribute must be.
 _ALLOWED = {
     "radius": "a number above 0, the radius of the l2 ball",
@@ -39,9 +41,16 @@ def smoothing_of(store: PairStore) -> Smoothing:
         the channels of the maps were averaged before they were reduced.
     """
     missing = [name for name in _ALLOWED if name not in store.attrs]
+    explanation = store.attrs.get("explanation", _SMOOTHED)
+    if missing and explanation != _SMOOTHED:  # what others lack cannot be added
+        raise FormatError(
+            f"{store.path} has explanation={printable(explanation)} and lacks {', '.join(missing)}: only "
+            f"means over an l2 ball, such as maps of {_SMOOTHED}, have certificates, and their files have these "
+            "attributes"
+        )
     if missing:
         raise FormatError(
-            f"{store.path} lacks {', '.join(missing)}: certificates are for maps of uniform_smooth, whose "
+            f"{store.path} lacks {', '.join(missing)}: certificates are for maps of {_SMOOTHED}, whose "
             f"files have the attributes {', '.join(_ALLOWED)}; if you know them, add them, as in lensmetrics "
             f"set {store.path} {' '.join(f'{name}={_EXAMPLES[name]}' for name in missing)}"
         )
@@ -50,8 +59,8 @@ def smoothing_of(store: PairStore) -> Smoothing:
     for name, allowed in _ALLOWED.items():
         if not _is_possible(name, store.attrs[name]):
             raise FormatError(
-                f"{store.path} has {name}={printable(store.attrs[name])}, but it must be {allowed}: correct "
-                f"it with lensmetrics set {store.path} {name}={_EXAMPLES[name]}"
+                f"{store.path} has {name}={_shown(store.attrs[name])}, but it must be {allowed}: "
+                f"correct it with lensmetrics set {store.path} {name}={_EXAMPLES[name]}"
             )
     radius, n_draws, dim, bound, nonnegative = (store.attrs[name] for name in _ALLOWED)
     _check_dim(store, int(dim))
@@ -64,6 +73,11 @@ def smoothing_of(store: PairStore) -> Smoothing:
 
 
 _EXAMPLES = {"radius": "0.5", "n_draws": "10000", "dim": "784", "bound": "1", "nonnegative": "1"}
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it is shown; text is called so, because the text 1 looks like the number."""
+    return f"{value!r}, which is text" if isinstance(value, str) else printable(value)
 
 
 def _is_possible(name: str, value: Any) -> bool:

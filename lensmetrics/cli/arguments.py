@@ -5,6 +5,7 @@ import contextlib
 import glob
 import math
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def number(text: str) -> int | float:
     if found is None or not math.isfinite(found):
         raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
     return found
+
+
+def fraction(text: str) -> float:
+    """Read a number or a fraction of two numbers, such as 8/255."""
+    found = _value(text, any_fraction=True)
+    if found is None or not -sys.float_info.max <= found <= sys.float_info.max:
+        raise argparse.ArgumentTypeError(f"expected a number or a fraction, got {text!r}")
+    return float(found)
 
 
 def add_exclude(parser: argparse.ArgumentParser, where: str = "") -> None:

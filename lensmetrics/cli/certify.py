@@ -5,11 +5,12 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..messages import say
-from .arguments import as_usage, check_once, number, pair_files
+from .arguments import as_usage, check_once, fraction, pair_files
 from .opening import isolated
 
 if TYPE_CHECKING:
@@ -31,15 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--eps",
         type=_above_0,
         nargs="+",
+        action="extend",
         default=[],
         metavar="E",
-        help="l2 norms of perturbations of the input, in its own unit: proves a lower bound on the cosine of "
-        "the smoothed maps with and without any perturbation up to E",
+        help="l2 norms of perturbations of the input, in its own unit, such as 0.1 or 8/255: proves a lower "
+        "bound on the cosine of the smoothed maps with and without any perturbation up to E",
     )
     parser.add_argument(
         "--cosine",
         type=_cosine,
         nargs="+",
+        action="extend",
         default=[],
         metavar="C",
         help="finds the largest perturbation under which the cosine is proved to be at least C and, for each "
@@ -69,24 +72,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _above_0(text: str) -> float:
-    value = number(text)
+    value = fraction(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"expected an l2 norm above 0, got {text!r}")
-    return float(value)
+    return value
 
 
 def _cosine(text: str) -> float:
-    value = number(text)
+    value = fraction(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"expected a cosine above 0 and below 1, got {text!r}")
-    return float(value)
+    return value
 
 
 def _alpha(text: str) -> float:
-    value = number(text)
+    value = fraction(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"expected a probability above 0 and below 1, got {text!r}")
-    return float(value)
+    return value
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -113,6 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
                     files,
                     wanted.columns(),
                     against=None,
+                    certified_alpha=wanted.alpha,
                     replacing=arguments.overwrite,
                     resumes=False,
                 )
@@ -142,12 +146,14 @@ def _each_once(values: Sequence[float]) -> list[float]:
 def _note_confidence(certified: "Sequence[Certified]", wanted: "Wanted") -> None:
     """Say how sure the certificates are, one by one and together."""
     n = sum(len(file.status) for file in certified)
-    together = 1 - n * wanted.alpha
-    text = f"the certificates of a sample hold with a confidence of {_percent(1 - wanted.alpha)}"
-    if n > 1 and together >= 0.9:
-        text += f", those of all {n:,} together with {_percent(together)}"
+    alpha = Decimal(repr(wanted.alpha))  # as it was typed
+    text = f"the certificates of a sample hold with a confidence of {_confidence(alpha)}"
+    if n > 1 and n * alpha <= Decimal("0.1"):
+        text += f", those of all {n:,} together with {_confidence(n * alpha)}"
     elif n > 1:
-        text += f"; for all {n:,} samples together, use --alpha {wanted.alpha / n:.2g}"
+        # Rounded up, it would promise too much.
+        share = Context(prec=2, rounding=ROUND_FLOOR).divide(alpha, Decimal(n))
+        text += f"; for all {n:,} samples together, use --alpha {float(share):g}"
     say(f"lensmetrics: {text}")
     if wanted.cosines and wanted.eps:
         say(
@@ -162,6 +168,7 @@ def _note_what_lacks(certified: "Sequence[Certified]", wanted: "Wanted") -> None
 
     from ..certificates.table import NORM, cosine_column
 
+    lacks_draws = False
     for eps in wanted.eps or [0.0]:
         needed: list[float] = []
         n_known = n_trivial = 0
@@ -175,11 +182,17 @@ def _note_what_lacks(certified: "Sequence[Certified]", wanted: "Wanted") -> None
         at = f"at eps={eps:g}, " if wanted.eps else ""
         if needed:
             say(f"lensmetrics: {at}{_needs(needed, n_known)}")
+            lacks_draws |= min(needed) < math.inf
         if n_trivial:
             say(
                 f"lensmetrics: {at}{n_trivial:,} of {n_known:,} samples have the bound 0, which says "
                 "nothing: the cosine of nonnegative maps is never below it"
             )
+    if lacks_draws:
+        say(
+            "lensmetrics: n_draws is an estimate, because the mean of few draws is longer than that of many: "
+            "make the maps again with that many draws, and certify them"
+        )
 
 
 def _needs(needed: Sequence[float], n_known: int) -> str:
@@ -191,9 +204,9 @@ def _needs(needed: Sequence[float], n_known: int) -> str:
         every = _rounded_up(possible[-1])
         text += f": n_draws of about {half:,}"
         if every > half:
-            text += f" would be enough for half of them, {every:,} for all"
+            text += f" would be enough for half of them, {every:,} for all, if their norms stayed as they are"
         else:
-            text += " would be enough"
+            text += " would be enough, if their norms stayed as they are"
     n_impossible = len(needed) - len(possible)
     if n_impossible:
         which = f"except for {n_impossible:,}" if possible else "and no number of draws is enough"
@@ -207,5 +220,9 @@ def _rounded_up(n: float) -> int:
     return math.ceil(n / step) * step
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.4g} %"
+def _confidence(alpha: Decimal) -> str:
+    """Return 1 - alpha, rounded down, as text that never says 100 %."""
+    if alpha < Decimal("0.0001"):
+        return f"1 - {float(Context(prec=2, rounding=ROUND_CEILING).plus(alpha)):g}"
+    percent = (100 * (1 - alpha)).quantize(Decimal("0.01"), rounding=ROUND_FLOOR)
+    return f"{float(percent):g} %"

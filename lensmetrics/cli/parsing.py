@@ -9,6 +9,8 @@ from typing import Any
 from .arguments import is_there, matching
 
 _TABLES = (".parquet", ".csv", ".csv.gz")
+# What is no name of a file although it has a slash, unless a file has this name.
+_FRACTION = re.compile(r"[\d.]+/-?[\d.]+")
 _NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
 
 
@@ -105,7 +107,8 @@ class CommandParser(argparse.ArgumentParser):
         has_folder = "/" in word or "\\" in word
         there = is_there(word)
         if not _accepts(action, word):
-            return there or re.match(r"[^=]*([/\\]|\.[A-Za-z])", word) is not None
+            looks_like_one = re.match(r"[^=]*([/\\]|\.[A-Za-z])", word) and not _FRACTION.fullmatch(word)
+            return there or bool(looks_like_one)
         if word.endswith(".h5") and (action.type is None or "=" not in word):
             return True
         return (has_folder and there) or bool(matching(word))

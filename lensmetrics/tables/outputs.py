@@ -14,6 +14,7 @@ import pyarrow.parquet
 from ..disk import check_writable
 from .columns import AGAINST, is_metric
 from .files import UNREADABLE, read_scores
+from .known import CERTIFIED_ALPHA
 from .writing import MARKS, check_table_suffix
 
 # The key of the Parquet metadata that lists the files that the command named.
@@ -44,15 +45,16 @@ def check_scores(
     metrics: Iterable[object],
     *,
     against: str | None,
+    certified_alpha: float | None = None,
     replacing: bool,
     resuming: bool = False,
     resumes: bool = True,
 ) -> None:
     """Refuse to replace anything but a table of scores of these files and metrics, against the same maps.
 
-    A metric's text is the name of its column. With `replacing`, any table of scores may be replaced, with
-    `resuming` one of other files and metrics, whose scores are reused. `resumes` says whether the command
-    that writes the table could also continue it.
+    Certificates must also be of the same alpha. A metric's text is the name of its column. With `replacing`,
+    any table of scores may be replaced, with `resuming` one of other files and metrics, whose scores are
+    reused. `resumes` says whether the command that writes the table could also continue it.
     """
     output = Path(output)
     check_no_input(output, files)
@@ -61,7 +63,7 @@ def check_scores(
     columns = _found(output, "table of scores", _OF_SCORES)
     if columns is None or replacing:
         return
-    if ({against} if against else set()) != _against(output, columns):
+    if ({against} if against else set()) != set(map(str, _values(output, columns, AGAINST))):
         raise FileExistsError(_differs(output, "pairs, against another map", resumes=False))
     if resuming:
         return
@@ -70,6 +72,9 @@ def check_scores(
         raise FileExistsError(_differs(output, "metrics", resumes=resumes))
     if not _same_files(output, files, columns):
         raise FileExistsError(_differs(output, "files", resumes=resumes))
+    alphas = set() if certified_alpha is None else {certified_alpha}
+    if alphas != _values(output, columns, CERTIFIED_ALPHA):
+        raise FileExistsError(_differs(output, "certificates, with another alpha", resumes=resumes))
 
 
 def _is_damaged_parquet(output: Path) -> bool:
@@ -108,11 +113,11 @@ def _same_files(output: Path, files: Sequence[Path], columns: Sequence[str]) -> 
     return {os.path.realpath(path) for path in read_scores(output)["file"].unique()} <= given
 
 
-def _against(output: Path, columns: Sequence[str]) -> set[str]:
-    """Return what the perturbed maps of a table were scored against, as far as it says so."""
-    if AGAINST not in columns:
+def _values(output: Path, columns: Sequence[str], condition: str) -> set[object]:
+    """Return the values of a condition that a table names, none if it does not."""
+    if condition not in columns:
         return set()
-    return {str(value) for value in read_scores(output)[AGAINST].unique()}
+    return set(read_scores(output)[condition].unique())
 
 
 def check_table_output(output: Path, inputs: Iterable[Path], kind: str) -> None:

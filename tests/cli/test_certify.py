@@ -3,6 +3,7 @@
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 import lensmetrics as lm
 from lensmetrics.certificates.bounds import smallest_radius
+from lensmetrics.certificates.table import Wanted
+from lensmetrics.cli.certify import _note_confidence
 from tests.cli.command import Run
 from tests.pairfiles import edit, flip_byte
 
@@ -96,11 +99,12 @@ def test_it_says_how_many_draws_a_certificate_needs(run: Run) -> None:
     assert table["certified_cosine(eps=0.01)"].isna().tolist() == [True] * 3 + [False]
     found = re.search(
         r"at eps=0.01, 3 of 4 samples have no certificate: n_draws of about (\d+) would be enough for half "
-        r"of them, (\d+) for all\n",
+        r"of them, (\d+) for all, if their norms stayed as they are\n"
+        r"lensmetrics: n_draws is an estimate, because the mean of few draws is longer than that of many: ",
         err,
     )
     assert found is not None
-    assert "for all 4 samples together, use --alpha 0.013\n" in err
+    assert "for all 4 samples together, use --alpha 0.012\n" in err
     counts = lm.summarize(table).iloc[1]
     assert (counts["n"], counts["n_undefined"], counts["n_uncertified"]) == (1, 3, 3)
     for n_draws in found.groups():
@@ -149,7 +153,13 @@ WRONG_ATTRIBUTES: dict[str, tuple[dict[str, Any], str]] = {
     "unbounded": ({"bound": None}, r" lacks bound: .*; if you know .* lensmetrics set \S+ bound=1$"),
     "text": (
         {"n_draws": "64x"},
-        " has n_draws=64x, but it must be a whole number from 1 on, .*n_draws=10000$",
+        " has n_draws='64x', which is text, but it must be a whole number from 1 on, .*n_draws=10000$",
+    ),
+    "word": ({"bound": "1"}, " has bound='1', which is text, but it must be a number above 0, .* bound=1$"),
+    "gradient": (
+        dict.fromkeys(ATTRIBUTES) | {"explanation": "gradient"},
+        " has explanation=gradient and lacks radius, n_draws, dim, bound, nonnegative: only means over an l2 "
+        "ball, such as maps of uniform_smooth, have certificates, and their files have these attributes$",
     ),
     "none": ({"n_draws": 0}, " has n_draws=0, but it must be a whole number from 1 on"),
     "part": ({"n_draws": 2.5}, r" has n_draws=2\.5, but it must be a whole number"),
@@ -200,13 +210,17 @@ def test_nothing_is_written_if_no_file_can_be_certified(run: Run) -> None:
 
 def test_mistakes_are_reported_before_any_work(run: Run) -> None:
     write("a.h5")
-    run("certify", "a.h5", "--eps", "0.1", "-o", "c.csv")
+    for table in ("c.csv", "c.parquet", "c.csv"):  # the same certificates may be written again
+        assert run("certify", "a.h5", "--eps", "0.1", "-o", table)[0] == 0
     before = Path("c.csv").read_bytes()
     for words, problem in (
         ((), "nothing to certify: give --eps, the sizes of perturbations, --cosine, or both"),
         (("--eps", "0"), "expected an l2 norm above 0, got '0'"),
         (("--eps", "-1"), "expected an l2 norm above 0, got '-1'"),
-        (("--eps", "0.1,0.2"), "expected a number, got '0.1,0.2'"),
+        (("--eps", "0.1,0.2"), "expected a number or a fraction, got '0.1,0.2'"),
+        (("--eps", "8/0"), "expected a number or a fraction, got '8/0'"),
+        (("--eps", "9" * 400), "expected a number or a fraction, got '999"),
+        (("--cosine", "9/8"), "expected a cosine above 0 and below 1, got '9/8'"),
         (("--cosine", "1"), "expected a cosine above 0 and below 1, got '1'"),
         (("--eps", "0.1", "--alpha", "5"), "expected a probability above 0 and below 1, got '5'"),
         (("--eps", "0.1", "-o", "a.h5"), "a.h5: unknown kind of table"),
@@ -214,12 +228,64 @@ def test_mistakes_are_reported_before_any_work(run: Run) -> None:
             ("--eps", "0.3", "-o", "c.csv"),
             "c.csv holds the scores of other metrics: choose another output, or",
         ),
+        *(
+            (
+                ("--eps", "0.1", "--alpha", "0.01", "-o", table),
+                f"{table} holds the scores of other certificates, with another alpha: choose another output, "
+                "or replace it with --overwrite",
+            )
+            for table in ("c.csv", "c.parquet")
+        ),
     ):
         status, out, err = run("certify", "a.h5", *words)
         assert (status, out) == (2, "")
         assert problem in err
     assert Path("c.csv").read_bytes() == before
     assert run("certify", "a.h5", "--eps", "0.3", "-o", "c.csv", "--overwrite")[0] == 0
+
+
+def test_fractions_are_numbers_and_options_may_be_repeated(run: Run) -> None:
+    write("a.h5")
+    words = (
+        "--eps",
+        "8/255",
+        "--eps",
+        "0.1",
+        "a.h5",
+        "--cosine",
+        "9/10",
+        "--cosine",
+        "1/2",
+        "--alpha",
+        "1/8",
+    )
+    status, _, _ = run("certify", *words, "-o", "c.csv")
+    assert status == 0
+    table = lm.read_scores("c.csv")
+    assert {f"certified_cosine(eps={8 / 255})", "certified_cosine(eps=0.1)"} < set(table)
+    assert {"certified_eps(cosine=0.9)", "certified_eps(cosine=0.5)"} < set(table)
+    assert table["certified_alpha"].tolist() == [0.125] * 3
+
+
+@pytest.mark.parametrize(
+    ("alpha", "said"),
+    [
+        (0.05, "95 %; for all 7 samples together, use --alpha 0.0071"),
+        (0.07, "93 %; for all 7 samples together, use --alpha 0.01"),
+        (0.01, "99 %, those of all 7 together with 93 %"),
+        (0.00046, "99.95 %, those of all 7 together with 99.67 %"),
+        (0.00004, "1 - 4e-05, those of all 7 together with 99.97 %"),
+        (1e-300, "1 - 1e-300, those of all 7 together with 1 - 7e-300"),
+    ],
+)
+def test_no_more_confidence_is_said_than_there_is(
+    alpha: float, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Confidence and the recommended alpha are rounded down, but numbers that are exact stay."""
+    _note_confidence([SimpleNamespace(status=["ok"] * 7)], Wanted([0.1], [], alpha))  # type: ignore[list-item]
+    assert capsys.readouterr().err == (
+        f"lensmetrics: the certificates of a sample hold with a confidence of {said}\n"
+    )
 
 
 def test_tables_of_certificates_are_tables_of_scores(run: Run) -> None:
