@@ -45,8 +45,8 @@ def smoothing_of(store: PairStore) -> Smoothing:
     if missing and explanation != _SMOOTHED:  # what others lack cannot be added
         raise FormatError(
             f"{store.path} has explanation={printable(explanation)} and lacks {', '.join(missing)}: only "
-            f"means over an l2 ball, such as maps of {_SMOOTHED}, have certificates, and their files have these "
-            "attributes"
+            f"means over an l2 ball, such as maps of {_SMOOTHED}, have certificates, and their files have "
+            "these attributes"
         )
     if missing:
         raise FormatError(
