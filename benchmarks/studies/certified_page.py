@@ -8,14 +8,13 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 import lensmetrics as lm
+from lensmetrics.certificates.draws import norm_error
 from lensmetrics.figures.style import RULE, STYLE, line_look
 from lensmetrics.tables.labels import number_text
 
 Study = Mapping[str, Any]
-Floats = NDArray[np.float64]
 
 
 def write_page(study: Study, table: pd.DataFrame, base: Path) -> str:
@@ -34,21 +33,20 @@ def certified(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     hold at once with confidence 1 - alpha.
     """
     alpha = study["alpha"] / (2 * len(table))  # both maps of each comparison are estimates
-    n, bound = (table[name].to_numpy(np.float64) for name in ("n_draws", "bound"))
-    tau = bound * (1 + np.sqrt(2 * np.log(1 / alpha))) / np.sqrt(n)
-    lower = (table["norm"] - tau).clip(lower=0)
-    found = table.assign(tau=tau, certified_eps=np.nan, certified_cosine=np.nan)
+    found = table.assign(tau=np.nan, certified_eps=np.nan, certified_cosine=np.nan)
     place: Any
-    for place, part in table.groupby(["radius", "dim", "bound", "nonnegative"]):
-        radius, dim, limit, nonnegative = place
-        ball: Any = {"radius": radius, "dim": int(dim), "bound": limit, "nonnegative": bool(nonnegative)}
-        norms = lower[part.index].to_numpy()
+    for place, part in table.groupby(["radius", "dim", "bound", "nonnegative", "n_draws"]):
+        radius, dim, bound, nonnegative, n_draws = place
+        ball: Any = {"radius": radius, "dim": int(dim), "bound": bound, "nonnegative": bool(nonnegative)}
+        tau = norm_error(n_draws, bound=bound, alpha=alpha)
+        norms = (part["norm"] - tau).clip(lower=0).to_numpy()
+        found.loc[part.index, "tau"] = tau
         found.loc[part.index, "certified_eps"] = lm.certified_eps(norms, cosine=study["cosine"], **ball)
         found.loc[part.index, "certified_cosine"] = lm.certified_cosine(
             norms, eps=part["perturbation_l2"].to_numpy(), **ball
         )
     # The true angle is at most that of the certificate, and each estimate is off by at most asin(tau / norm).
-    off = sum(np.arcsin(np.minimum(tau / table[name], 1)) for name in ("norm", "norm_perturbed"))
+    off = sum(np.arcsin(np.minimum(found["tau"] / table[name], 1)) for name in ("norm", "norm_perturbed"))
     angle = np.arccos(found["certified_cosine"]) + off
     return found.assign(allowed=np.cos(np.minimum(angle, np.pi)))
 
