@@ -25,6 +25,8 @@ _NAMED = {
     "train": ("dataset", "model", "training"),
     "generate": ("training", "explanation", "attack", "eps", "severity"),
 }
+# The option whose plain list is meant for one run.
+_ALSO = "also"
 # The entry of [[generate]] that is not an option: whether each eps starts from the next smaller one.
 _CHAINED = "from_smaller_eps"
 
@@ -173,7 +175,7 @@ def _values(name: str, value: Any, n_values: int | str | None, where: str) -> li
         return values
     if lists:
         return [item if isinstance(item, list) else [item] for item in values]
-    if n_values == "+" and len(values) > 1:
+    if n_values == "+" and len(values) > 1 and name != _ALSO:  # no explanation needs a run of its own
         each = [[item] for item in values]
         raise ValueError(
             f"{name} in {where} may be a list for one file or a list of one value for each of {len(values)} "

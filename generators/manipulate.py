@@ -38,6 +38,7 @@ from .work import Work
 # The fields of a request that this command has no options for.
 _FIXED: Mapping[str, Any] = {
     "attack": "target_map",
+    "also": (),
     "samples": 1,
     "batch_size": 1,
     "store_images": "all",

@@ -1,6 +1,5 @@
 """Files of target_map: the map aimed at, the outputs, and what the page says to do with them."""
 
-import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 import generators
 import lensmetrics as lm
 from generators import generate, sweep
-from generators.explanations import abs_sum, beta_smooth, integrated_gradients
+from generators.explanations import abs_sum, integrated_gradients
 from generators.identity import differences
 from generators.networks.checkpoints import load
 from generators.request import Request
@@ -80,15 +79,6 @@ def test_the_file_has_the_map_aimed_at_and_the_outputs(folder: Path, network: An
     assert (arrays["output"].argmax(1) == labels).all()
 
 
-def run_page(position: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Run a piece of Python of the page; return its variables."""
-    code = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[position]
-    monkeypatch.chdir(folder)
-    variables: dict[str, Any] = {}
-    exec(code.replace('"natural.pt"', repr(str(NATURAL))), variables)
-    return variables
-
-
 def test_perturbed_maps_are_scored_against_the_target_as_the_page_says(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,19 +101,6 @@ def test_perturbed_maps_are_scored_against_the_target_as_the_page_says(
     np.testing.assert_allclose(scores["pearson"], correlation, rtol=1e-4)
     change = arrays["image"] / 255 - arrays["image_perturbed"].astype(np.float64)
     np.testing.assert_allclose(scores["image_mse"], (change**2).mean((1, 2)), rtol=1e-6)
-
-
-def test_the_smoothed_maps_of_a_file_are_made_as_the_page_says(
-    folder: Path, network: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_page(0, folder, monkeypatch)
-    made, attacked = lm.PairStore("maps/smoothed.h5"), read(folder / "maps" / "target.h5")
-    assert (made.attrs["explanation"], made.attrs["attacked"]) == ("beta_smooth", "integrated_gradients")
-    perturbed = torch.from_numpy(attacked["image_perturbed"][:, None])
-    expected = abs_sum(beta_smooth(network, perturbed, torch.from_numpy(attacked["label"]), beta=0.8))
-    np.testing.assert_allclose(
-        read(folder / "maps" / "smoothed.h5")["perturbed"], expected.numpy(), rtol=1e-4
-    )
 
 
 @pytest.mark.parametrize(
