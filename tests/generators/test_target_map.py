@@ -11,7 +11,7 @@ import torch
 
 import generators
 import lensmetrics as lm
-from generators import generate, sweep
+from generators import fit_patterns, generate, sweep
 from generators.explanations import abs_sum, integrated_gradients
 from generators.identity import differences
 from generators.networks.checkpoints import load
@@ -173,3 +173,43 @@ def test_the_form_dombrowski_takes_the_points_of_its_code() -> None:
     assert Request.parse([*words, "lrp"]).plan().reported == {"form": "dombrowski"}
     smoothed = Request.parse([*words, "beta_smooth", "--base", *ig]).plan()
     assert (smoothed.reported["n_points"], smoothed.inside["n_points"]) == (30, 30)
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ("gradient", (500, 2.5e-4, "10:100")),
+        ("input_x_gradient", (500, 2.5e-4, "10:100")),
+        ("integrated_gradients", (200, 2.5e-3, "10:100")),
+        ("guided_backprop", (500, 5e-4, "10:100")),
+        ("lrp", (1500, 2e-4, np.inf)),
+        ("pattern_attribution", (1500, 2e-3, "10:100")),
+    ],
+)
+def test_smoothed_maps_of_every_base_are_attacked_with_its_published_settings(
+    folder: Path, base: str, expected: tuple[int, float, Any]
+) -> None:
+    if base == "pattern_attribution" and not (folder / "x.patterns.pt").exists():
+        words = ["--dataset", "fashion_mnist", "--data", str(folder), "--model", "small_cnn"]
+        more = ["--checkpoint", str(NATURAL), "--out", str(folder / "x.patterns.pt")]
+        assert fit_patterns.main([*words, "--device", "cpu", *more]) == 0
+    words = [
+        *("--dataset", "fashion_mnist", "--data", str(folder), "--model", "small_cnn", "--device", "cpu"),
+        *("--checkpoint", str(NATURAL), "--samples", "4", "--out", str(folder / f"smooth-{base}.h5")),
+        *("--explanation", "beta_smooth", "--base", base, "--beta", "0.8", "--attack", "target_map"),
+        *(("--n-points", "4") if base == "integrated_gradients" else ()),
+        *(("--patterns", str(folder / "x.patterns.pt")) if base == "pattern_attribution" else ()),
+    ]
+    settings = Request.parse(words).plan().settings
+    steps, rate, softening = expected
+    assert (settings["steps"], str(settings["softening"][0])) == (steps, str(softening))
+    np.testing.assert_allclose(settings["learning_rate"], rate * 0.226)
+    # So few steps need longer ones.
+    assert generate.main([*words, "--steps", "10", "--learning-rate", "0.01", "--output-weight", "1e4"]) == 0
+    arrays = read(folder / f"smooth-{base}.h5")
+    target, before, after = (
+        arrays[name] / arrays[name].sum((1, 2), keepdims=True)
+        for name in ("target", "unperturbed", "perturbed")
+    )
+    assert (arrays["n_accepted"] > 0).all()
+    assert ((after - target) ** 2).mean() < 0.97 * ((before - target) ** 2).mean()
