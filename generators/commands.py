@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shlex
 import signal
 import sys
@@ -38,6 +39,8 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        # No option looks like a negative number, so -8/255 and -1e-3 are values, and refused as such.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     @property
     def options(self) -> list[str]:
@@ -281,8 +284,10 @@ def stop_if_interrupted() -> None:
         raise KeyboardInterrupt
 
 
-def run(work: Callable[[], None]) -> int:
+def run(work: Callable[[], None], *, continues: bool = True) -> int:
     """Run `work` and return the exit status: 0, 2 if the input is wrong, 130 on Ctrl-C.
+
+    `continues` says whether the same command, run again after that, goes on where it was.
 
     Subnormal numbers count as 0 (see ``flushing``). Wrong input is reported in one sentence on stderr.
     SIGTERM, which batch systems send shortly before SIGKILL, is treated like Ctrl-C.
@@ -308,7 +313,8 @@ def run(work: Callable[[], None]) -> int:
         print("error: out of memory: reduce --batch-size or --chunk-size", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to continue", file=sys.stderr)
+        remedy = "run the same command again to continue" if continues else "the same command begins anew"
+        print(f"interrupted; {remedy}", file=sys.stderr)
         return INTERRUPTED
     finally:
         _signalled.clear()

@@ -209,7 +209,7 @@ def _command(asked: Manipulation, used: Mapping[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    return run(lambda: manipulate(Manipulation.parse(argv)))
+    return run(lambda: manipulate(Manipulation.parse(argv)), continues=False)
 
 
 if __name__ == "__main__":
