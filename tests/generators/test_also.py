@@ -309,6 +309,15 @@ def test_tables_have_what_was_attacked_as_a_condition(folder: Path, tmp_path: Pa
     assert len(table) == 3
     compared = lm.compare(scores, on="explanation", metrics="pearson")
     assert compared["n"].tolist() == [6, 6, 6]
+    own = folder / "maps/own.h5"
+    if not own.exists():
+        made(folder, "maps/own.h5", *TARGET_MAP, "--explanation", "beta_smooth", "--beta", "0.8")
+    both = lm.evaluate([*files, own], ["pearson"])
+    assert lm.summarize(both).columns[:2].tolist() == ["explanation", "attacked_explanation"]
+    known = lm.compare(both, on="attacked_explanation", between=["gradient", None])
+    assert known.dropna(subset="p")["explanation"].tolist() == ["beta_smooth"]
+    names = [str(files[0]), str(files[1])]
+    assert lm.compare(both, on="file", between=names)["n"].tolist() == [6]
     against = lm.evaluate(files, ["mse_normalized"], against="target")
     targets = [read(path)[0]["target"] for path in files]
     assert all((target == targets[0]).all() for target in targets)
