@@ -353,6 +353,12 @@ def test_the_command_of_the_page_writes_the_files_that_it_names() -> None:
     assert all(f"`{path}`" in page for path in files)
 
 
+def test_the_option_may_be_given_more_than_once(folder: Path) -> None:
+    words = arguments(folder, "x.h5", *TOPK, "--also", SMOOTHED, "--also", NOISY, "lrp")
+    assert [one.text for one in Request.parse(words).plan().also] == [SMOOTHED, NOISY, "lrp"]
+    assert Request.parse(arguments(folder, "x.h5", *TOPK)).also == []
+
+
 EXPERIMENT = """
 out = "{folder}/swept"
 [[generate]]
@@ -386,3 +392,42 @@ def test_an_experiment_makes_and_counts_the_files(folder: Path, capsys: pytest.C
     assert sweep.main([str(path)]) == 0
     assert "11 of 12 files exist" in capsys.readouterr().err
     assert lm.PairStore(lost).attrs["start_eps"] == 0.03
+
+
+@pytest.mark.parametrize(
+    ("also", "sentence"),
+    [
+        ("[3]", "--also: '3' is no name"),
+        ('"beta_smooth(bta=1)"', "beta_smooth of base gradient has no parameter 'bta'"),
+        ('["gradient"]', "--also 'gradient' is the --explanation itself"),
+        ('["lrp", ["gradient"]]', "--also 'gradient' is the --explanation itself"),
+    ],
+)
+def test_an_experiment_with_a_wrong_name_is_refused(
+    folder: Path, also: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "wrong.toml"
+    text = EXPERIMENT.replace('["beta_smooth(beta=0.8)", "smooth_grad(n_draws=2)"]', also)
+    path.write_text(text.format(folder=folder, weights=WEIGHTS), encoding="utf-8")
+    assert sweep.main([str(path), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("also", "taken"),
+    [
+        ('["pattern_attribution"]', [True, True]),
+        ('[["pattern_attribution", "lrp"], ["beta_smooth(base=lrp)"]]', [True, False, True, False]),
+    ],
+)
+def test_an_experiment_gives_patterns_to_what_needs_them(folder: Path, also: str, taken: list[bool]) -> None:
+    path = folder / "patterns.toml"
+    text = EXPERIMENT.replace('["beta_smooth(beta=0.8)", "smooth_grad(n_draws=2)"]', also)
+    text = text.replace("eps = [0.03, 0.1]\nfrom_smaller_eps = true", 'eps = 0.1\npatterns = "p.pt"')
+    path.write_text(text.format(folder=folder, weights=WEIGHTS), encoding="utf-8")
+    items = sweep.read(path)
+    assert sorted("--patterns" in item.arguments for item in items) == sorted(taken)
+    assert len({item.out for item in items}) == len(items)
+    assert all(len(item.files()) > 1 for item in items)
