@@ -20,6 +20,7 @@ from generators.attacks import ATTACKS
 from generators.disk import part_path
 from generators.explanations import abs_sum, beta_smooth, smooth_grad
 from generators.networks.checkpoints import load
+from generators.plan import Plan
 from generators.request import Request
 from lensmetrics.cli import main
 from tests.generators.test_work import work
@@ -220,6 +221,35 @@ def test_a_file_is_added_to_finished_ones_and_one_of_other_settings_is_refused(
     alone = (*TOPK, "--explanation", "smooth_grad", "--n-draws", "3", "--sigma", "0.1", "--also", SMOOTHED)
     assert generate.main(arguments(folder, "late.h5", *alone)) == 2
     assert "attacked_explanation is gradient in the file, not set given" in capsys.readouterr().err
+
+
+def test_images_that_are_not_found_again_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as on another device: the files would be of different images."""
+    made(folder, "moved.h5", *TOPK)
+    with h5py.File(folder / "moved.h5", "r+") as file:
+        file["output_perturbed"][1] += 0.5
+    assert generate.main(arguments(folder, "moved.h5", *TOPK, "--also", NOISY)) == 2
+    error = capsys.readouterr().err
+    assert "the attack does not find the image of sample 1 that is in" in error
+    assert "use those of that run, or move its files away to make all" in error
+    assert [path.name for path in folder.glob("moved*")] == ["moved.h5"]
+
+
+def test_each_acceptance_is_computed_once_for_all_its_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    perturb = Plan.perturb
+
+    def counted(self: Plan, *given: Any, **more: Any) -> Any:
+        asked.append(self.acceptances)
+        return perturb(self, *given, **more)
+
+    monkeypatch.setattr(Plan, "perturb", counted)
+    made(folder, "once.h5", *TOPK, "--acceptance", "kendall", "spearman", "--also", NOISY, "lrp")
+    assert asked == [("kendall", "spearman")]
 
 
 @pytest.mark.parametrize(
