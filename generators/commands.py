@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shlex
 import signal
 import sys
@@ -32,12 +33,9 @@ class Parser(argparse.ArgumentParser):
     """A parser without abbreviations that raises ValueError where argparse would end the process."""
 
     def __init__(self, *, prog: str, description: str | None) -> None:
-        super().__init__(
-            prog=prog,
-            description=description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        layout = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog=prog, description=description, formatter_class=layout, allow_abbrev=False)
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # -8/255 is a value, which its range refuses
 
     @property
     def options(self) -> list[str]:
@@ -281,11 +279,12 @@ def stop_if_interrupted() -> None:
         raise KeyboardInterrupt
 
 
-def run(work: Callable[[], None]) -> int:
+def run(work: Callable[[], None], *, continues: bool = True) -> int:
     """Run `work` and return the exit status: 0, 2 if the input is wrong, 130 on Ctrl-C.
 
     Subnormal numbers count as 0 (see ``flushing``). Wrong input is reported in one sentence on stderr.
-    SIGTERM, which batch systems send shortly before SIGKILL, is treated like Ctrl-C.
+    SIGTERM, which batch systems send shortly before SIGKILL, is treated like Ctrl-C. `continues` says whether
+    the same command, run again after that, goes on where it was.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -308,7 +307,8 @@ def run(work: Callable[[], None]) -> int:
         print("error: out of memory: reduce --batch-size or --chunk-size", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to continue", file=sys.stderr)
+        remedy = "run the same command again to continue" if continues else "the same command begins anew"
+        print(f"interrupted; {remedy}", file=sys.stderr)
         return INTERRUPTED
     finally:
         _signalled.clear()

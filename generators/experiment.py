@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .also import needs_patterns
 from .attacks import ATTACKS, OWN_ATTACK, attack_named
 from .attacks.strong import STRONG
 from .commands import Parser
@@ -25,6 +26,8 @@ _NAMED = {
     "train": ("dataset", "model", "training"),
     "generate": ("training", "explanation", "attack", "eps", "severity"),
 }
+# The option whose plain list is meant for one run.
+_ALSO = "also"
 # The entry of [[generate]] that is not an option: whether each eps starts from the next smaller one.
 _CHAINED = "from_smaller_eps"
 
@@ -173,7 +176,7 @@ def _values(name: str, value: Any, n_values: int | str | None, where: str) -> li
         return values
     if lists:
         return [item if isinstance(item, list) else [item] for item in values]
-    if n_values == "+" and len(values) > 1:
+    if n_values == "+" and len(values) > 1 and name != _ALSO:  # no explanation needs a run of its own
         each = [[item] for item in values]
         raise ValueError(
             f"{name} in {where} may be a list for one file or a list of one value for each of {len(values)} "
@@ -232,6 +235,8 @@ def _taken_by_attack(options: Mapping[str, Any]) -> set[str]:
     explanation = _chosen("explanation", options, EXPLANATIONS, OWN_EXPLANATION)
     attack = _chosen("attack", options, ATTACKS, OWN_ATTACK)
     taken = meaningful(explanation, attack, options.get("base"))
+    if any(needs_patterns(str(text)) for text in options.get(_ALSO, [])):
+        taken.add(PATTERNS)
     return taken | ({_CHAINED} if attack_named(attack).takes_starts else set())
 
 

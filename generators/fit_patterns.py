@@ -178,7 +178,7 @@ def recorded_command(request: Request) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    return run(lambda: fit(Request.parse(argv)))
+    return run(lambda: fit(Request.parse(argv)), continues=False)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ split is sorted by class, one of each class in turn. Maps are reduced by abs_sum
 --reduction says, and stored as float32. Where no perturbed image was accepted (see attacks/), both maps are
 those of the unperturbed image and n_accepted is 0. With several metrics as --acceptance, the best images by
 the first are in FILE.h5, those by another in FILE-METRIC.h5; each file is the one that its metric alone would
-give. If the command is interrupted, run it again with the same settings: it continues with the .part files.
+give. --also explains the same perturbed images by further explanations, each in FILE-EXPLANATION.h5. If the
+command is interrupted, run it again with the same settings: it continues with the .part files.
 
 Example: ``python -m generators.generate --dataset fashion_mnist --data DIR --model small_cnn
 --checkpoint pgd.pt --explanation integrated_gradients --attack topk --eps 0.1 --samples 64
@@ -23,9 +24,16 @@ from tqdm import tqdm
 from .commands import Parser, run, stop_if_interrupted, use_device
 from .datasets import Split, described, read_split
 from .loading import load_network
-from .names import is_own
 from .networks.models import check_images
-from .pairfiles import Unfinished, check_targets, outcome, refuse_other_samples, unfinished
+from .pairfiles import (
+    FoundImages,
+    Unfinished,
+    check_targets,
+    found_images,
+    outcome,
+    refuse_other_samples,
+    unfinished,
+)
 from .request import Request, attributes, condition, training_of
 from .request_options import DTYPES, options_parser
 from .selection import first_correct
@@ -60,11 +68,13 @@ def generate(request: Request) -> None:
     for path in starts:
         refuse_other_samples(path, chosen, remedy="make it again, or remove --start")
 
-    needed = found.accepting(*(metric for alone in wanted.values() for metric in alone.acceptances))
-    work = Work(needed, network, split, chosen, dtype, device, request.store_images, starts)
+    needed = found.accepting(
+        *dict.fromkeys(metric for alone in wanted.values() for metric in alone.acceptances)
+    )
+    alone_plans = tuple(wanted.values())
+    work = Work(needed, network, split, chosen, dtype, device, request.store_images, starts, alone_plans)
     work.check()
-    if is_own(request.explanation):
-        work.check_alone()
+    earlier = [(found_images(path), files[path].acceptances) for path in files if found.also]
 
     with ExitStack() as stack:
         writers = []
@@ -79,15 +89,23 @@ def generate(request: Request) -> None:
             )
             same = {name: attrs.get(name) for name in compared}
             writers.append(
-                stack.enter_context(unfinished(path, chosen, split.shape, attrs, same, found.defaults))
+                stack.enter_context(unfinished(path, chosen, split.shape, attrs, same, alone.defaults))
             )
-        _write(writers, work, request)
+        _write(writers, work, request, [(one, by) for one, by in earlier if one is not None])
     for path in wanted:
         print(outcome(path))
 
 
-def _write(writers: Sequence[Unfinished], work: Work, request: Request) -> None:
-    """Write what is missing in any of the files."""
+def _write(
+    writers: Sequence[Unfinished],
+    work: Work,
+    request: Request,
+    earlier: Sequence[tuple[FoundImages, Sequence[str]]],
+) -> None:
+    """Write what is missing in any of the files.
+
+    `earlier` says what files of the same images, by an acceptance each, held before.
+    """
     missing = np.unique(np.concatenate([writer.missing for writer in writers]))
     size = request.batch_size
     if size is None:
@@ -99,7 +117,12 @@ def _write(writers: Sequence[Unfinished], work: Work, request: Request) -> None:
         for start in range(0, len(missing), size):
             stop_if_interrupted()
             positions = missing[start : start + size]
-            for writer, columns in zip(writers, work.columns(positions), strict=True):
+            computed = work.columns(positions)
+            for alone, columns in zip(work.files, computed, strict=True):
+                for images, acceptances in earlier:
+                    if acceptances == alone.acceptances:
+                        images.check(positions, columns)
+            for writer, columns in zip(writers, computed, strict=True):
                 writer.write(positions, columns)
             progress.update(len(positions))
 

@@ -28,7 +28,7 @@ def load_network(
         request.checkpoint, dataset=request.dataset, model=request.model, data=request.data
     )
     network.to(device=device, dtype=dtype)
-    if not found.explanation.needs_patterns:
+    if not found.needs_patterns:
         return network, facts
     names = ("dataset", "data", "image_size", "model", "checkpoint")
     options = {name: getattr(request, name) for name in names}

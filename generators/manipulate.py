@@ -38,6 +38,7 @@ from .work import Work
 # The fields of a request that this command has no options for.
 _FIXED: Mapping[str, Any] = {
     "attack": "target_map",
+    "also": (),
     "samples": 1,
     "batch_size": 1,
     "store_images": "all",
@@ -208,7 +209,7 @@ def _command(asked: Manipulation, used: Mapping[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    return run(lambda: manipulate(Manipulation.parse(argv)))
+    return run(lambda: manipulate(Manipulation.parse(argv)), continues=False)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .attacks import ATTACKS, attack_named
+from . import published
+from .attacks import ATTACKS, Attack, attack_named
 from .attacks.strong import STRONG
 from .explanations import EXPLANATIONS, INDEPENDENT_DRAWS, Explanation, explanation_named
-from .options import Option
+from .options import Option, flag
 
 # The option that names a file of patterns; they belong to the network, not to a parameter.
 PATTERNS = "patterns"
@@ -68,3 +69,61 @@ def defaults_of(
     signature = inspect.signature(function).parameters
     found = {o.name: published.get(o.name, signature[o.name].default) for o in options}
     return {name: value for name, value in found.items() if value is not inspect.Parameter.empty}
+
+
+def with_defaults(explanation: str, given: Mapping[str, Any]) -> tuple[Explanation, dict[str, Any]]:
+    """Return an explanation with the options of its base, and the defaults of all of them."""
+    method, own = with_base(explanation, given.get("base"))
+    by_form = published.BY_FORM.get(given.get("form"), {})
+    return method, own | {name: value for name, value in by_form.items() if name in own}
+
+
+def completed(
+    options: Sequence[Option], known: Mapping[str, Any], defaults: Mapping[str, Any], name: str
+) -> dict[str, Any]:
+    """Return a value for each option: as given, or its default.
+
+    Raises
+    ------
+    ValueError
+        If it has neither; `name` is what takes the options.
+    """
+    values = {**defaults, **{o.name: known[o.name] for o in options if o.name in known}}
+    if missing := [flag(option.name) for option in options if option.name not in values]:
+        raise ValueError(f"{' and '.join(missing)} must be given for {name}")
+    return {option.name: values[option.name] for option in options}
+
+
+def check_signs(attack: str, perturb: Attack, reported: Mapping[str, Any]) -> None:
+    """Refuse signed maps where an attack aims at maps without signs."""
+    if perturb.needs_targets and reported.get("reduction", "abs_sum") != "abs_sum":
+        raise ValueError(
+            f"--attack {attack} makes a map without signs look like another one, so --reduction "
+            f"{reported['reduction']} has no meaning for it; use --reduction abs_sum, or another --attack"
+        )
+
+
+def check_ranges(options: Sequence[Option], used: Mapping[str, Any]) -> None:
+    """Refuse a value that is out of the range of its option."""
+    for option in options:
+        option.check_range(used[option.name])
+
+
+def explanation_text(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Return an explanation with its parameters, in the one form that names files and is compared.
+
+    Numbers are always written, a word such as the base or the form only where it is not the default.
+    """
+    shown = {
+        key: value
+        for key, value in values.items()
+        if not isinstance(value, bool | str) or value != defaults.get(key, False)
+    }
+    inside = ",".join(f"{key}={_shown(value)}" for key, value in shown.items())
+    return f"{name}({inside})" if inside else name
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() and value < 2**53 else str(value)

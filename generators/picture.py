@@ -44,7 +44,12 @@ def draw(path: Path, output: Path, *, names: Sequence[str] = ()) -> list[str]:
     before = lm.MapPair(aimed.unperturbed, pair.unperturbed)
     with h5py.File(path) as file:  # xarray takes a second to import
         outputs = [_softmax(file[name][0]) for name in ("output", "output_perturbed")]
-    images = [_as_picture(image) for image in store.read_image(0) if image is not None]
+        is_changed = file["perturbation_linf"][0] > 0
+    stored = [_in_unit_range(image) for image in store.read_image(0) if image is not None]
+    if not is_changed:  # rounding to float32, in which perturbed images are stored, is no change
+        stored[1] = stored[0]
+    shown = lm.MapPair(pair.unperturbed, pair.perturbed, image=stored[0], image_perturbed=stored[1])
+    images = [np.moveaxis(image, 0, -1) if image.ndim == 3 else image for image in stored]
     change = np.abs(images[1] - images[0])
     label = int(outputs[0].argmax())
     target_image, target_label = str(store.attrs["target_image"]), int(store.attrs["target_label"])
@@ -65,7 +70,7 @@ def draw(path: Path, output: Path, *, names: Sequence[str] = ()) -> list[str]:
     return [
         f"map against target: before {_listed(alike[0])}; after {_listed(alike[1])}",
         f"image: mean change {change.mean():.2g}, largest {change.max():.2g}, "
-        f"PCC {lm.image_pearson(pair):.3f}, SSIM {lm.image_ssim(pair):.3f}, MSE {lm.image_mse(pair):.2g}",
+        f"PCC {lm.image_pearson(shown):.3f}, SSIM {lm.image_ssim(shown):.3f}, MSE {lm.image_mse(shown):.4g}",
         f"probability of {_name(label, names)}: before {outputs[0][label]:.3f}; "
         f"after {outputs[1][label]:.3f}",
     ]
@@ -93,10 +98,9 @@ def _figure(panels: Sequence[tuple[str, NDArray[Any], str]]) -> Figure:
     return figure
 
 
-def _as_picture(image: NDArray[Any]) -> NDArray[np.float64]:
-    """Return an image as (height, width) or (height, width, 3) in [0, 1]."""
-    values = image.astype(np.float64) / (255 if image.dtype == np.uint8 else 1)
-    return np.moveaxis(values, 0, -1) if values.ndim == 3 else values
+def _in_unit_range(image: NDArray[Any]) -> NDArray[np.float64]:
+    """Return an image in [0, 1]."""
+    return image.astype(np.float64) / (255 if image.dtype == np.uint8 else 1)
 
 
 def _alike(pair: lm.MapPair) -> tuple[float, float, float]:
@@ -106,12 +110,12 @@ def _alike(pair: lm.MapPair) -> tuple[float, float, float]:
 
 def _lines(alike: tuple[float, float, float]) -> str:
     pcc, ssim, mse = alike
-    return f"against the target:\nPCC {pcc:.3f}, SSIM {ssim:.3f},\nMSE {mse:.2g}"
+    return f"against the target:\nPCC {pcc:.3f}, SSIM {ssim:.3f},\nMSE {mse:.3g}"
 
 
 def _listed(alike: tuple[float, float, float]) -> str:
     pcc, ssim, mse = alike
-    return f"PCC {pcc:.3f}, SSIM {ssim:.3f}, MSE {mse:.2g}"
+    return f"PCC {pcc:.3f}, SSIM {ssim:.3f}, MSE {mse:.4g}"
 
 
 def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from . import published
 from .attacks import ATTACKS, Attack, Found, attack_named
 from .attacks.acceptance import distinct_metrics
 from .attacks.directions import check_softening
@@ -24,8 +23,20 @@ from .explanations import (
     Explain,
     Explanation,
 )
-from .methods import defaults_of, inside_names, meaningful, with_base
-from .options import Option, flag
+from .methods import (
+    check_ranges,
+    check_signs,
+    completed,
+    defaults_of,
+    explanation_text,
+    inside_names,
+    meaningful,
+    with_defaults,
+)
+from .options import flag
+
+# The attribute of a file whose maps are not those that were attacked.
+ATTACKED = "attacked_explanation"
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Plan:
 
     Attributes
     ----------
-    explanation, reported, inside
+    name, explanation, reported, inside
         The explanation, its parameters in the reported maps, and those inside the attack.
     attack, settings
         The attack and its parameters.
@@ -46,8 +57,13 @@ class Plan:
         Largest number of images in one pass of the network, for explanations by many points.
     independent_draws
         The reported map of the perturbed image has other draws than that of the unperturbed one.
+    attacked
+        The explanation that was attacked, with its parameters, if it is not the one that is reported.
+    also
+        The plans of the further explanations of the same perturbed images.
     """
 
+    name: str
     explanation: Explanation
     reported: Mapping[str, Any]
     inside: Mapping[str, Any]
@@ -57,14 +73,33 @@ class Plan:
     seed: int = 0
     chunk_size: int | None = None
     independent_draws: bool = False
+    attacked: str | None = None
+    also: tuple["Plan", ...] = ()
 
     @property
     def used(self) -> dict[str, Any]:
         """Every parameter in use, by the name under which it is recorded."""
-        names = inside_names(self.explanation.options) if self.attack.needs_map else {}
+        names = inside_names(self.explanation.options) if self.attack.needs_map and not self.attacked else {}
         inside = {names[name]: self.inside[name] for name in names}
-        flags = {INDEPENDENT_DRAWS.name: True} if self.independent_draws else {}
-        return {**self.reported, **self.settings, **inside, **flags}
+        return {**self.reported, **self.settings, **inside, **self._flags, **self._origin}
+
+    @property
+    def _flags(self) -> dict[str, Any]:
+        return {INDEPENDENT_DRAWS.name: True} if self.independent_draws else {}
+
+    @property
+    def _origin(self) -> dict[str, Any]:
+        return {ATTACKED: self.attacked} if self.attacked else {}
+
+    @property
+    def text(self) -> str:
+        """The explanation with the parameters of the reported maps."""
+        return explanation_text(self.name, {**self.reported, **self._flags}, self.defaults)
+
+    @property
+    def needs_patterns(self) -> bool:
+        """Whether the network needs patterns for any of the explanations."""
+        return any(one.explanation.needs_patterns for one in (self, *self.also))
 
     @property
     def reduce(self) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -89,7 +124,10 @@ class Plan:
 
     def accepting(self, *metrics: str) -> "Plan":
         """Return the plan with these of its metrics alone."""
-        return replace(self, settings={**self.settings, "acceptance": metrics}) if metrics else self
+        if not metrics:
+            return self
+        also = tuple(one.accepting(*metrics) for one in self.also)
+        return replace(self, settings={**self.settings, "acceptance": metrics}, also=also)
 
     def check_shape(self, shape: tuple[int, int]) -> None:
         """Refuse parameters that do not fit maps of this shape (height, width).
@@ -184,9 +222,7 @@ def plan(
         If the attack needs a gradient that the explanation does not have, or a parameter is missing, out of
         range, or has no effect here.
     """
-    method, own = with_base(explanation, given.get("base"))
-    by_form = published.BY_FORM.get(given.get("form"), {})
-    own |= {name: value for name, value in by_form.items() if name in own}
+    method, own = with_defaults(explanation, given)
     perturb = attack_named(attack)
     if perturb.needs_gradient and not method.differentiable:
         without = [name for name, other in ATTACKS.items() if not other.needs_gradient]
@@ -212,30 +248,19 @@ def plan(
         known = {name: value for name, value in strong.items() if name in taken} | known
     is_independent = known.pop(INDEPENDENT_DRAWS.name, False)
     public = defaults_of(perturb.function, perturb.options, from_paper)
-    reported = _completed(method.options, known, own, explanation)
-    settings = _completed(perturb.options, known, public, f"{attack} (none is published for {dataset})")
+    reported = completed(method.options, known, own, explanation)
+    settings = completed(perturb.options, known, public, f"{attack} (none is published for {dataset})")
     settings, public = _with_runs(settings), _with_runs(public)
     names = inside_names(method.options)
     inside = reported | {name: known[second] for name, second in names.items() if second in known}
     defaults = {**own, **public, **{second: reported[name] for name, second in names.items()}}
-    if perturb.needs_targets and reported.get("reduction", "abs_sum") != "abs_sum":
-        raise ValueError(
-            f"--attack {attack} makes a map without signs look like another one, so --reduction "
-            f"{reported['reduction']} has no meaning for it; use --reduction abs_sum, or another --attack"
-        )
-    result = Plan(method, reported, inside, perturb, settings, defaults, seed, chunk_size, is_independent)
-    _check_ranges((*method.options, *perturb.options), result.used)
+    check_signs(attack, perturb, reported)
+    result = Plan(
+        *(explanation, method, reported, inside, perturb, settings, defaults, seed, chunk_size),
+        independent_draws=is_independent,
+    )
+    check_ranges((*method.options, *perturb.options), result.used)
     return result
-
-
-def _completed(
-    options: Sequence[Option], known: Mapping[str, Any], defaults: Mapping[str, Any], name: str
-) -> dict[str, Any]:
-    """Return a value for each option: as given, or its default."""
-    values = {**defaults, **{o.name: known[o.name] for o in options if o.name in known}}
-    if missing := [flag(option.name) for option in options if option.name not in values]:
-        raise ValueError(f"{' and '.join(missing)} must be given for {name}")
-    return {option.name: values[option.name] for option in options}
 
 
 def _attack_k(attack: str, dataset: str, values: Mapping[str, Any]) -> int:
@@ -256,8 +281,3 @@ def _with_runs(settings: Mapping[str, Any]) -> dict[str, Any]:
     if "restarts" not in settings:
         return dict(settings)
     return {**settings, "restarts": n_runs(settings["softening"], settings["restarts"])}
-
-
-def _check_ranges(options: Sequence[Option], used: Mapping[str, Any]) -> None:
-    for option in options:
-        option.check_range(used[option.name])

@@ -195,7 +195,8 @@ TARGET_MAP_BY_EXPLANATION = {
     "pattern_attribution": TargetMapSettings(1500, 2e-3 * PIXEL),
     "smooth_grad": TargetMapSettings(1500, 3e-3 * PIXEL),
 }
-# Dombrowski, table 5: beta smoothing by the explanation that is smoothed.
+# Dombrowski, table 5: beta smoothing by the explanation that is smoothed. One that is not listed takes its
+# values above, or else those of the gradient here.
 TARGET_MAP_BY_BASE = {
     "gradient": TargetMapSettings(500, 2.5e-4 * PIXEL),
     "integrated_gradients": TargetMapSettings(200, 2.5e-3 * PIXEL),
@@ -267,7 +268,8 @@ def target_map(dataset: str, model: str, explanation: str, base: str | None) -> 
     `base` is the explanation that `explanation` smooths. Those of a network are for ImageNet's images.
     """
     if explanation == "beta_smooth":
-        found = TARGET_MAP_BY_BASE.get(base or "gradient", TARGET_MAP_BY_BASE["gradient"])
+        smoothed = {**TARGET_MAP_BY_EXPLANATION, **TARGET_MAP_BY_BASE}
+        found = smoothed.get(base or "gradient", TARGET_MAP_BY_BASE["gradient"])
     elif explanation == "gradient" and model in TARGET_MAP_BY_MODEL:
         found = TARGET_MAP_BY_MODEL[model]
     else:

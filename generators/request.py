@@ -1,5 +1,6 @@
 """The pair files that a command line asks for, and what is recorded in them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import pairfiles
+from .also import with_also
 from .commands import command_line, find_dataset, use_device, versions
 from .datasets import described, image_shape
 from .explanations import INDEPENDENT_DRAWS, certificate_facts
@@ -16,7 +18,7 @@ from .identity import as_stored, refuse_other
 from .methods import parameters
 from .networks import checkpoints, words
 from .pattern_files import beside, refuse_other_patterns
-from .plan import Plan, plan
+from .plan import ATTACKED, Plan, plan
 from .request_options import options_parser
 
 # What a pair file records of a smaller ball if its attack started at the images. See ``started_from``.
@@ -44,6 +46,7 @@ class Request:
     training: str | None
     explanation: str
     attack: str
+    also: Sequence[str]
     samples: int
     dtype: str
     batch_size: int | str | None
@@ -77,7 +80,7 @@ class Request:
         ValueError
             If they do not go together, or a parameter is missing, out of range, or has no effect.
         """
-        found = plan(
+        attacked = plan(
             self.explanation,
             self.attack,
             dataset=self.dataset,
@@ -86,11 +89,12 @@ class Request:
             seed=self.seed,
             chunk_size=self.chunk_size,
         )
-        if not found.explanation.needs_patterns and self.patterns is not None:
+        found = with_also(attacked, self.also, self.attack)
+        if not found.needs_patterns and self.patterns is not None:
             raise ValueError(
                 f"--patterns has no effect with --explanation {self.explanation}, which needs none; remove it"
             )
-        if found.explanation.needs_patterns and self.patterns_file is None:
+        if found.needs_patterns and self.patterns_file is None:
             raise ValueError(
                 f"--patterns must be given with --checkpoint {self.checkpoint}, which is no file that they "
                 "could lie beside"
@@ -106,15 +110,19 @@ class Request:
         """Return the files that are written, each with the plan that would write it alone.
 
         There is a file for each acceptance: FILE.h5 for the first, FILE-ACCEPTANCE.h5 for the others. An
-        attack without acceptance has one file.
+        attack without acceptance has one file. Beside each of them, FILE-EXPLANATION.h5 has the maps of each
+        further explanation.
         """
+        main = self.main_files(found)
+        return main | {_beside(path, one.text): one for path, alone in main.items() for one in alone.also}
+
+    def main_files(self, found: Plan) -> dict[Path, Plan]:
+        """Return those of the files whose maps are of --explanation."""
         if not found.acceptances:
             return {self.out: found}
         first, *others = found.acceptances
-        ending = ".h5" * self.out.name.endswith(".h5")
-        stem = self.out.name.removesuffix(ending)
         files = {self.out: found.accepting(first)}
-        return files | {self.out.with_name(f"{stem}-{m}{ending}"): found.accepting(m) for m in others}
+        return files | {_beside(self.out, metric): found.accepting(metric) for metric in others}
 
     def missing(self, found: Plan, *, remedy: str, start: Mapping[str, Any] = NOT_STARTED) -> list[Path]:
         """Return those of the files that do not exist; `start` is what ``started_from`` returns.
@@ -129,7 +137,7 @@ class Request:
             if not path.exists():
                 missing.append(path)
                 continue
-            self.check_finished(path, {**condition(self, alone), **start}, found.defaults, remedy=remedy)
+            self.check_finished(path, {**condition(self, alone), **start}, alone.defaults, remedy=remedy)
         return missing
 
     def check_finished(
@@ -161,6 +169,12 @@ class Request:
             return words.factory_sha256(self.model, described(self.dataset, self.data).n_classes)
         path = Path(self.checkpoint)
         return checkpoints.sha256(path) if path.is_file() else None
+
+
+def _beside(path: Path, word: str) -> Path:
+    """Return the path of a file beside another one, with a word more in its name."""
+    ending = ".h5" * path.name.endswith(".h5")
+    return path.with_name(f"{path.name.removesuffix(ending)}-{re.sub('[/:]', '_', word)}{ending}")
 
 
 def training_of(known: str | None, given: str | None) -> str:
@@ -206,8 +220,9 @@ def condition(request: Request, alone: Plan) -> dict[str, Any]:
         "dataset": request.dataset,
         "model": request.model,
         "training": request.training,
-        "explanation": request.explanation,
+        "explanation": alone.name,
         "attack": request.attack,
+        ATTACKED: None,
         "eps": np.nan,
         "eps_norm": alone.attack.norm,
         INDEPENDENT_DRAWS.name: None,
@@ -229,26 +244,49 @@ def attributes(
 
     `image_shape` is that of the network's input (channel, height, width).
     """
-    known = ("natural_accuracy", "pgd_accuracy", "accuracy_samples", "patterns_sha256")
+    known = ("natural_accuracy", "pgd_accuracy", "accuracy_samples")
     settings = {**condition(request, alone), **start}
     reduction = alone.reported.get("reduction")
+    found = request.plan()
+    explanations = [alone, found] if alone.attacked else [alone]
+    more = ["captum"] if any(one.name.startswith(PREFIX) for one in explanations) else []
+    has_patterns = any(one.explanation.needs_patterns for one in explanations)
     return {
         **{name: value for name, value in settings.items() if value is not None},
         **(certificate_facts(image_shape, reduction) if reduction is not None else {}),
         "training": facts["training"],
         **{name: facts[name] for name in known if name in facts},
+        **({"patterns_sha256": facts["patterns_sha256"]} if has_patterns else {}),
         "checkpoint_sha256": facts["sha256"],
-        "versions": versions(*(["captum"] if request.explanation.startswith(PREFIX) else [])),
+        "versions": versions(*more),
         "command": recorded_command(request, alone, path),
     }
 
 
 def recorded_command(request: Request, alone: Plan, path: Path) -> str:
-    """Return the command that makes this file again, defaults included."""
+    """Return the command that makes this file again, defaults included.
+
+    The maps of a further explanation come with those that were attacked, so both files are made.
+    """
     names = [field.name for field in fields(request) if field.name != "parameters"]
     own = {name: getattr(request, name) for name in names if name not in NOT_RECORDED}
-    used = {name: alone.used[name] for name in parameters() if name in alone.used}
-    recorded = {**own, "out": path, **used, "device": use_device(request.device).type}
+    found = request.plan()
+    main, also = alone, None
+    if alone.attacked:
+        mains = request.main_files(found).items()
+        path, main = next((file, one) for file, one in mains if one.acceptances == alone.acceptances)
+        also = [alone.text]
+    used = {name: main.used[name] for name in parameters() if name in main.used}
+    has_patterns = main.explanation.needs_patterns or alone.explanation.needs_patterns
+    recorded = {
+        **own,
+        "explanation": main.name,
+        "also": also,
+        "patterns": request.patterns if has_patterns else None,
+        "out": path,
+        **used,
+        "device": use_device(request.device).type,
+    }
     if request.start is not None:  # what was found by the other acceptances was a start as well
-        recorded |= {"out": request.out, "acceptance": request.plan().acceptances}
+        recorded |= {"out": request.out, "acceptance": found.acceptances}
     return command_line("generators.generate", recorded | {"no_on_logits": used.get("on_logits") is False})

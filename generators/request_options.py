@@ -24,6 +24,15 @@ def options_parser(description: str | None) -> Parser:
     add_method(parser, "attack", ATTACKS, OWN_ATTACK)
     for option in parameters().values():
         option.add_to(parser)
+    parser.add_argument(
+        "--also",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="EXPLANATION",
+        help="explain the same perturbed images by these as well, each in FILE-EXPLANATION.h5: a name, with "
+        'parameters if they are not the defaults, such as "beta_smooth(base=lrp,beta=0.8)"',
+    )
     parser.add_argument("--samples", default=64, type=positive_integer, metavar="N", help="default: 64")
     parser.add_argument(
         "--batch-size",

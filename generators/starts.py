@@ -16,7 +16,7 @@ def start_files(request: Request, found: Plan) -> dict[Path, Plan]:
 
     There is one for each acceptance, named as those of ``--out`` are; none without ``--start``.
     """
-    return {} if request.start is None else replace(request, out=request.start).files(found)
+    return {} if request.start is None else replace(request, out=request.start).main_files(found)
 
 
 def check_start(request: Request, found: Plan) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """The contents of pair files: maps before and after the attack, outputs, norms, images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from .attacks import Found
 from .batches import Memory, fitting_batch_size
 from .datasets import Split, inputs_of
 from .explanations import Explain, abs_sum, check_alone
+from .names import is_own
 from .plan import Plan
 from .start_images import start_images
 
@@ -46,6 +48,8 @@ class Work:
         None, "unperturbed", or "all".
     starts
         Finished files of the same samples, from whose perturbed images the attack starts.
+    files
+        The plans of the files, each with one acceptance. Empty: those of `plan`, one for each acceptance.
     aims
         For each position in the file, the index in the split of the sample whose map the attack aims at.
         None: that of the next position, cyclically, that has another label.
@@ -59,6 +63,7 @@ class Work:
     device: torch.device
     store_images: str | None
     starts: tuple[Path, ...] = ()
+    files: tuple[Plan, ...] = ()
     aims: NDArray[np.int64] | None = None
 
     def check(self) -> None:
@@ -67,14 +72,18 @@ class Work:
         Raises
         ------
         ValueError
-            If the explanation has no meaning for the network or the images, if target_map finds no target, if
-            the attack has no direction, or if an image to start from is damaged.
+            If an explanation has no meaning for the network or the images, or is one's own and depends on
+            other samples or on random numbers without seeds; if target_map finds no target, if the attack has
+            no direction, or if an image to start from is damaged.
         """
         if self.plan.attack.needs_targets and self.aims is None:
             _next_other(self.split.labels[self.chosen], 0)
         samples = self.chosen[:1]
         self.plan.attack.check(self.network, self._inputs(samples)[0], self.plan.settings)
-        self.plan.explain_briefly(samples)(self.network, *self._inputs(samples))
+        for one in {one.text: one for one in (self.plan, *self._files)}.values():
+            one.explain_briefly(samples)(self.network, *self._inputs(samples))
+            if is_own(one.name):
+                self._check_alone(one)
         few = self.chosen[:_PROBED]
         self.plan.check_softening(self.network, *self._inputs(few), few)
         for path in self.starts:
@@ -82,22 +91,20 @@ class Work:
                 positions = np.arange(len(self.chosen))[first : first + BATCH_SIZE["cpu"]]
                 start_images(path, positions, self._inputs(self.chosen[positions])[0])
 
-    def check_alone(self) -> None:
-        """Refuse an explanation that depends on other samples, or on random numbers without seeds.
-
-        Raises
-        ------
-        ValueError
-            If the first sample has another map alone than among a few.
-        """
+    def _check_alone(self, plan: Plan) -> None:
+        """Refuse an explanation that gives the first sample another map alone than among a few."""
         few = self.chosen[:_PROBED]
         alone, among = (
-            self.plan.explain_briefly(part)(self.network, *self._inputs(part)) for part in (few[:1], few)
+            plan.explain_briefly(part)(self.network, *self._inputs(part)) for part in (few[:1], few)
         )
         check_alone(alone.detach(), among[:1].detach())
 
+    @property
+    def _files(self) -> Sequence[Plan]:
+        return self.files or [self.plan.accepting(metric) for metric in self.plan.acceptances] or [self.plan]
+
     def columns(self, positions: NDArray[np.int64]) -> list[Columns]:
-        """Explain and attack the samples at `positions`; return the columns of a file for each acceptance."""
+        """Explain and attack the samples at `positions`; return the columns of each file."""
         samples = self.chosen[positions]
         images, labels = self._inputs(samples)
         chunk_size = self.plan.chunk_size or max(len(samples), self._in_one_pass())
@@ -105,14 +112,22 @@ class Work:
         targets = self._targets(positions, plan) if plan.attack.needs_targets else None
         starts = tuple(start_images(path, positions, images) for path in self.starts)
         found = plan.perturb(self.network, images, labels, samples=samples, targets=targets, starts=starts)
+        by_acceptance = dict(zip(plan.acceptances or (None,), found, strict=True))
         shared = {"sample": samples, "label": labels.cpu().numpy()}
         if targets is not None:
             shared["target"] = _numpy(targets)
         if self.store_images:
             shared["image"] = _channels_first(self.split.images[samples])
-        shared |= before(self.network, _maps(plan, plan.explain(samples)), images, labels)
-        maps = _maps(plan, plan.explain_perturbed(samples))
-        return [{**shared, **self._after(maps, images, labels, one)} for one in found]
+        unperturbed: dict[str, Columns] = {}
+        columns = []
+        for one in (replace(one, chunk_size=chunk_size) for one in self._files):
+            if one.text not in unperturbed:
+                maps = _maps(one, one.explain(samples))
+                unperturbed[one.text] = before(self.network, maps, images, labels)
+            accepted = by_acceptance[one.acceptances[0] if one.acceptances else None]
+            perturbed = self._after(_maps(one, one.explain_perturbed(samples)), images, labels, accepted)
+            columns.append({**shared, **unperturbed[one.text], **perturbed})
+        return columns
 
     def _after(self, maps: Explain, images: torch.Tensor, labels: torch.Tensor, found: Found) -> Columns:
         columns = after(self.network, maps, images, labels, found)
@@ -129,7 +144,8 @@ class Work:
         only as many samples as fit, unless not even one does. With thousands of points for a reported map
         there are fewer too, so that an interruption loses little.
         """
-        reported = max(1, _REPORTED // self.plan.n_reported)
+        n_reported = sum({one.text: one.n_reported for one in self._files}.values())
+        reported = max(1, _REPORTED // n_reported)
         return min(BATCH_SIZE[self.device.type], self._most(), reported)
 
     def _most(self) -> int:

@@ -5,7 +5,8 @@ import weakref
 
 import pytest
 
-from generators.commands import INTERRUPTED, run, stop_if_interrupted
+from generators.commands import INTERRUPTED, Parser, run, stop_if_interrupted
+from generators.options import fraction
 
 
 class Thing:
@@ -37,6 +38,26 @@ def test_signal_that_python_ignores_is_heard_where_work_can_stop(number: signal.
     assert reached == ["the end of the batch"]
     assert [signal.getsignal(known) for known in (signal.SIGTERM, signal.SIGINT)] == before
     assert run(stop_if_interrupted) == 0  # the next command has not been interrupted
+
+
+@pytest.mark.parametrize("value", ["-8/255", "-1e-3", "-0.1"])
+def test_a_negative_value_is_refused_as_a_value(value: str) -> None:
+    parser = Parser(prog="x", description=None)
+    parser.add_argument("--eps", type=fraction)
+    assert parser.parse_args(["--eps", value]).eps < 0
+    with pytest.raises(ValueError, match=r"unrecognized arguments: --neps"):
+        parser.parse_args(["--neps", "3"])
+
+
+@pytest.mark.parametrize(("continues", "end"), [(True, "again to continue"), (False, "begins anew")])
+def test_an_interruption_says_whether_the_command_continues(
+    continues: bool, end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    assert run(stopped, continues=continues) == INTERRUPTED
+    assert capsys.readouterr().err.endswith(f"{end}\n")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

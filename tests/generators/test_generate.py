@@ -229,6 +229,7 @@ def test_interrupted_run_is_continued_with_the_same_settings_only(
         (("--attack", "topk", "--softening", "1", "inf"), "--softening inf: maps of this explanation then"),
         (("--explanation", "beta_smooth", "--beta", "1e-46"), "--beta must be a number that float32 holds"),
         (("--eps", "8"), "--eps must be at most 1 (images are in [0, 1]), got 8.0"),
+        (("--eps", "-8/255"), "--eps must be above 0 and finite, got -0.03137"),
         (("--eps", "0/255"), "--eps must be above 0 and finite, got 0.0"),
         (("--training", "pgd"), "--training pgd: the checkpoint says natural"),
         (("--explanation", "lrp", "--n-draws", "3"), "--n-draws has no effect with --explanation lrp"),

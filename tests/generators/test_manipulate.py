@@ -99,6 +99,38 @@ def test_the_picture_and_its_sentences(folder: Path) -> None:
     assert out.endswith("made/file.png: the picture\n")
 
 
+def test_an_unchanged_image_is_reported_without_change(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Although it is stored once as bytes and once in float32."""
+    words = ("--steps", "1", "--map-weight", "0", "--output-weight", "0", "--out", "still.h5")
+    assert command(folder, "one.png", "other.png", *words) == 0
+    assert "image: mean change 0, largest 0, PCC 1.000, SSIM 1.000, MSE 0\n" in capsys.readouterr().out
+
+
+def test_errors_have_digits_enough_to_tell_them_apart(folder: Path) -> None:
+    path = folder / "made/file.h5"
+    (error,) = lm.evaluate(path, ["mse_normalized"], against="target")["mse_normalized"]
+    (change,) = lm.evaluate(path, ["image_mse"])["image_mse"]
+    out = (folder / "printed.txt").read_text()
+    assert f"MSE {error:.4g}\n" in out
+    assert f"MSE {change:.4g}\n" in out
+
+
+def test_an_interrupted_command_says_that_it_begins_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*given: Any, **more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    words = (*STEPS, "--out", "again.h5")
+    with monkeypatch.context() as patch:
+        patch.setattr("generators.work.Work.columns", interrupted)
+        assert command(folder, "one.png", "other.png", *words) == 130
+    assert capsys.readouterr().err.endswith("interrupted; the same command begins anew\n")
+    assert command(folder, "one.png", "other.png", *words) == 0
+
+
 def test_the_recorded_command_makes_the_file_again(folder: Path) -> None:
     words = shlex.split(str(lm.PairStore(folder / "made/file.h5").attrs["command"]))
     assert words[:5] == ["python", "-m", "generators.manipulate", "one.png", "other.png"]

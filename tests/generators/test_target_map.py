@@ -1,6 +1,5 @@
 """Files of target_map: the map aimed at, the outputs, and what the page says to do with them."""
 
-import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import torch
 
 import generators
 import lensmetrics as lm
-from generators import generate, sweep
-from generators.explanations import abs_sum, beta_smooth, integrated_gradients
+from generators import fit_patterns, generate, sweep
+from generators.explanations import abs_sum, integrated_gradients
 from generators.identity import differences
 from generators.networks.checkpoints import load
 from generators.request import Request
@@ -80,15 +79,6 @@ def test_the_file_has_the_map_aimed_at_and_the_outputs(folder: Path, network: An
     assert (arrays["output"].argmax(1) == labels).all()
 
 
-def run_page(position: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Run a piece of Python of the page; return its variables."""
-    code = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[position]
-    monkeypatch.chdir(folder)
-    variables: dict[str, Any] = {}
-    exec(code.replace('"natural.pt"', repr(str(NATURAL))), variables)
-    return variables
-
-
 def test_perturbed_maps_are_scored_against_the_target_as_the_page_says(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,19 +101,6 @@ def test_perturbed_maps_are_scored_against_the_target_as_the_page_says(
     np.testing.assert_allclose(scores["pearson"], correlation, rtol=1e-4)
     change = arrays["image"] / 255 - arrays["image_perturbed"].astype(np.float64)
     np.testing.assert_allclose(scores["image_mse"], (change**2).mean((1, 2)), rtol=1e-6)
-
-
-def test_the_smoothed_maps_of_a_file_are_made_as_the_page_says(
-    folder: Path, network: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_page(0, folder, monkeypatch)
-    made, attacked = lm.PairStore("maps/smoothed.h5"), read(folder / "maps" / "target.h5")
-    assert (made.attrs["explanation"], made.attrs["attacked"]) == ("beta_smooth", "integrated_gradients")
-    perturbed = torch.from_numpy(attacked["image_perturbed"][:, None])
-    expected = abs_sum(beta_smooth(network, perturbed, torch.from_numpy(attacked["label"]), beta=0.8))
-    np.testing.assert_allclose(
-        read(folder / "maps" / "smoothed.h5")["perturbed"], expected.numpy(), rtol=1e-4
-    )
 
 
 @pytest.mark.parametrize(
@@ -196,3 +173,43 @@ def test_the_form_dombrowski_takes_the_points_of_its_code() -> None:
     assert Request.parse([*words, "lrp"]).plan().reported == {"form": "dombrowski"}
     smoothed = Request.parse([*words, "beta_smooth", "--base", *ig]).plan()
     assert (smoothed.reported["n_points"], smoothed.inside["n_points"]) == (30, 30)
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ("gradient", (500, 2.5e-4, "10:100")),
+        ("input_x_gradient", (500, 2.5e-4, "10:100")),
+        ("integrated_gradients", (200, 2.5e-3, "10:100")),
+        ("guided_backprop", (500, 5e-4, "10:100")),
+        ("lrp", (1500, 2e-4, np.inf)),
+        ("pattern_attribution", (1500, 2e-3, "10:100")),
+    ],
+)
+def test_smoothed_maps_of_every_base_are_attacked_with_its_published_settings(
+    folder: Path, base: str, expected: tuple[int, float, Any]
+) -> None:
+    if base == "pattern_attribution" and not (folder / "x.patterns.pt").exists():
+        words = ["--dataset", "fashion_mnist", "--data", str(folder), "--model", "small_cnn"]
+        more = ["--checkpoint", str(NATURAL), "--out", str(folder / "x.patterns.pt")]
+        assert fit_patterns.main([*words, "--device", "cpu", *more]) == 0
+    words = [
+        *("--dataset", "fashion_mnist", "--data", str(folder), "--model", "small_cnn", "--device", "cpu"),
+        *("--checkpoint", str(NATURAL), "--samples", "4", "--out", str(folder / f"smooth-{base}.h5")),
+        *("--explanation", "beta_smooth", "--base", base, "--beta", "0.8", "--attack", "target_map"),
+        *(("--n-points", "4") if base == "integrated_gradients" else ()),
+        *(("--patterns", str(folder / "x.patterns.pt")) if base == "pattern_attribution" else ()),
+    ]
+    settings = Request.parse(words).plan().settings
+    steps, rate, softening = expected
+    assert (settings["steps"], str(settings["softening"][0])) == (steps, str(softening))
+    np.testing.assert_allclose(settings["learning_rate"], rate * 0.226)
+    # So few steps need longer ones.
+    assert generate.main([*words, "--steps", "10", "--learning-rate", "0.01", "--output-weight", "1e4"]) == 0
+    arrays = read(folder / f"smooth-{base}.h5")
+    target, before, after = (
+        arrays[name] / arrays[name].sum((1, 2), keepdims=True)
+        for name in ("target", "unperturbed", "perturbed")
+    )
+    assert (arrays["n_accepted"] > 0).all()
+    assert ((after - target) ** 2).mean() < 0.97 * ((before - target) ** 2).mean()
