@@ -1,7 +1,6 @@
 """Attributes of a pair file: read as plain values, checked before they are written, compared."""
 
 import json
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..tables.columns import is_reserved
-from .format import DEFAULT_REDUCTION, FORMAT, REDUCTIONS, VERSION
+from .format import DEFAULT_REDUCTION, FORMAT, REDUCTIONS, VERSION, crc32
 
 # The attribute with the CRC-32 of what no other checksum covers, and its value in an unfinished file. It
 # exists from the beginning: creating or deleting an attribute later could tear the file if its writer is
@@ -35,7 +34,7 @@ def metadata_checksum(attrs: Mapping[str, Any], columns: Mapping[str, NDArray[An
     """Return the CRC-32 of all other attributes, then of the columns that no other checksum covers."""
     others = {name: _exact(value) for name, value in attrs.items() if name != CHECKSUM and name[:1] != "_"}
     text = json.dumps(others, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    value = zlib.crc32(text.encode("utf-8", "surrogatepass"))
+    value = crc32(text.encode("utf-8", "surrogatepass"))
     for name, dtype in COVERED.items():
         if name not in columns:
             continue
@@ -44,7 +43,7 @@ def metadata_checksum(attrs: Mapping[str, Any], columns: Mapping[str, NDArray[An
         else:
             with np.errstate(over="ignore"):
                 data = columns[name].astype(dtype).tobytes()
-        value = zlib.crc32(data, value)
+        value = crc32(data, value)
     return value
 
 
