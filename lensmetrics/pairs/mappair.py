@@ -13,7 +13,7 @@ from ..kernels import order, overlap
 from .agreement import OrderAgreement
 from .arrays import Maps, aligned
 from .checks import FloatMap, as_map, check_k, check_w
-from .ordering import Pixels, SortedMap
+from .ordering import Pixels, SortedMap, scratch, words_of_set
 from .picture import data_address
 from .smoothing import smooth
 
@@ -21,8 +21,6 @@ Which = Literal["unperturbed", "perturbed"]
 
 # Longest side of a map in a notebook, in pixels of the screen.
 _SHOWN = 200
-
-_Set = npt.NDArray[np.uint64]  # a set of pixels, as the overlap kernels represent it
 
 
 class Overlap(NamedTuple):
@@ -133,8 +131,6 @@ class MapPair:
             self._tokens.add("identical")
         self._overlaps: dict[tuple[int, int], Overlap] = {}
         self._diverse_overlaps: dict[tuple[int, int], Overlap] = {}
-        # By k: a half-width, both top sets, and their neighbourhoods of this half-width.
-        self._dilated: dict[int, tuple[int, _Set, _Set, _Set, _Set]] = {}
         self._smoothed: dict[int, MapPair] = {}
         self._absolute: MapPair | None = None
         self._agreement: OrderAgreement | None = None
@@ -229,8 +225,10 @@ class MapPair:
         [4.0, 2.5, 2.5, 1.0]
         """
         pixels, groups = self._side(which).sorted()
+        doubled = np.empty(pixels.size, np.int32)
+        order.write_ranks(groups, doubled, np.empty(3, np.int64))
         ranks = np.empty(pixels.size)
-        ranks[pixels] = order.doubled_ranks(groups, pixels.size) / 2
+        ranks[pixels] = doubled / 2
         return ranks
 
     def top_pixels(self, which: Which, k: int) -> npt.NDArray[np.intp]:
@@ -258,10 +256,12 @@ class MapPair:
         >>> MapPair([[9, 0, 0, 0]], [[0, 0, 9, 0]]).neighbourhood("perturbed", k=1, w=1)
         array([[False,  True,  True,  True]])
         """
-        near: _Set = overlap.set_of(self.top_pixels(which, k), *self.shape)
-        overlap.dilate(near, self.clipped(check_w(w)), *self.shape)
-        mask: npt.NDArray[np.bool_] = overlap.mask_of(near, *self.shape)
-        return mask
+        top = self._top(self._side(which), check_k(k, self.unperturbed.size))
+        near = np.empty(words_of_set(self.unperturbed.size), np.uint64)
+        mask = np.empty(self.unperturbed.size, np.bool_)
+        overlap.write_near(top, self.clipped(check_w(w)), *self.shape, near)
+        overlap.mask_of(near, mask)
+        return mask.reshape(self.shape)
 
     def diverse_top_k(self, which: Which, k: int, w: int) -> npt.NDArray[np.intp]:
         """Return the flat indices of the diverse top k, in the order picked.
@@ -276,10 +276,13 @@ class MapPair:
         k, w = check_k(k, self.unperturbed.size), self.clipped(check_w(w))
         of = self._side(which)
         self._top(of, k)  # a tie at the cut makes the diverse set doubtful too
-        picked: Pixels = overlap.diverse(of.sorted()[0], k, w, *self.shape)[0]
-        if picked.size < k:
+        pixels, _ = of.sorted()
+        picked = np.empty_like(pixels)
+        chosen, near, *_ = scratch.of(pixels.size).sets
+        n_picked = overlap.diverse(pixels, k, w, *self.shape, picked, chosen, near)
+        if n_picked < k:
             self._tokens.add("few_diverse")
-        return picked.astype(np.intp)
+        return picked[:n_picked].astype(np.intp)
 
     def overlap(self, k: int, w: int) -> Overlap:
         """Return the sizes and intersections of the two top-k sets and their neighbourhoods.
@@ -392,24 +395,21 @@ class MapPair:
         return pixels
 
     def _overlap_of_tops(self, k: int, w: int) -> Overlap:
-        sets = self._dilated.get(k)
-        if sets is None or sets[0] > w:
-            set_u, set_p = (overlap.set_of(self._top(of, k), *self.shape) for of in (self._u, self._p))
-            sets = 0, set_u, set_p, set_u, set_p
-        start, set_u, set_p, near_u, near_p = sets
-        # Copies, because they are dilated in place, and another thread may start from the same sets.
-        near_u, near_p = near_u.copy(), near_p.copy()
-        found = overlap.overlap(set_u, set_p, near_u, near_p, w - start, *self.shape)
-        self._dilated[k] = w, set_u, set_p, near_u, near_p
-        return Overlap(k, k, *found)
+        top_u, top_p = self._top(self._u, k), self._top(self._p, k)
+        counts = np.empty(5, np.int64)
+        overlap.overlap(top_u, top_p, w, *self.shape, scratch.of(self.unperturbed.size).sets, counts)
+        return Overlap(k, k, *counts.tolist())
 
     def _overlap_of_diverse(self, k: int, w: int) -> Overlap:
         # A tie at the cut makes the diverse set doubtful too.
         for of in (self._u, self._p):
             self._top(of, k)
-        n_u, n_p, counts = overlap.diverse_overlap(
-            self._u.sorted()[0], self._p.sorted()[0], k, w, *self.shape
-        )
-        if min(n_u, n_p) < k:
+        order_u, order_p = self._u.sorted()[0], self._p.sorted()[0]
+        buffers = scratch.of(self.unperturbed.size)
+        counts = np.empty(7, np.int64)
+        picked = buffers.sequences[0]
+        overlap.diverse_overlap(order_u, order_p, k, w, *self.shape, picked, buffers.sets, counts)
+        found = Overlap(*counts.tolist())
+        if min(found.n_unperturbed, found.n_perturbed) < k:
             self._tokens.add("few_diverse")
-        return Overlap(n_u, n_p, *counts)
+        return found
