@@ -79,7 +79,10 @@ def mask_of(words, mask):
 
 @njit(nogil=True, cache=True)
 def _write_counts(sets, counts):
-    """Write the sizes of S & T, N(S) & T, S & N(T), N(S), N(T) of the sets S, T, N(S), N(T)."""
+    """Write the sizes of S & T, N(S) & T, S & N(T), N(S), N(T) behind those of S and T.
+
+    The sets are S, T, N(S), N(T).
+    """
     common = np.uint64(0)
     recalled = np.uint64(0)
     precise = np.uint64(0)
@@ -91,21 +94,23 @@ def _write_counts(sets, counts):
         precise += n_ones(sets[0, i] & sets[3, i])
         size_u += n_ones(sets[2, i])
         size_p += n_ones(sets[3, i])
-    counts[0] = common
-    counts[1] = recalled
-    counts[2] = precise
-    counts[3] = size_u
-    counts[4] = size_p
+    counts[2] = common
+    counts[3] = recalled
+    counts[4] = precise
+    counts[5] = size_u
+    counts[6] = size_p
 
 
 @njit(nogil=True, cache=True)
 def overlap(top_u, top_p, w, height, width, sets, counts):
-    """Write what `_write_counts` does for two sets of pixels; `sets` (4, words of a set) is scratch."""
+    """Write the sizes of two sets of pixels and their overlaps; `sets` (4, words of a set) is scratch."""
     reach = w
     for i in range(2, -1, -2):
         write_near(top_u, reach, height, width, sets[i])
         write_near(top_p, reach, height, width, sets[i + 1])
         reach = 0
+    counts[0] = top_u.size
+    counts[1] = top_p.size
     _write_counts(sets, counts)
 
 
@@ -158,7 +163,7 @@ def diverse(order, k, w, height, width, picked, chosen, near):
 
 @njit(nogil=True, cache=True)
 def diverse_overlap(order_u, order_p, k, w, height, width, picked, sets, counts):
-    """Write the sizes of both diverse sets, and what `_write_counts` does; the arrays before are scratch."""
+    """Write the sizes of both diverse sets and their overlaps; `picked` and `sets` are scratch."""
     counts[0] = diverse(order_u, k, w, height, width, picked, sets[0], sets[2])
     counts[1] = diverse(order_p, k, w, height, width, picked, sets[1], sets[3])
-    _write_counts(sets, counts[2:])
+    _write_counts(sets, counts)

@@ -19,14 +19,36 @@ class PixelPairs(NamedTuple):
     discordant: int
 
 
+class RankSums(NamedTuple):
+    """Covariance and variances of the ranks, each times 4 and the number of pixels."""
+
+    covariance: float
+    variance_unperturbed: int
+    variance_perturbed: int
+
+
+def rank_sums(n: int, products: float, ties: list[list[int]]) -> RankSums:
+    """Return the sums of maps of n pixels from their rank products and the tie sums of the kernels."""
+    variance_u, variance_p = ((n**3 - n - (high << 32) - low) // 3 for _, high, low in ties)
+    return RankSums(products, variance_u, variance_p)
+
+
 class OrderAgreement:
     """The orders of two maps, compared on first use; both maps must be finite."""
 
-    def __init__(self, unperturbed: SortedMap, perturbed: SortedMap) -> None:
+    def __init__(
+        self,
+        unperturbed: SortedMap,
+        perturbed: SortedMap,
+        pixel_pairs: PixelPairs | None = None,
+        sums: RankSums | None = None,
+    ) -> None:
+        """Take both maps, and what is known already."""
         self._u = unperturbed
         self._p = perturbed
+        self._pixel_pairs = pixel_pairs
+        self._sums = sums
         self._compared: tuple[npt.NDArray[Bits], float, int, list[list[int]]] | None = None
-        self._pixel_pairs: PixelPairs | None = None
 
     def pixel_pairs(self) -> PixelPairs:
         """Count the tied and the discordant pairs of pixels."""
@@ -50,12 +72,12 @@ class OrderAgreement:
             self._pixel_pairs = PixelPairs(n * (n - 1) // 2, ties[0][0], ties[1][0], tied_both, discordant)
         return self._pixel_pairs
 
-    def rank_sums(self) -> tuple[float, int, int]:
+    def rank_sums(self) -> RankSums:
         """Return the covariance and both variances of the ranks, each times 4 and the number of pixels."""
-        sequence, products, _, ties = self._comparison()
-        n = sequence.size
-        variance_u, variance_p = ((n**3 - n - (high << 32) - low) // 3 for _, high, low in ties)
-        return products, variance_u, variance_p
+        if self._sums is None:
+            sequence, products, _, ties = self._comparison()
+            self._sums = rank_sums(sequence.size, products, ties)
+        return self._sums
 
     def _comparison(self) -> tuple[npt.NDArray[Bits], float, int, list[list[int]]]:
         """Return what the kernel `compare` does: the sequence, both rank products, and the tie sums."""

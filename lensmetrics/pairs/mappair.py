@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..kernels import order, overlap
+from ..kernels.block import N_OVERLAP
 from .agreement import OrderAgreement
 from .arrays import Maps, aligned
 from .checks import FloatMap, as_map, check_k, check_w
+from .known import Asked, Known
 from .ordering import Pixels, SortedMap, scratch, words_of_set
 from .picture import data_address
 from .smoothing import smooth
@@ -116,24 +118,30 @@ class MapPair:
                 f"and the perturbed {self.perturbed.shape}"
             )
         self.image, self.image_perturbed = image, image_perturbed
+        u, p = SortedMap(self.unperturbed.reshape(-1)), SortedMap(self.perturbed.reshape(-1))
+        identical = u.values[0] == p.values[0] and np.array_equal(self.unperturbed, self.perturbed)
+        self._begin(u, p, identical=bool(identical))
+
+    def _begin(self, u: SortedMap, p: SortedMap, *, identical: bool) -> None:
         height, width = self.unperturbed.shape
         self.shape: tuple[int, int] = height, width
-        self._u = SortedMap(self.unperturbed)
-        self._p = SortedMap(self.perturbed)
-        self._finite = self._u.finite and self._p.finite
-        self._constant = self._u.constant or self._p.constant
+        self._u, self._p = u, p
+        self._finite = u.finite and p.finite
+        self._constant = u.constant or p.constant
         self._tokens: set[str] = set()
         if not self._finite:
             self._tokens.add("nan_map")
         elif self._constant:
             self._tokens.add("constant_map")
-        if self._u.values[0] == self._p.values[0] and np.array_equal(self.unperturbed, self.perturbed):
+        if identical:
             self._tokens.add("identical")
         self._overlaps: dict[tuple[int, int], Overlap] = {}
         self._diverse_overlaps: dict[tuple[int, int], Overlap] = {}
         self._smoothed: dict[int, MapPair] = {}
         self._absolute: MapPair | None = None
         self._agreement: OrderAgreement | None = None
+        self._known: Known | None = None
+        self._uses_order = False  # whether someone has asked for pixels, which Known does not hold
 
     def __repr__(self) -> str:
         height, width = self.shape
@@ -297,9 +305,11 @@ class MapPair:
         # True and 2.0 equal the keys 1 and 2; they must reach the check.
         found = self._overlaps.get((k, w)) if type(k) is type(w) is int else None
         if found is None:
-            key = k, w = check_k(k, self.unperturbed.size), check_w(w)
-            w = self.clipped(w)
-            found = self._overlap_of_tops(k, w) if self._finite and not self._constant else _UNDEFINED
+            found = self._recalled(k, w, is_diverse=False)
+            key = k, w = (k, w) if found else (check_k(k, self.unperturbed.size), check_w(w))
+            if found is None:
+                is_defined = self._finite and not self._constant
+                found = self._overlap_of_tops(k, self.clipped(w)) if is_defined else _UNDEFINED
             if self.unperturbed.size in (found.near_unperturbed, found.near_perturbed):
                 self._tokens.add("saturated")
             self._overlaps[key] = found
@@ -317,9 +327,13 @@ class MapPair:
         """
         found = self._diverse_overlaps.get((k, w)) if type(k) is type(w) is int else None
         if found is None:
-            key = k, w = check_k(k, self.unperturbed.size), check_w(w)
-            w = self.clipped(w)
-            found = self._overlap_of_diverse(k, w) if self._finite and not self._constant else _UNDEFINED
+            found = self._recalled(k, w, is_diverse=True)
+            key = k, w = (k, w) if found else (check_k(k, self.unperturbed.size), check_w(w))
+            if found is None:
+                is_defined = self._finite and not self._constant
+                found = self._overlap_of_diverse(k, self.clipped(w)) if is_defined else _UNDEFINED
+            if min(found.n_unperturbed, found.n_perturbed) < k:
+                self._tokens.add("few_diverse")
             self._diverse_overlaps[key] = found
         return found
 
@@ -330,7 +344,9 @@ class MapPair:
         1
         """
         if self._agreement is None:
-            self._agreement = OrderAgreement(self._side("unperturbed"), self._side("perturbed"))
+            u, p = self._checked("unperturbed"), self._checked("perturbed")
+            known = (None, None) if self._known is None else self._known.agreement()
+            self._agreement = OrderAgreement(u, p, *known)
         return self._agreement
 
     def smoothed(self, w: int) -> "MapPair":
@@ -381,6 +397,10 @@ class MapPair:
         return derived
 
     def _side(self, which: Which) -> SortedMap:
+        self._uses_order = True
+        return self._checked(which)
+
+    def _checked(self, which: Which) -> SortedMap:
         if which not in ("unperturbed", "perturbed"):
             raise ValueError(f"which must be 'unperturbed' or 'perturbed', got {which!r}")
         found = self._u if which == "unperturbed" else self._p
@@ -394,11 +414,21 @@ class MapPair:
             self._tokens.add("tied_cut")
         return pixels
 
+    def _recalled(self, k: int, w: int, *, is_diverse: bool) -> Overlap | None:
+        """Return what was found with other pairs."""
+        known = self._known
+        at = known.at.get((k, w, is_diverse)) if known is not None and type(k) is type(w) is int else None
+        if known is None or at is None:
+            return None
+        if known.counts[at]:
+            self._tokens.add("tied_cut")
+        return Overlap._make(known.counts[at + 1 : at + N_OVERLAP])
+
     def _overlap_of_tops(self, k: int, w: int) -> Overlap:
         top_u, top_p = self._top(self._u, k), self._top(self._p, k)
-        counts = np.empty(5, np.int64)
+        counts = np.empty(7, np.int64)
         overlap.overlap(top_u, top_p, w, *self.shape, scratch.of(self.unperturbed.size).sets, counts)
-        return Overlap(k, k, *counts.tolist())
+        return Overlap._make(counts.tolist())
 
     def _overlap_of_diverse(self, k: int, w: int) -> Overlap:
         # A tie at the cut makes the diverse set doubtful too.
@@ -409,7 +439,22 @@ class MapPair:
         counts = np.empty(7, np.int64)
         picked = buffers.sequences[0]
         overlap.diverse_overlap(order_u, order_p, k, w, *self.shape, picked, buffers.sets, counts)
-        found = Overlap(*counts.tolist())
-        if min(found.n_unperturbed, found.n_perturbed) < k:
-            self._tokens.add("few_diverse")
-        return found
+        return Overlap._make(counts.tolist())
+
+
+def known_pair(unperturbed: FloatMap, perturbed: FloatMap, found: Known) -> MapPair:
+    """Return a pair of which the numbers that metrics will ask for have been found with others'."""
+    pair = MapPair.__new__(MapPair)
+    pair.unperturbed, pair.perturbed = unperturbed, perturbed
+    pair.image = pair.image_perturbed = None
+    pair._begin(found.u, found.p, identical=found.identical)
+    pair._known = found
+    return pair
+
+
+def asked_of(pair: MapPair) -> Asked | None:
+    """Return what metrics have asked of a pair so far; None if that says nothing about others."""
+    if pair._uses_order or pair._constant or not pair._finite:
+        return None
+    tops = [(*key, False) for key in pair._overlaps] + [(*key, True) for key in pair._diverse_overlaps]
+    return Asked(tuple(tops), pair._agreement is not None)

@@ -85,6 +85,11 @@ class Scratch(threading.local):
 scratch = Scratch()
 
 
+def bits_type(values: FloatMap) -> type[Bits]:
+    """Return the unsigned integer type as wide as the values."""
+    return np.uint32 if values.itemsize == 4 else np.uint64
+
+
 def words_of_set(n: int) -> int:
     """Return how many words the kernels need for a set of pixels of a map of n."""
     return (n + 63) // 64 + 1
@@ -93,12 +98,14 @@ def words_of_set(n: int) -> int:
 class SortedMap:
     """One map and the order of its pixels, which is computed on first use."""
 
-    def __init__(self, values: FloatMap) -> None:
-        self.values = values.reshape(-1)
-        self._bits: npt.NDArray[Bits] = self.values.view(np.uint32 if values.itemsize == 4 else np.uint64)
-        self._extremes = np.empty(2, self._bits.dtype)
-        order.write_extremes(self._bits, self._extremes)
-        lowest, highest = self._extremes.tolist()
+    def __init__(self, values: FloatMap, extremes: npt.NDArray[Bits] | None = None) -> None:
+        """Take a flat map, and the extremes of its keys if they are known."""
+        self.values = values
+        if extremes is None:
+            extremes = np.empty(2, bits_type(values))
+            order.write_extremes(values.view(extremes.dtype), extremes)
+        self._extremes = extremes
+        lowest, highest = extremes.tolist()
         infinity, zero, minus_infinity = _KEYS[values.itemsize]
         self.finite: bool = infinity < lowest and highest < minus_infinity
         self.constant: bool = lowest == highest
@@ -113,9 +120,10 @@ class SortedMap:
             pixels: Pixels = np.empty(n, np.uint16 if n <= 2**16 else np.uint32)
             buffers = scratch.of(n)
             sorted_values = buffers.values[self.values.itemsize]
+            bits = self.values.view(self._extremes.dtype)
             n_groups = order.sort(
                 self.values,
-                self._bits,
+                bits,
                 self._extremes,
                 buffers.kept,
                 buffers.counts,
@@ -127,7 +135,7 @@ class SortedMap:
             )
             if n_groups < 0:  # many values are nearly equal: sort by as many bits as 64 hold beside an index
                 index_bits = n.bit_length()
-                order.pack(self._bits, self._extremes, index_bits, buffers.packed)
+                order.pack(bits, self._extremes, index_bits, buffers.packed)
                 buffers.packed.sort()
                 n_groups = order.unpack(
                     self.values, buffers.packed, index_bits, pixels, sorted_values, buffers.groups
