@@ -10,8 +10,8 @@ from numba.np import linalg
 def _import_arraymath():
     """Import what numba imports before it loads any compiled code, without SciPy's linear algebra.
 
-    Numba imports that only to note that it is there, which takes a fifth of a first call. Compiled code that
-    uses it imports it then.
+    Numba imports that only to note that it is there, which takes longer than to load all kernels. Compiled
+    code that uses it imports it then.
     """
     names = vars(linalg)
     check = names.get("ensure_blas")
