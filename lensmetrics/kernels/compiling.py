@@ -4,6 +4,26 @@ import warnings
 
 import numba
 from numba.core.caching import FunctionCache
+from numba.np import linalg
+
+
+def _import_arraymath():
+    """Import what numba imports before it loads any compiled code, without SciPy's linear algebra.
+
+    Numba imports that only to note that it is there, which takes longer than to load all kernels. Compiled
+    code that uses it imports it then.
+    """
+    names = vars(linalg)
+    check = names.get("ensure_blas")
+    names["ensure_blas"] = lambda: None
+    try:
+        from numba.np import arraymath
+    finally:
+        names["ensure_blas"] = check
+    vars(arraymath)["ensure_blas"] = check
+
+
+_import_arraymath()
 
 
 def njit(*, cache, **options):

@@ -2,6 +2,9 @@
 
 A key is an unsigned integer whose ascending order is the descending order of the floats: the bits of a
 negative float, otherwise their complement without the sign. Both zeros have the same key.
+
+Kernels get their scratch from the caller and call few functions: numba takes about 50 ms to compile a call of
+np.empty, min or max for one more type.
 """
 
 import numpy as np
@@ -13,200 +16,239 @@ from .compiling import njit
 _KEPT_BITS = 24
 # Values smaller than the largest by this many factors of two count as equal in those bits. Without the
 # limit, a few values near zero would widen the range until the bits no longer distinguish large values.
-_OCTAVES = np.uint64(64)
-# Moves per pixel that the repair may make before a merge sort is faster. The caller runs that sort,
+_OCTAVES = 64
+# Moves per pixel that the repair may make before another sort is faster. The caller runs that sort,
 # because numba takes seconds to compile one.
-_REPAIR_LIMIT = 8
+_REPAIR_LIMIT = 3
+# So many positions are compared without a branch.
+_STRETCH = np.uint64(64)
 
-_RISES = np.uint8(1)
-_TIED = np.uint8(2)
-_EACH_BYTE = np.uint64(0x0101010101010101)
+_ONE = np.uint64(1)
+_8 = np.uint32(8)
+_16 = np.uint32(16)
+_255 = np.uint32(255)
 
 
 @njit(nogil=True, cache=True)
-def write_extremes(bits, sign, magnitude, extremes):
-    """Write the smallest and the largest key of the floats with these bits.
-
-    `sign` is the sign bit and `magnitude` all the others, in the type of `bits`: numba turns an int and
-    a uint64 into float64.
-    """
-    lowest = bits.dtype.type(sign | magnitude)
-    highest = bits.dtype.type(0)
+def write_extremes(bits, extremes):
+    """Write the smallest and the largest key of the floats with these bits."""
+    unit = bits.dtype.type
+    sign = unit(1) << unit(8 * bits.itemsize - 1)
+    magnitude = unit(~sign)
+    lowest = unit(~unit(0))
+    highest = unit(0)
     for i in range(bits.size):
-        key = bits.dtype.type(~bits[i] & magnitude)
-        if bits[i] > sign:
-            key = bits[i]
-        lowest = min(lowest, key)
-        highest = max(highest, key)
+        key = bits[i] if bits[i] > sign else unit(~bits[i] & magnitude)
+        lowest = key if key < lowest else lowest
+        highest = key if key > highest else highest
     extremes[0] = lowest
     extremes[1] = highest
 
 
 @njit(nogil=True, cache=True)
-def _write_kept_bits(bits, sign, magnitude, octave, extremes, kept):
-    """Write the top bits of the keys, minus the smallest key and the gap around the key of 0."""
-    zero = np.uint64(magnitude)
-    lowest = np.uint64(extremes[0])
-    highest = np.uint64(extremes[1])
-    farthest = max(max(zero, highest) - zero, zero - min(zero, lowest))
-    gap = farthest - min(farthest, _OCTAVES * np.uint64(octave))
-    above = bits.dtype.type(zero - gap)
-    below = bits.dtype.type(zero + gap)
-    offset = np.uint64(min(extremes[0], above)) + np.uint64(max(extremes[0], below))
-    span = np.uint64(min(extremes[1], above)) + np.uint64(max(extremes[1], below)) - offset
-    used = 0
-    while used < 64 and span >> np.uint64(used) > 0:
-        used += 1
-    dropped = np.uint64(max(0, used - _KEPT_BITS))
-    for i in range(bits.size):
-        key = bits.dtype.type(~bits[i] & magnitude)
-        if bits[i] > sign:
-            key = bits[i]
-        kept[i] = np.uint32((np.uint64(min(key, above)) + np.uint64(max(key, below)) - offset) >> dropped)
-
-
-@njit(nogil=True, cache=True)
-def _start_positions(counts):
-    """Replace the counts of buckets by the positions where the buckets start."""
-    total = np.uint32(0)
-    for bucket in range(counts.size):
-        count = counts[bucket]
-        counts[bucket] = total
-        total += count
-
-
-@njit(nogil=True, cache=True)
-def _distribute(items, shift, places, mask, target):
-    """Write the items, masked with `mask`, into the buckets of their digit, keeping their order."""
-    for i in range(items.size):
-        item = items[i]
-        digit = (item >> shift) & items.dtype.type(255)
-        place = places[digit]
-        target[place] = item & mask
-        places[digit] = place + np.uint32(1)
-
-
-@njit(nogil=True, cache=True)
-def _compare_neighbours(values, flags):
-    """Flag the positions whose value is larger than or equal to the one before."""
-    for i in range(1, values.size):
-        flags[i] = _RISES * (values[i] > values[i - 1]) + _TIED * (values[i] == values[i - 1])
-
-
-@njit(nogil=True, cache=True)
-def _next(flag, flags, words, i):
-    """Return the first position from i on with the flag, or the size; `words` views 8 flags at a time."""
-    while i < flags.size:
-        if i & 7 == 0 and words[i >> 3] & (_EACH_BYTE * np.uint64(flag)) == 0:
-            i += 8
-        elif flags[i] & flag == 0:
-            i += 1
-        else:
+def _next_not_falling(values, i):
+    """Return the first position from i > 0 on whose value is not below the one before, or the size."""
+    # Unsigned positions, because negative ones would count from the end, which keeps loops from vectorizing.
+    i = np.uint64(i)
+    n = np.uint64(values.size)
+    while i + _STRETCH <= n:
+        found = 0
+        for j in range(i, i + _STRETCH):
+            found += values[j] >= values[j - _ONE]
+        if found:
             break
-    return i
+        i += _STRETCH
+    while i < n and values[i] < values[i - _ONE]:
+        i += _ONE
+    return np.int64(i)
 
 
 @njit(nogil=True, cache=True)
-def _repair(values, order, flags):
-    """Sort rising values, and their indices, by insertion; return the number of moves."""
+def finish(values, order, sorted_values, groups):
+    """Sort rising values of an order by insertion, and write its groups of ties; return their number.
+
+    Return -1 where there are too many.
+    """
     n = order.size
-    words = flags.view(np.uint64)
+    n_rises = 0
+    before = values[order[0]]
+    for i in range(n):
+        value = values[order[i]]
+        sorted_values[i] = value
+        n_rises += value > before
+        before = value
+    # Values in random order rise at every other position.
+    if n_rises > 8 + n // 4:
+        return -1
     moves = 0
-    i = _next(_RISES, flags, words, 0)
+    i = 0 if n_rises > 0 else n
     while i < n and moves <= _REPAIR_LIMIT * n:
-        value = values[i]
-        index = order[i]
-        j = i
-        while j > 0 and values[j - 1] < value:
-            values[j] = values[j - 1]
-            order[j] = order[j - 1]
-            j -= 1
-        values[j] = value
-        order[j] = index
-        moves += i - j
-        i += 1
-        # The smallest value so far now precedes the next one, which may rise without being flagged.
-        if i < n and values[i] <= values[i - 1]:
-            i = _next(_RISES, flags, words, i)
-    return moves
-
-
-@njit(nogil=True, cache=True)
-def _write_groups(flags, groups):
-    """Write where each group of ties starts and ends; return their number."""
-    words = flags.view(np.uint64)
+        i = _next_not_falling(sorted_values, i + 1)
+        # The smallest value so far now precedes the next one, which may rise although it did not before.
+        while i < n and sorted_values[i] >= sorted_values[i - 1]:
+            value = sorted_values[i]
+            index = order[i]
+            j = i
+            while j > 0 and sorted_values[j - 1] < value:
+                sorted_values[j] = sorted_values[j - 1]
+                order[j] = order[j - 1]
+                j -= 1
+            sorted_values[j] = value
+            order[j] = index
+            moves += i - j
+            i += 1
+    if moves > _REPAIR_LIMIT * n:
+        return -1
     n_groups = 0
-    i = _next(_TIED, flags, words, 0)
-    while i < flags.size:
+    i = 0
+    i = _next_not_falling(sorted_values, i + 1)
+    while i < n:
         groups[n_groups, 0] = i - 1
-        while i < flags.size and flags[i] != 0:
+        while i < n and sorted_values[i] == sorted_values[i - 1]:
             i += 1
         groups[n_groups, 1] = i
         n_groups += 1
-        i = _next(_TIED, flags, words, i)
+        i = _next_not_falling(sorted_values, i + 1)
     return n_groups
 
 
 @njit(nogil=True, cache=True)
-def sort(values, bits, sign, magnitude, octave, extremes, items, other, sorted_values, order, groups):
+def sort(values, bits, extremes, kept, counts, items, other, sorted_values, order, groups):
     """Write the stable descending order of `values` and its groups of ties; return the number of groups.
 
     A row of `groups` (n // 2, 2) receives the positions of the first pixel of a group and of the one after
     its last. Return -1, without a usable result, where another sort is faster. `bits` are the bits of
-    the values; `octave` is the difference between the bits of a power of two and of the next. `items` and
-    `other` (of one type) and `sorted_values` are scratch of the length of the values; `items` and
-    `sorted_values` may share memory.
+    the values, `extremes` those of `write_extremes`. `counts` (3, 256) and what is as long as the values,
+    `kept`, `items`, `other` (of one type) and `sorted_values`, are scratch; `kept` may share memory with
+    `other`, and `items` with `sorted_values`.
 
     An item holds the index of a pixel in the lower half of its bits, and the part of its key that later
     passes need. Insertion sorts what the kept bits left equal, unless that takes too many moves.
     """
-    n = values.size
-    kept = other.view(np.uint32)[:n]
-    _write_kept_bits(bits, sign, magnitude, octave, extremes, kept)
-    low = np.zeros(256, np.uint32)
-    middle = np.zeros(256, np.uint32)
-    high = np.zeros(256, np.uint32)
-    one = np.uint32(1)
-    eight = np.uint32(8)
-    sixteen = np.uint32(16)
-    mask = np.uint32(255)
-    for i in range(n):
-        low[kept[i] & mask] += one
-        middle[(kept[i] >> eight) & mask] += one
-        high[kept[i] >> sixteen] += one
-    _start_positions(low)
-    _start_positions(middle)
-    _start_positions(high)
+    # Keep the top bits of the keys, minus the smallest key and the gap around the key of 0. All numbers have
+    # the width of the keys, because numba turns a signed and an unsigned one into float64, and because loops
+    # over narrow numbers are faster. Sums may wrap around: the differences that remain fit.
+    key_unit = bits.dtype.type
+    sign = key_unit(1) << key_unit(8 * bits.itemsize - 1)
+    magnitude = key_unit(~sign)
+    reach = key_unit(_OCTAVES) << key_unit(23 if bits.itemsize == 4 else 52)
+    lowest = extremes[0]
+    highest = extremes[1]
+    farthest = key_unit(0)
+    if lowest < magnitude:
+        farthest = key_unit(magnitude - lowest)
+    if highest > magnitude and highest - magnitude > farthest:
+        farthest = key_unit(highest - magnitude)
+    gap = key_unit(farthest - reach) if farthest > reach else key_unit(0)
+    above = key_unit(magnitude - gap)
+    below = key_unit(magnitude + gap)
+    offset = key_unit((lowest if lowest < above else above) + (lowest if lowest > below else below))
+    span = key_unit((highest if highest < above else above) + (highest if highest > below else below))
+    span = key_unit(span - offset)
+    dropped = key_unit(0)
+    while span >> dropped >> key_unit(_KEPT_BITS) > 0:
+        dropped += key_unit(1)
+    for i in range(values.size):
+        key = bits[i] if bits[i] > sign else key_unit(~bits[i] & magnitude)
+        key = key_unit((key if key < above else above) + (key if key > below else below))
+        kept[i] = key_unit(key - offset) >> dropped
 
+    low = counts[0]
+    middle = counts[1]
+    high = counts[2]
+    one = np.uint32(1)
+    for digit in range(256):
+        low[digit] = 0
+        middle[digit] = 0
+        high[digit] = 0
+    for i in range(values.size):
+        key = kept[i]
+        low[key & _255] += one
+        middle[(key >> _8) & _255] += one
+        high[key >> _16] += one
+    # Replace the counts of buckets by the positions where the buckets start.
+    low_start = np.uint32(0)
+    middle_start = np.uint32(0)
+    high_start = np.uint32(0)
+    for digit in range(256):
+        n_low = low[digit]
+        n_middle = middle[digit]
+        n_high = high[digit]
+        low[digit] = low_start
+        middle[digit] = middle_start
+        high[digit] = high_start
+        low_start += n_low
+        middle_start += n_middle
+        high_start += n_high
     unit = items.dtype.type
     half = unit(4 * items.itemsize)
-    for i in range(n):
-        digit = kept[i] & mask
-        place = low[digit]
-        items[place] = (unit(kept[i] >> eight) << half) | unit(i)
-        low[digit] = place + one
-    _distribute(items, half, middle, ~unit(0), other)
-    _distribute(other, half + unit(8), high, (unit(1) << half) - unit(1), order)
-
-    for i in range(n):
-        sorted_values[i] = values[order[i]]
-    flags = np.zeros((n + 7) // 8 * 8, np.uint8)
-    _compare_neighbours(sorted_values, flags)
-    moves = _repair(sorted_values, order, flags)
-    if moves > _REPAIR_LIMIT * n:
-        return -1
-    if moves > 0:
-        _compare_neighbours(sorted_values, flags)
-    return _write_groups(flags, groups)
+    for i in range(values.size):
+        key = kept[i]
+        place = low[key & _255]
+        items[place] = (unit(key >> _8) << half) | unit(i)
+        low[key & _255] = place + one
+    for i in range(values.size):
+        item = items[i]
+        digit = (item >> half) & unit(255)
+        place = middle[digit]
+        other[place] = item
+        middle[digit] = place + one
+    for i in range(values.size):
+        item = other[i]
+        digit = item >> (half + unit(8))
+        place = high[digit]
+        order[place] = item & ((unit(1) << half) - unit(1))
+        high[digit] = place + one
+    return finish(values, order, sorted_values, groups)
 
 
 @njit(nogil=True, cache=True)
-def doubled_ranks(groups, n):
-    """Return twice the rank of each position of an order, from 1 on; ties share their average."""
-    ranks = np.empty(n, np.int32)
-    for i in range(n):
+def pack(bits, extremes, index_bits, packed):
+    """Write the top bits of the range of the keys and, in the lowest `index_bits`, the index."""
+    unit = bits.dtype.type
+    sign = unit(1) << unit(8 * bits.itemsize - 1)
+    magnitude = unit(~sign)
+    shift = np.uint64(index_bits)
+    lowest = np.uint64(extremes[0])
+    span = np.uint64(extremes[1]) - lowest
+    dropped = np.uint64(0)
+    while span >> dropped << shift >> shift != span >> dropped:
+        dropped += _ONE
+    for i in range(bits.size):
+        key = bits[i] if bits[i] > sign else unit(~bits[i] & magnitude)
+        packed[i] = ((np.uint64(key) - lowest) >> dropped << shift) | np.uint64(i)
+
+
+@njit(nogil=True, cache=True)
+def unpack(values, packed, index_bits, order, sorted_values, groups):
+    """Do what `sort` does with what `pack` has written, sorted."""
+    mask = (_ONE << np.uint64(index_bits)) - _ONE
+    for i in range(values.size):
+        order[i] = packed[i] & mask
+    return finish(values, order, sorted_values, groups)
+
+
+@njit(nogil=True, cache=True)
+def write_ranks(groups, ranks, sums):
+    """Write twice the rank of each position of an order, from 1 on; ties share their average.
+
+    Write also the sums of t (t - 1) / 2 and of t**3 - t = 2**32 a + b over the groups of t pixels.
+    """
+    for i in range(ranks.size):
         ranks[i] = 2 * i + 2
+    pairs = np.int64(0)
+    high = np.int64(0)
+    low = np.int64(0)
     for g in range(len(groups)):
-        for i in range(groups[g, 0], groups[g, 1]):
-            ranks[i] = groups[g, 0] + groups[g, 1] + 1
-    return ranks
+        start = np.int64(groups[g, 0])
+        stop = np.int64(groups[g, 1])
+        for i in range(start, stop):
+            ranks[i] = start + stop + 1
+        t = stop - start
+        square = t * t - 1
+        pairs += t * (t - 1) // 2
+        high += t * (square >> 32)
+        low += t * (square & 0xFFFFFFFF)
+    sums[0] = pairs
+    sums[1] = high
+    sums[2] = low

@@ -1,8 +1,8 @@
 """Sets of pixels: neighbourhoods, overlaps, the diverse top-k.
 
 A set is a bitset over flat indices: a map of 227x227 takes 6 KB, which stays in the fastest cache,
-and neither a look-up nor a row of a window needs a division. Pixel i is bit i % 64 of word
-margin + i // 64; the empty words before and after receive what is shifted by a row or written past the end.
+and neither a look-up nor a row of a window needs a division. Pixel i is bit i % 64 of word i // 64. There
+is one word more than the pixels need, which may receive what is written past the end.
 """
 
 import numpy as np
@@ -16,141 +16,136 @@ _63 = np.uint64(63)
 
 
 @njit(nogil=True, cache=True)
-def _margin(width):
-    """Return the number of words on either side that shifting a set by one row may touch."""
-    return width // 64 + 2
+def _add_apart(words, n, distance):
+    """Add to a set of n pixels those `distance` indices before and after its own."""
+    # Unsigned, because negative indices would count from the end.
+    skip = np.uint64(distance) >> _SIX
+    bits = np.uint64(distance) & _63
+    rest = _63 - bits
+    last = np.uint64(words.size - 1)
+    if skip > last:
+        return
+    # In place: a word takes from those before it in the first loop, and from those behind it in the second,
+    # before they change. What the second loop takes back of the first is in the set already.
+    for i in range(last - skip):
+        word = last - i
+        words[word] |= (words[word - skip] << bits) | ((words[word - skip - _ONE] >> _ONE) >> rest)
+    words[skip] |= words[0] << bits
+    if n % 64 > 0:
+        words[last - _ONE] &= (_ONE << np.uint64(n % 64)) - _ONE
+    words[last] = 0
+    for i in range(last - skip):
+        words[i] |= (words[i + skip] >> bits) | ((words[i + skip + _ONE] << _ONE) << rest)
 
 
 @njit(nogil=True, cache=True)
-def _empty_set(height, width):
-    return np.zeros((height * width + 63) // 64 + 2 * _margin(width), np.uint64)
-
-
-@njit(nogil=True, cache=True)
-def set_of(pixels, height, width):
-    """Return the set of these pixels."""
-    words = _empty_set(height, width)
-    margin = np.uint64(_margin(width))
+def write_near(pixels, w, height, width, words):
+    """Write the set of all pixels within Chebyshev distance w of these, clipped at the border."""
+    for i in range(words.size):
+        words[i] = 0
+    if w == 0:
+        for i in range(pixels.size):
+            words[np.uint64(pixels[i]) >> _SIX] |= _ONE << (np.uint64(pixels[i]) & _63)
+        return
+    inverse = 1.0 / width
     for i in range(pixels.size):
-        pixel = np.uint64(pixels[i])
-        words[margin + (pixel >> _SIX)] |= _ONE << (pixel & _63)
-    return words
+        pixel = np.int64(pixels[i])
+        # Far faster than a division of integers, and exact: half a pixel is more than the rounding error.
+        row = np.int64((pixel + 0.5) * inverse) * width
+        begin = row if pixel - row < w else pixel - w
+        end = row + width if row + width - pixel <= w else pixel + w + 1
+        while begin < end:
+            pattern = ~np.uint64(0) if end - begin >= 64 else (_ONE << np.uint64(end - begin)) - _ONE
+            word = np.uint64(begin) >> _SIX
+            bits = np.uint64(begin) & _63
+            words[word] |= pattern << bits
+            words[word + _ONE] |= (pattern >> _ONE) >> (_63 - bits)
+            begin += 64
+    # Rows within 3 of a set are those within 2 of those within 1.
+    reached = 0
+    while reached < w:
+        rows = reached + 1 if reached + 1 < w - reached else w - reached
+        _add_apart(words, height * width, rows * width)
+        reached += rows
 
 
 @njit(nogil=True, cache=True)
-def mask_of(words, height, width):
-    """Return a set as a mask (height, width)."""
-    mask = np.empty(height * width, np.bool_)
-    margin = np.uint64(_margin(width))
+def mask_of(words, mask):
+    """Write a set as a mask of flat indices."""
     for i in range(mask.size):
         pixel = np.uint64(i)
-        mask[i] = (words[margin + (pixel >> _SIX)] >> (pixel & _63)) & _ONE
-    return mask.reshape((height, width))
+        mask[i] = (words[pixel >> _SIX] >> (pixel & _63)) & _ONE
 
 
 @njit(nogil=True, cache=True)
-def _all_but_column(x, height, width):
-    """Return the set of all pixels except those of one column."""
-    words = ~_empty_set(height, width)
-    margin = np.uint64(_margin(width))
-    for row in range(height):
-        pixel = np.uint64(row * width + x)
-        words[margin + (pixel >> _SIX)] &= ~(_ONE << (pixel & _63))
-    return words
+def _write_counts(sets, counts):
+    """Write the sizes of S & T, N(S) & T, S & N(T), N(S), N(T) behind those of S and T.
 
-
-@njit(nogil=True, cache=True)
-def _add_moved(target, up, down, distance, margin):
-    """Add to `target` the set `up` shifted to larger and `down` to smaller indices, by at most one row."""
-    n = target.size - 2 * margin
-    skip = distance // 64
-    bits = np.uint64(distance % 64)
-    rest = _63 - bits
-    # Slices rather than sums of indices, so that the loop vectorizes.
-    middle = target[margin : margin + n]
-    before = up[margin - skip : margin - skip + n]
-    further_before = up[margin - skip - 1 : margin - skip - 1 + n]
-    behind = down[margin + skip : margin + skip + n]
-    further_behind = down[margin + skip + 1 : margin + skip + 1 + n]
-    for i in range(n):
-        middle[i] |= (before[i] << bits) | ((further_before[i] >> _ONE) >> rest)
-        middle[i] |= (behind[i] >> bits) | ((further_behind[i] << _ONE) << rest)
-
-
-@njit(nogil=True, cache=True)
-def dilate(words, steps, height, width):
-    """Add all pixels within Chebyshev distance `steps` of a set to it, clipped at the border."""
-    if steps == 0:
-        return
-    margin = _margin(width)
-    n = height * width
-    not_last = _all_but_column(width - 1, height, width)
-    not_first = _all_but_column(0, height, width)
-    for _ in range(steps):
-        _add_moved(words, words & not_last, words & not_first, 1, margin)
-        rows = words.copy()
-        _add_moved(words, rows, rows, width, margin)
-        # Shifted rows leave bits behind the last pixel.
-        words[margin + n // 64] &= (_ONE << np.uint64(n % 64)) - _ONE
-        words[margin + n // 64 + 1 :] = 0
-
-
-@njit(nogil=True, cache=True)
-def _counts(set_u, set_p, near_u, near_p):
-    """Return the sizes of S & T, N_w(S) & T, S & N_w(T), N_w(S), N_w(T)."""
+    The sets are S, T, N(S), N(T).
+    """
     common = np.uint64(0)
     recalled = np.uint64(0)
     precise = np.uint64(0)
     size_u = np.uint64(0)
     size_p = np.uint64(0)
-    for i in range(set_u.size):
-        common += n_ones(set_u[i] & set_p[i])
-        recalled += n_ones(near_u[i] & set_p[i])
-        precise += n_ones(set_u[i] & near_p[i])
-        size_u += n_ones(near_u[i])
-        size_p += n_ones(near_p[i])
-    # Uncompiled, these are scalars of NumPy.
-    return int(common), int(recalled), int(precise), int(size_u), int(size_p)
+    for i in range(sets.shape[1]):
+        common += n_ones(sets[0, i] & sets[1, i])
+        recalled += n_ones(sets[2, i] & sets[1, i])
+        precise += n_ones(sets[0, i] & sets[3, i])
+        size_u += n_ones(sets[2, i])
+        size_p += n_ones(sets[3, i])
+    counts[2] = common
+    counts[3] = recalled
+    counts[4] = precise
+    counts[5] = size_u
+    counts[6] = size_p
 
 
 @njit(nogil=True, cache=True)
-def overlap(set_u, set_p, near_u, near_p, steps, height, width):
-    """Dilate both neighbourhoods further; return the sizes of S & T, N(S) & T, S & N(T), N(S), N(T)."""
-    dilate(near_u, steps, height, width)
-    dilate(near_p, steps, height, width)
-    return _counts(set_u, set_p, near_u, near_p)
+def overlap(top_u, top_p, w, height, width, sets, counts):
+    """Write the sizes of two sets of pixels and their overlaps; `sets` (4, words of a set) is scratch."""
+    reach = w
+    for i in range(2, -1, -2):
+        write_near(top_u, reach, height, width, sets[i])
+        write_near(top_p, reach, height, width, sets[i + 1])
+        reach = 0
+    counts[0] = top_u.size
+    counts[1] = top_p.size
+    _write_counts(sets, counts)
 
 
 @njit(nogil=True, cache=True)
-def diverse(order, k, w, height, width):
+def diverse(order, k, w, height, width, picked, chosen, near):
     """Pick up to k pixels in the given order, each outside the windows of those picked before.
 
-    Return them and the union of their windows, which is their neighbourhood of half-width w.
+    Write them, their set, and the union of their windows, which is their neighbourhood of half-width w;
+    return their number.
     """
-    near = _empty_set(height, width)
-    margin = np.uint64(_margin(width))
+    for i in range(near.size):
+        near[i] = 0
+        chosen[i] = 0
     # Divide by the width with a multiplication: exact where pixel * width < 2**shift, and within 64 bits
     # where height < 2**(64 - shift). Both hold for every shape of fewer than 2**30 pixels.
     shift = 62
     while height >> (62 - shift) > 0:
         shift -= 1
     reciprocal = np.uint64((1 << shift) // width + 1)
-    picked = np.empty(k, order.dtype)
-    n_picked = 0
     candidates = np.empty(64, order.dtype)
-    for begin in range(0, order.size, candidates.size):
+    n_picked = 0
+    for begin in range(0, order.size, 64):
         # Leave out excluded pixels without branches, which would be mispredicted.
         n_candidates = 0
-        for i in range(begin, min(begin + candidates.size, order.size)):
+        for i in range(begin, min(begin + 64, order.size)):
             pixel = np.uint64(order[i])
             candidates[n_candidates] = order[i]
-            n_candidates += int(~near[margin + (pixel >> _SIX)] >> (pixel & _63) & _ONE)
+            n_candidates += int(~near[pixel >> _SIX] >> (pixel & _63) & _ONE)
         for i in range(n_candidates):
             pixel = np.uint64(candidates[i])
-            if (near[margin + (pixel >> _SIX)] >> (pixel & _63)) & _ONE:
+            if (near[pixel >> _SIX] >> (pixel & _63)) & _ONE:
                 continue
             picked[n_picked] = candidates[i]
             n_picked += 1
+            chosen[pixel >> _SIX] |= _ONE << (pixel & _63)
             y = np.int64((pixel * reciprocal) >> np.uint64(shift))
             x = np.int64(pixel) - y * width
             right = min(width, x + w + 1)
@@ -158,19 +153,17 @@ def diverse(order, k, w, height, width):
                 pattern = ~np.uint64(0) >> np.uint64(64 - min(64, right - left))
                 for row in range(max(0, y - w), min(height, y + w + 1)):
                     start = np.uint64(row * width + left)
-                    word = margin + (start >> _SIX)
+                    word = start >> _SIX
                     near[word] |= pattern << (start & _63)
                     near[word + _ONE] |= (pattern >> _ONE) >> (_63 - (start & _63))
             if n_picked == k:
-                return picked, near
-    return picked[:n_picked], near
+                return n_picked
+    return n_picked
 
 
 @njit(nogil=True, cache=True)
-def diverse_overlap(order_u, order_p, k, w, height, width):
-    """Return the sizes of both diverse sets, and the sizes of their overlaps in the order of `_counts`."""
-    picked_u, near_u = diverse(order_u, k, w, height, width)
-    picked_p, near_p = diverse(order_p, k, w, height, width)
-    set_u = set_of(picked_u, height, width)
-    set_p = set_of(picked_p, height, width)
-    return picked_u.size, picked_p.size, _counts(set_u, set_p, near_u, near_p)
+def diverse_overlap(order_u, order_p, k, w, height, width, picked, sets, counts):
+    """Write the sizes of both diverse sets and their overlaps; `picked` and `sets` are scratch."""
+    counts[0] = diverse(order_u, k, w, height, width, picked, sets[0], sets[2])
+    counts[1] = diverse(order_p, k, w, height, width, picked, sets[1], sets[3])
+    _write_counts(sets, counts)

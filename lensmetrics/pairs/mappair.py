@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..kernels import order, overlap
+from ..kernels.block import N_OVERLAP
 from .agreement import OrderAgreement
 from .arrays import Maps, aligned
 from .checks import FloatMap, as_map, check_k, check_w
-from .ordering import Pixels, SortedMap
+from .known import Asked, Known
+from .ordering import Pixels, SortedMap, scratch, words_of_set
 from .picture import data_address
 from .smoothing import smooth
 
@@ -21,8 +23,6 @@ Which = Literal["unperturbed", "perturbed"]
 
 # Longest side of a map in a notebook, in pixels of the screen.
 _SHOWN = 200
-
-_Set = npt.NDArray[np.uint64]  # a set of pixels, as the overlap kernels represent it
 
 
 class Overlap(NamedTuple):
@@ -118,26 +118,30 @@ class MapPair:
                 f"and the perturbed {self.perturbed.shape}"
             )
         self.image, self.image_perturbed = image, image_perturbed
+        u, p = SortedMap(self.unperturbed.reshape(-1)), SortedMap(self.perturbed.reshape(-1))
+        identical = u.values[0] == p.values[0] and np.array_equal(self.unperturbed, self.perturbed)
+        self._begin(u, p, identical=bool(identical))
+
+    def _begin(self, u: SortedMap, p: SortedMap, *, identical: bool) -> None:
         height, width = self.unperturbed.shape
         self.shape: tuple[int, int] = height, width
-        self._u = SortedMap(self.unperturbed)
-        self._p = SortedMap(self.perturbed)
-        self._finite = self._u.finite and self._p.finite
-        self._constant = self._u.constant or self._p.constant
+        self._u, self._p = u, p
+        self._finite = u.finite and p.finite
+        self._constant = u.constant or p.constant
         self._tokens: set[str] = set()
         if not self._finite:
             self._tokens.add("nan_map")
         elif self._constant:
             self._tokens.add("constant_map")
-        if self._u.values[0] == self._p.values[0] and np.array_equal(self.unperturbed, self.perturbed):
+        if identical:
             self._tokens.add("identical")
         self._overlaps: dict[tuple[int, int], Overlap] = {}
         self._diverse_overlaps: dict[tuple[int, int], Overlap] = {}
-        # By k: a half-width, both top sets, and their neighbourhoods of this half-width.
-        self._dilated: dict[int, tuple[int, _Set, _Set, _Set, _Set]] = {}
         self._smoothed: dict[int, MapPair] = {}
         self._absolute: MapPair | None = None
         self._agreement: OrderAgreement | None = None
+        self._known: Known | None = None
+        self._uses_order = False  # whether someone has asked for pixels, which Known does not hold
 
     def __repr__(self) -> str:
         height, width = self.shape
@@ -229,8 +233,10 @@ class MapPair:
         [4.0, 2.5, 2.5, 1.0]
         """
         pixels, groups = self._side(which).sorted()
+        doubled = np.empty(pixels.size, np.int32)
+        order.write_ranks(groups, doubled, np.empty(3, np.int64))
         ranks = np.empty(pixels.size)
-        ranks[pixels] = order.doubled_ranks(groups, pixels.size) / 2
+        ranks[pixels] = doubled / 2
         return ranks
 
     def top_pixels(self, which: Which, k: int) -> npt.NDArray[np.intp]:
@@ -258,10 +264,12 @@ class MapPair:
         >>> MapPair([[9, 0, 0, 0]], [[0, 0, 9, 0]]).neighbourhood("perturbed", k=1, w=1)
         array([[False,  True,  True,  True]])
         """
-        near: _Set = overlap.set_of(self.top_pixels(which, k), *self.shape)
-        overlap.dilate(near, self.clipped(check_w(w)), *self.shape)
-        mask: npt.NDArray[np.bool_] = overlap.mask_of(near, *self.shape)
-        return mask
+        top = self._top(self._side(which), check_k(k, self.unperturbed.size))
+        near = np.empty(words_of_set(self.unperturbed.size), np.uint64)
+        mask = np.empty(self.unperturbed.size, np.bool_)
+        overlap.write_near(top, self.clipped(check_w(w)), *self.shape, near)
+        overlap.mask_of(near, mask)
+        return mask.reshape(self.shape)
 
     def diverse_top_k(self, which: Which, k: int, w: int) -> npt.NDArray[np.intp]:
         """Return the flat indices of the diverse top k, in the order picked.
@@ -276,10 +284,13 @@ class MapPair:
         k, w = check_k(k, self.unperturbed.size), self.clipped(check_w(w))
         of = self._side(which)
         self._top(of, k)  # a tie at the cut makes the diverse set doubtful too
-        picked: Pixels = overlap.diverse(of.sorted()[0], k, w, *self.shape)[0]
-        if picked.size < k:
+        pixels, _ = of.sorted()
+        picked = np.empty_like(pixels)
+        chosen, near, *_ = scratch.of(pixels.size).sets
+        n_picked = overlap.diverse(pixels, k, w, *self.shape, picked, chosen, near)
+        if n_picked < k:
             self._tokens.add("few_diverse")
-        return picked.astype(np.intp)
+        return picked[:n_picked].astype(np.intp)
 
     def overlap(self, k: int, w: int) -> Overlap:
         """Return the sizes and intersections of the two top-k sets and their neighbourhoods.
@@ -294,9 +305,11 @@ class MapPair:
         # True and 2.0 equal the keys 1 and 2; they must reach the check.
         found = self._overlaps.get((k, w)) if type(k) is type(w) is int else None
         if found is None:
-            key = k, w = check_k(k, self.unperturbed.size), check_w(w)
-            w = self.clipped(w)
-            found = self._overlap_of_tops(k, w) if self._finite and not self._constant else _UNDEFINED
+            found = self._recalled(k, w, is_diverse=False)
+            key = k, w = (k, w) if found else (check_k(k, self.unperturbed.size), check_w(w))
+            if found is None:
+                is_defined = self._finite and not self._constant
+                found = self._overlap_of_tops(k, self.clipped(w)) if is_defined else _UNDEFINED
             if self.unperturbed.size in (found.near_unperturbed, found.near_perturbed):
                 self._tokens.add("saturated")
             self._overlaps[key] = found
@@ -314,9 +327,13 @@ class MapPair:
         """
         found = self._diverse_overlaps.get((k, w)) if type(k) is type(w) is int else None
         if found is None:
-            key = k, w = check_k(k, self.unperturbed.size), check_w(w)
-            w = self.clipped(w)
-            found = self._overlap_of_diverse(k, w) if self._finite and not self._constant else _UNDEFINED
+            found = self._recalled(k, w, is_diverse=True)
+            key = k, w = (k, w) if found else (check_k(k, self.unperturbed.size), check_w(w))
+            if found is None:
+                is_defined = self._finite and not self._constant
+                found = self._overlap_of_diverse(k, self.clipped(w)) if is_defined else _UNDEFINED
+            if min(found.n_unperturbed, found.n_perturbed) < k:
+                self._tokens.add("few_diverse")
             self._diverse_overlaps[key] = found
         return found
 
@@ -327,7 +344,9 @@ class MapPair:
         1
         """
         if self._agreement is None:
-            self._agreement = OrderAgreement(self._side("unperturbed"), self._side("perturbed"))
+            u, p = self._checked("unperturbed"), self._checked("perturbed")
+            known = (None, None) if self._known is None else self._known.agreement()
+            self._agreement = OrderAgreement(u, p, *known)
         return self._agreement
 
     def smoothed(self, w: int) -> "MapPair":
@@ -378,6 +397,10 @@ class MapPair:
         return derived
 
     def _side(self, which: Which) -> SortedMap:
+        self._uses_order = True
+        return self._checked(which)
+
+    def _checked(self, which: Which) -> SortedMap:
         if which not in ("unperturbed", "perturbed"):
             raise ValueError(f"which must be 'unperturbed' or 'perturbed', got {which!r}")
         found = self._u if which == "unperturbed" else self._p
@@ -391,25 +414,47 @@ class MapPair:
             self._tokens.add("tied_cut")
         return pixels
 
+    def _recalled(self, k: int, w: int, *, is_diverse: bool) -> Overlap | None:
+        """Return what was found with other pairs."""
+        known = self._known
+        at = known.at.get((k, w, is_diverse)) if known is not None and type(k) is type(w) is int else None
+        if known is None or at is None:
+            return None
+        if known.counts[at]:
+            self._tokens.add("tied_cut")
+        return Overlap._make(known.counts[at + 1 : at + N_OVERLAP])
+
     def _overlap_of_tops(self, k: int, w: int) -> Overlap:
-        sets = self._dilated.get(k)
-        if sets is None or sets[0] > w:
-            set_u, set_p = (overlap.set_of(self._top(of, k), *self.shape) for of in (self._u, self._p))
-            sets = 0, set_u, set_p, set_u, set_p
-        start, set_u, set_p, near_u, near_p = sets
-        # Copies, because they are dilated in place, and another thread may start from the same sets.
-        near_u, near_p = near_u.copy(), near_p.copy()
-        found = overlap.overlap(set_u, set_p, near_u, near_p, w - start, *self.shape)
-        self._dilated[k] = w, set_u, set_p, near_u, near_p
-        return Overlap(k, k, *found)
+        top_u, top_p = self._top(self._u, k), self._top(self._p, k)
+        counts = np.empty(7, np.int64)
+        overlap.overlap(top_u, top_p, w, *self.shape, scratch.of(self.unperturbed.size).sets, counts)
+        return Overlap._make(counts.tolist())
 
     def _overlap_of_diverse(self, k: int, w: int) -> Overlap:
         # A tie at the cut makes the diverse set doubtful too.
         for of in (self._u, self._p):
             self._top(of, k)
-        n_u, n_p, counts = overlap.diverse_overlap(
-            self._u.sorted()[0], self._p.sorted()[0], k, w, *self.shape
-        )
-        if min(n_u, n_p) < k:
-            self._tokens.add("few_diverse")
-        return Overlap(n_u, n_p, *counts)
+        order_u, order_p = self._u.sorted()[0], self._p.sorted()[0]
+        buffers = scratch.of(self.unperturbed.size)
+        counts = np.empty(7, np.int64)
+        picked = buffers.sequences[0]
+        overlap.diverse_overlap(order_u, order_p, k, w, *self.shape, picked, buffers.sets, counts)
+        return Overlap._make(counts.tolist())
+
+
+def known_pair(unperturbed: FloatMap, perturbed: FloatMap, found: Known) -> MapPair:
+    """Return a pair of which the numbers that metrics will ask for have been found with others'."""
+    pair = MapPair.__new__(MapPair)
+    pair.unperturbed, pair.perturbed = unperturbed, perturbed
+    pair.image = pair.image_perturbed = None
+    pair._begin(found.u, found.p, identical=found.identical)
+    pair._known = found
+    return pair
+
+
+def asked_of(pair: MapPair) -> Asked | None:
+    """Return what metrics have asked of a pair so far; None if that says nothing about others."""
+    if pair._uses_order or pair._constant or not pair._finite:
+        return None
+    tops = [(*key, False) for key in pair._overlaps] + [(*key, True) for key in pair._diverse_overlaps]
+    return Asked(tuple(tops), pair._agreement is not None)

@@ -13,52 +13,103 @@ Bits = np.unsignedinteger[Any]
 Pixels = npt.NDArray[np.unsignedinteger[Any]]  # flat indices: uint16 where these suffice, else uint32
 
 
-class Float(NamedTuple):
-    """Bit patterns of a float type: sign mask, magnitude mask, infinity, one octave."""
+class Keys(NamedTuple):
+    """The keys by which the kernels sort, which fall as values rise, of three values; NaNs are outside."""
 
-    sign: Bits
-    magnitude: Bits
-    infinity: Bits
-    octave: Bits
+    infinity: int
+    zero: int
+    minus_infinity: int
 
 
-FLOATS = {
-    4: Float(*(np.uint32(bits) for bits in (0x80000000, 0x7FFFFFFF, 0x7F800000, 1 << 23))),
-    8: Float(*(np.uint64(bits) for bits in (1 << 63, (1 << 63) - 1, 0x7FF0000000000000, 1 << 52))),
+# By the bytes of a float.
+_KEYS = {
+    4: Keys(2**31 - 1 - 0x7F800000, 2**31 - 1, 2**31 + 0x7F800000),
+    8: Keys(2**63 - 1 - 0x7FF0000000000000, 2**63 - 1, 2**63 + 0x7FF0000000000000),
 }
 
 
+class Buffers(NamedTuple):
+    """Scratch of the kernels for maps of one size; arrays with the same letter share memory."""
+
+    counts: npt.NDArray[np.uint32]
+    items: npt.NDArray[Bits]  # a
+    values: dict[int, FloatMap]  # a, by the bytes of a value
+    other: npt.NDArray[Bits]  # b
+    kept: npt.NDArray[np.uint32]  # b
+    packed: npt.NDArray[np.uint64]  # b
+    groups: npt.NDArray[np.uint32]  # c
+    sequences: tuple[npt.NDArray[Bits], ...]  # a, b, c
+    ranks: tuple[npt.NDArray[np.int32], ...]  # a, b
+    sets: npt.NDArray[np.uint64]
+    words: npt.NDArray[np.uint64]
+    behind: npt.NDArray[np.uint16]
+
+
 class Scratch(threading.local):
-    """Two buffers per thread for the kernels: new ones cost more in page faults than the sort takes."""
+    """The buffers of a thread: new ones cost more in page faults than the sort takes."""
 
-    first = np.empty(0, np.uint64)
-    second = np.empty(0, np.uint64)
+    def __init__(self) -> None:
+        self._memory = np.empty((3, 0), np.uint64)
+        self._fixed = np.empty((3, 256), np.uint32), np.empty(1024, np.uint64), np.empty((33, 32), np.uint16)
+        self._views: dict[int, Buffers] = {}
 
-    def of(self, n: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-        """Return both buffers, of at least n items; the next call of the thread returns them again."""
-        if self.first.size < n:
-            self.first, self.second = np.empty((2, n), np.uint64)
-        return self.first, self.second
+    def of(self, n: int) -> Buffers:
+        """Return the buffers for n pixels; the next call of the thread returns the same memory."""
+        found = self._views.get(n)
+        if found is None:
+            if self._memory.shape[1] < n:
+                self._memory = np.empty((3, n), np.uint64)
+            self._views.clear()  # they may view memory that has been replaced
+            first, second, third = self._memory
+            counts, words, behind = self._fixed
+            # An item holds an index and equally many bits of a key; smaller items sort faster.
+            index: type[Bits] = np.uint16 if n <= 2**16 else np.uint32
+            item: type[Bits] = np.uint32 if n <= 2**16 else np.uint64
+            found = self._views[n] = Buffers(
+                counts=counts,
+                items=first.view(item)[:n],
+                values={4: first.view(np.float32)[:n], 8: first.view(np.float64)[:n]},
+                other=second.view(item)[:n],
+                kept=second.view(np.uint32)[:n],
+                packed=second[:n],
+                groups=third.view(np.uint32).reshape(-1, 2)[: n // 2],
+                sequences=(first.view(index)[:n], second.view(index)[:n], third.view(index)[:n]),
+                ranks=(first.view(np.int32)[:n], second.view(np.int32)[:n]),
+                sets=np.empty((4, words_of_set(n)), np.uint64),
+                words=words,
+                behind=behind,
+            )
+        return found
 
 
 scratch = Scratch()
 
 
+def bits_type(values: FloatMap) -> type[Bits]:
+    """Return the unsigned integer type as wide as the values."""
+    return np.uint32 if values.itemsize == 4 else np.uint64
+
+
+def words_of_set(n: int) -> int:
+    """Return how many words the kernels need for a set of pixels of a map of n."""
+    return (n + 63) // 64 + 1
+
+
 class SortedMap:
     """One map and the order of its pixels, which is computed on first use."""
 
-    def __init__(self, values: FloatMap) -> None:
-        self.values = values.reshape(-1)
-        self._float = FLOATS[values.dtype.itemsize]
-        self._bits: npt.NDArray[Bits] = self.values.view(type(self._float.sign))
-        self._extremes = np.empty(2, self._bits.dtype)
-        sign, magnitude, infinity, _ = self._float
-        order.write_extremes(self._bits, sign, magnitude, self._extremes)
-        lowest, highest = self._extremes.tolist()
-        self.finite = bool(lowest > infinity ^ magnitude and highest < infinity | sign)
-        self.constant = bool(lowest == highest)
-        # Keys fall as values rise; the key of both zeros is `magnitude`.
-        self.signed = bool(highest > magnitude)
+    def __init__(self, values: FloatMap, extremes: npt.NDArray[Bits] | None = None) -> None:
+        """Take a flat map, and the extremes of its keys if they are known."""
+        self.values = values
+        if extremes is None:
+            extremes = np.empty(2, bits_type(values))
+            order.write_extremes(values.view(extremes.dtype), extremes)
+        self._extremes = extremes
+        lowest, highest = extremes.tolist()
+        infinity, zero, minus_infinity = _KEYS[values.itemsize]
+        self.finite: bool = infinity < lowest and highest < minus_infinity
+        self.constant: bool = lowest == highest
+        self.signed: bool = highest > zero
         self._sorted: tuple[Pixels, npt.NDArray[np.uint32]] | None = None
         self._tops: dict[int, tuple[Pixels, bool]] = {}
 
@@ -66,38 +117,34 @@ class SortedMap:
         """Return the flat indices, largest value first, and the start and end of each group of ties."""
         if self._sorted is None:
             n = self.values.size
-            # An item holds an index and equally many bits of a key; smaller items sort faster.
-            index, item = (np.uint16, np.uint32) if n <= 2**16 else (np.uint32, np.uint64)
-            pixels: Pixels = np.empty(n, index)
-            groups = np.empty((n // 2, 2), np.uint32)
-            first, second = scratch.of(n)
+            pixels: Pixels = np.empty(n, np.uint16 if n <= 2**16 else np.uint32)
+            buffers = scratch.of(n)
+            sorted_values = buffers.values[self.values.itemsize]
+            bits = self.values.view(self._extremes.dtype)
             n_groups = order.sort(
                 self.values,
-                self._bits,
-                self._float.sign,
-                self._float.magnitude,
-                self._float.octave,
+                bits,
                 self._extremes,
-                first.view(item)[:n],
-                second.view(item)[:n],
-                first.view(self.values.dtype)[:n],
+                buffers.kept,
+                buffers.counts,
+                buffers.items,
+                buffers.other,
+                sorted_values,
                 pixels,
-                groups,
+                buffers.groups,
             )
+            if n_groups < 0:  # many values are nearly equal: sort by as many bits as 64 hold beside an index
+                index_bits = n.bit_length()
+                order.pack(bits, self._extremes, index_bits, buffers.packed)
+                buffers.packed.sort()
+                n_groups = order.unpack(
+                    self.values, buffers.packed, index_bits, pixels, sorted_values, buffers.groups
+                )
             if n_groups < 0:
                 pixels[:] = np.argsort(-self.values, kind="stable")
-                edges = np.flatnonzero(np.diff(self.values[pixels]) != 0) + 1
-                bounds = np.stack([np.append(0, edges), np.append(edges, n)], axis=1).astype(np.uint32)
-                groups = bounds[bounds[:, 1] - bounds[:, 0] > 1]
-                n_groups = len(groups)
-            self._sorted = pixels, groups[:n_groups].copy()
+                n_groups = order.finish(self.values, pixels, sorted_values, buffers.groups)
+            self._sorted = pixels, buffers.groups[:n_groups].copy()
         return self._sorted
-
-    def group_sizes(self) -> list[int]:
-        """Return the number of pixels in each group of ties."""
-        groups = self.sorted()[1].astype(np.int64)
-        sizes: list[int] = (groups[:, 1] - groups[:, 0]).tolist()
-        return sizes
 
     def top(self, k: int) -> tuple[Pixels, bool]:
         """Return the flat indices of the k largest values, and whether the next value equals the last."""

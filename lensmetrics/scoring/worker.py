@@ -17,6 +17,7 @@ from .. import __version__
 from ..errors import FormatError
 from ..metrics.registry import Metric
 from ..pairfile.slices import Block, Slice
+from ..pairs.block import pairs_of
 from ..pairs.mappair import MapPair
 from ..tables.known import OF_IMAGES
 
@@ -69,7 +70,9 @@ def score_block(
     signed = False
     functions = [getattr(metric.function, "unchecked", metric.function) for metric in metrics]
     calls = [partial(f, **metric.params) for f, metric in zip(functions, metrics, strict=True)]
-    for i in range(len(unperturbed)):
+    indices = range(len(unperturbed))
+    pairs = pairs_of(unperturbed, perturbed, (i for i in indices if unreadable is None or not unreadable[i]))
+    for i in indices:
         if unreadable is not None and unreadable[i]:
             values[i] = math.nan
             statuses.append(unreadable[i])
@@ -77,7 +80,7 @@ def score_block(
         scores: list[float] | None = None
         try:
             if images is None:
-                pair = MapPair(unperturbed[i], perturbed[i])
+                pair = next(pairs)
             else:
                 pair = MapPair(unperturbed[i], perturbed[i], image=images[0][i], image_perturbed=images[1][i])
             scores = []

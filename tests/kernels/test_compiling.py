@@ -103,6 +103,15 @@ def test_the_command_works_with_a_damaged_cache(tmp_path: Path) -> None:
     assert len(score()) == 1
 
 
+def test_kernels_do_not_import_linear_algebra(tmp_path: Path) -> None:
+    """It would take a fifth of a first call; compiled code of others still finds it."""
+    done = call(tmp_path, "import sys; " + COUNT + "; print('scipy.linalg' in sys.modules)")
+    assert (done.stdout, done.stderr) == ("3\nFalse\n", "")
+    others = "; import numba; print(numba.njit(lambda a: np.cov(a) + a @ a)(np.eye(2))[0])"
+    done = call(tmp_path, COUNT + others)
+    assert (done.stdout, done.stderr) == ("3\n[ 1.5 -0.5]\n", "")
+
+
 def test_kernels_do_not_call_numba_directly() -> None:
     for path in Path(str(kernels.__file__)).parent.glob("*.py"):
         assert path.stem == "compiling" or "from numba import" not in path.read_text()

@@ -171,7 +171,8 @@ def test_spearman_of_very_large_maps() -> None:
     n = 2**26
     sequence = np.arange(n, dtype=np.uint32)
     none = np.empty((0, 2), np.uint32)
-    total, tied = correlation.rank_products(none, none, sequence)
+    ranks, ties = np.empty((2, n), np.int32), np.empty((2, 3), np.int64)
+    total, tied = correlation.rank_products(none, none, *ranks, sequence, ties)
     exact = (n**3 - n) // 3  # the sum of (2i + 1 - n)^2
     assert total == pytest.approx(exact, rel=1e-12)
     assert tied == 0
