@@ -4,7 +4,7 @@
     python -m benchmarks.run --compare benchmarks/results.json
 
 Every case is run in turn, round after round, so that a slow spell of the machine hits all of them alike. The
-process stays on one core. `--compare` says which case became slower than in an older file, by more than its
+process stays on one core, and the times of a pair are those of the processor. `--compare` says which case became slower than in an older file, by more than its
 own spread: the fastest quarter of its rounds takes longer than the slowest quarter of the older rounds, both
 as multiples of scipy's `kendalltau` in the same run. The exit status is then 1.
 """
@@ -34,7 +34,7 @@ _LEAST_ROUNDS = 3
 
 
 def times_per_pair(cases: Mapping[str, Case], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds per pair of each round of each case."""
+    """Return the seconds of the processor per pair, of each round of each case."""
     for case in cases.values():
         case.call()
     times: dict[str, list[float]] = {name: [] for name in cases}
@@ -42,9 +42,10 @@ def times_per_pair(cases: Mapping[str, Case], rounds: int) -> dict[str, list[flo
         for name, case in cases.items():
             if case.is_slow and turn % 10 and turn >= _LEAST_ROUNDS:
                 continue
-            start = time.perf_counter()
+            # Of the processor, so that other programs do not count.
+            start = time.process_time()
             case.call()
-            times[name].append((time.perf_counter() - start) / case.n)
+            times[name].append((time.process_time() - start) / case.n)
     return times
 
 
