@@ -4,9 +4,10 @@
     python -m benchmarks.run --compare benchmarks/results.json
 
 Every case is run in turn, round after round, so that a slow spell of the machine hits all of them alike. The
-process stays on one core, and the times of a pair are those of the processor. `--compare` says which case became slower than in an older file, by more than its
-own spread: the fastest quarter of its rounds takes longer than the slowest quarter of the older rounds, both
-as multiples of scipy's `kendalltau` in the same run. The exit status is then 1.
+process stays on one core, and the times of a pair are those of the processor. `--compare` says which case
+became slower than in an older file, by more than its own spread: the fastest quarter of its rounds takes
+longer than the slowest quarter of the older rounds, both as multiples of scipy's `kendalltau` in the same
+run. The exit status is then 1.
 """
 
 import argparse
