@@ -47,6 +47,7 @@ def written(path: Path, reach: float, *, n: int = 6, **attrs: Any) -> Path:
             before,
             perturbed,
             sample=np.arange(n) + 10,
+            label=np.arange(n) // 2,
             prediction=np.zeros(n, np.int64),
             prediction_perturbed=(np.arange(n) == n - 1).astype(np.int64),
             image=images,
@@ -100,6 +101,9 @@ def test_rows_have_the_numbers_of_the_pairs(tmp_path: Path) -> None:
     np.testing.assert_allclose(row["pearson"], pcc(after, target), rtol=1e-5)
     np.testing.assert_allclose(row["pearson before"], pcc(before, target), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(row["pearson kept"], pcc(before, after), rtol=1e-5)
+    own = before[np.array([2, 2, 4, 4, 0, 0])]  # the next of another label
+    np.testing.assert_allclose(row["pearson own before"], pcc(own, before), rtol=1e-5)
+    np.testing.assert_allclose(row["pearson own"], pcc(own, after), rtol=1e-5)
     shares = [a / a.sum() for a in (before[1], target[1])]
     np.testing.assert_allclose(row["mse_normalized before"], ((shares[0] - shares[1]) ** 2).mean(), rtol=1e-4)
     np.testing.assert_allclose(row["image_mse"], ((moved[1] - image[1]) ** 2).mean(), rtol=1e-4)
@@ -169,6 +173,9 @@ def test_claims_are_decided_by_paired_differences(files: dict[Path, Any]) -> Non
     (order,) = found["The smaller beta, the more an attacked smoothed explanation resists."].tests
     np.testing.assert_allclose(order.mean.value, (gain[2] - gain[3]).mean())
     assert order.verdict == CONFIRMED
+    (own,) = found["So it does beside the smoothed map of the target sample."].tests
+    own_gain = (table["pearson own"] - table["pearson own before"]).to_numpy()[:36].reshape(6, 6)
+    np.testing.assert_allclose(own.mean.value, (own_gain[5] - gain[0]).mean())
     (image,) = found["The image hardly changes."].tests
     np.testing.assert_allclose(image.mean.value, table["image_ssim"][:6].mean())
     assert image.verdict == CONFIRMED  # .98
@@ -192,6 +199,7 @@ def test_page_counts_verdicts_and_says_what_was_not_run(files: dict[Path, Any], 
     ]
     assert "Contradicted: small_cnn, natural: SmoothGrad, sigma 0.1 of gradient 0.0" in note
     assert "| small_cnn, natural | LRP | not run |" in text
+    assert "fewer than 10 samples are unreliable: those of small_cnn, natural, with 6." in text
     assert "| 5 of 6 |" in text
     assert "90 steps at rate 0.01, weight 1e+11 | 6 | 1 |" in text
     assert (tmp_path / "small.png").stat().st_size > 10_000

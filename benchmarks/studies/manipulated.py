@@ -130,14 +130,19 @@ def _measured(path: Path) -> list[dict[str, Any]]:
     reached = lm.evaluate(path, images, against="target")
     kept = lm.evaluate(path, maps)
     with store.to_xarray() as file:
-        target, before = (file[name].to_numpy() for name in ("target", "unperturbed"))
+        target, before, after, label = (
+            file[name].to_numpy() for name in ("target", "unperturbed", "perturbed", "label")
+        )
         outputs = [file[name].to_numpy().astype(np.float64) for name in ("output", "output_perturbed")]
     at_first = lm.score(target, before, maps)
+    own = before[target_samples(label)]
     columns = {
         "sample": store.sample,
         **{metric: reached[metric] for metric in maps},
         **{f"{metric} before": at_first[metric] for metric in maps},
         **{f"{metric} kept": kept[metric] for metric in maps},
+        "pearson own before": lm.score(own, before, maps)["pearson"],
+        "pearson own": lm.score(own, after, maps)["pearson"],
         **{metric: reached[metric] for metric in IMAGES},
         "logits": np.abs(outputs[1] - outputs[0]).max(axis=1),
         "softmax": np.abs(softmax(outputs[1]) - softmax(outputs[0])).max(axis=1),
@@ -149,6 +154,13 @@ def _measured(path: Path) -> list[dict[str, Any]]:
     facts = {name: store.attrs.get(name) for name in CONDITION}
     rows: list[Any] = pd.DataFrame(columns).to_dict("records")
     return [{**facts, **row, "made": made if i == 0 else None} for i, row in enumerate(rows)]
+
+
+def target_samples(label: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return whose map is the target of each sample: the next one, cyclically, that has another label."""
+    n = len(label)
+    found = [next((j % n for j in range(i + 1, i + n) if label[j % n] != label[i]), i) for i in range(n)]
+    return np.array(found, dtype=np.int64)
 
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

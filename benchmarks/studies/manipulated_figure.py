@@ -102,7 +102,7 @@ def _boxes(axes: Axes, conditions: Sequence[Condition], metric: str) -> None:
 
 
 def _over_beta(axes: Axes, pairs: Sequence[tuple[Condition, Condition]], lines: Sequence[str]) -> None:
-    """Draw the gain over beta, and right of it that of SmoothGrad and of the explanation itself."""
+    """Draw the gain over beta, and right of it that of SmoothGrad and of the unsmoothed explanation."""
     if not pairs:
         axes.set_axis_off()
         return
@@ -127,7 +127,7 @@ def _over_beta(axes: Axes, pairs: Sequence[tuple[Condition, Condition]], lines: 
     titles = [
         *(f"beta\n{beta:g}" for beta in betas),
         *(view.replace(", sigma ", "\n") for view in draws),
-        "itself",
+        "unsmoothed",
     ]
     axes.set_xticks(range(len(titles)), titles, fontsize=7)
     axes.set_xlim(-0.5, own + 0.5)

@@ -25,6 +25,8 @@ from .manipulated_claims import (
 from .manipulated_figure import figure_of
 
 Study = Mapping[str, Any]
+# Fewer samples than this have unreliable intervals, as in summaries.
+_RELIABLE = 10
 
 
 def write_page(study: Study, table: pd.DataFrame, base: Path) -> str:
@@ -45,6 +47,7 @@ def _lines(study: Study, table: pd.DataFrame, conditions: Sequence[Condition]) -
     yield from study["notes"].strip().splitlines()
     yield ""
     yield from _not_made(conditions)
+    yield from _few(conditions)
     tested = [claim for claim in claims(study, conditions) if claim.tests]
     yield from _claims(tested)
     yield from _maps(conditions)
@@ -63,6 +66,14 @@ def _not_made(conditions: Sequence[Condition]) -> Iterator[str]:
         names = " ".join(f"{network}: {'; '.join(found)}." for network, found in missing.items())
         n = sum(map(len, missing.values()))
         yield f"**Not finished:** {n} of {len(conditions)} files were not made. {names}"
+        yield ""
+
+
+def _few(conditions: Sequence[Condition]) -> Iterator[str]:
+    few = {one.network: one.n for one in conditions if 0 < one.n < _RELIABLE}
+    if few:
+        names = ", ".join(f"{network}, with {n}" for network, n in few.items())
+        yield f"Intervals of fewer than {_RELIABLE} samples are unreliable: those of {names}."
         yield ""
 
 
@@ -86,9 +97,8 @@ def _claims(tested: Sequence[Claim]) -> Iterator[str]:
         yield f"| {claim.text} | {claim.rule} | " + " | ".join(cells) + " |"
     yield ""
     for claim in tested:
-        for verdict in verdicts[1:]:
-            found = [test for test in claim.tests if test.verdict == verdict]
-            if found and len(found) < len(claim.tests):
+        for verdict in sorted(verdicts, key=claim.count)[:-1]:
+            if found := [test for test in claim.tests if test.verdict == verdict]:
                 places = "; ".join(
                     f"{test.condition.network}: {test.condition.name} {_interval(test.mean)}"
                     for test in found
@@ -165,8 +175,8 @@ def _changes(study: Study, conditions: Sequence[Condition]) -> Iterator[str]:
 
 
 _AGAINST = (
-    "| network | explanation | seen through | n | PCC before | PCC after | gain | minus that of itself | "
-    "| PCC with map before | minus that of itself | |"
+    "| network | explanation | smoothing | n | PCC before | PCC after | gain | gain minus unsmoothed | "
+    "| PCC with map before | minus unsmoothed | |"
 )
 
 
@@ -195,20 +205,23 @@ def _later(conditions: Sequence[Condition]) -> Iterator[str]:
         yield "## Attacked images, seen through smoothed explanations"
         yield ""
         yield (
-            "The images are those of the attack on the explanation itself, and so is the target, which is "
-            "no smoothed map: even without an attack a smoothed map is not the map of the explanation "
-            "itself."
+            "The images are those of the attack on the unsmoothed explanation, and so is the target, to "
+            "which a smoothed map cannot come as close. So the last columns are beside the smoothed map of "
+            "the target sample."
         )
         yield ""
-        yield _AGAINST
-        yield "|---|---|---|" + "--:|" * 5 + "---|--:|--:|---|"
+        yield _AGAINST + " PCC with smoothed target, before | after | gain minus unsmoothed | |"
+        yield "|---|---|---|" + "--:|" * 5 + "---|--:|--:|---|--:|--:|--:|---|"
         for one, plain in pairs:
-            yield _row(one.network, one.explanation, one.view, cells=_beside(one, plain))
+            less = mean_of(one.own_gain - plain.gain)
+            means = (float(one.rows[f"pearson own{when}"].mean()) for when in (" before", ""))
+            cells = [*_beside(one, plain), *map(number_text, means), _interval(less), less.below(0)]
+            yield _row(one.network, one.explanation, one.view, cells=cells)
         yield ""
 
 
 def _beside(one: Condition, plain: Condition) -> list[str]:
-    """Return the cells of a view beside the explanation itself, of the same samples."""
+    """Return the cells of a view beside the unsmoothed explanation, of the same samples."""
     less = mean_of(one.gain - plain.gain)
     more = mean_of(one.rows["pearson kept"] - plain.rows["pearson kept"])
     return [
