@@ -32,9 +32,9 @@ SETTINGS = {"steps": 10, "learning_rate": 0.01, "map_weight": 1e11, "versions": 
 SIZE = (12, 12)
 
 
-def written(path: Path, reach: float, *, n: int = 6, **attrs: Any) -> Path:
+def written(path: Path, reach: float, *, n: int = 6, seed: int = 7, **attrs: Any) -> Path:
     """A file of maps that the attack has moved this far to their targets: 0 not at all, 1 onto them."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     before, target = rng.random((2, n, *SIZE)).astype(np.float32)
     perturbed = (1 - reach) * before + reach * target
     images = rng.integers(0, 256, (n, *SIZE), dtype=np.uint8)
@@ -113,6 +113,22 @@ def test_rows_have_the_numbers_of_the_pairs(tmp_path: Path) -> None:
     assert table["not_attacked"].tolist() == [True] + [False] * 5
     assert table["label_changed"].tolist() == [False] * 5 + [True]
     assert table["made"].notna().tolist() == [True] + [False] * 5
+
+
+def test_smoothed_maps_are_held_beside_unsmoothed_ones(tmp_path: Path) -> None:
+    views: list[dict[str, Any]] = [
+        {"explanation": "beta_smooth", "base": "gradient"},
+        {"explanation": "smooth_grad"},
+        {"explanation": "beta_smooth", "base": "lrp"},  # whose own file does not exist
+        {"explanation": "gradient"},
+    ]
+    paths = [written(tmp_path / f"{i}.h5", 0.5, seed=i, **attrs) for i, attrs in enumerate(views)]
+    table: Any = measured({path: {} for path in paths})
+    maps = [lm.PairStore(path).read_block(0, 6)[0] for path in paths]
+    for i in (0, 1):
+        expected = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(maps[i], maps[3], strict=True)]
+        np.testing.assert_allclose(table["pearson unsmoothed"][6 * i : 6 * i + 6], expected, atol=1e-6)
+    assert table["pearson unsmoothed"][12:].isna().all()
 
 
 def test_intervals_are_those_of_comparisons() -> None:

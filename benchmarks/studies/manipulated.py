@@ -114,7 +114,15 @@ def measured(files: Mapping[Path, Mapping[str, Any]]) -> pd.DataFrame:
 
     `files` gives the condition of each file, which only counts where the file does not exist.
     """
-    found = [_measured(path) if path.exists() else _not_made(condition) for path, condition in files.items()]
+    plain: dict[tuple[Any, ...], Path] = {}
+    for path in files:
+        if path.exists():
+            attrs = lm.PairStore(path).attrs
+            if "attacked_explanation" not in attrs:
+                plain.setdefault(_place(attrs, attrs["explanation"]), path)
+    found = [
+        _measured(path, plain) if path.exists() else _not_made(condition) for path, condition in files.items()
+    ]
     rows = [row for part in found for row in part]
     columns = dict.fromkeys([*CONDITION, "sample", *(name for row in rows for name in row), "made"])
     return pd.DataFrame(rows, columns=list(columns))
@@ -124,7 +132,25 @@ def _not_made(condition: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{name: condition.get(name) for name in CONDITION}]
 
 
-def _measured(path: Path) -> list[dict[str, Any]]:
+def _place(attrs: Mapping[str, Any], explanation: object) -> tuple[Any, ...]:
+    return attrs["model"], attrs["training"], explanation
+
+
+def _unsmoothed(store: lm.PairStore, plain: Mapping[tuple[Any, ...], Path]) -> npt.NDArray[np.float64]:
+    """Return the PCC of each smoothed map with that of the unsmoothed explanation, both without an attack.
+
+    `plain` gives the file of each explanation. It is NaN where nothing is smoothed, or there is no such file.
+    """
+    smoothed = {"beta_smooth": store.attrs.get("base"), "smooth_grad": "gradient"}
+    path = plain.get(_place(store.attrs, smoothed.get(store.attrs["explanation"])))
+    other = lm.PairStore(path) if path is not None else None
+    if other is None or not np.array_equal(other.sample, store.sample):
+        return np.full(len(store), np.nan)
+    first, second = (one.read_block(0, len(one))[0] for one in (other, store))
+    return lm.score(first, second, ["pearson"])["pearson"].to_numpy(dtype=np.float64)
+
+
+def _measured(path: Path, plain: Mapping[tuple[Any, ...], Path]) -> list[dict[str, Any]]:
     store = lm.PairStore(path)
     maps, images = list(MAPS), [*MAPS, *IMAGES]
     reached = lm.evaluate(path, images, against="target")
@@ -141,8 +167,9 @@ def _measured(path: Path) -> list[dict[str, Any]]:
         **{metric: reached[metric] for metric in maps},
         **{f"{metric} before": at_first[metric] for metric in maps},
         **{f"{metric} kept": kept[metric] for metric in maps},
-        "pearson own before": lm.score(own, before, maps)["pearson"],
-        "pearson own": lm.score(own, after, maps)["pearson"],
+        "pearson own before": lm.score(own, before, ["pearson"])["pearson"],
+        "pearson own": lm.score(own, after, ["pearson"])["pearson"],
+        "pearson unsmoothed": _unsmoothed(store, plain),
         **{metric: reached[metric] for metric in IMAGES},
         "logits": np.abs(outputs[1] - outputs[0]).max(axis=1),
         "softmax": np.abs(softmax(outputs[1]) - softmax(outputs[0])).max(axis=1),

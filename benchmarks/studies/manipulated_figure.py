@@ -60,7 +60,7 @@ def figure_of(conditions: Sequence[Condition]) -> Figure:
     return figure
 
 
-_BELOW = (("gain of PCC, attacked itself", False), ("gain of PCC, seen through", True))
+_BELOW = (("gain of PCC, attacked itself", False), ("gain of PCC, seen smoothed", True))
 
 
 def _share_limits(row: Sequence[Axes]) -> None:
@@ -126,8 +126,8 @@ def _over_beta(axes: Axes, pairs: Sequence[tuple[Condition, Condition]], lines: 
     axes.axhline(0, color=INK, linewidth=0.6)
     titles = [
         *(f"beta\n{beta:g}" for beta in betas),
-        *(view.replace(", sigma ", "\n") for view in draws),
-        "unsmoothed",
+        *(view.replace("SmoothGrad, sigma", "Smooth-\nGrad") for view in draws),
+        "not\nsmoothed",
     ]
     axes.set_xticks(range(len(titles)), titles, fontsize=7)
     axes.set_xlim(-0.5, own + 0.5)

@@ -175,8 +175,8 @@ def _changes(study: Study, conditions: Sequence[Condition]) -> Iterator[str]:
 
 
 _AGAINST = (
-    "| network | explanation | smoothing | n | PCC before | PCC after | gain | gain minus unsmoothed | "
-    "| PCC with map before | minus unsmoothed | |"
+    "| network | explanation | smoothing | n | smoothed map | PCC before | PCC after | gain "
+    "| gain minus unsmoothed | | PCC with map before | minus unsmoothed | |"
 )
 
 
@@ -186,12 +186,14 @@ def _again(conditions: Sequence[Condition]) -> Iterator[str]:
         yield "## Smoothed explanations, attacked themselves"
         yield ""
         yield (
-            "The attack aims at the smoothed map of the target sample. The last two columns say how much "
-            "the images changed: where they changed more, the attack had more room."
+            "The attack aims at the smoothed map of the target sample. `smoothed map` is the PCC of the "
+            "smoothed map with the unsmoothed one, both without an attack: the nearer to 1, the less the "
+            "smoothing does. The last two columns say how much the images changed: where they changed more, "
+            "the attack had more room."
         )
         yield ""
         yield _AGAINST + " image SSIM | image RMS |"
-        yield "|---|---|---|" + "--:|" * 5 + "---|--:|--:|---|--:|--:|"
+        yield "|---|---|---|" + "--:|" * 6 + "---|--:|--:|---|--:|--:|"
         for one, plain in pairs:
             change = [one.rows["image_ssim"].mean(), math.sqrt(one.rows["image_mse"].mean())]
             cells = [*_beside(one, plain), *(number_text(float(number)) for number in change)]
@@ -211,7 +213,7 @@ def _later(conditions: Sequence[Condition]) -> Iterator[str]:
         )
         yield ""
         yield _AGAINST + " PCC with smoothed target, before | after | gain minus unsmoothed | |"
-        yield "|---|---|---|" + "--:|" * 5 + "---|--:|--:|---|--:|--:|--:|---|"
+        yield "|---|---|---|" + "--:|" * 6 + "---|--:|--:|---|--:|--:|--:|---|"
         for one, plain in pairs:
             less = mean_of(one.own_gain - plain.gain)
             means = (float(one.rows[f"pearson own{when}"].mean()) for when in (" before", ""))
@@ -226,6 +228,7 @@ def _beside(one: Condition, plain: Condition) -> list[str]:
     more = mean_of(one.rows["pearson kept"] - plain.rows["pearson kept"])
     return [
         str(one.n),
+        number_text(float(one.rows["pearson unsmoothed"].mean())),
         number_text(float(one.rows["pearson before"].mean())),
         number_text(float(one.rows["pearson"].mean())),
         number_text(float(one.gain.mean())),
