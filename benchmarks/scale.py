@@ -24,7 +24,7 @@ import numpy as np
 import lensmetrics as lm
 
 from . import baselines
-from .run import random_pairs
+from .cases import random_pairs
 
 STUDY_PAIRS = 144 * 498
 # Scores files in a fresh process, compiled kernels loaded before the clock starts.

@@ -61,6 +61,12 @@ def parsed(text: str) -> tuple[str, dict[str, Any]]:
     return name, {key: _value(text, allowed[key], value) for key, value in given.items()}
 
 
+def needs_patterns(text: str) -> bool:
+    """Return whether the explanation that a text of ``--also`` names needs patterns."""
+    name, given = parsed(text)
+    return with_base(name, given.get("base"))[0].needs_patterns
+
+
 def _switches(method: Explanation) -> list[Option]:
     return [INDEPENDENT_DRAWS] if method.draws else []
 

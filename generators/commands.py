@@ -33,14 +33,9 @@ class Parser(argparse.ArgumentParser):
     """A parser without abbreviations that raises ValueError where argparse would end the process."""
 
     def __init__(self, *, prog: str, description: str | None) -> None:
-        super().__init__(
-            prog=prog,
-            description=description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        # No option looks like a negative number, so -8/255 and -1e-3 are values, and refused as such.
-        self._negative_number_matcher = re.compile(r"-\.?\d")
+        layout = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog=prog, description=description, formatter_class=layout, allow_abbrev=False)
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # -8/255 is a value, which its range refuses
 
     @property
     def options(self) -> list[str]:
@@ -287,10 +282,9 @@ def stop_if_interrupted() -> None:
 def run(work: Callable[[], None], *, continues: bool = True) -> int:
     """Run `work` and return the exit status: 0, 2 if the input is wrong, 130 on Ctrl-C.
 
-    `continues` says whether the same command, run again after that, goes on where it was.
-
     Subnormal numbers count as 0 (see ``flushing``). Wrong input is reported in one sentence on stderr.
-    SIGTERM, which batch systems send shortly before SIGKILL, is treated like Ctrl-C.
+    SIGTERM, which batch systems send shortly before SIGKILL, is treated like Ctrl-C. `continues` says whether
+    the same command, run again after that, goes on where it was.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:

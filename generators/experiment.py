@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .also import needs_patterns
 from .attacks import ATTACKS, OWN_ATTACK, attack_named
 from .attacks.strong import STRONG
 from .commands import Parser
@@ -234,6 +235,8 @@ def _taken_by_attack(options: Mapping[str, Any]) -> set[str]:
     explanation = _chosen("explanation", options, EXPLANATIONS, OWN_EXPLANATION)
     attack = _chosen("attack", options, ATTACKS, OWN_ATTACK)
     taken = meaningful(explanation, attack, options.get("base"))
+    if any(needs_patterns(str(text)) for text in options.get(_ALSO, [])):
+        taken.add(PATTERNS)
     return taken | ({_CHAINED} if attack_named(attack).takes_starts else set())
 
 

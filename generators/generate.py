@@ -25,7 +25,15 @@ from .commands import Parser, run, stop_if_interrupted, use_device
 from .datasets import Split, described, read_split
 from .loading import load_network
 from .networks.models import check_images
-from .pairfiles import Unfinished, check_targets, outcome, refuse_other_samples, unfinished
+from .pairfiles import (
+    FoundImages,
+    Unfinished,
+    check_targets,
+    found_images,
+    outcome,
+    refuse_other_samples,
+    unfinished,
+)
 from .request import Request, attributes, condition, training_of
 from .request_options import DTYPES, options_parser
 from .selection import first_correct
@@ -60,10 +68,13 @@ def generate(request: Request) -> None:
     for path in starts:
         refuse_other_samples(path, chosen, remedy="make it again, or remove --start")
 
-    needed = found.accepting(*(metric for alone in wanted.values() for metric in alone.acceptances))
+    needed = found.accepting(
+        *dict.fromkeys(metric for alone in wanted.values() for metric in alone.acceptances)
+    )
     alone_plans = tuple(wanted.values())
     work = Work(needed, network, split, chosen, dtype, device, request.store_images, starts, alone_plans)
     work.check()
+    earlier = [(found_images(path), files[path].acceptances) for path in files if found.also]
 
     with ExitStack() as stack:
         writers = []
@@ -80,13 +91,21 @@ def generate(request: Request) -> None:
             writers.append(
                 stack.enter_context(unfinished(path, chosen, split.shape, attrs, same, alone.defaults))
             )
-        _write(writers, work, request)
+        _write(writers, work, request, [(one, by) for one, by in earlier if one is not None])
     for path in wanted:
         print(outcome(path))
 
 
-def _write(writers: Sequence[Unfinished], work: Work, request: Request) -> None:
-    """Write what is missing in any of the files."""
+def _write(
+    writers: Sequence[Unfinished],
+    work: Work,
+    request: Request,
+    earlier: Sequence[tuple[FoundImages, Sequence[str]]],
+) -> None:
+    """Write what is missing in any of the files.
+
+    `earlier` says what files of the same images, by an acceptance each, held before.
+    """
     missing = np.unique(np.concatenate([writer.missing for writer in writers]))
     size = request.batch_size
     if size is None:
@@ -98,7 +117,12 @@ def _write(writers: Sequence[Unfinished], work: Work, request: Request) -> None:
         for start in range(0, len(missing), size):
             stop_if_interrupted()
             positions = missing[start : start + size]
-            for writer, columns in zip(writers, work.columns(positions), strict=True):
+            computed = work.columns(positions)
+            for alone, columns in zip(work.files, computed, strict=True):
+                for images, acceptances in earlier:
+                    if acceptances == alone.acceptances:
+                        images.check(positions, columns)
+            for writer, columns in zip(writers, computed, strict=True):
                 writer.write(positions, columns)
             progress.update(len(positions))
 

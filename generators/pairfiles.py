@@ -15,6 +15,8 @@ import lensmetrics as lm
 from .disk import check_name, make_folder, part_path
 from .identity import refuse_other
 
+# Columns that change with the perturbed image, and by how much of their size they may differ by rounding.
+_OF_IMAGE, _SAME_IMAGE = ("perturbation_l2", "output_perturbed"), 0.01
 # Columns that older releases did not write; a file that they left unfinished is finished without them.
 _LATER = ("n_accepted", "best_step", "output", "output_perturbed", "target")
 
@@ -141,6 +143,59 @@ def refuse_other_samples(path: Path, chosen: NDArray[np.int64], *, remedy: str) 
     store = lm.PairStore(path)
     if (store.sample[store.complete] != chosen[store.complete]).any():
         raise ValueError(f"{path} has other samples than --data now gives; {remedy}")
+
+
+@dataclass(frozen=True)
+class FoundImages:
+    """What a file says of its perturbed images, by which others are recognized.
+
+    Attributes
+    ----------
+    path
+        The file, finished or not.
+    complete
+        Whether each sample is written.
+    columns
+        Numbers of each sample that change with its image.
+    """
+
+    path: Path
+    complete: NDArray[np.bool_]
+    columns: Mapping[str, NDArray[Any]]
+
+    def check(self, positions: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]) -> None:
+        """Refuse images that are not those of the file: maps in two files are to be of the same ones.
+
+        Raises
+        ------
+        ValueError
+            If those of a sample differ by more than rounding.
+        """
+        known = self.complete[positions]
+        for name, stored in self.columns.items():
+            there, here = stored[positions][known], columns[name][known]
+            if not len(there):
+                return
+            scale = np.abs(there).reshape(len(there), -1).max(1)
+            differs = np.abs(there - here).reshape(len(there), -1).max(1) > _SAME_IMAGE * scale
+            if differs.any():
+                sample = columns["sample"][known][differs][0]
+                raise ValueError(
+                    f"the attack does not find the image of sample {sample} that is in {self.path} again, so "
+                    "maps in two files would be of two images: rounding differs, with the device, the number "
+                    "of threads or --batch-size; use those of that run, or move its files away to make all"
+                )
+
+
+def found_images(path: Path) -> FoundImages | None:
+    """Return what a file that exists, finished or not, says of its perturbed images."""
+    there = next((one for one in (path, part_path(path)) if one.exists()), None)
+    if there is None:
+        return None
+    complete = lm.PairStore(there).complete
+    with h5py.File(there) as file:
+        names = [name for name in _OF_IMAGE if name in file]
+        return FoundImages(there, complete, {name: file[name][:] for name in names})
 
 
 def outcome(path: Path) -> str:

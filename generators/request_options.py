@@ -26,6 +26,7 @@ def options_parser(description: str | None) -> Parser:
         option.add_to(parser)
     parser.add_argument(
         "--also",
+        action="extend",
         nargs="+",
         default=[],
         metavar="EXPLANATION",

@@ -113,10 +113,11 @@ def _images(pair: MapPair) -> _Images | None:
     if not pair.finite:
         return None
     if pair.image is not None and pair.image_perturbed is not None:
-        image, perturbed = (
-            np.asarray(values, np.float64) / (255 if np.asarray(values).dtype == np.uint8 else 1)
-            for values in (pair.image, pair.image_perturbed)
-        )
+        stored = [np.asarray(values) for values in (pair.image, pair.image_perturbed)]
+        image, perturbed = (v.astype(np.float64) / (255 if v.dtype == np.uint8 else 1) for v in stored)
+        if stored[0].dtype == np.uint8 and stored[1].dtype.kind == "f" and image.shape == perturbed.shape:
+            # A quotient that was stored in less precision is not a change.
+            perturbed = np.where(image.astype(stored[1].dtype) == stored[1], image, perturbed)
         in_range = all(((values >= 0) & (values <= 1)).all() for values in (image, perturbed))
         if in_range and image.shape == perturbed.shape and image.ndim in (2, 3) and image.size:
             shape = image.shape if image.ndim == 3 else (1, *image.shape)

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from ..tables.columns import AGAINST, CONDITIONS, condition_columns
+from ..tables.known import CERTIFICATES
 from ..tables.labels import condition_text
 from ..tables.sharing import pooling_text, samples_text
 from ..tables.view import View
@@ -18,8 +19,15 @@ def page_title(scores: pd.DataFrame) -> str:
     return f"Robustness of attribution maps: {_listed(scores, 'dataset')}"
 
 
-def subject(scores: pd.DataFrame) -> str:
-    """Return the sentence that says what the scores of a page compare."""
+def subject(view: View) -> str:
+    """Return the sentence that says what the scores of a page compare, or its certificates prove."""
+    if all(column.name in CERTIFICATES for column in view.columns):
+        return (
+            "How much of a smoothed attribution map is proved to survive any perturbation of the input up "
+            "to a size in the l2 norm. No attack has a part in it: its conditions only say which file the "
+            "unperturbed maps are from."
+        )
+    scores = view.scores
     against = set(scores[AGAINST].dropna()) if AGAINST in scores else set()
     if "target" not in against:
         return (

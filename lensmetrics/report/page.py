@@ -99,7 +99,7 @@ def _page(
     spread, quantiles = distributions(view, leading, ids)
     html = _template().render(
         title=page_title(view.scores),
-        subject=subject(view.scores),
+        subject=subject(view),
         version=__version__,
         facts=facts_of(view),
         warnings=warnings_of(view),

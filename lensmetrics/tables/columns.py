@@ -30,6 +30,7 @@ CONDITIONS = {
     "model": Condition(speaks_for_itself=True),
     "training": Condition(speaks_for_itself=True),
     "explanation": Condition(speaks_for_itself=True),
+    "attacked_explanation": Condition(of_some_methods=True),  # missing: the explanation itself
     "attack": Condition(speaks_for_itself=True),
     "eps": Condition(),
     "eps_norm": Condition(),

@@ -20,6 +20,7 @@ from generators.attacks import ATTACKS
 from generators.disk import part_path
 from generators.explanations import abs_sum, beta_smooth, smooth_grad
 from generators.networks.checkpoints import load
+from generators.plan import Plan
 from generators.request import Request
 from lensmetrics.cli import main
 from tests.generators.test_work import work
@@ -222,6 +223,35 @@ def test_a_file_is_added_to_finished_ones_and_one_of_other_settings_is_refused(
     assert "attacked_explanation is gradient in the file, not set given" in capsys.readouterr().err
 
 
+def test_images_that_are_not_found_again_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as on another device: the files would be of different images."""
+    made(folder, "moved.h5", *TOPK)
+    with h5py.File(folder / "moved.h5", "r+") as file:
+        file["output_perturbed"][1] += 0.5
+    assert generate.main(arguments(folder, "moved.h5", *TOPK, "--also", NOISY)) == 2
+    error = capsys.readouterr().err
+    assert "the attack does not find the image of sample 1 that is in" in error
+    assert "use those of that run, or move its files away to make all" in error
+    assert [path.name for path in folder.glob("moved*")] == ["moved.h5"]
+
+
+def test_each_acceptance_is_computed_once_for_all_its_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    perturb = Plan.perturb
+
+    def counted(self: Plan, *given: Any, **more: Any) -> Any:
+        asked.append(self.acceptances)
+        return perturb(self, *given, **more)
+
+    monkeypatch.setattr(Plan, "perturb", counted)
+    made(folder, "once.h5", *TOPK, "--acceptance", "kendall", "spearman", "--also", NOISY, "lrp")
+    assert asked == [("kendall", "spearman")]
+
+
 @pytest.mark.parametrize(
     ("also", "sentence"),
     [
@@ -309,6 +339,15 @@ def test_tables_have_what_was_attacked_as_a_condition(folder: Path, tmp_path: Pa
     assert len(table) == 3
     compared = lm.compare(scores, on="explanation", metrics="pearson")
     assert compared["n"].tolist() == [6, 6, 6]
+    own = folder / "maps/own.h5"
+    if not own.exists():
+        made(folder, "maps/own.h5", *TARGET_MAP, "--explanation", "beta_smooth", "--beta", "0.8")
+    both = lm.evaluate([*files, own], ["pearson"])
+    assert lm.summarize(both).columns[:2].tolist() == ["explanation", "attacked_explanation"]
+    known = lm.compare(both, on="attacked_explanation", between=["gradient", None])
+    assert known.dropna(subset="p")["explanation"].tolist() == ["beta_smooth"]
+    names = [str(files[0]), str(files[1])]
+    assert lm.compare(both, on="file", between=names)["n"].tolist() == [6]
     against = lm.evaluate(files, ["mse_normalized"], against="target")
     targets = [read(path)[0]["target"] for path in files]
     assert all((target == targets[0]).all() for target in targets)
@@ -344,6 +383,12 @@ def test_the_command_of_the_page_writes_the_files_that_it_names() -> None:
     assert all(f"`{path}`" in page for path in files)
 
 
+def test_the_option_may_be_given_more_than_once(folder: Path) -> None:
+    words = arguments(folder, "x.h5", *TOPK, "--also", SMOOTHED, "--also", NOISY, "lrp")
+    assert [one.text for one in Request.parse(words).plan().also] == [SMOOTHED, NOISY, "lrp"]
+    assert Request.parse(arguments(folder, "x.h5", *TOPK)).also == []
+
+
 EXPERIMENT = """
 out = "{folder}/swept"
 [[generate]]
@@ -377,3 +422,42 @@ def test_an_experiment_makes_and_counts_the_files(folder: Path, capsys: pytest.C
     assert sweep.main([str(path)]) == 0
     assert "11 of 12 files exist" in capsys.readouterr().err
     assert lm.PairStore(lost).attrs["start_eps"] == 0.03
+
+
+@pytest.mark.parametrize(
+    ("also", "sentence"),
+    [
+        ("[3]", "--also: '3' is no name"),
+        ('"beta_smooth(bta=1)"', "beta_smooth of base gradient has no parameter 'bta'"),
+        ('["gradient"]', "--also 'gradient' is the --explanation itself"),
+        ('["lrp", ["gradient"]]', "--also 'gradient' is the --explanation itself"),
+    ],
+)
+def test_an_experiment_with_a_wrong_name_is_refused(
+    folder: Path, also: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "wrong.toml"
+    text = EXPERIMENT.replace('["beta_smooth(beta=0.8)", "smooth_grad(n_draws=2)"]', also)
+    path.write_text(text.format(folder=folder, weights=WEIGHTS), encoding="utf-8")
+    assert sweep.main([str(path), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("also", "taken"),
+    [
+        ('["pattern_attribution"]', [True, True]),
+        ('[["pattern_attribution", "lrp"], ["beta_smooth(base=lrp)"]]', [True, False, True, False]),
+    ],
+)
+def test_an_experiment_gives_patterns_to_what_needs_them(folder: Path, also: str, taken: list[bool]) -> None:
+    path = folder / "patterns.toml"
+    text = EXPERIMENT.replace('["beta_smooth(beta=0.8)", "smooth_grad(n_draws=2)"]', also)
+    text = text.replace("eps = [0.03, 0.1]\nfrom_smaller_eps = true", 'eps = 0.1\npatterns = "p.pt"')
+    path.write_text(text.format(folder=folder, weights=WEIGHTS), encoding="utf-8")
+    items = sweep.read(path)
+    assert sorted("--patterns" in item.arguments for item in items) == sorted(taken)
+    assert len({item.out for item in items}) == len(items)
+    assert all(len(item.files()) > 1 for item in items)

@@ -44,6 +44,17 @@ def test_metrics_of_images_equal_their_twins(name: str, shape: tuple[int, ...]) 
     assert pair.status == "ok"
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
+def test_an_unchanged_image_is_equal_in_any_stored_precision(dtype: type) -> None:
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    same = image if dtype == np.uint8 else (image / 255).astype(dtype)
+    pair = pair_of(image, same)
+    assert [getattr(lm, name)(pair) for name in ("image_mse", "image_pearson", "image_ssim")] == [0, 1, 1]
+    changed = same.copy()
+    changed[0, 0] = same[15, 15]
+    assert lm.image_mse(pair_of(image, changed)) > 1e-7
+
+
 def test_ssim_of_images_agrees_with_scikit_image() -> None:
     image, perturbed = images_of(3, 16, 17)
     expected = metrics.structural_similarity(  # type: ignore[no-untyped-call]

@@ -320,3 +320,21 @@ def test_leading_scores_stand_for_the_others() -> None:
     pair = contrasted(of("mse", "lens_recall_chance(k=9,w=1)", "kendall"), BUILT_IN)
     assert pair is not None
     assert [c.text for c in pair] == ["mse", "kendall"]
+
+
+def test_a_page_of_certificates_says_that_no_attack_has_a_part_in_them(tmp_path: Path) -> None:
+    scores = pd.DataFrame(
+        {
+            "training": np.repeat(["natural", "pgd"], 12),
+            "attack": "topk",
+            "sample": [*range(12), *range(12)],
+            "status": "ok",
+            "smoothed_norm": np.linspace(0.8, 0.9, 24),
+            "certified_cosine(eps=0.1)": np.linspace(0.1, 0.3, 24),
+        }
+    )
+    page = tmp_path / "r.html"
+    write_report(scores, page)
+    text = page.read_text("utf-8")
+    assert "is proved to survive any perturbation" in text
+    assert "compare each unperturbed map with its perturbed one" not in text

@@ -135,11 +135,14 @@ def test_other_attributes_except_provenance_follow_the_fixed_ones(tmp_path: Path
         "command": "python -m this",
         "attack_k": 100,
         "attack_w": 1,
+        "attacked_explanation": "gradient",
+        "explanation": "lrp",
         "model": "cnn",
     }
     write_file(tmp_path / "a.h5", 2, attrs=attrs)
     assert lm.evaluate(tmp_path / "a.h5", "kendall").columns.tolist() == [
-        *("file", "dataset", "model", "eps_norm", "severity", "attack_k", "attack_w", "steps"),
+        *("file", "dataset", "model", "explanation", "attacked_explanation", "eps_norm", "severity"),
+        *("attack_k", "attack_w", "steps"),
         *("sample", "status", "kendall"),
     ]
 
