@@ -39,6 +39,7 @@ def written(path: Path, reach: float, *, n: int = 6, seed: int = 7, **attrs: Any
     perturbed = (1 - reach) * before + reach * target
     images = rng.integers(0, 256, (n, *SIZE), dtype=np.uint8)
     moved = (images / 255 + 0.3 * reach * rng.random((n, *SIZE))).clip(0, 1).astype(np.float32)
+    moved[0] = images[0].astype(np.float32) / 255  # no better image was found
     outputs = rng.normal(size=(n, 3)).astype(np.float32)
     attrs = {**ATTACK, **SETTINGS, "explanation": "gradient", **attrs}
     with lm.PairWriter(path, n_samples=n, shape=SIZE, attrs=attrs) as writer:
@@ -110,6 +111,7 @@ def test_rows_have_the_numbers_of_the_pairs(tmp_path: Path) -> None:
     np.testing.assert_allclose(row["logits"], 0.5, rtol=1e-5)
     chances = [np.exp(z) / np.exp(z).sum() for z in (logits, logits + np.array([0.5, 0, 0]))]
     np.testing.assert_allclose(row["softmax"], np.abs(chances[0] - chances[1]).max(), rtol=1e-5)
+    assert (table["image_mse"] == 0).tolist() == [True] + [False] * 5
     assert table["not_attacked"].tolist() == [True] + [False] * 5
     assert table["label_changed"].tolist() == [False] * 5 + [True]
     assert table["made"].notna().tolist() == [True] + [False] * 5
@@ -217,7 +219,8 @@ def test_page_counts_verdicts_and_says_what_was_not_run(files: dict[Path, Any], 
     assert "| small_cnn, natural | LRP | not run |" in text
     assert "fewer than 10 samples are unreliable: those of small_cnn, natural, with 6." in text
     assert "| 5 of 6 |" in text
-    assert "90 steps at rate 0.01, weight 1e+11 | 6 | 1 |" in text
+    assert "| small_cnn, natural | gradient | beta 0.8 | 6 | 1 | 1.000 |" in text
+    assert "90 steps at rate 0.01, weight 1e+11 | 6 | 1 | 1 |" in text
     assert (tmp_path / "small.png").stat().st_size > 10_000
 
 

@@ -67,6 +67,11 @@ class Condition(NamedTuple):
         return len(self.rows)
 
     @property
+    def n_unchanged(self) -> int:
+        """The number of samples of which the attack found no better image."""
+        return int((self.rows["image_mse"] == 0).sum())
+
+    @property
     def gain(self) -> "pd.Series[float]":
         """The gain of PCC."""
         gain: pd.Series[float] = self.rows["pearson"] - self.rows["pearson before"]

@@ -111,17 +111,18 @@ def _maps(conditions: Sequence[Condition]) -> Iterator[str]:
     yield "## Maps and their targets"
     yield ""
     yield (
-        "`before` is the unperturbed map beside the target, which is what two maps have in common without "
-        "an attack; `after` the perturbed map beside it. `map before` is the perturbed map beside the "
-        "unperturbed one. SSIM and MSE are of maps that sum to one. not_attacked counts samples of which "
-        "no perturbed image kept the label; they count with two equal maps."
+        "`before` is the unperturbed map beside the target, which is what two maps have in common without an "
+        "attack; `after` the perturbed map beside it. `map before` is the perturbed map beside the "
+        "unperturbed one. SSIM and MSE are of maps that sum to one. `unchanged` counts samples of which no "
+        "image had a map nearer to the target, not_attacked those of which none kept the label; both count "
+        "with two equal maps."
     )
     yield ""
     yield (
-        "| network | explanation | n | not_attacked | PCC before | PCC after | gain | PCC with map before "
-        "| SSIM before | SSIM after | MSE before | MSE after |"
+        "| network | explanation | n | unchanged | not_attacked | PCC before | PCC after | gain "
+        "| PCC with map before | SSIM before | SSIM after | MSE before | MSE after |"
     )
-    yield "|---|---|" + "--:|" * 10
+    yield "|---|---|" + "--:|" * 11
     for one in own_maps(conditions):
         yield _row(one.network, one.explanation, cells=_of_maps(one))
     yield ""
@@ -130,11 +131,12 @@ def _maps(conditions: Sequence[Condition]) -> Iterator[str]:
 def _of_maps(one: Condition) -> list[str]:
     rows = one.rows
     if not one.n:
-        return ["not run", *[""] * 9]
+        return ["not run", *[""] * 10]
     numbers = [rows["pearson before"], rows["pearson"], one.gain, rows["pearson kept"]]
     means = ["ssim_normalized before", "ssim_normalized", "mse_normalized before", "mse_normalized"]
     return [
         str(one.n),
+        str(one.n_unchanged),
         str(int(rows["not_attacked"].sum())),
         *(_interval(mean_of(values)) for values in numbers),
         *(number_text(float(rows[name].mean())) for name in means),
@@ -175,7 +177,7 @@ def _changes(study: Study, conditions: Sequence[Condition]) -> Iterator[str]:
 
 
 _AGAINST = (
-    "| network | explanation | smoothing | n | smoothed map | PCC before | PCC after | gain "
+    "| network | explanation | smoothing | n | unchanged | smoothed map | PCC before | PCC after | gain "
     "| gain minus unsmoothed | | PCC with map before | minus unsmoothed | |"
 )
 
@@ -193,7 +195,7 @@ def _again(conditions: Sequence[Condition]) -> Iterator[str]:
         )
         yield ""
         yield _AGAINST + " image SSIM | image RMS |"
-        yield "|---|---|---|" + "--:|" * 6 + "---|--:|--:|---|--:|--:|"
+        yield "|---|---|---|" + "--:|" * 7 + "---|--:|--:|---|--:|--:|"
         for one, plain in pairs:
             change = [one.rows["image_ssim"].mean(), math.sqrt(one.rows["image_mse"].mean())]
             cells = [*_beside(one, plain), *(number_text(float(number)) for number in change)]
@@ -213,7 +215,7 @@ def _later(conditions: Sequence[Condition]) -> Iterator[str]:
         )
         yield ""
         yield _AGAINST + " PCC with smoothed target, before | after | gain minus unsmoothed | |"
-        yield "|---|---|---|" + "--:|" * 6 + "---|--:|--:|---|--:|--:|--:|---|"
+        yield "|---|---|---|" + "--:|" * 7 + "---|--:|--:|---|--:|--:|--:|---|"
         for one, plain in pairs:
             less = mean_of(one.own_gain - plain.gain)
             means = (float(one.rows[f"pearson own{when}"].mean()) for when in (" before", ""))
@@ -228,6 +230,7 @@ def _beside(one: Condition, plain: Condition) -> list[str]:
     more = mean_of(one.rows["pearson kept"] - plain.rows["pearson kept"])
     return [
         str(one.n),
+        str(one.n_unchanged),
         number_text(float(one.rows["pearson unsmoothed"].mean())),
         number_text(float(one.rows["pearson before"].mean())),
         number_text(float(one.rows["pearson"].mean())),
@@ -248,11 +251,11 @@ def _other_settings(conditions: Sequence[Condition]) -> Iterator[str]:
         yield "The first row of each explanation is that of the tables above."
         yield ""
         yield (
-            "| network | explanation | attack | n | not_attacked | PCC before | PCC after | gain "
+            "| network | explanation | attack | n | unchanged | not_attacked | PCC before | PCC after | gain "
             "| PCC with map before | SSIM before | SSIM after | MSE before | MSE after | image SSIM "
             "| image RMS | probability |"
         )
-        yield "|---|---|---|" + "--:|" * 13
+        yield "|---|---|---|" + "--:|" * 14
         for one in conditions:
             is_beside = any(one[:4] == other[:4] for other in others)
             if is_beside and one.n:
