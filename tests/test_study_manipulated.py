@@ -1,6 +1,7 @@
 """The page of a study of manipulated explanations: what it measures, tests and says."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,7 @@ def test_page_counts_verdicts_and_says_what_was_not_run(files: dict[Path, Any], 
         if line.startswith("* A smoothed explanation that is attacked itself resists more. ")
     ]
     assert "Contradicted: small_cnn, natural: SmoothGrad, sigma 0.1 of gradient 0.0" in note
+    assert re.search(r"where images changed by an RMS of 0\.[01]\d\d, unsmoothed by 0\.[01]\d\d", note)
     assert "| small_cnn, natural | LRP | not run |" in text
     assert "fewer than 10 samples are unreliable: those of small_cnn, natural, with 6." in text
     assert "| 5 of 6 |" in text

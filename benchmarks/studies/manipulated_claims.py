@@ -72,6 +72,11 @@ class Condition(NamedTuple):
         return int((self.rows["image_mse"] == 0).sum())
 
     @property
+    def image_rms(self) -> float:
+        """The root of the mean squared change of the images."""
+        return math.sqrt(self.rows["image_mse"].mean())
+
+    @property
     def gain(self) -> "pd.Series[float]":
         """The gain of PCC."""
         gain: pd.Series[float] = self.rows["pearson"] - self.rows["pearson before"]
@@ -151,6 +156,7 @@ class Test(NamedTuple):
     condition: Condition
     mean: Mean
     verdict: str
+    beside: Condition | None = None  # the condition that it is compared with, whose images differ
 
 
 class Claim(NamedTuple):
@@ -205,12 +211,13 @@ def claims(study: Mapping[str, Any], conditions: Sequence[Condition]) -> Iterato
         yield Claim(
             less,
             "gain of PCC minus that of the unsmoothed explanation below 0",
-            [_below(one, one.gain - plain.gain) for one, plain in pairs],
+            [_beside(_below(one, one.gain - plain.gain), plain) for one, plain in pairs],
         )
+        kept = "pearson kept"
         yield Claim(
             more,
             "PCC with the map before minus that of the unsmoothed explanation above 0",
-            [_above(one, one.rows["pearson kept"] - plain.rows["pearson kept"]) for one, plain in pairs],
+            [_beside(_above(one, one.rows[kept] - plain.rows[kept]), plain) for one, plain in pairs],
         )
     yield Claim(
         "So it does beside the smoothed map of the target sample.",
@@ -232,6 +239,10 @@ def _above(condition: Condition, values: "pd.Series[float]", limit: float = 0) -
 def _below(condition: Condition, values: "pd.Series[float]", limit: float = 0) -> Test:
     mean = mean_of(values)
     return Test(condition, mean, mean.below(limit))
+
+
+def _beside(test: Test, plain: Condition) -> Test:
+    return test if test.condition.looked_at else test._replace(beside=plain)
 
 
 def _extremes(pairs: Sequence[tuple[Condition, Condition]]) -> Iterator[tuple[Condition, Condition]]:

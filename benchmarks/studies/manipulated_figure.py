@@ -126,7 +126,7 @@ def _over_beta(axes: Axes, pairs: Sequence[tuple[Condition, Condition]], lines: 
     axes.axhline(0, color=INK, linewidth=0.6)
     titles = [
         *(f"beta\n{beta:g}" for beta in betas),
-        *(view.replace("SmoothGrad, sigma", "Smooth-\nGrad") for view in draws),
+        *(view.replace("SmoothGrad, sigma ", "Smooth-\nGrad\n") for view in draws),
         "not\nsmoothed",
     ]
     axes.set_xticks(range(len(titles)), titles, fontsize=7)

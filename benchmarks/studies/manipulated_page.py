@@ -1,6 +1,5 @@
 """The page of a study of manipulated explanations: sentences and tables from the table of its samples."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from .manipulated_claims import (
     Claim,
     Condition,
     Mean,
+    Test,
     claims,
     mean_of,
     own_maps,
@@ -99,12 +99,17 @@ def _claims(tested: Sequence[Claim]) -> Iterator[str]:
     for claim in tested:
         for verdict in sorted(verdicts, key=claim.count)[:-1]:
             if found := [test for test in claim.tests if test.verdict == verdict]:
-                places = "; ".join(
-                    f"{test.condition.network}: {test.condition.name} {_interval(test.mean)}"
-                    for test in found
-                )
+                places = "; ".join(map(_place, found))
                 yield f"* {claim.text} {verdict.capitalize()}: {places}."
     yield ""
+
+
+def _place(test: Test) -> str:
+    text = f"{test.condition.network}: {test.condition.name} {_interval(test.mean)}"
+    if test.beside is None:
+        return text
+    change, other = (number_text(one.image_rms) for one in (test.condition, test.beside))
+    return f"{text}, where images changed by an RMS of {change}, unsmoothed by {other}"
 
 
 def _maps(conditions: Sequence[Condition]) -> Iterator[str]:
@@ -164,7 +169,7 @@ def _changes(study: Study, conditions: Sequence[Condition]) -> Iterator[str]:
         cells = [
             _interval(image),
             number_text(float(rows["image_pearson"].mean())),
-            number_text(math.sqrt(rows["image_mse"].mean())),
+            number_text(one.image_rms),
             image.above(study["image_ssim"]),
             number_text(float(rows["logits"].mean())),
             _interval(output),
@@ -197,7 +202,7 @@ def _again(conditions: Sequence[Condition]) -> Iterator[str]:
         yield _AGAINST + " image SSIM | image RMS |"
         yield "|---|---|---|" + "--:|" * 7 + "---|--:|--:|---|--:|--:|"
         for one, plain in pairs:
-            change = [one.rows["image_ssim"].mean(), math.sqrt(one.rows["image_mse"].mean())]
+            change = [one.rows["image_ssim"].mean(), one.image_rms]
             cells = [*_beside(one, plain), *(number_text(float(number)) for number in change)]
             yield _row(one.network, one.explanation, one.view, cells=cells)
         yield ""
@@ -261,7 +266,7 @@ def _other_settings(conditions: Sequence[Condition]) -> Iterator[str]:
             if is_beside and one.n:
                 change = [
                     one.rows["image_ssim"].mean(),
-                    math.sqrt(one.rows["image_mse"].mean()),
+                    one.image_rms,
                     one.rows["softmax"].mean(),
                 ]
                 cells = [*_of_maps(one), *(number_text(float(number)) for number in change)]
