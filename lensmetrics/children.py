@@ -5,7 +5,8 @@ import multiprocessing
 import pickle
 import signal
 import traceback
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Generic, Literal, Self, TypeVar
@@ -195,14 +196,71 @@ class Isolated(Generic[A, T]):
             try:
                 return self._child(path)
             except ChildHung:
-                raise FormatError(
-                    f"{path}: no response within {self._seconds:g} s; the file may be damaged or its disk "
-                    "unresponsive"
-                ) from None
+                raise self._hung(path) from None
             except ChildCrashed:
                 continue
         raise FormatError(
             f"{path}: HDF5 crashed while reading it, so the file is damaged; regenerate or copy it again"
+        )
+
+    def each(self, paths: Iterable[A]) -> Iterator[T | FormatError | OSError]:
+        """Yield what the calls of all paths return or, of a file that is at fault, its error, in order.
+
+        The process works on a path while this one asks for the next and uses the result before it.
+        """
+        if self._child is None:
+            yield from map(self._outcome, paths)
+            return
+        sent: deque[A] = deque()
+        try:
+            for path in paths:
+                sent.append(path)
+                try:
+                    self._child.send(path)
+                except ChildCrashed:
+                    yield from self._again(sent)
+                if len(sent) > 1:
+                    yield from self._first(self._child, sent)
+            if sent:
+                yield from self._first(self._child, sent)
+        finally:
+            if sent:  # nobody asked for the last answer, and the next call must not get it
+                self._child.stop()
+
+    def _first(self, child: Child[A, T], sent: deque[A]) -> Iterator[T | FormatError | OSError]:
+        """Yield the outcome of the first path that was sent; of all, if the process is lost."""
+        outcome: T | FormatError | OSError
+        try:
+            outcome = child.receive()
+        except (FormatError, OSError) as error:
+            outcome = error
+        except ChildHung:
+            outcome = self._hung(sent[0])
+            sent.popleft()
+            yield outcome
+            yield from self._again(sent)
+            return
+        except ChildCrashed:
+            yield from self._again(sent)
+            return
+        sent.popleft()
+        yield outcome
+
+    def _again(self, sent: deque[A]) -> Iterator[T | FormatError | OSError]:
+        """Ask again, one by one, for what was sent to a process that is lost with its answers."""
+        while sent:
+            yield self._outcome(sent.popleft())
+
+    def _outcome(self, path: A) -> T | FormatError | OSError:
+        try:
+            return self(path)
+        except (FormatError, OSError) as error:
+            return error
+
+    def _hung(self, path: A) -> FormatError:
+        return FormatError(
+            f"{path}: no response within {self._seconds:g} s; the file may be damaged or its disk "
+            "unresponsive"
         )
 
 

@@ -1,5 +1,6 @@
 """The demo: score eight embedded pair files of real maps and write a report."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -38,8 +39,10 @@ def metrics() -> list[Metric]:
     ]
 
 
-def run(folder: Path) -> pd.DataFrame:
-    """Score the embedded files, write scores and report into the folder, and return the summary to print.
+def run(folder: Path, show: Callable[[pd.DataFrame], object]) -> None:
+    """Score the embedded files, show the summary, and write scores and report into the folder.
+
+    `show` is called as soon as there are scores: the page takes longer than they do.
 
     Raises
     ------
@@ -50,9 +53,9 @@ def run(folder: Path) -> pd.DataFrame:
     check_folder(folder)
     scores = evaluate(files, metrics())
     write_scores(scores, folder / SCORES)
-    write_report(scores, folder / REPORT, stores=[PairStore(file) for file in files])
     summary = summarize(scores, by=["training", "explanation", "attack"])
-    return summary[summary["metric"].isin(_SHOWN)]
+    show(summary[summary["metric"].isin(_SHOWN)])
+    write_report(scores, folder / REPORT, stores=[PairStore(file) for file in files])
 
 
 def check_folder(folder: Path) -> None:

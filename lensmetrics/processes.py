@@ -49,6 +49,7 @@ def handling(handler: Handler, *signals: signal.Signals) -> Iterator[None]:
 def starting(*, alone: bool = False) -> Iterator[None]:
     """Protect processes that are started in this context from Ctrl-C until they call `serve_parent`.
 
+    They import nothing from the folder in which they start, which may be one of somebody else's files.
     With `alone`, they do not run the main module of this process first; they need it only if their
     function is defined there. A main module that was read from stdin cannot be run again.
     """
@@ -56,13 +57,27 @@ def starting(*, alone: bool = False) -> Iterator[None]:
         main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
     from_stdin = getattr(main, "__spec__", None) is None and file is not None and not Path(file).exists()
-    with _one_starts, handling(signal.SIG_IGN, signal.SIGINT):
+    with _one_starts, handling(signal.SIG_IGN, signal.SIGINT), _safe_path():
         if alone or from_stdin:
             sys.modules["__main__"] = ModuleType("__main__")
         try:
             yield
         finally:
             sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Keep the current folder out of the path of modules of processes that are started meanwhile."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def serve_parent() -> None:

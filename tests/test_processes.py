@@ -80,6 +80,52 @@ def test_verify_never_hangs() -> None:
     ]
 
 
+def refuse(word: str, _: object) -> str:
+    if word == "hang":
+        time.sleep(60)
+    if word == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if word == "damaged":
+        raise FormatError(word)
+    if word == "bug":
+        raise ValueError(word)
+    return word
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["a", "damaged", "b", "damaged"],
+        ["die", "damaged", "b"],
+        ["a", "hang", "b", "die"],
+    ],
+    ids="-".join,
+)
+def test_each_path_has_its_outcome_in_order(words: list[str]) -> None:
+    said = {"damaged": "damaged", "hang": "hang: no response within 1 s", "die": "die: HDF5 crashed while"}
+    with Isolated(refuse, seconds=1) as isolated:
+        outcomes = list(isolated.each(iter(words)))
+        assert isolated("after") == "after"
+    for outcome, word in zip(outcomes, words, strict=True):
+        if word in said:
+            assert isinstance(outcome, FormatError)
+            assert str(outcome).startswith(said[word])
+        else:
+            assert outcome == word
+
+
+def test_an_answer_that_nobody_asked_for_is_not_given_to_the_next_call() -> None:
+    with Isolated(refuse) as isolated:
+        for outcome in isolated.each(["a", "b", "c"]):
+            assert outcome == "a"
+            break
+        assert isolated("d") == "d"
+        with pytest.raises(ValueError, match="bug"):
+            list(isolated.each(["a", "bug", "b"]))
+        assert list(isolated.each(["e"])) == ["e"]
+
+
 def test_a_killed_process_does_not_condemn_its_file(tmp_path: Path) -> None:
     with Isolated(die_once) as isolated:
         assert isolated(tmp_path / "killed") == 1

@@ -3,9 +3,13 @@
 import argparse
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..messages import say
 from .arguments import as_usage
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HELP = "score the embedded example files and write scores.parquet and report.html"
 
@@ -22,10 +26,15 @@ def run(arguments: argparse.Namespace) -> int:
     from .. import demo
     from .printing import print_summary
 
+    def show(summary: "pd.DataFrame") -> None:
+        print_summary(summary)
+        print(end="", flush=True)
+        say(f"making the page, {arguments.output / demo.REPORT}, takes some seconds")
+
     with as_usage():
         demo.check_folder(arguments.output)
-    say("scoring the embedded files; the first run compiles for some seconds")
-    print_summary(demo.run(arguments.output))
+    say("scoring the embedded files; the first run compiles for about 15 seconds")
+    demo.run(arguments.output, show)
     scores = arguments.output / demo.SCORES
     say(f"wrote {scores} and {arguments.output / demo.REPORT}")
     words = ["lensmetrics", "explore", str(demo.DATA), "--scores", str(scores)]

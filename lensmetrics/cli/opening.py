@@ -32,15 +32,16 @@ def isolated() -> "Isolated[Path, PairStore]":
 def open_stores(paths: Sequence[Path]) -> "list[PairStore]":
     """Open pair files and those in folders; damaged files of a folder are left out with a message."""
     stores = []
+    files = [(file, file == path) for path in paths for file in pair_files([path])]
     with isolated() as open_one:
-        for path in paths:
-            for file in pair_files([path]):
-                try:
-                    stores.append(open_one(file))
-                except (FormatError, OSError) as error:
-                    if file == path:
-                        raise
-                    say(f"lensmetrics: left out: {error}")
+        opened = open_one.each(file for file, _ in files)
+        for store, (_, is_named) in zip(opened, files, strict=True):
+            if not isinstance(store, Exception):
+                stores.append(store)
+            elif is_named:
+                raise store
+            else:
+                say(f"lensmetrics: left out: {store}")
     return stores
 
 

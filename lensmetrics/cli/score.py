@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,12 +125,13 @@ def run(arguments: argparse.Namespace) -> int:
         from .notes import note_chance, note_pooling, note_what_else_differs
         from .printing import print_failures, print_summary
 
-        def open_store(path: Path) -> "PairStore":
-            store = open_one(path)
-            stores[str(path)] = store
-            if store.metadata_damaged:
-                say(f"lensmetrics: {store.metadata_damaged}")
-            return store
+        def open_each(paths: Iterable[Path]) -> "Iterator[PairStore | Exception]":
+            for store in open_one.each(paths):
+                if not isinstance(store, Exception):
+                    stores[str(store.path)] = store
+                    if store.metadata_damaged:
+                        say(f"lensmetrics: {store.metadata_damaged}")
+                yield store
 
         scores, failures = score_files(
             arguments.files,
@@ -141,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
             output=arguments.output,
             resume=arguments.resume,
             stop_at_bad_samples=arguments.on_bad == "stop",
-            open_store=open_store,
+            open_each=open_each,
         )
     if scores is not None:
         by = distinguishing(scores)

@@ -1,7 +1,6 @@
 """Attributes of a pair file: read as plain values, checked before they are written, compared."""
 
 import json
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..tables.columns import is_reserved
-from .format import DEFAULT_REDUCTION, FORMAT, REDUCTIONS, VERSION
+from .format import DEFAULT_REDUCTION, FORMAT, REDUCTIONS, VERSION, crc32
 
 # The attribute with the CRC-32 of what no other checksum covers, and its value in an unfinished file. It
 # exists from the beginning: creating or deleting an attribute later could tear the file if its writer is
@@ -35,7 +34,7 @@ def metadata_checksum(attrs: Mapping[str, Any], columns: Mapping[str, NDArray[An
     """Return the CRC-32 of all other attributes, then of the columns that no other checksum covers."""
     others = {name: _exact(value) for name, value in attrs.items() if name != CHECKSUM and name[:1] != "_"}
     text = json.dumps(others, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    value = zlib.crc32(text.encode("utf-8", "surrogatepass"))
+    value = crc32(text.encode("utf-8", "surrogatepass"))
     for name, dtype in COVERED.items():
         if name not in columns:
             continue
@@ -44,7 +43,7 @@ def metadata_checksum(attrs: Mapping[str, Any], columns: Mapping[str, NDArray[An
         else:
             with np.errstate(over="ignore"):
                 data = columns[name].astype(dtype).tobytes()
-        value = zlib.crc32(data, value)
+        value = crc32(data, value)
     return value
 
 
@@ -58,8 +57,7 @@ def _exact(value: Any) -> Any:
 def read_attrs(path: Path, file: h5py.File) -> dict[str, Any]:
     """Return the root attributes as plain values; refuse a file of another format or version."""
     needs = f"a pair file has format = '{FORMAT}' and format_version = {VERSION}"
-    attrs = file.attrs
-    names = list(attrs)
+    names = list(file.attrs)
     for name in names:
         if not isinstance(name, str):  # h5py returns bytes that are not UTF-8
             raise FormatError(
@@ -69,12 +67,12 @@ def read_attrs(path: Path, file: h5py.File) -> dict[str, Any]:
     names = [name for name in names if not name.startswith("_")]
     if "format" not in names:
         raise FormatError(f"{path} has no attribute 'format'; {needs}")
-    name = _plain(path, "format", attrs["format"])
+    name = _plain(path, "format", _stored(file, "format"))
     if name != FORMAT:
         raise FormatError(f"{path} has format {name!r}; {needs}")
     if "format_version" not in names:
         raise FormatError(f"{path} has no attribute 'format_version'; {needs}")
-    version = _plain(path, "format_version", attrs["format_version"])
+    version = _plain(path, "format_version", _stored(file, "format_version"))
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise FormatError(f"{path} has format_version {version!r}; it must be an integer >= 1")
     if version > VERSION:
@@ -83,7 +81,20 @@ def read_attrs(path: Path, file: h5py.File) -> dict[str, Any]:
             "install a newer release"
         )
     known = {"format": FORMAT, "format_version": version}
-    return {name: known[name] if name in known else _plain(path, name, attrs[name]) for name in names}
+    return {name: known[name] if name in known else _plain(path, name, _stored(file, name)) for name in names}
+
+
+def _stored(file: h5py.File, name: str) -> Any:
+    """Return an attribute as h5py does; a number or a text takes half the time that h5py takes."""
+    attribute = h5py.h5a.open(file.id, name.encode())
+    held = attribute.dtype
+    text = h5py.check_string_dtype(held)
+    if attribute.shape == () and (held.kind in "iuf" or (text is not None and text.length is None)):
+        read = np.empty((), held)
+        attribute.read(read)
+        value: Any = read[()]
+        return value if text is None else value.decode(errors="surrogateescape")
+    return file.attrs[name]
 
 
 def _plain(path: Path, name: str, value: Any) -> Any:

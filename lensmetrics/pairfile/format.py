@@ -11,6 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+try:
+    from isal.isal_zlib import crc32 as _crc32  # the same number, in a twentieth of the time
+except ImportError:
+    _crc32 = zlib.crc32
+
+crc32: Callable[..., int] = _crc32
+
 FORMAT = "lensmetrics-pairs"
 VERSION = 1
 MAPS = ("unperturbed", "perturbed")
@@ -53,12 +60,12 @@ def row_checksums(arrays: Sequence[NDArray[Any]]) -> list[int]:
     """Return the CRC-32 of every row of C-contiguous, little-endian arrays, one array after the other."""
     views = []
     for array in arrays:
-        # Slices of one flat view pass rows to zlib without copies and without an array object each.
+        # Slices of one flat view pass rows on without copies and without an array object each.
         views.append((array.reshape(-1).view(np.uint8).data, array.nbytes // max(len(array), 1)))
     result = []
     for row in range(len(arrays[0])):
         value = 0
         for view, length in views:
-            value = zlib.crc32(view[row * length : (row + 1) * length], value)
+            value = crc32(view[row * length : (row + 1) * length], value)
         result.append(value)
     return result

@@ -11,10 +11,17 @@ import pkgutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    as_completed,
+)
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from .. import __version__
 from ..messages import say
@@ -27,6 +34,7 @@ DASK_SECONDS = 30.0
 
 # What Dask and concurrent.futures call a future; neither shares a type with the other.
 Handle = Any
+T = TypeVar("T")
 
 
 class Workers(Protocol):
@@ -172,23 +180,63 @@ def process_pool(n_workers: int | None, files: Sequence[Path]) -> Iterator[Execu
 
 @contextlib.contextmanager
 def _started(n_workers: int) -> Iterator[Executor]:
-    try:
-        with starting():
-            executor = ProcessPoolExecutor(
-                n_workers, mp_context=multiprocessing.get_context("spawn"), initializer=serve_parent
-            )
-            for _ in range(n_workers):
-                executor.submit(_import_worker)
-    except OSError as error:
-        raise OSError(
-            f"no worker process can be started ({error.strerror}): free space in the shared memory, "
-            "/dev/shm, or use --workers 1"
-        ) from error
+    with _enough_memory():
+        executor = _Pool(n_workers)
     try:
         yield executor
     finally:
         with _second_interrupt_exits():
             executor.shutdown(cancel_futures=True)
+
+
+class _Pool(Executor):
+    """Processes for this run, which nobody can interrupt but this one.
+
+    On Linux they are forked from a process that imports what all of them need, once, while this one still
+    opens files; it has no threads and no open files, so that forking it is safe. Elsewhere each is started
+    anew, and imports at the same time.
+    """
+
+    def __init__(self, n_workers: int) -> None:
+        forks = sys.platform == "linux"
+        context = multiprocessing.get_context("forkserver" if forks else "spawn")
+        self._processes = ProcessPoolExecutor(n_workers, mp_context=context, initializer=serve_parent)
+        if forks:
+            from multiprocessing.forkserver import ensure_running
+
+            # The command too: processes run the main module of this one before anything else.
+            context.set_forkserver_preload(["lensmetrics.scoring.preloaded", "lensmetrics.cli"])
+            with starting():
+                ensure_running()
+        else:
+            for _ in range(n_workers):
+                self.submit(_import_worker)
+
+    def submit(self, function: Callable[..., T], /, *arguments: Any, **named: Any) -> "Future[T]":
+        """Submit a call, for which a process may be started."""
+        try:
+            with starting(), _enough_memory():
+                return self._processes.submit(function, *arguments, **named)
+        except (EOFError, ConnectionError) as error:  # the process died from which others are forked
+            raise BrokenProcessPool(str(error)) from error
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End all processes, after the calls that were submitted unless they are cancelled."""
+        self._processes.shutdown(wait, cancel_futures=cancel_futures)
+
+
+@contextlib.contextmanager
+def _enough_memory() -> Iterator[None]:
+    """Say what to do if a process cannot be started."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ConnectionError):
+            raise
+        raise OSError(
+            f"no worker process can be started ({error.strerror}): free space in the shared memory, "
+            "/dev/shm, or use --workers 1"
+        ) from error
 
 
 def _import_worker() -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from .journal import Journal
 from .progress import Progress
 from .runs import TASK_PIXELS, PairFile, Run
 from .worker import BLOCK_PIXELS, Origin
+
+# Opens files in order; of a file that cannot be opened, its error takes the place of the store.
+OpenEach = Callable[[Iterable[Path]], Iterator[PairStore | Exception]]
 
 
 def evaluate(
@@ -136,7 +139,7 @@ def score_files(
     resume: bool = False,
     stop_at_bad_samples: bool = True,
     raise_failures: bool = False,
-    open_store: Callable[[Path], PairStore] = PairStore,
+    open_each: OpenEach | None = None,
     task_pixels: int = TASK_PIXELS,
     block_pixels: int = BLOCK_PIXELS,
 ) -> tuple[pd.DataFrame | None, list[Failure]]:
@@ -156,8 +159,8 @@ def score_files(
         row of NaN.
     raise_failures
         Raise an error that names the files that fail, instead of returning them.
-    open_store
-        Opens each file.
+    open_each
+        Opens the files in order; None opens them in this process.
     task_pixels, block_pixels
         About how many pixels of each of the two maps a task has, and a worker reads at once.
 
@@ -172,7 +175,7 @@ def score_files(
     files = as_paths(paths)
     with contextlib.ExitStack() as stack:
         journal = None if output is None else stack.enter_context(Journal(output, resume=resume))
-        pair_files, failures = _open_all(files, open_store, against or REFERENCES[0])
+        pair_files, failures = _open_all(files, open_each or _open_here, against or REFERENCES[0])
         if raise_failures:
             _raise(failures)
         run = Run(
@@ -220,21 +223,37 @@ def check_table_target(
     check_scores(output, files, metrics, against=against, resuming=resuming, replacing=replacing)
 
 
+def _open_here(paths: Iterable[Path]) -> Iterator[PairStore | Exception]:
+    for path in paths:
+        try:
+            yield PairStore(path)
+        except (FormatError, OSError) as error:
+            yield error
+
+
 def _open_all(
-    paths: Sequence[Path], open_store: Callable[[Path], PairStore], against: str
+    paths: Sequence[Path], open_each: OpenEach, against: str
 ) -> tuple[list[PairFile], list[Failure]]:
     """Open every file; return also what is wrong with any of them."""
     pair_files: list[PairFile] = []
     failures: list[Failure] = []
-    seen: set[tuple[int, int]] = set()
-    host = socket.gethostname()
+    named: list[Path] = []
     for path in paths:
         try:
             check_name(path)
-            found = path.stat() if path.exists() else None  # before it is read: it may be replaced afterwards
-            store = open_store(path)
+            named.append(path)
+        except FormatError as error:
+            failures.append(Failure(path, error))
+    states: list[os.stat_result | None] = []
+    seen: set[tuple[int, int]] = set()
+    host = socket.gethostname()
+    opened = open_each(_recorded(named, states))
+    for i, (path, store) in enumerate(zip(named, opened, strict=True)):
+        try:
+            if isinstance(store, Exception):
+                raise store
             store.slice(0, 0, against=against)  # refuses a file that does not have it
-            found = found or path.stat()
+            found = states[i] or path.stat()
         except (FormatError, OSError) as error:
             failures.append(Failure(path, error))
             continue
@@ -249,6 +268,16 @@ def _open_all(
     if not pair_files and not failures:
         raise ValueError("no pair files given: name at least one")
     return pair_files, failures
+
+
+def _recorded(paths: Iterable[Path], states: list[os.stat_result | None]) -> Iterator[Path]:
+    """Yield paths to be opened, once the state of each is recorded: it may be replaced afterwards."""
+    for path in paths:
+        try:
+            states.append(path.stat())
+        except OSError:  # opening it says what is wrong
+            states.append(None)
+        yield path
 
 
 def _raise(failures: Sequence[Failure]) -> None:

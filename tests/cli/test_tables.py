@@ -1,6 +1,7 @@
 """``lensmetrics summarize``, ``report`` and ``demo``."""
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import lensmetrics as lm
 from lensmetrics import demo
+from lensmetrics.cli import main
 from tests.cli.command import Run
 from tests.pairfiles import write_file
 
@@ -167,3 +169,30 @@ def test_demo_replaces_nothing_but_its_own(run: Run, monkeypatch: pytest.MonkeyP
     assert status == 2
     assert "out/scores.parquet exists and is not the demo's" in err
     assert set(lm.read_scores("out/scores.parquet")["file"]) == {"mine.h5"}
+
+
+def test_demo_shows_its_table_before_it_makes_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader of its output has all of the table when the page is begun, and is told what to wait for."""
+    files = sorted(demo.DATA.glob("*-gradient-topk.h5"))
+    scores = lm.evaluate(files, ["kendall", "lens_recall(k=100,w=1)"])
+    seen: list[tuple[str, str]] = []
+
+    def page(*_: object, **__: object) -> None:
+        seen.append((Path("out").read_text(), Path("err").read_text()))
+
+    monkeypatch.setattr(demo, "evaluate", lambda *_: scores)
+    monkeypatch.setattr(demo, "write_report", page)
+    monkeypatch.chdir(tmp_path)
+    with Path("out").open("w") as out, Path("err").open("w") as err:
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", err)
+        assert main(["demo"]) == 0
+    assert len(seen) == 1
+    table, said = seen[0]
+    assert "kendall" in table
+    assert table == Path("out").read_text()
+    first, last = said.splitlines()
+    assert first == "scoring the embedded files; the first run compiles for about 15 seconds"
+    assert last == "making the page, report.html, takes some seconds"

@@ -1,5 +1,7 @@
 """Damage to a sample, or to what all samples share, is found by its checksum."""
 
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from lensmetrics.errors import FormatError
+from lensmetrics.pairfile.format import crc32, row_checksums
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import problem_lines, verify
 from lensmetrics.pairfile.writer import PairWriter
@@ -41,6 +44,32 @@ def test_a_chunk_that_cannot_be_decompressed_costs_one_sample(tmp_path: Path) ->
     assert status == ["", "", "", "checksum", "", ""]
     assert np.isnan(unperturbed[3]).all()
     assert np.isfinite(unperturbed[[0, 1, 2, 4, 5]]).all()
+
+
+@pytest.mark.parametrize("length", [*range(20), 63, 64, 65, 255, 1024, 4095, 51529 * 4])
+def test_the_fast_checksum_is_that_of_zlib(length: int) -> None:
+    rows = np.random.default_rng(length).integers(0, 256, (3, length), np.uint8)
+    assert row_checksums([rows, rows[::-1].copy()]) == [
+        zlib.crc32(rows[2 - i].tobytes(), zlib.crc32(rows[i].tobytes())) for i in range(3)
+    ]
+    unaligned = rows.reshape(-1)[1:]
+    assert crc32(unaligned.data, 2**32 - 1) == zlib.crc32(unaligned.tobytes(), 2**32 - 1)
+
+
+@pytest.mark.parametrize("with_isal", [False, True])
+def test_a_file_reads_alike_with_and_without_isal(tmp_path: Path, with_isal: bool) -> None:
+    if with_isal:
+        pytest.importorskip("isal")
+    path = write_pairs(tmp_path / "a.h5")
+    flip_byte(path, "perturbed", 200)
+    code = (
+        f"import sys\nif not {with_isal}: sys.modules['isal'] = None\n"
+        "import lensmetrics as lm\nfrom lensmetrics.pairfile.format import crc32\n"
+        "print('isal.isal_zlib' in sys.modules, crc32 is __import__('zlib').crc32, sep='|', end='|')\n"
+        f"print(*lm.PairStore({str(path)!r}).read_block(0, 6)[2], sep='|')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{with_isal}|{not with_isal}||checksum||||\n"
 
 
 def test_checksums_are_those_of_the_format(tmp_path: Path) -> None:

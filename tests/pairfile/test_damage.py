@@ -20,7 +20,7 @@ from tests.pairfile.hostile_openers import open_store
 def _scored(store: PairStore) -> list[tuple[Any, ...]]:
     """Return all that a table says of a file except its name, NaN as text."""
     options: dict[str, Any] = {"stop_at_bad_samples": False, "raise_failures": True}
-    scores, _ = score_files(store.path, METRICS, open_store=lambda _: store, **options)
+    scores, _ = score_files(store.path, METRICS, open_each=lambda paths: (store for _ in paths), **options)
     assert scores is not None
     scores = scores.drop(columns="file")
     rows = [tuple(map(repr, row)) for row in scores.itertuples(index=False)]

@@ -1,6 +1,9 @@
 """The table does not depend on who scores, nor on how the work is cut."""
 
 import multiprocessing
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -13,6 +16,7 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
+from lensmetrics.scoring import executors
 from tests.pairfiles import write_file
 from tests.scoring.executors import BreaksDown, ReverseExecutor, UntilItFails
 from tests.scoring.runs import METRICS, evaluate
@@ -126,3 +130,53 @@ def test_futures_of_a_broken_pool_are_not_cancelled(study: list[Path]) -> None:
         evaluate(study, "kendall", executor=executor, task_pixels=42)
     assert len(executor.futures) > 2
     assert not any(future.cancelled() for future in executor.futures)
+
+
+def _begun_with() -> tuple[bool, int]:
+    """Whether a worker had the compiler before its first call, and by which process it was started."""
+    return "numba" in sys.modules, os.getppid()
+
+
+FORKED = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each worker is started anew")
+
+
+@FORKED
+def test_workers_share_what_one_process_has_imported() -> None:
+    with executors.process_pool(2, []) as pool:
+        assert pool is not None
+        (ready, first), (_, second) = [pool.submit(_begun_with).result() for _ in range(2)]
+    assert ready
+    assert first == second != os.getpid()
+
+
+@pytest.mark.parametrize("name", ["numba", "h5py", "pickle"])
+def test_processes_import_nothing_from_the_folder_of_the_command(tmp_path: Path, name: str) -> None:
+    """The folder of the maps may be somebody else's."""
+    (tmp_path / f"{name}.py").write_text("open('imported', 'w').close()\nraise SystemExit(3)\n")
+    for seed, path in enumerate(("a.h5", "b.h5")):
+        write_file(tmp_path / path, 3, seed=seed)
+    script = tmp_path / "scripts" / "command.py"
+    script.parent.mkdir()
+    script.write_text(
+        "from lensmetrics.cli import main\n"
+        "if __name__ == '__main__':\n"
+        "    raise SystemExit(main(['score', 'a.h5', 'b.h5', '-m', 'kendall', '--workers', '2']))\n"
+    )
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert not (tmp_path / "imported").exists(), done.stderr
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_death_of_the_process_that_starts_workers_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_: object) -> None:
+        raise EOFError("unexpected EOF")
+
+    def submit() -> None:
+        with executors.process_pool(2, []) as pool:
+            assert pool is not None
+            monkeypatch.setattr(ProcessPoolExecutor, "submit", end)
+            pool.submit(os.getpid)
+
+    with pytest.raises(RuntimeError, match="a worker process died, possibly out of memory"):
+        submit()
