@@ -67,7 +67,7 @@ def files(tmp_path: Path) -> dict[Path, dict[str, Any]]:
     """An attack, its repetition with more steps, smoothed ones, two views of it, and one not made."""
     made: list[tuple[float, dict[str, Any]]] = [
         (0.8, {}),
-        (0.9, {"steps": 90}),
+        (0.9, {"steps": 90, "softening": 0.5}),
         (0.2, {"explanation": "beta_smooth", "base": "gradient", "beta": 0.8}),
         (0.6, {"explanation": "beta_smooth", "base": "gradient", "beta": 5.0}),
         (0.9, {"explanation": "smooth_grad", "sigma": 0.1}),
@@ -172,11 +172,11 @@ def test_conditions_are_what_was_attacked_and_how_it_is_seen(files: dict[Path, A
     ]
     assert {one.network for one in conditions} == {"small_cnn, natural"}
     assert [one.explanation for one in own_maps(conditions)] == ["gradient", "LRP"]
-    assert conditions[1].settings == "90 steps at rate 0.01, weight 1e+11"
+    assert conditions[1].settings == "90 steps at rate 0.01, weight 1e+11, softening 0.5"
     assert [one.view for one, _ in smoothed(conditions, looked_at=True)] == ["beta 0.8"]
     assert [conditions[i].name for i in (0, 1, 2, 5)] == [
         "gradient",
-        "gradient (90 steps at rate 0.01, weight 1e+11)",
+        "gradient (90 steps at rate 0.01, weight 1e+11, softening 0.5)",
         "beta 0.8 of gradient",
         "gradient seen through beta 0.8",
     ]
@@ -222,7 +222,8 @@ def test_page_counts_verdicts_and_says_what_was_not_run(files: dict[Path, Any], 
     assert "fewer than 10 samples are unreliable: those of small_cnn, natural, with 6." in text
     assert "| 5 of 6 |" in text
     assert "| small_cnn, natural | gradient | beta 0.8 | 6 | 1 | 1.000 |" in text
-    assert "90 steps at rate 0.01, weight 1e+11 | 6 | 1 | 1 |" in text
+    (row,) = [line for line in lines if "| 90 steps at rate 0.01, weight 1e+11, softening 0.5 |" in line]
+    assert re.search(r"softening 0.5 \| 0\.\d+ \[0\.\d+, 0\.\d+\] \| 6 \| 1 \| 1 \|", row)
     assert (tmp_path / "small.png").stat().st_size > 10_000
 
 
@@ -230,6 +231,12 @@ def test_a_study_of_which_nothing_exists_has_a_page(tmp_path: Path) -> None:
     table = measured({tmp_path / "lrp.h5": {**ATTACK, **SETTINGS, "explanation": "lrp"}})
     text = write_page(STUDY, table, tmp_path / "none")
     assert "1 of 1 files were not made" in text
+
+
+def test_the_stored_page_is_that_of_the_stored_table(tmp_path: Path) -> None:
+    study = read_study(STUDIES / "manipulated.toml")
+    text = write_page(study, pd.read_csv(STUDIES / "manipulated.csv"), tmp_path / "manipulated")
+    assert text == (STUDIES / "manipulated.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

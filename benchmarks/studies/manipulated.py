@@ -33,7 +33,7 @@ from .run import conditions
 # What a row says of its file, by the names of attributes; those that an explanation has not are missing.
 CONDITION = (
     *("model", "training", "explanation", "base", "beta", "sigma", "attacked_explanation"),
-    *("steps", "learning_rate", "map_weight"),
+    *("steps", "learning_rate", "map_weight", "softening"),
 )
 MAPS = ("pearson", "ssim_normalized", "mse_normalized")
 IMAGES = ("image_pearson", "image_ssim", "image_mse")
@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace, base: Path) -> int:
     files = conditions(items)
     stored = base.with_suffix(".csv")
     if not options.page or any(path.exists() for path in files):
-        measured(files).to_csv(stored, index=False, float_format="%.6g")
+        measured(files).to_csv(stored, index=False, float_format="%.5g")
     print(write_page(study, pd.read_csv(stored), base))
     return 0
 
@@ -154,7 +154,7 @@ def _measured(path: Path, plain: Mapping[tuple[Any, ...], Path]) -> list[dict[st
     store = lm.PairStore(path)
     maps, images = list(MAPS), [*MAPS, *IMAGES]
     reached = lm.evaluate(path, images, against="target")
-    kept = lm.evaluate(path, maps)
+    kept = lm.evaluate(path, ["pearson"])
     with store.to_xarray() as file:
         target, before, after, label = (
             file[name].to_numpy() for name in ("target", "unperturbed", "perturbed", "label")
@@ -166,7 +166,7 @@ def _measured(path: Path, plain: Mapping[tuple[Any, ...], Path]) -> list[dict[st
         "sample": store.sample,
         **{metric: reached[metric] for metric in maps},
         **{f"{metric} before": at_first[metric] for metric in maps},
-        **{f"{metric} kept": kept[metric] for metric in maps},
+        "pearson kept": kept["pearson"],
         "pearson own before": lm.score(own, before, ["pearson"])["pearson"],
         "pearson own": lm.score(own, after, ["pearson"])["pearson"],
         "pearson unsmoothed": _unsmoothed(store, plain),

@@ -20,7 +20,7 @@ CONFIRMED, CONTRADICTED, NOT_DECIDED = "confirmed", "contradicted", "not decided
 NAMES = {"smooth_grad": "SmoothGrad", "lrp": "LRP"}
 # What tells the files of one network apart, apart from settings of the attack.
 VIEW = ("explanation", "base", "beta", "sigma", "attacked_explanation")
-SETTINGS = ("steps", "learning_rate", "map_weight")
+SETTINGS = ("steps", "learning_rate", "map_weight", "softening")
 
 
 class Mean(NamedTuple):
@@ -131,7 +131,8 @@ def _view(row: Any) -> tuple[str, str, bool]:
 
 
 def _settings(row: Any) -> str:
-    return f"{row['steps']:.0f} steps at rate {row['learning_rate']:.3g}, weight {row['map_weight']:.3g}"
+    text = f"{row['steps']:.0f} steps at rate {row['learning_rate']:.3g}, weight {row['map_weight']:.3g}"
+    return text if pd.isna(row["softening"]) else f"{text}, softening {row['softening']}"
 
 
 def own_maps(conditions: Sequence[Condition]) -> list[Condition]:

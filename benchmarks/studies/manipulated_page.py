@@ -253,14 +253,18 @@ def _other_settings(conditions: Sequence[Condition]) -> Iterator[str]:
     if others:
         yield "## Other settings of the attack"
         yield ""
-        yield "The first row of each explanation is that of the tables above."
+        yield (
+            "The first row of each explanation is that of the tables above, with which smoothed explanations "
+            "are compared. Where another row gains more, a smoothed explanation may resist better than that "
+            "comparison says."
+        )
         yield ""
         yield (
-            "| network | explanation | attack | n | unchanged | not_attacked | PCC before | PCC after | gain "
-            "| PCC with map before | SSIM before | SSIM after | MSE before | MSE after | image SSIM "
-            "| image RMS | probability |"
+            "| network | explanation | attack | more gain than above | n | unchanged | not_attacked "
+            "| PCC before | PCC after | gain | PCC with map before | SSIM before | SSIM after | MSE before "
+            "| MSE after | image SSIM | image RMS | probability |"
         )
-        yield "|---|---|---|" + "--:|" * 14
+        yield "|---|---|---|" + "--:|" * 15
         for one in conditions:
             is_beside = any(one[:4] == other[:4] for other in others)
             if is_beside and one.n:
@@ -269,7 +273,9 @@ def _other_settings(conditions: Sequence[Condition]) -> Iterator[str]:
                     one.image_rms,
                     one.rows["softmax"].mean(),
                 ]
-                cells = [*_of_maps(one), *(number_text(float(number)) for number in change)]
+                first = next(other for other in conditions if other[:4] == one[:4])
+                more = _interval(mean_of(one.gain - first.gain)) if one.settings else ""
+                cells = [more, *_of_maps(one), *(number_text(float(number)) for number in change)]
                 yield _row(one.network, one.explanation, one.settings or "as above", cells=cells)
         yield ""
 
