@@ -265,9 +265,9 @@ def _other_settings(conditions: Sequence[Condition]) -> Iterator[str]:
             "| MSE after | image SSIM | image RMS | probability |"
         )
         yield "|---|---|---|" + "--:|" * 15
-        for one in conditions:
-            is_beside = any(one[:4] == other[:4] for other in others)
-            if is_beside and one.n:
+        groups = dict.fromkeys(other[:4] for other in others)
+        for one in (one for group in groups for one in conditions if one[:4] == group):
+            if one.n:
                 change = [
                     one.rows["image_ssim"].mean(),
                     one.image_rms,
