@@ -285,6 +285,34 @@ def test_what_cannot_be_explained_is_refused_in_one_sentence(
     assert not list(folder.glob("bad*"))
 
 
+@pytest.mark.parametrize(
+    ("also", "sentence"),
+    [
+        (["mine_a:b", "mine:a_b"], "--also mine_a:b and --also mine:a_b would both be written to "),
+        (["mine:f", "mine:F"], "both be written to bad-mine_F.h5 where upper and lower case are the same"),
+        (["mass_center:shift"], "--acceptance mass_center_shift and --also mass_center:shift would both"),
+    ],
+)
+def test_explanations_whose_files_would_have_one_name_are_refused(
+    folder: Path,
+    tmp_path: Path,
+    also: list[str],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for module, functions in (("mine", ["a_b", "f", "F"]), ("mine_a", ["b"]), ("mass_center", ["shift"])):
+        code = "".join(f"def {name}(model, images, labels):\n    return images\n" for name in functions)
+        (tmp_path / f"{module}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    acceptance = ("--acceptance", "kendall", "mass_center_shift")
+    assert generate.main(arguments(folder, "bad.h5", *TOPK, *acceptance, "--also", *also)) == 2
+    error = capsys.readouterr().err
+    assert sentence in error.replace(f"{folder}/", "")
+    assert error.count("\n") == 1
+    assert not list(folder.glob("bad*"))
+
+
 def test_names_are_read_with_their_parameters() -> None:
     assert parsed(" smooth_grad ( n_draws = 50 , sigma = 1/10 ) ") == (
         "smooth_grad",
