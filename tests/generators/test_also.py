@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -389,6 +390,29 @@ def test_tables_have_what_was_attacked_as_a_condition(folder: Path, tmp_path: Pa
     page = tmp_path / "page.html"
     assert main(["report", str(out), "-o", str(page)]) == 0
     assert "attacked_explanation" in page.read_text(encoding="utf-8")
+
+
+def test_each_of_several_runs_is_compared_with_the_command_of_the_page(folder: Path, tmp_path: Path) -> None:
+    acceptance = ("--acceptance", "kendall", "spearman")
+    runs = [[folder / "maps/a.h5", folder / f"maps/a-{SMOOTHED}.h5"]]
+    first, second, *smoothed = made(folder, "maps/b.h5", *TOPK, *acceptance, "--also", SMOOTHED)
+    runs += [list(run) for run in zip((first, second), smoothed, strict=True)]
+    runs.insert(0, made(folder, "maps/c.h5", "--attack", "random_sign", "--eps", "0.1", "--also", SMOOTHED))
+    scores = lm.evaluate([path for run in runs for path in run], ["pearson"])
+    lm.write_scores(scores, tmp_path / "scores.parquet")
+    page = (Path(generators.__file__).parent / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ +lensmetrics (compare .* --by .*)$", page.replace("\\\n", ""), re.M)
+    words = shlex.split(line.replace("scores.parquet", str(tmp_path / "scores.parquet")))
+    out = tmp_path / "compared.csv"
+    assert main([*words, "-o", str(out)]) == 0
+    found = pd.read_csv(out)
+    assert found["n"].tolist() == [6, 6, 3, 3]
+    means = scores.groupby("file", observed=True)["pearson"].mean()
+    for side, position in (("mean_first", 0), ("mean_second", 1)):
+        expected = [means[str(run[position])] for run in runs]
+        np.testing.assert_allclose(found[side], expected, rtol=1e-6)
+    assert main([*words[: words.index("--by")], "-o", str(out)]) == 0
+    assert pd.read_csv(out)["n"].sum() == 6  # of noise, through which nothing was attacked
 
 
 def test_points_of_all_reported_maps_count_for_the_batch_size() -> None:
