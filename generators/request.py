@@ -91,9 +91,9 @@ class Request:
         )
         found = with_also(attacked, self.also, self.attack)
         if not found.needs_patterns and self.patterns is not None:
-            raise ValueError(
-                f"--patterns has no effect with --explanation {self.explanation}, which needs none; remove it"
-            )
+            also = f"and --also {' '.join(self.also)}, none of which needs any" * bool(self.also)
+            named = f"{self.explanation} {also}" if also else f"{self.explanation}, which needs none"
+            raise ValueError(f"--patterns has no effect with --explanation {named}; remove it")
         if found.needs_patterns and self.patterns_file is None:
             raise ValueError(
                 f"--patterns must be given with --checkpoint {self.checkpoint}, which is no file that they "
@@ -118,15 +118,10 @@ class Request:
         ValueError
             If two files would have one name.
         """
-        main = self.main_files(found)
-        files = [
-            (path, alone, f"--acceptance {alone.acceptances[0]}" if alone.acceptances else "--out")
-            for path, alone in main.items()
-        ]
+        main = self.main_files(found).items()
+        files = [(path, one, f"--acceptance {', '.join(one.acceptances)}") for path, one in main]
         files += [
-            (_beside(path, one.text), one, f"--also {one.text}")
-            for path, alone in main.items()
-            for one in alone.also
+            (_beside(path, one.text), one, f"--also {one.text}") for path, alone in main for one in alone.also
         ]
         _refuse_shared((path, option) for path, _, option in files)
         return {path: one for path, one, _ in files}

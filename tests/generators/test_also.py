@@ -33,6 +33,7 @@ TARGET_MAP = (
     *("--batch-size", "4"),
 )
 TOPK = ("--attack", "topk", "--eps", "0.1", "--steps", "2", "--step-size", "0.03", "--samples", "3")
+OWN = "tests.generators.own_functions"
 SMOOTHED, NOISY = "beta_smooth(beta=0.8)", "smooth_grad(n_draws=3,sigma=0.1)"
 
 
@@ -273,7 +274,20 @@ def test_each_acceptance_is_computed_once_for_all_its_files(
         ([SMOOTHED, "beta_smooth(beta=4/5)"], "--also has beta_smooth(beta=0.8) twice; give each"),
         (["uniform_smooth(reduction=sum)"], "so reduction sum has no meaning for it; use reduction abs_sum"),
         (["pattern_attribution"], "fashion_mnist-small_cnn-natural.patterns.pt does not exist"),
-        (["nowhere:f"], "there is no module nowhere"),
+        (["pattern_attribution(patterns=x)"], "patterns is no parameter: --patterns FILE on the command"),
+        (["lrp(patterns=x)"], "--also 'lrp(patterns=x)': lrp has no parameter 'patterns'; it takes form"),
+        (
+            ["beta_smooth", "lrp", "--patterns", "x"],
+            "--explanation gradient and --also beta_smooth lrp, none",
+        ),
+        (["nowhere:f"], "--also 'nowhere:f': there is no module nowhere"),
+        ([f"{OWN}:needs_layer"], f"error: --also {OWN}:needs_layer needs layer; it must take"),
+        ([f"{OWN}:flat"], f"error: --also {OWN}:flat returned a tensor"),
+        ([f"{OWN}:failing"], f"error: --also {OWN}:failing fails with "),
+        ([f"{OWN}:undefined"], f"--also '{OWN}:undefined': the explanation of the first image has NaN"),
+        ([f"{OWN}:mixing"], f"--also '{OWN}:mixing': the explanation gives another map for an image alone"),
+        (["captum:Salience"], "error: --also 'captum:Salience' is no name; did you mean captum:Saliency"),
+        (["captum:NeuronGradient"], "error: --also captum:NeuronGradient needs neuron_selector, which has"),
     ],
 )
 def test_what_cannot_be_explained_is_refused_in_one_sentence(
@@ -289,8 +303,8 @@ def test_what_cannot_be_explained_is_refused_in_one_sentence(
 @pytest.mark.parametrize(
     ("also", "sentence"),
     [
-        (["mine_a:b", "mine:a_b"], "--also mine_a:b and --also mine:a_b would both be written to "),
-        (["mine:f", "mine:F"], "both be written to bad-mine_F.h5 where upper and lower case are the same"),
+        (["ours_a:b", "ours:a_b"], "--also ours_a:b and --also ours:a_b would both be written to "),
+        (["ours:f", "ours:F"], "both be written to bad-ours_F.h5 where upper and lower case are the same"),
         (["mass_center:shift"], "--acceptance mass_center_shift and --also mass_center:shift would both"),
     ],
 )
@@ -302,7 +316,7 @@ def test_explanations_whose_files_would_have_one_name_are_refused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for module, functions in (("mine", ["a_b", "f", "F"]), ("mine_a", ["b"]), ("mass_center", ["shift"])):
+    for module, functions in (("ours", ["a_b", "f", "F"]), ("ours_a", ["b"]), ("mass_center", ["shift"])):
         code = "".join(f"def {name}(model, images, labels):\n    return images\n" for name in functions)
         (tmp_path / f"{module}.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
@@ -324,8 +338,7 @@ def test_names_are_read_with_their_parameters() -> None:
 
 
 def test_explanations_of_other_libraries_and_of_ones_own(folder: Path) -> None:
-    own = "tests.generators.own_functions:squared"
-    files = made(folder, "own.h5", *TOPK, "--also", own, "captum:Saliency")
+    files = made(folder, "own.h5", *TOPK, "--also", f"{OWN}:squared", "captum:Saliency")
     assert [path.name for path in files] == [
         "own.h5",
         "own-tests.generators.own_functions_squared.h5",
