@@ -492,7 +492,11 @@ def test_an_experiment_makes_and_counts_the_files(folder: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("also", "sentence"),
     [
-        ("[3]", "--also: '3' is no name"),
+        ("[3]", 'also in [[generate]] must be texts such as "beta_smooth(beta=0.8)", got [3]'),
+        ("3", 'also in [[generate]] must be texts such as "beta_smooth(beta=0.8)", got 3'),
+        ("true", 'also in [[generate]] must be texts such as "beta_smooth(beta=0.8)", got true'),
+        ('[["lrp"], 1.5]', 'such as "beta_smooth(beta=0.8)", got [["lrp"], 1.5]'),
+        ("[]", "also in [[generate]] is an empty list; remove it, or write also = [[], [...]]"),
         ('"beta_smooth(bta=1)"', "beta_smooth of base gradient has no parameter 'bta'"),
         ('["gradient"]', "--also 'gradient' is the --explanation itself"),
         ('["lrp", ["gradient"]]', "--also 'gradient' is the --explanation itself"),
@@ -508,6 +512,21 @@ def test_an_experiment_with_a_wrong_name_is_refused(
     error = capsys.readouterr().err
     assert sentence in error
     assert error.count("\n") == 1
+
+
+def test_an_experiment_may_have_runs_with_and_without_further_explanations(folder: Path) -> None:
+    path = folder / "both.toml"
+    text = EXPERIMENT.replace('["beta_smooth(beta=0.8)", "smooth_grad(n_draws=2)"]', '[["lrp"], []]')
+    path.write_text(text.format(folder=folder, weights=WEIGHTS), encoding="utf-8")
+    items = sweep.read(path)
+    assert [item.out.name for item in items[:4]] == [
+        "gradient-topk-0.03-also=lrp.h5",
+        "gradient-topk-0.03.h5",
+        "gradient-topk-0.1-also=lrp.h5",
+        "gradient-topk-0.1.h5",
+    ]
+    assert [len(item.files()) for item in items] == [2, 1] * 4
+    assert [item.needs[-1].name for item in items[2:4]] == [item.out.name for item in items[:2]]
 
 
 @pytest.mark.parametrize(
