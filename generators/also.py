@@ -2,12 +2,14 @@
 
 import argparse
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from .explanations import EXPLANATIONS, INDEPENDENT_DRAWS, OWN_EXPLANATION, Explanation
 from .methods import (
+    PATTERNS,
     check_ranges,
     check_signs,
     completed,
@@ -51,9 +53,15 @@ def parsed(text: str) -> tuple[str, dict[str, Any]]:
                 f"--also {text!r}: {part.strip()!r} cannot be read; write each parameter once, as name=value"
             )
         given[key] = value
-    method, _ = with_base(name, given.get("base"))
+    with in_words_of(text):
+        method, _ = with_base(name, given.get("base"))
     allowed = {option.name: option for option in (*method.options, *_switches(method))}
     for key in given:
+        if key == PATTERNS and method.needs_patterns:
+            raise ValueError(
+                f"--also {text!r}: {key} is no parameter: --patterns FILE on the command line gives them to "
+                "every explanation; remove it here"
+            )
         if key not in allowed:
             takes = ", ".join(allowed) or "no parameters"
             of_base = f" of base {given.get('base', 'gradient')}" if method.bases else ""
@@ -88,12 +96,20 @@ def _value(text: str, option: Option, value: str) -> Any:
         raise ValueError(f"--also {text!r}: {option.name} {error}") from None
 
 
-def _in_words_of(text: str, error: ValueError) -> ValueError:
-    """Return an error about options of an explanation as one about the parameters of ``--also``."""
-    message = str(error).replace("--explanation", "--also")
-    for name in parameters():
-        message = re.sub(rf"{flag(name)}\b", name, message)
-    return ValueError(f"--also {text!r}: {message}")
+@contextmanager
+def in_words_of(text: str) -> Iterator[None]:
+    """Raise an error about an explanation, or its options, as one about a text of ``--also``."""
+    try:
+        yield
+    except ValueError as error:
+        name = text.partition("(")[0].strip()
+        message = str(error).replace(f"--explanation {name}", f"--also {text}")
+        message = message.replace("--explanation: ", "--also ").replace("--explanation", "--also")
+        for parameter in parameters():
+            message = re.sub(rf"{flag(parameter)}\b", parameter, message)
+        if not message.startswith("--also"):
+            message = f"--also {text!r}: {message.removeprefix(f'{name}: ')}"
+        raise ValueError(message) from error
 
 
 def with_also(found: Plan, texts: Sequence[str], attack: str) -> Plan:
@@ -103,10 +119,8 @@ def with_also(found: Plan, texts: Sequence[str], attack: str) -> Plan:
     plans: dict[str, Plan] = {}
     for text in texts:
         name, known = parsed(text)
-        try:
+        with in_words_of(text):
             one = replace(_explained(found, name, known, attack), attacked=attacked)
-        except ValueError as error:
-            raise _in_words_of(text, error) from error
         if one.text in plans:
             raise ValueError(f"--also has {one.text} twice; give each explanation once")
         if one.text == found.text:

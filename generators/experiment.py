@@ -99,7 +99,10 @@ def _block_items(command: str, block: Mapping[str, Any], out: Path) -> Iterator[
     """Yield one item for each combination of the block's lists, a smaller radius before a larger one."""
     parser = COMMANDS[command].parser()
     grid = _grid(command, block, parser)
-    combinations = [dict(zip(grid, chosen, strict=True)) for chosen in itertools.product(*grid.values())]
+    combinations = [
+        {name: value for name, value in zip(grid, chosen, strict=True) if value != []}
+        for chosen in itertools.product(*grid.values())
+    ]
     if command == "train":
         for options in _without_idle(combinations, command, _taken_by_training):
             path = out / "checkpoints" / f"{_stem(command, options, grid)}.pt"
@@ -168,7 +171,9 @@ def _values(name: str, value: Any, n_values: int | str | None, where: str) -> li
     """
     values = value if isinstance(value, list) else [value]
     lists = [item for item in values if isinstance(item, list)]
-    if not values or [] in lists:
+    if name == _ALSO:
+        _check_texts(value, where)
+    elif not values or [] in lists:
         raise ValueError(f"{name} in {where} is an empty list, so nothing would be made")
     if n_values is None or any(isinstance(item, list) for inner in lists for item in inner):
         if lists:
@@ -183,6 +188,18 @@ def _values(name: str, value: Any, n_values: int | str | None, where: str) -> li
             f"files: write {json.dumps([values])} for the one, {json.dumps(each)} for the other"
         )
     return [values]
+
+
+def _check_texts(value: Any, where: str) -> None:
+    """Refuse what is neither texts of ``--also``, nor lists of them; an empty list among others is none."""
+    if value == []:
+        raise ValueError(f"{_ALSO} in {where} is an empty list; remove it, or write {_ALSO} = [[], [...]]")
+    outer = value if isinstance(value, list) else [value]
+    if not all(
+        isinstance(text, str) for item in outer for text in (item if isinstance(item, list) else [item])
+    ):
+        got = json.dumps(value, default=str)
+        raise ValueError(f'{_ALSO} in {where} must be texts such as "beta_smooth(beta=0.8)", got {got}')
 
 
 def _rising(grid: Mapping[str, list[Any]], where: str) -> dict[str, list[Any]]:

@@ -1,13 +1,13 @@
 """Datasets in folders of image files: with ``labels.csv``, or one folder per class."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from .splits import Dataset, Split, checked_labels, decoded
 
@@ -124,18 +124,53 @@ def _class_folders(parent: Path, dataset: Dataset, size: int) -> Split | None:
     return _from_files(paths, np.array(labels, dtype=np.int64), dataset, size) if paths else None
 
 
-def read_pictures(paths: Sequence[Path], dataset: Dataset, size: int) -> Split:
-    """Read image files as images of the dataset, all with the label 0.
+def read_pictures(paths: Sequence[Path], dataset: Dataset, size: int) -> tuple[Split, list[str]]:
+    """Read image files as viewers show them, as images of the dataset, all with the label 0.
 
-    They are resized and center-cropped to `size`; 0 takes the size that all of them have.
+    They are turned upright, as their EXIF data says, put on white where they are not opaque, resized and
+    center-cropped to `size`; 0 takes the size that all of them have. Of several frames the first is taken.
+
+    Returns
+    -------
+    Split
+        The images.
+    list of str
+        What was changed, a sentence each.
 
     Raises
     ------
     ValueError
         If a file is not an image of 8 bits per channel, or `size` is 0 and their sizes differ.
     """
-    _surveyed(tuple(paths))
-    return _from_files(paths, np.zeros(len(paths), np.int64), dataset, size)
+    found = [_picture(path) for path in paths]
+    pictures = [picture for picture, _ in found]
+    notes = list(dict.fromkeys(note for _, sentences in found for note in sentences))
+    channels = dataset.channels or _channels({picture.mode for picture in pictures})
+    sizes = {
+        (picture.height, picture.width): path
+        for picture, path in zip(reversed(pictures), reversed(paths), strict=True)
+    }
+    shape = (size, size) if size else _only(sizes)
+    return decoded(pictures.__getitem__, np.zeros(len(paths), np.int64), channels, shape), notes
+
+
+def _picture(path: Path) -> tuple[Image.Image, list[str]]:
+    """Return an image as viewers show it, and sentences on what was changed."""
+    with _opened(path) as image:
+        _refuse_deep(path, image)
+        n_frames = getattr(image, "n_frames", 1)
+        try:
+            shown = ImageOps.exif_transpose(image)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise _unreadable(path, error) from error
+    notes = [f"{path} has {n_frames} frames; the first one is taken"] * (n_frames > 1)
+    if shown.mode not in ("RGBA", "LA", "PA") and "transparency" not in shown.info:
+        return shown, notes
+    above = shown.convert("RGBA")
+    if above.getchannel("A").getextrema()[0] != 255:
+        notes.append(f"{path} has pixels that are not opaque; they are put on white")
+    on_white = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
+    return on_white.convert("L" if shown.mode in ("L", "LA") else "RGB"), notes
 
 
 def _from_files(paths: Sequence[Path], labels: NDArray[np.int64], dataset: Dataset, size: int) -> Split:
@@ -174,9 +209,17 @@ def _surveyed(paths: tuple[Path, ...]) -> tuple[int, dict[tuple[int, int], Path]
         with _opened(path) as image:
             modes.add(image.mode)
             sizes.setdefault((image.height, image.width), path)
-            if image.mode[0] in "IF":
-                raise ValueError(f"{path} has more than 8 bits per channel; save it with 8")
-    return (1 if modes <= {"1", "L"} else 3), sizes
+            _refuse_deep(path, image)
+    return _channels(modes), sizes
+
+
+def _refuse_deep(path: Path, image: Image.Image) -> None:
+    if image.mode[0] in "IF":
+        raise ValueError(f"{path} has more than 8 bits per channel; save it with 8")
+
+
+def _channels(modes: Collection[str]) -> int:
+    return 1 if set(modes) <= {"1", "L"} else 3
 
 
 def _only(sizes: Mapping[tuple[int, int], Path]) -> tuple[int, int]:

@@ -1,10 +1,11 @@
 """Command: make the map of one image look like that of another one, and draw it.
 
 The attack is target_map of Dombrowski et al. (NeurIPS 2019), with their settings unless told otherwise.
-IMAGE and TARGET_IMAGE are any two image files; they are resized and center-cropped to the size of --dataset,
-whose own images are not read. FILE.h5 has the one pair, with the target, both images and the outputs;
-FILE.png shows image, manipulated image, their maps and the target. The maps of IMAGE explain the class that
-the network predicts for it, which the attack keeps.
+IMAGE and TARGET_IMAGE are any two image files; they are turned upright as their EXIF data says, put on white
+where they are not opaque, resized and center-cropped to the size of --dataset, whose own images are not
+read. FILE.h5 has the one pair, with the target, both images and the outputs; FILE.png shows image,
+manipulated image, their maps and the target. The maps of IMAGE explain the class that the network predicts
+for it, which the attack keeps.
 
 Example: ``python -m generators.manipulate cat.jpg dog.jpg --dataset imagenet --model squeezenet1_1
 --checkpoint squeezenet1_1.npz --explanation gradient --out figure.h5``
@@ -119,7 +120,7 @@ def manipulate(asked: Manipulation) -> None:
     device, dtype = use_device(request.device), DTYPES[request.dtype]
     dataset = described(request.dataset, request.data)
     pictures = (asked.image, asked.target_image)
-    split = read_pictures(pictures, dataset, request.image_size or dataset.image_size)
+    split, notes = read_pictures(pictures, dataset, request.image_size or dataset.image_size)
     network, facts = load_network(request, found, device, dtype)
     n_classes = check_images(network, split.channels, *split.shape)
     dataset.check(n_classes, request.dataset)
@@ -141,6 +142,8 @@ def manipulate(asked: Manipulation) -> None:
     compared = (*condition(request, found), *aim, "checkpoint_sha256", "patterns_sha256", "versions")
     same = {name: attrs.get(name) for name in compared}
     steps = found.settings["steps"]
+    for note in notes:
+        print(note, file=sys.stderr)
     print(f"{asked.image}: {steps} steps towards the map of {asked.target_image}", file=sys.stderr)
     with unfinished(request.out, chosen, split.shape, attrs, same, found.defaults) as writer:
         (columns,) = work.columns(np.arange(1))

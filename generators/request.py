@@ -1,7 +1,7 @@
 """The pair files that a command line asks for, and what is recorded in them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,9 @@ class Request:
         )
         found = with_also(attacked, self.also, self.attack)
         if not found.needs_patterns and self.patterns is not None:
-            raise ValueError(
-                f"--patterns has no effect with --explanation {self.explanation}, which needs none; remove it"
-            )
+            also = f"and --also {' '.join(self.also)}, none of which needs any" * bool(self.also)
+            named = f"{self.explanation} {also}" if also else f"{self.explanation}, which needs none"
+            raise ValueError(f"--patterns has no effect with --explanation {named}; remove it")
         if found.needs_patterns and self.patterns_file is None:
             raise ValueError(
                 f"--patterns must be given with --checkpoint {self.checkpoint}, which is no file that they "
@@ -112,9 +112,19 @@ class Request:
         There is a file for each acceptance: FILE.h5 for the first, FILE-ACCEPTANCE.h5 for the others. An
         attack without acceptance has one file. Beside each of them, FILE-EXPLANATION.h5 has the maps of each
         further explanation.
+
+        Raises
+        ------
+        ValueError
+            If two files would have one name.
         """
-        main = self.main_files(found)
-        return main | {_beside(path, one.text): one for path, alone in main.items() for one in alone.also}
+        main = self.main_files(found).items()
+        files = [(path, one, f"--acceptance {', '.join(one.acceptances)}") for path, one in main]
+        files += [
+            (_beside(path, one.text), one, f"--also {one.text}") for path, alone in main for one in alone.also
+        ]
+        _refuse_shared((path, option) for path, _, option in files)
+        return {path: one for path, one, _ in files}
 
     def main_files(self, found: Plan) -> dict[Path, Plan]:
         """Return those of the files whose maps are of --explanation."""
@@ -175,6 +185,19 @@ def _beside(path: Path, word: str) -> Path:
     """Return the path of a file beside another one, with a word more in its name."""
     ending = ".h5" * path.name.endswith(".h5")
     return path.with_name(f"{path.name.removesuffix(ending)}-{re.sub('[/:]', '_', word)}{ending}")
+
+
+def _refuse_shared(files: Iterable[tuple[Path, str]]) -> None:
+    """Refuse files, each with the option that asks for it, of which one would replace another."""
+    seen: dict[str, tuple[Path, str]] = {}
+    for path, option in files:
+        other, before = seen.setdefault(str(path).casefold(), (path, option))
+        if before != option:
+            where = " where upper and lower case are the same" * (other != path)
+            raise ValueError(
+                f"{before} and {option} would both be written to {path}{where}; rename one of the functions, "
+                "or give the two in runs with another --out"
+            )
 
 
 def training_of(known: str | None, given: str | None) -> str:

@@ -1,6 +1,7 @@
 """The contents of pair files: maps before and after the attack, outputs, norms, images."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from .also import in_words_of
 from .attacks import Found
 from .batches import Memory, fitting_batch_size
 from .datasets import Split, inputs_of
@@ -81,15 +83,20 @@ class Work:
         samples = self.chosen[:1]
         self.plan.attack.check(self.network, self._inputs(samples)[0], self.plan.settings)
         for one in {one.text: one for one in (self.plan, *self._files)}.values():
-            one.explain_briefly(samples)(self.network, *self._inputs(samples))
-            if is_own(one.name):
-                self._check_alone(one)
+            with self._naming(one):
+                one.explain_briefly(samples)(self.network, *self._inputs(samples))
+                if is_own(one.name):
+                    self._check_alone(one)
         few = self.chosen[:_PROBED]
         self.plan.check_softening(self.network, *self._inputs(few), few)
         for path in self.starts:
             for first in range(0, len(self.chosen), BATCH_SIZE["cpu"]):
                 positions = np.arange(len(self.chosen))[first : first + BATCH_SIZE["cpu"]]
                 start_images(path, positions, self._inputs(self.chosen[positions])[0])
+
+    def _naming(self, one: Plan) -> AbstractContextManager[None]:
+        """Return the context in which errors name the option that asks for the explanation of a file."""
+        return nullcontext() if one.text == self.plan.text else in_words_of(one.text)
 
     def _check_alone(self, plan: Plan) -> None:
         """Refuse an explanation that gives the first sample another map alone than among a few."""
@@ -121,11 +128,12 @@ class Work:
         unperturbed: dict[str, Columns] = {}
         columns = []
         for one in (replace(one, chunk_size=chunk_size) for one in self._files):
-            if one.text not in unperturbed:
-                maps = _maps(one, one.explain(samples))
-                unperturbed[one.text] = before(self.network, maps, images, labels)
             accepted = by_acceptance[one.acceptances[0] if one.acceptances else None]
-            perturbed = self._after(_maps(one, one.explain_perturbed(samples)), images, labels, accepted)
+            with self._naming(one):
+                if one.text not in unperturbed:
+                    maps = _maps(one, one.explain(samples))
+                    unperturbed[one.text] = before(self.network, maps, images, labels)
+                perturbed = self._after(_maps(one, one.explain_perturbed(samples)), images, labels, accepted)
             columns.append({**shared, **unperturbed[one.text], **perturbed})
         return columns
 

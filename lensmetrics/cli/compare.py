@@ -82,7 +82,8 @@ def typed_values(scores: "pd.DataFrame", on: str, texts: Sequence[str] | None) -
 
     def value(text: str) -> object:
         for known in values:
-            if text in (str(known), condition_text(on, known)):
+            words = [str(known), condition_text(on, known)]
+            if text in words or (known is None and text == "not given"):
                 return known
         try:
             number = attribute(f"{on}={text}")[1]

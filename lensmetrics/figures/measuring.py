@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from .shortening import shortened
 from .style import STYLE, Look
 
 
@@ -28,12 +29,24 @@ def _width(line: str) -> float:
 
 
 def fitted(text: str, width: float, look: Look) -> str:
-    """Cut the middle out of a text that is wider than `width`."""
-    kept, short = len(text), text
-    while text_width(short, look) > width and kept > 4:
-        kept -= 1
-        short = f"{text[: kept - kept // 3]}…{text[len(text) - kept // 3 :]}"
-    return short
+    """Shorten a text wider than `width`: names of conditions, then the middle of its longest parts."""
+
+    def fits(short: str) -> bool:
+        return text_width(short, look) <= width
+
+    def cut(text: str) -> str:
+        parts = text.split(" · ")
+        kept, short = [len(part) for part in parts], text
+        while not fits(short) and max(kept) > 4:
+            kept[kept.index(max(kept))] -= 1
+            short = " · ".join(map(_without_middle, parts, kept))
+        return short
+
+    return shortened(text, fits, cut)
+
+
+def _without_middle(text: str, kept: int) -> str:
+    return text if kept == len(text) else f"{text[: kept - kept // 3]}…{text[len(text) - kept // 3 :]}"
 
 
 def height_of(text: str) -> float:

@@ -11,6 +11,8 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .shortening import shortened
+
 # Colours of Okabe and Ito, which colour-blind readers can distinguish, and a grey instead of their black,
 # which remains visible on a dark page. Their yellow is too light for a line on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A7A7A")
@@ -129,12 +131,15 @@ def renderer_of(figure: Figure) -> Any:
 def cut_label(text: str) -> str:
     """Return text from a file as one short line that matplotlib and XML accept.
 
-    It is cut in the middle: names of a series often differ at their ends.
+    It is cut in the middle: names of a series often differ at their ends. The name of a condition, before its
+    value, is cut first.
     """
     printable = "".join(c if c.isprintable() else " " for c in text)
     line = " ".join(printable.split()) or "(empty)"
-    short = line
-    if len(line) > MAX_LABEL:
-        short = f"{line[: MAX_LABEL - 11].rstrip()}…{line[-10:].lstrip()}"
+    short = shortened(
+        line,
+        lambda text: len(text) <= MAX_LABEL,
+        lambda text: f"{text[: MAX_LABEL - 11].rstrip()}…{text[-10:].lstrip()}",
+    )
     # Before matplotlib 3.10 a legend drops labels that begin with an underscore.
     return "\u200b" + short if short.startswith("_") else short

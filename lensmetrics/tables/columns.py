@@ -20,6 +20,7 @@ class Condition(NamedTuple):
 
     speaks_for_itself: bool = False  # the value needs no name beside it: "gradient"
     of_some_methods: bool = False  # a parameter; where it is missing, the method has none
+    missing: str = "not given"  # how a missing value is shown
 
 
 # The condition that is not of a file but of its scoring: what the perturbed maps were scored against.
@@ -30,7 +31,7 @@ CONDITIONS = {
     "model": Condition(speaks_for_itself=True),
     "training": Condition(speaks_for_itself=True),
     "explanation": Condition(speaks_for_itself=True),
-    "attacked_explanation": Condition(of_some_methods=True),  # missing: the explanation itself
+    "attacked_explanation": Condition(missing="its own"),  # that of the maps in the file
     "attack": Condition(speaks_for_itself=True),
     "eps": Condition(),
     "eps_norm": Condition(),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..messages import printable
-from .columns import CONDITIONS, Column
+from .columns import CONDITIONS, Column, Condition
 
 _WORDS = {"lens": "LENS", "topk": "top-k", "ssim": "SSIM", "mse": "MSE", "fss": "FSS", "iou": "IoU"}
 _QUALIFIERS = {"div": "diverse", "published": "as published", "normalized": "normalized"}
@@ -17,7 +17,7 @@ _QUALIFIERS = {"div": "diverse", "published": "as published", "normalized": "nor
 def condition_text(name: str, value: Any) -> str:
     """Return the text of a condition's value; an eps such as 0.0314 that is 8/255 is written as 8/255."""
     if pd.isna(value):
-        return "not given"
+        return CONDITIONS.get(name, Condition()).missing
     if name == "eps" and isinstance(value, int | float | np.number):
         steps = float(value) * 255
         if math.isfinite(steps) and abs(steps - round(steps)) < 1e-5 and round(float(value), 2) != value:

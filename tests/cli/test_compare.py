@@ -114,6 +114,23 @@ def test_missing_values_can_be_named(run: Run, table: pd.DataFrame) -> None:
     assert "pgd is more robust than training not given by" in out
 
 
+@pytest.mark.parametrize("word", ["its own", "not given"])
+def test_a_missing_value_can_be_named_by_the_words_of_tables(
+    run: Run, table: pd.DataFrame, word: str
+) -> None:
+    attacked = table["training"].map({"natural": None, "pgd": "gradient"})
+    table = table.assign(attacked_explanation=attacked.astype("category"), training="natural")
+    lm.write_scores(table, "own.csv")
+    status, out, err = run(
+        *("compare", "own.csv", "--on", "attacked_explanation", "--between", "gradient", word),
+        *("-m", RECALL, "--by", "attack"),
+    )
+    assert (status, err) == (0, "")
+    assert "its own minus gradient" in out
+    assert "Maps change less with attacked_explanation " in out
+    assert "not given" not in out
+
+
 def test_few_common_samples_are_marked(run: Run, table: pd.DataFrame) -> None:
     lm.write_scores(table[table["sample"].between(0, 11)], "few.parquet")
     status, out, _ = run("compare", "few.parquet", "-m", RECALL)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ TARGET_MAP = (
     *("--batch-size", "4"),
 )
 TOPK = ("--attack", "topk", "--eps", "0.1", "--steps", "2", "--step-size", "0.03", "--samples", "3")
+OWN = "tests.generators.own_functions"
 SMOOTHED, NOISY = "beta_smooth(beta=0.8)", "smooth_grad(n_draws=3,sigma=0.1)"
 
 
@@ -272,7 +274,20 @@ def test_each_acceptance_is_computed_once_for_all_its_files(
         ([SMOOTHED, "beta_smooth(beta=4/5)"], "--also has beta_smooth(beta=0.8) twice; give each"),
         (["uniform_smooth(reduction=sum)"], "so reduction sum has no meaning for it; use reduction abs_sum"),
         (["pattern_attribution"], "fashion_mnist-small_cnn-natural.patterns.pt does not exist"),
-        (["nowhere:f"], "there is no module nowhere"),
+        (["pattern_attribution(patterns=x)"], "patterns is no parameter: --patterns FILE on the command"),
+        (["lrp(patterns=x)"], "--also 'lrp(patterns=x)': lrp has no parameter 'patterns'; it takes form"),
+        (
+            ["beta_smooth", "lrp", "--patterns", "x"],
+            "--explanation gradient and --also beta_smooth lrp, none",
+        ),
+        (["nowhere:f"], "--also 'nowhere:f': there is no module nowhere"),
+        ([f"{OWN}:needs_layer"], f"error: --also {OWN}:needs_layer needs layer; it must take"),
+        ([f"{OWN}:flat"], f"error: --also {OWN}:flat returned a tensor"),
+        ([f"{OWN}:failing"], f"error: --also {OWN}:failing fails with "),
+        ([f"{OWN}:undefined"], f"--also '{OWN}:undefined': the explanation of the first image has NaN"),
+        ([f"{OWN}:mixing"], f"--also '{OWN}:mixing': the explanation gives another map for an image alone"),
+        (["captum:Salience"], "error: --also 'captum:Salience' is no name; did you mean captum:Saliency"),
+        (["captum:NeuronGradient"], "error: --also captum:NeuronGradient needs neuron_selector, which has"),
     ],
 )
 def test_what_cannot_be_explained_is_refused_in_one_sentence(
@@ -281,6 +296,34 @@ def test_what_cannot_be_explained_is_refused_in_one_sentence(
     assert generate.main(arguments(folder, "bad.h5", *TARGET_MAP, "--also", *also)) == 2
     error = capsys.readouterr().err
     assert sentence in error
+    assert error.count("\n") == 1
+    assert not list(folder.glob("bad*"))
+
+
+@pytest.mark.parametrize(
+    ("also", "sentence"),
+    [
+        (["ours_a:b", "ours:a_b"], "--also ours_a:b and --also ours:a_b would both be written to "),
+        (["ours:f", "ours:F"], "both be written to bad-ours_F.h5 where upper and lower case are the same"),
+        (["mass_center:shift"], "--acceptance mass_center_shift and --also mass_center:shift would both"),
+    ],
+)
+def test_explanations_whose_files_would_have_one_name_are_refused(
+    folder: Path,
+    tmp_path: Path,
+    also: list[str],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for module, functions in (("ours", ["a_b", "f", "F"]), ("ours_a", ["b"]), ("mass_center", ["shift"])):
+        code = "".join(f"def {name}(model, images, labels):\n    return images\n" for name in functions)
+        (tmp_path / f"{module}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    acceptance = ("--acceptance", "kendall", "mass_center_shift")
+    assert generate.main(arguments(folder, "bad.h5", *TOPK, *acceptance, "--also", *also)) == 2
+    error = capsys.readouterr().err
+    assert sentence in error.replace(f"{folder}/", "")
     assert error.count("\n") == 1
     assert not list(folder.glob("bad*"))
 
@@ -295,8 +338,7 @@ def test_names_are_read_with_their_parameters() -> None:
 
 
 def test_explanations_of_other_libraries_and_of_ones_own(folder: Path) -> None:
-    own = "tests.generators.own_functions:squared"
-    files = made(folder, "own.h5", *TOPK, "--also", own, "captum:Saliency")
+    files = made(folder, "own.h5", *TOPK, "--also", f"{OWN}:squared", "captum:Saliency")
     assert [path.name for path in files] == [
         "own.h5",
         "own-tests.generators.own_functions_squared.h5",
@@ -363,6 +405,29 @@ def test_tables_have_what_was_attacked_as_a_condition(folder: Path, tmp_path: Pa
     assert "attacked_explanation" in page.read_text(encoding="utf-8")
 
 
+def test_each_of_several_runs_is_compared_with_the_command_of_the_page(folder: Path, tmp_path: Path) -> None:
+    acceptance = ("--acceptance", "kendall", "spearman")
+    runs = [[folder / "maps/a.h5", folder / f"maps/a-{SMOOTHED}.h5"]]
+    first, second, *smoothed = made(folder, "maps/b.h5", *TOPK, *acceptance, "--also", SMOOTHED)
+    runs += [list(run) for run in zip((first, second), smoothed, strict=True)]
+    runs.insert(0, made(folder, "maps/c.h5", "--attack", "random_sign", "--eps", "0.1", "--also", SMOOTHED))
+    scores = lm.evaluate([path for run in runs for path in run], ["pearson"])
+    lm.write_scores(scores, tmp_path / "scores.parquet")
+    page = (Path(generators.__file__).parent / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ +lensmetrics (compare .* --by .*)$", page.replace("\\\n", ""), re.M)
+    words = shlex.split(line.replace("scores.parquet", str(tmp_path / "scores.parquet")))
+    out = tmp_path / "compared.csv"
+    assert main([*words, "-o", str(out)]) == 0
+    found = pd.read_csv(out)
+    assert found["n"].tolist() == [6, 6, 3, 3]
+    means = scores.groupby("file", observed=True)["pearson"].mean()
+    for side, position in (("mean_first", 0), ("mean_second", 1)):
+        expected = [means[str(run[position])] for run in runs]
+        np.testing.assert_allclose(found[side], expected, rtol=1e-6)
+    assert main([*words[: words.index("--by")], "-o", str(out)]) == 0
+    assert pd.read_csv(out)["n"].sum() == 6  # of noise, through which nothing was attacked
+
+
 def test_points_of_all_reported_maps_count_for_the_batch_size() -> None:
     alone = work("gradient", "topk")
     assert alone.batch_size() == 16
@@ -427,7 +492,11 @@ def test_an_experiment_makes_and_counts_the_files(folder: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("also", "sentence"),
     [
-        ("[3]", "--also: '3' is no name"),
+        ("[3]", 'also in [[generate]] must be texts such as "beta_smooth(beta=0.8)", got [3]'),
+        ("3", 'also in [[generate]] must be texts such as "beta_smooth(beta=0.8)", got 3'),
+        ("true", 'also in [[generate]] must be texts such as "beta_smooth(beta=0.8)", got true'),
+        ('[["lrp"], 1.5]', 'such as "beta_smooth(beta=0.8)", got [["lrp"], 1.5]'),
+        ("[]", "also in [[generate]] is an empty list; remove it, or write also = [[], [...]]"),
         ('"beta_smooth(bta=1)"', "beta_smooth of base gradient has no parameter 'bta'"),
         ('["gradient"]', "--also 'gradient' is the --explanation itself"),
         ('["lrp", ["gradient"]]', "--also 'gradient' is the --explanation itself"),
@@ -443,6 +512,21 @@ def test_an_experiment_with_a_wrong_name_is_refused(
     error = capsys.readouterr().err
     assert sentence in error
     assert error.count("\n") == 1
+
+
+def test_an_experiment_may_have_runs_with_and_without_further_explanations(folder: Path) -> None:
+    path = folder / "both.toml"
+    text = EXPERIMENT.replace('["beta_smooth(beta=0.8)", "smooth_grad(n_draws=2)"]', '[["lrp"], []]')
+    path.write_text(text.format(folder=folder, weights=WEIGHTS), encoding="utf-8")
+    items = sweep.read(path)
+    assert [item.out.name for item in items[:4]] == [
+        "gradient-topk-0.03-also=lrp.h5",
+        "gradient-topk-0.03.h5",
+        "gradient-topk-0.1-also=lrp.h5",
+        "gradient-topk-0.1.h5",
+    ]
+    assert [len(item.files()) for item in items] == [2, 1] * 4
+    assert [item.needs[-1].name for item in items[2:4]] == [item.out.name for item in items[:2]]
 
 
 @pytest.mark.parametrize(

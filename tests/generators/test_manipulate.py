@@ -17,7 +17,9 @@ import generators
 import lensmetrics as lm
 from generators import manipulate
 from generators.explanations import abs_sum, gradient
+from generators.image_folders import read_pictures
 from generators.networks.checkpoints import load
+from generators.splits import Dataset
 
 NATURAL = Path(generators.__file__).parent / "weights" / "fashion_mnist-small_cnn-natural.pt"
 EMBEDDED = Path(lm.__file__).parent / "data" / "fashion_mnist-natural-gradient-random_sign.h5"
@@ -174,6 +176,72 @@ def test_wrong_input_is_refused_in_one_sentence(
     assert error.count("\n") == 1
     assert re.search(message, error)
     assert sorted(folder.rglob("*")) == before
+
+
+def test_an_image_is_shown_upright(folder: Path) -> None:
+    image = Image.open(folder / "one.png")
+    exif = Image.Exif()
+    exif[0x0112] = 3  # of a camera held upside down
+    image.rotate(180).save(folder / "down.png", exif=exif)
+    words = ("--steps", "1", "--out", "turned.h5")
+    assert command(folder, "down.png", "other.png", *words) == 0
+    with h5py.File(folder / "turned.h5") as file:
+        assert np.array_equal(file["image"][0], np.asarray(image))
+
+
+def test_the_size_of_images_is_that_of_them_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
+    image.save(tmp_path / "a.png", exif=exif)
+    split, notes = read_pictures([tmp_path / "a.png"], Dataset(10), 0)
+    assert split.shape == (4, 3)
+    assert np.array_equal(split.images[:1][0], np.rot90(np.asarray(image), -1))
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "channels", "is_gray"),
+    [("a.png", "RGBA", 1, True), ("a.png", "LA", 0, True), ("a.webp", "RGBA", 0, False)],
+)
+def test_pixels_that_are_not_opaque_are_put_on_white(
+    tmp_path: Path, name: str, mode: str, channels: int, is_gray: bool
+) -> None:
+    image = Image.new(mode, (4, 4), "black")
+    image.putalpha(Image.fromarray(np.array([[255, 128, 0, 0]] * 4, np.uint8)))
+    image.save(tmp_path / name, lossless=True)
+    split, notes = read_pictures([tmp_path / name], Dataset(10, channels), 4)
+    shown = split.images[:1][0]
+    assert shown.ndim == (2 if is_gray else 3)
+    assert shown[0].reshape(4, -1)[:, 0].tolist() == [0, 127, 255, 255]
+    assert notes == [f"{tmp_path / name} has pixels that are not opaque; they are put on white"]
+
+
+def test_a_palette_may_have_a_transparent_colour(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 0, 0])
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / "a.png", transparency=1)
+    split, notes = read_pictures([tmp_path / "a.png"], Dataset(10, 3), 0)
+    assert split.images[:1][0].tolist() == [[[10, 20, 30], [255, 255, 255]]]
+    assert len(notes) == 1
+
+
+def test_opaque_images_with_an_alpha_channel_stay_as_they_are(tmp_path: Path) -> None:
+    Image.new("LA", (2, 2), (7, 255)).save(tmp_path / "a.png")
+    split, notes = read_pictures([tmp_path / "a.png"], Dataset(10), 0)
+    assert split.images[:1].tolist() == [[[7, 7], [7, 7]]]
+    assert notes == []
+
+
+def test_of_an_animation_the_first_frame_is_taken(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [Image.open(folder / "one.png"), Image.new("L", (28, 28))]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    words = ("--steps", "1", "--out", "moving.h5")
+    assert command(folder, "moving.gif", "other.png", *words) == 0
+    assert capsys.readouterr().err.startswith("moving.gif has 2 frames; the first one is taken\n")
+    with h5py.File(folder / "moving.h5") as file:
+        assert np.array_equal(file["image"][0], np.asarray(frames[0]))
 
 
 def test_another_class_of_the_same_image_can_be_the_target(folder: Path) -> None:

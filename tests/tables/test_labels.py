@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lensmetrics.tables.labels import condition_text, metric_title, number_text
+from lensmetrics.tables.labels import condition_text, labelled, metric_title, number_text
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,14 @@ from lensmetrics.tables.labels import condition_text, metric_title, number_text
 )
 def test_eps_is_shown_in_steps_of_255(value: object, text: str) -> None:
     assert condition_text("eps", value) == text
+
+
+def test_what_is_missing_has_words_where_it_means_something() -> None:
+    """No attacked_explanation: the attack was on the explanation of the maps itself."""
+    assert condition_text("attacked_explanation", None) == "its own"
+    assert labelled("attacked_explanation", math.nan) == "attacked_explanation its own"
+    assert labelled("attacked_explanation", "gradient") == "attacked_explanation gradient"
+    assert labelled("severity", math.nan) == "severity not given"
 
 
 def test_titles_of_metrics() -> None:
