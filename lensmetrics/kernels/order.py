@@ -85,7 +85,7 @@ def finish(values, order, sorted_values, groups):
     while i < n and moves <= _REPAIR_LIMIT * n:
         i = _next_not_falling(sorted_values, i + 1)
         # The smallest value so far now precedes the next one, which may rise although it did not before.
-        while i < n and sorted_values[i] >= sorted_values[i - 1]:
+        while i < n and moves <= _REPAIR_LIMIT * n and sorted_values[i] >= sorted_values[i - 1]:
             value = sorted_values[i]
             index = order[i]
             j = i

@@ -11,6 +11,7 @@ import scipy.stats
 from hypothesis import given
 
 import lensmetrics as lm
+from lensmetrics.kernels import order
 from tests import reference
 from tests.strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
 
@@ -140,3 +141,17 @@ def test_maps_are_called_unperturbed_and_perturbed(method: str) -> None:
     pair = lm.MapPair(np.eye(3), np.eye(3))
     with pytest.raises(ValueError, match="perturbed"):
         getattr(pair, method)("clean")
+
+
+def test_two_plateaus_that_look_equal_are_not_sorted_by_insertion() -> None:
+    """That would take as many moves as there are pairs of pixels."""
+    n = 800
+    values = np.array([0.5] * (n // 2) + [0.6] * (n // 2))
+    indices, by_insertion = np.arange(n, dtype=np.uint16), np.empty(n)
+    assert order.finish(values, indices, by_insertion, np.empty((n // 2, 2), np.uint32)) == -1
+    assert (indices == np.arange(n)).mean() > 0.4
+    u = np.full((40, 40), 0.5, np.float32)
+    u[20:] += np.float32(2**-22)
+    u[0, 0] = 0
+    expected = np.argsort(-u.reshape(-1), kind="stable")
+    assert lm.MapPair(u, np.eye(40)).order("unperturbed").tolist() == expected.tolist()
