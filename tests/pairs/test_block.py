@@ -71,6 +71,23 @@ def test_numbers_are_found_together(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == [78]
 
 
+def test_numbers_of_very_many_pairs_are_found_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block, "MOST", 30)
+    sizes: list[int] = []
+    survey = known.survey
+
+    def counted(unperturbed: Any, perturbed: Any, asked: Any) -> Any:
+        sizes.append(len(unperturbed))
+        return survey(unperturbed, perturbed, asked)
+
+    monkeypatch.setattr(block, "survey", counted)
+    u, p = np.random.default_rng(0).random((2, 100, 6, 6), np.float32)
+    some = [i for i in range(100) if i not in (31, 32, 60, 99)]
+    for i, pair in zip(some, pairs_of(u, p, some), strict=True):
+        assert lm.kendall(pair) == lm.kendall(lm.MapPair(u[i], p[i]))
+    assert sizes == [30, 30, 30, 7]
+
+
 def test_a_pair_of_a_block_answers_what_no_earlier_pair_was_asked() -> None:
     u, p = np.random.default_rng(0).random((2, 80, 6, 6))
     for i, pair in enumerate(pairs_of(u, p, range(80))):
