@@ -8,6 +8,7 @@ import numpy as np
 from ..errors import FormatError
 from ..metrics.registry import Metric
 from ..pairfile.store import PairStore
+from ..pairs.block import FEWEST, LARGEST
 from .worker import score_block
 
 
@@ -24,13 +25,17 @@ def dry_run(
     for store in stores:
         by_shape.setdefault(store.shape, []).append(store)
     for shape, alike in by_shape.items():
-        trial = np.arange(shape[0] * shape[1], dtype=np.float32).reshape(1, *shape)
+        n_pixels = shape[0] * shape[1]
+        # Many small maps have a kernel of their own.
+        many = compiling and n_pixels <= LARGEST and max(map(len, alike)) > FEWEST
+        trial = np.tile(
+            np.arange(n_pixels, dtype=np.float32).reshape(shape), (FEWEST + 2 if many else 1, 1, 1)
+        )
         if not compiling:
             trial[:] = np.nan
+        turned = np.ascontiguousarray(trial[:, ::-1, ::-1])
         try:
-            score_block(
-                trial, trial[:, ::-1, ::-1], metrics, np.empty((1, len(metrics))), lambda _: "a trial map"
-            )
+            score_block(trial, turned, metrics, np.empty((len(trial), len(metrics))), lambda _: "a trial map")
         except Exception:
             _score_first(alike, metrics, against)
 
