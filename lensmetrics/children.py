@@ -206,7 +206,8 @@ class Isolated(Generic[A, T]):
     def each(self, paths: Iterable[A]) -> Iterator[T | FormatError | OSError]:
         """Yield what the calls of all paths return or, of a file that is at fault, its error, in order.
 
-        The process works on a path while this one asks for the next and uses the result before it.
+        The process works on a path while this one asks for the next and uses the result before it, so make
+        no other call before the last one has been yielded.
         """
         if self._child is None:
             yield from map(self._outcome, paths)
@@ -249,7 +250,9 @@ class Isolated(Generic[A, T]):
     def _again(self, sent: deque[A]) -> Iterator[T | FormatError | OSError]:
         """Ask again, one by one, for what was sent to a process that is lost with its answers."""
         while sent:
-            yield self._outcome(sent.popleft())
+            outcome = self._outcome(sent[0])
+            sent.popleft()
+            yield outcome
 
     def _outcome(self, path: A) -> T | FormatError | OSError:
         try:

@@ -149,7 +149,7 @@ def _check_installation(client: Any) -> None:
 
 @contextlib.contextmanager
 def process_pool(n_workers: int | None, files: Sequence[Path]) -> Iterator[Executor | None]:
-    """Yield a pool of spawned processes, or None if this process is to score alone.
+    """Yield a pool of processes, or None if this process is to score alone.
 
     By default, small files are scored in this process.
     """
@@ -180,8 +180,7 @@ def process_pool(n_workers: int | None, files: Sequence[Path]) -> Iterator[Execu
 
 @contextlib.contextmanager
 def _started(n_workers: int) -> Iterator[Executor]:
-    with _enough_memory():
-        executor = _Pool(n_workers)
+    executor = _Pool(n_workers)
     try:
         yield executor
     finally:
@@ -193,22 +192,23 @@ class _Pool(Executor):
     """Processes for this run, which nobody can interrupt but this one.
 
     On Linux they are forked from a process that imports what all of them need, once, while this one still
-    opens files; it has no threads and no open files, so that forking it is safe. Elsewhere each is started
-    anew, and imports at the same time.
+    opens files. It has no open files, and no threads but those of linear algebra, which allow for forks.
+    Elsewhere each is started anew, and imports at the same time. The process from which others are forked
+    serves this whole process, to its end.
     """
 
     def __init__(self, n_workers: int) -> None:
         forks = sys.platform == "linux"
         context = multiprocessing.get_context("forkserver" if forks else "spawn")
-        self._processes = ProcessPoolExecutor(n_workers, mp_context=context, initializer=serve_parent)
-        if forks:
-            from multiprocessing.forkserver import ensure_running
+        with starting(), _enough_memory():
+            self._processes = ProcessPoolExecutor(n_workers, mp_context=context, initializer=serve_parent)
+            if forks:
+                from multiprocessing.forkserver import ensure_running
 
-            # The command too: processes run the main module of this one before anything else.
-            context.set_forkserver_preload(["lensmetrics.scoring.preloaded", "lensmetrics.cli"])
-            with starting():
+                # The command too: processes run the main module of this one before anything else.
+                context.set_forkserver_preload(["lensmetrics.scoring.preloaded", "lensmetrics.cli"])
                 ensure_running()
-        else:
+        if not forks:
             for _ in range(n_workers):
                 self.submit(_import_worker)
 
