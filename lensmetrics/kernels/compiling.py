@@ -1,10 +1,10 @@
 """Compile kernels and cache the code on disk; a damaged cache or a full disk only costs time."""
 
+import contextlib
 import warnings
 
 import numba
 from numba.core.caching import FunctionCache
-from numba.np import linalg
 
 
 def _import_arraymath():
@@ -13,8 +13,10 @@ def _import_arraymath():
     Numba imports that only to note that it is there, which takes longer than to load all kernels. Compiled
     code that uses it imports it then.
     """
+    from numba.np import linalg
+
     names = vars(linalg)
-    check = names.get("ensure_blas")
+    check = names["ensure_blas"]
     names["ensure_blas"] = lambda: None
     try:
         from numba.np import arraymath
@@ -23,7 +25,8 @@ def _import_arraymath():
     vars(arraymath)["ensure_blas"] = check
 
 
-_import_arraymath()
+with contextlib.suppress(ImportError, KeyError):  # another version of numba may have other private names
+    _import_arraymath()
 
 
 def njit(*, cache, **options):
