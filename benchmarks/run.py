@@ -30,6 +30,7 @@ from llvmlite.binding import get_host_cpu_name
 from .cases import Case, score_cases
 
 VERSIONS = ("lensmetrics", "numpy", "numba", "scipy", "h5py", "pandas", "torchmetrics")
+_PARTS = ("seconds_per_pair", "seconds")
 # A case with fewer rounds has no quarters.
 _LEAST_ROUNDS = 3
 
@@ -82,7 +83,7 @@ def slower(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each case that became slower than its own spread, or cannot be compared."""
     found = []
     unit_before, unit_now = (min(results["seconds_per_pair"]["kendalltau 227"]) for results in (before, now))
-    for part in ("seconds_per_pair", "seconds"):
+    for part in _PARTS:
         for name, old in before[part].items():
             new = now[part].get(name)
             if new is None:
@@ -128,7 +129,7 @@ def measured(rounds: int) -> dict[str, Any]:
 def written(results: Mapping[str, Any]) -> str:
     """Return the results as JSON with a line for each case."""
     shown = dict(results)
-    for part in ("seconds_per_pair", "seconds"):
+    for part in _PARTS:
         shown[part] = {name: [float(f"{s:.4g}") for s in times] for name, times in results[part].items()}
     lines = []
     for name, value in shown.items():
@@ -143,8 +144,10 @@ def written(results: Mapping[str, Any]) -> str:
 def _read(parser: argparse.ArgumentParser, path: Path) -> dict[str, Any]:
     try:
         results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(times, list) for times in results["seconds_per_pair"].values()):
+        if not all(isinstance(times, list) for part in _PARTS for times in results[part].values()):
             raise ValueError("it has one time for each case, not one for each round")
+        slower(results, results)
+        str(results["machine"])
     except (OSError, ValueError, KeyError) as error:
         parser.error(f"--compare {path} is no file that --out has written: {error}; make one with --out")
     return results
