@@ -21,7 +21,7 @@ def page_title(scores: pd.DataFrame) -> str:
 
 def subject(view: View) -> str:
     """Return the sentence that says what the scores of a page compare, or its certificates prove."""
-    if all(column.name in CERTIFICATES for column in view.columns):
+    if view.columns and all(column.name in CERTIFICATES for column in view.columns):
         return (
             "How much of a smoothed attribution map is proved to survive any perturbation of the input up "
             "to a size in the l2 norm. No attack has a part in it: its conditions only say which file the "
