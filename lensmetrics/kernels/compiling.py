@@ -1,6 +1,5 @@
 """Compile kernels and cache the code on disk; a damaged cache or a full disk only costs time."""
 
-import contextlib
 import warnings
 
 import numba
@@ -13,20 +12,24 @@ def _import_arraymath():
     Numba imports that only to note that it is there, which takes longer than to load all kernels. Compiled
     code that uses it imports it then.
     """
-    from numba.np import linalg
+    try:
+        from numba.np import linalg
 
-    names = vars(linalg)
-    check = names["ensure_blas"]
+        names = vars(linalg)
+        check = names["ensure_blas"]
+    except (ImportError, KeyError):  # another version of numba
+        return
     names["ensure_blas"] = lambda: None
     try:
         from numba.np import arraymath
+    except ImportError:
+        return
     finally:
         names["ensure_blas"] = check
     vars(arraymath)["ensure_blas"] = check
 
 
-with contextlib.suppress(ImportError, KeyError):  # another version of numba may have other private names
-    _import_arraymath()
+_import_arraymath()
 
 
 def njit(*, cache, **options):
