@@ -84,7 +84,8 @@ def _row(label: str, case: str, best: Mapping[str, float], unit: Callable[[int],
     cells = []
     for side in SIDES:
         seconds = best[f"{case} {side}"]
-        cells += [_time(seconds), f"{seconds / best[unit(side)]:.3g}"]
+        ratio = seconds / best[unit(side)]
+        cells += [_time(seconds), f"{ratio:.3g}" if ratio < 1000 else f"{ratio:,.0f}"]
     return f"| {label} | {' | '.join(cells)} |"
 
 
