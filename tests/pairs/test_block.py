@@ -52,35 +52,35 @@ def test_pairs_of_a_block_score_as_each_alone(shape: tuple[int, int], dtype: DTy
         assert pair.status == alone.status
 
 
-def test_numbers_are_found_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first pair that tells what is asked is followed by one call for all others."""
-    calls: list[int] = []
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the numbers of pairs of the calls for many pairs that follow."""
+    found: list[int] = []
     survey = known.survey
 
     def counted(unperturbed: Any, perturbed: Any, asked: Any) -> Any:
-        calls.append(len(unperturbed))
+        found.append(len(unperturbed))
         return survey(unperturbed, perturbed, asked)
 
     monkeypatch.setattr(block, "survey", counted)
+    return found
+
+
+def test_numbers_are_found_together(sizes: list[int]) -> None:
+    """The first pair that tells what is asked is followed by one call for all others."""
     u, p = np.random.default_rng(0).random((2, 80, 6, 6), np.float32)
     u[0] = 0
     lm.score(u, p, ["kendall", "lens_recall(k=3)"])
-    assert calls == [78]
+    assert sizes == [78]
     lm.score(u, p, ["mse"])
     lm.score(u[:60], p[:60], "kendall")
-    assert calls == [78]
+    assert sizes == [78]
 
 
-def test_numbers_of_very_many_pairs_are_found_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_of_very_many_pairs_are_found_in_parts(
+    sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(block, "MOST", 30)
-    sizes: list[int] = []
-    survey = known.survey
-
-    def counted(unperturbed: Any, perturbed: Any, asked: Any) -> Any:
-        sizes.append(len(unperturbed))
-        return survey(unperturbed, perturbed, asked)
-
-    monkeypatch.setattr(block, "survey", counted)
     u, p = np.random.default_rng(0).random((2, 100, 6, 6), np.float32)
     some = [i for i in range(100) if i not in (31, 32, 60, 99)]
     for i, pair in zip(some, pairs_of(u, p, some), strict=True):
