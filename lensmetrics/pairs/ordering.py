@@ -1,5 +1,6 @@
 """One map, sorted once."""
 
+import math
 import threading
 from typing import Any, NamedTuple
 
@@ -11,6 +12,10 @@ from .checks import FloatMap
 
 Bits = np.unsignedinteger[Any]
 Pixels = npt.NDArray[np.unsignedinteger[Any]]  # flat indices: uint16 where these suffice, else uint32
+
+
+# Bytes of a line of the cache.
+_LINE = 64
 
 
 class Keys(NamedTuple):
@@ -45,12 +50,28 @@ class Buffers(NamedTuple):
     behind: npt.NDArray[np.uint16]
 
 
+def _aligned(shape: tuple[int, ...], dtype: type[Bits]) -> npt.NDArray[Bits]:
+    """Return memory that starts with a line of the cache.
+
+    Where vectors of 32 or 64 bytes lie across two lines, counting inversions takes 1.8 times as long;
+    numpy aligns to 16 bytes, so one process is faster than the next.
+    """
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(n_bytes + _LINE, np.uint8)
+    start = -memory.ctypes.data % _LINE
+    return memory[start : start + n_bytes].view(dtype).reshape(shape)
+
+
 class Scratch(threading.local):
     """The buffers of a thread: new ones cost more in page faults than the sort takes."""
 
     def __init__(self) -> None:
         self._memory = np.empty((3, 0), np.uint64)
-        self._fixed = np.empty((3, 256), np.uint32), np.empty(1024, np.uint64), np.empty((33, 32), np.uint16)
+        self._fixed = (
+            _aligned((3, 256), np.uint32),
+            _aligned((1024,), np.uint64),
+            _aligned((33, 32), np.uint16),
+        )
         self._views: dict[int, Buffers] = {}
 
     def of(self, n: int) -> Buffers:
@@ -58,7 +79,7 @@ class Scratch(threading.local):
         found = self._views.get(n)
         if found is None:
             if self._memory.shape[1] < n:
-                self._memory = np.empty((3, n), np.uint64)
+                self._memory = _aligned((3, (n + 7) // 8 * 8), np.uint64)
             self._views.clear()  # they may view memory that has been replaced
             first, second, third = self._memory
             counts, words, behind = self._fixed
