@@ -74,8 +74,8 @@ def survey(
             continue
         if low_p[0] <= unit(~(sign | infinity)) or low_p[1] >= infinity | sign:
             continue
-        n_u = sort(u, bits_u[i], low_u, kept, digits, items, other, sorted_values, order_u, groups_u)
-        n_p = sort(p, bits_p[i], low_p, kept, digits, items, other, sorted_values, order_p, groups_p)
+        n_u = sort(u, bits_u[i], low_u, 8, kept, digits, items, other, sorted_values, order_u, groups_u)
+        n_p = sort(p, bits_p[i], low_p, 8, kept, digits, items, other, sorted_values, order_p, groups_p)
         if n_u < 0 or n_p < 0:
             continue
         row[0] = 1
@@ -91,6 +91,7 @@ def survey(
                 sequences[2],
                 ranks[0],
                 ranks[1],
+                sets[0],
                 sequences[3],
                 ties,
             )

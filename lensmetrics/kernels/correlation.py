@@ -1,13 +1,19 @@
-"""Integer sums behind the rank correlations, and the smoothing of maps."""
+"""Integer sums behind the rank correlations."""
 
 import numpy as np
 
 from .bits import n_ones
 from .compiling import njit
-from .order import write_ranks
+from .order import write_ranks, write_tie_sums
 
-# Groups of ties up to this length are sorted by insertion.
+# Groups of ties up to this length are sorted by insertion, and those of at least this part of the pixels
+# by marking.
 _SHORT_GROUP = 32
+_LONG_PART = 256
+# Up to this part of the pixels, ties are few.
+_FEW_PART = 64
+# The products of the ranks of so many pixels add up within 64 bits.
+_INT_PRODUCTS = 2**20
 
 # To count inversions, a value is bit value % 64 of a word; 32 words make a row, 32 rows hold 2**16 values.
 _ONE = np.uint64(1)
@@ -20,11 +26,8 @@ _BEFORE = np.tril(np.ones((32, 32), np.uint16), -1)
 
 
 @njit(nogil=True, cache=True)
-def _write_sequence(order_u, order_p, values_u, groups_u, groups_p, place, following, sequence):
-    """Write what `compare` calls the sequence where all groups of ties are short."""
-    n = order_u.size
-    for i in range(n):
-        place[order_p[i]] = i
+def _break_ties(order_p, values_u, groups_p, place, following):
+    """Give the pixels of each short group of ties places in the order of the unperturbed map."""
     for g in range(len(groups_p)):
         start = np.int64(groups_p[g, 0])
         length = np.int64(groups_p[g, 1]) - start
@@ -37,47 +40,41 @@ def _write_sequence(order_u, order_p, values_u, groups_u, groups_p, place, follo
             following[j] = pixel
         for i in range(length):
             place[following[i]] = start + i
-    for i in range(n):
-        sequence[i] = place[order_u[i]]
-    for g in range(len(groups_u)):
-        start = np.int64(groups_u[g, 0])
-        for i in range(start + 1, np.int64(groups_u[g, 1])):
-            value = sequence[i]
-            j = i
-            while j > start and sequence[j - 1] > value:
-                sequence[j] = sequence[j - 1]
-                j -= 1
-            sequence[j] = value
 
 
 @njit(nogil=True, cache=True)
-def _write_starts(groups, starts):
-    """Write the first position of the group of each position of an order."""
-    for i in range(starts.size):
+def _sort_by_marks(values, marks):
+    """Sort different integers by marking them in a set; `marks` is empty, and is left so."""
+    low = np.uint64(marks.size)
+    high = np.uint64(0)
+    for i in range(values.size):
+        value = np.uint64(values[i])
+        word = value >> _WORD
+        marks[word] |= _ONE << (value & _IN_WORD)
+        low = word if word < low else low
+        high = word if word > high else high
+    i = 0
+    for at in range(low, high + _ONE):
+        bits = marks[at]
+        marks[at] = 0
+        while bits != 0:
+            values[i] = (np.uint64(at) << _WORD) + n_ones((bits & (~bits + _ONE)) - _ONE)
+            bits &= bits - _ONE
+            i += 1
+
+
+@njit(nogil=True, cache=True)
+def _sort_groups(groups, starts, place, following, sequence):
+    """Sort the values of each group in a time that does not depend on the lengths of the groups."""
+    n = sequence.size
+    for i in range(n):
         starts[i] = i
+        following[i] = i
+        place[sequence[i]] = i
     for g in range(len(groups)):
         for i in range(groups[g, 0], groups[g, 1]):
             starts[i] = groups[g, 0]
-
-
-@njit(nogil=True, cache=True)
-def _write_tied_sequence(order_u, order_p, groups_u, groups_p, place, starts, following, sequence):
-    """Do what `_write_sequence` does in a time that does not depend on the lengths of the groups."""
-    n = order_u.size
-    _write_starts(groups_p, starts)
-    for i in range(n):
-        place[order_p[i]] = starts[i]
-        following[i] = i
-    # Each pixel of the unperturbed order takes the next free place of its group.
-    for i in range(n):
-        start = place[order_u[i]]
-        sequence[i] = following[start]
-        following[start] += 1
-    for i in range(n):
-        place[sequence[i]] = i
-        following[i] = i
-    # Each place, in ascending order, goes to the next free position of the group of its pixel.
-    _write_starts(groups_u, starts)
+    # Each value, in ascending order, goes to the next free position of its group.
     for i in range(n):
         start = starts[place[i]]
         sequence[following[start]] = i
@@ -86,50 +83,99 @@ def _write_tied_sequence(order_u, order_p, groups_u, groups_p, place, starts, fo
 
 @njit(nogil=True, cache=True)
 def compare(
-    order_u, order_p, values_u, groups_u, groups_p, place, starts, following, ranks_u, ranks_p, sequence, sums
+    order_u,
+    order_p,
+    values_u,
+    groups_u,
+    groups_p,
+    place,
+    starts,
+    following,
+    ranks_u,
+    ranks_p,
+    marks,
+    sequence,
+    sums,
 ):
     """Write the place in the perturbed order of each pixel of the unperturbed order; return rank_products.
 
     This sequence is a permutation of 0 to n-1. Ties of the perturbed map are broken by the unperturbed map,
     and ties of the unperturbed map by the perturbed one, so no pair of pixels tied in either map is an
     inversion. Rows of `sums` (2, 3) receive the tie sums of the maps. `place` to `ranks_p` are scratch as
-    long as the orders; the ranks may share memory with the three before.
+    long as the orders, `marks` is scratch for a set of pixels; the ranks may share memory with the three
+    before.
     """
+    n = order_u.size
     longest = np.int64(0)
-    for groups in (groups_u, groups_p):
-        for g in range(len(groups)):
-            length = np.int64(groups[g, 1]) - np.int64(groups[g, 0])
-            longest = length if length > longest else longest
-    if longest > _SHORT_GROUP:
-        _write_tied_sequence(order_u, order_p, groups_u, groups_p, place, starts, following, sequence)
+    n_tied = np.int64(0)
+    for g in range(len(groups_p)):
+        length = np.int64(groups_p[g, 1]) - np.int64(groups_p[g, 0])
+        longest = length if length > longest else longest
+        n_tied += length
+    for i in range(n):
+        place[order_p[i]] = i
+    if longest <= _SHORT_GROUP:
+        _break_ties(order_p, values_u, groups_p, place, following)
+        for i in range(n):
+            sequence[i] = place[order_u[i]]
     else:
-        _write_sequence(order_u, order_p, values_u, groups_u, groups_p, place, following, sequence)
-    return rank_products(groups_u, groups_p, ranks_u, ranks_p, sequence, sums)
+        # Each pixel of the unperturbed order takes the next free place of its group.
+        for i in range(n):
+            following[i] = i
+        for g in range(len(groups_p)):
+            for i in range(groups_p[g, 0], groups_p[g, 1]):
+                place[order_p[i]] = groups_p[g, 0]
+        for i in range(n):
+            start = place[order_u[i]]
+            sequence[i] = following[start]
+            following[start] += 1
+    # Looking through a set of marks pays where a group has a good part of the pixels.
+    any_between = False
+    for g in range(len(groups_u)):
+        length = np.int64(groups_u[g, 1]) - np.int64(groups_u[g, 0])
+        if length > _SHORT_GROUP and length < n // _LONG_PART:
+            any_between = True
+    for i in range(marks.size):
+        marks[i] = 0
+    for g in range(0 if any_between else len(groups_u)):
+        start = np.int64(groups_u[g, 0])
+        stop = np.int64(groups_u[g, 1])
+        if stop - start > _SHORT_GROUP:
+            _sort_by_marks(sequence[start:stop], marks)
+            continue
+        for i in range(start + 1, stop):
+            value = sequence[i]
+            j = i
+            while j > start and sequence[j - 1] > value:
+                sequence[j] = sequence[j - 1]
+                j -= 1
+            sequence[j] = value
+    if any_between:
+        _sort_groups(groups_u, starts, place, following, sequence)
+    write_tie_sums(groups_u, sums[0])
+    write_tie_sums(groups_p, sums[1])
+    if n_tied <= n // _FEW_PART and n <= _INT_PRODUCTS:
+        return _rank_products_of_few_ties(groups_u, groups_p, marks, place, sequence)
+    return rank_products(groups_u, groups_p, ranks_u, ranks_p, sequence)
 
 
 @njit(nogil=True, cache=True)
-def rank_products(groups_u, groups_p, ranks_u, ranks_p, sequence, sums):
+def rank_products(groups_u, groups_p, ranks_u, ranks_p, sequence):
     """Return the sum over pixels of the products of the centered, doubled ranks of both maps.
 
-    Also return the number of pairs of pixels that are tied in both maps, and write the tie sums of both.
+    Also return the number of pairs of pixels that are tied in both maps.
     """
     n = sequence.size
-    write_ranks(groups_u, ranks_u, sums[0])
-    write_ranks(groups_p, ranks_p, sums[1])
+    write_ranks(groups_u, ranks_u)
+    write_ranks(groups_p, ranks_p)
     # Integer sums are exact: no product is larger than n**2, and no more are added than fit in 64 bits.
-    length = 2**62 // (n * n)
-    length = 4096 if length > 4096 else length + (length == 0)
+    length = 2**62 // (n * n) + 1
     total = 0.0
-    part = 0
-    left = length
-    for i in range(n):
-        part += (np.int64(ranks_u[i]) - n - 1) * (np.int64(ranks_p[sequence[i]]) - n - 1)
-        left -= 1
-        if left == 0:
-            total += part
-            part = 0
-            left = length
-    total += part
+    for begin in range(0, n, length):
+        part = 0
+        for i in range(begin, n if n - begin < length else begin + length):
+            part += (np.int64(ranks_u[i]) - n - 1) * (np.int64(ranks_p[sequence[i]]) - n - 1)
+        total += part
     tied_both = 0
     if len(groups_p) > 0:
         for g in range(len(groups_u)):
@@ -138,6 +184,61 @@ def rank_products(groups_u, groups_p, ranks_u, ranks_p, sequence, sums):
                 run = run + 1 if ranks_p[sequence[i]] == ranks_p[sequence[i - 1]] else 0
                 tied_both += run
     return total, tied_both
+
+
+@njit(nogil=True, cache=True)
+def _centered_rank(groups, marks, place):
+    """Return twice the rank of a place of an order, less its mean; places of ties are marked."""
+    if (marks[place >> _WORD] >> (place & _IN_WORD)) & _ONE == 0:
+        return 2 * np.int64(place)
+    first = 0
+    last = len(groups) - 1
+    while first < last:
+        middle = (first + last + 1) // 2
+        if groups[middle, 0] <= place:
+            first = middle
+        else:
+            last = middle - 1
+    return np.int64(groups[first, 0]) + np.int64(groups[first, 1]) - 1
+
+
+@njit(nogil=True, cache=True)
+def _rank_products_of_few_ties(groups_u, groups_p, marks, tied, sequence):
+    """Return what `rank_products` does; without ties, ranks are places and need no look-up.
+
+    `marks` is empty; `tied` is scratch.
+    """
+    n = sequence.size
+    for g in range(len(groups_p)):
+        for i in range(groups_p[g, 0], groups_p[g, 1]):
+            place = np.uint64(i)
+            marks[place >> _WORD] |= _ONE << (place & _IN_WORD)
+    total = np.int64(0)
+    for i in range(n):
+        total += (2 * i + 1 - n) * (2 * np.int64(sequence[i]) + 1 - n)
+    # Find the places of ties without branches, which would be slower.
+    n_tied = np.uint64(0)
+    for i in range(n if len(groups_p) > 0 else 0):
+        tied[n_tied] = i
+        place = np.uint64(sequence[i])
+        n_tied += (marks[place >> _WORD] >> (place & _IN_WORD)) & _ONE
+    for j in range(n_tied):
+        at = np.int64(tied[j])
+        place = np.uint64(sequence[at])
+        total += (2 * at + 1 - n) * (_centered_rank(groups_p, marks, place) - 2 * np.int64(place))
+    tied_both = 0
+    for g in range(len(groups_u)):
+        start = np.int64(groups_u[g, 0])
+        stop = np.int64(groups_u[g, 1])
+        run = 0
+        before = np.int64(-1)
+        for i in range(start, stop):
+            rank = _centered_rank(groups_p, marks, np.uint64(sequence[i]))
+            total += (start + stop - 1 - 2 * i) * (rank + 1 - n)
+            run = run + 1 if rank == before else 0
+            tied_both += run
+            before = rank
+    return float(total), tied_both
 
 
 @njit(nogil=True, cache=True)
@@ -192,59 +293,3 @@ def inversions(sequence, first, words, behind):
             in_rows_behind[j] += rows_before[j]
             counts[j] += words_before[j]
     return count
-
-
-@njit(nogil=True, cache=True)
-def smooth(values, w, area):
-    """Return, in float64, the sums over the (2w+1)x(2w+1) windows inside the map, divided by `area`."""
-    height, width = values.shape
-    smoothed = np.empty((height, width), np.float64)
-    # The zeros on both sides do not change the sums.
-    sums = np.zeros(width + 2 * w, np.float64)
-    inside = sums[w : w + width]
-    for y in range(height):
-        first = max(0, y - w)
-        last = min(height, y + w + 1)
-        # Two or three terms at a time, because memory is the limit; always in the same order, from 0 on.
-        one = values[first]
-        if last - first > 2:
-            other = values[first + 1]
-            third = values[first + 2]
-            for x in range(width):
-                inside[x] = 0.0 + np.float64(one[x]) + other[x] + third[x]
-        else:
-            for x in range(width):
-                inside[x] = 0.0 + np.float64(one[x])
-        added = 3 if last - first > 2 else 1
-        for near in range(first + added, last - 1, 2):
-            one = values[near]
-            other = values[near + 1]
-            for x in range(width):
-                inside[x] = inside[x] + one[x] + other[x]
-        if (last - first - added) % 2:
-            one = values[last - 1]
-            for x in range(width):
-                inside[x] += one[x]
-        row = smoothed[y]
-        if w == 0:
-            for x in range(width):
-                row[x] = sums[x] / area
-            continue
-        left = sums[1 : 1 + width]
-        right = sums[2 : 2 + width]
-        if w == 1:
-            for x in range(width):
-                row[x] = (sums[x] + left[x] + right[x]) / area
-            continue
-        for x in range(width):
-            row[x] = sums[x] + left[x] + right[x]
-        for start in range(3, 2 * w - 1, 2):
-            left = sums[start : start + width]
-            right = sums[start + 1 : start + 1 + width]
-            for x in range(width):
-                row[x] = row[x] + left[x] + right[x]
-        left = sums[2 * w - 1 : 2 * w - 1 + width]
-        right = sums[2 * w : 2 * w + width]
-        for x in range(width):
-            row[x] = (row[x] + left[x] + right[x]) / area
-    return smoothed

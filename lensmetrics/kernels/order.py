@@ -9,10 +9,10 @@ np.empty, min or max for one more type.
 
 import numpy as np
 
+from .classes import seem_few
 from .compiling import njit
 
-# The sort uses the top bits of the keys, as three digits of 8 bits: counting into 256 buckets stays in
-# the fastest cache, and one pass of 11 bits took longer than two passes of 8.
+# The sort uses the top bits of the keys, as three digits of 8 bits or two of 12.
 _KEPT_BITS = 24
 # Values smaller than the largest by this many factors of two count as equal in those bits. Without the
 # limit, a few values near zero would widen the range until the bits no longer distinguish large values.
@@ -23,10 +23,10 @@ _REPAIR_LIMIT = 3
 # So many positions are compared without a branch.
 _STRETCH = np.uint64(64)
 
+# Maps of at least so many pixels may have so few different values that another sort is faster.
+_LARGE = 4096
+
 _ONE = np.uint64(1)
-_8 = np.uint32(8)
-_16 = np.uint32(16)
-_255 = np.uint32(255)
 
 
 @njit(nogil=True, cache=True)
@@ -46,19 +46,22 @@ def write_extremes(bits, extremes):
 
 
 @njit(nogil=True, cache=True)
-def _next_not_falling(values, i):
-    """Return the first position from i > 0 on whose value is not below the one before, or the size."""
+def _next(values, i, rises):
+    """Return the first position from i > 0 on whose value is equal to the one before, or the size.
+
+    With `rises`, it is larger than the one before.
+    """
     # Unsigned positions, because negative ones would count from the end, which keeps loops from vectorizing.
     i = np.uint64(i)
     n = np.uint64(values.size)
     while i + _STRETCH <= n:
         found = 0
         for j in range(i, i + _STRETCH):
-            found += values[j] >= values[j - _ONE]
+            found += values[j] > values[j - _ONE] if rises else values[j] == values[j - _ONE]
         if found:
             break
         i += _STRETCH
-    while i < n and values[i] < values[i - _ONE]:
+    while i < n and not (values[i] > values[i - _ONE] if rises else values[i] == values[i - _ONE]):
         i += _ONE
     return np.int64(i)
 
@@ -83,9 +86,9 @@ def finish(values, order, sorted_values, groups):
     moves = 0
     i = 0 if n_rises > 0 else n
     while i < n and moves <= _REPAIR_LIMIT * n:
-        i = _next_not_falling(sorted_values, i + 1)
+        i = _next(sorted_values, i + 1, True)
         # The smallest value so far now precedes the next one, which may rise although it did not before.
-        while i < n and moves <= _REPAIR_LIMIT * n and sorted_values[i] >= sorted_values[i - 1]:
+        while i < n and moves <= _REPAIR_LIMIT * n and sorted_values[i] > sorted_values[i - 1]:
             value = sorted_values[i]
             index = order[i]
             j = i
@@ -100,27 +103,38 @@ def finish(values, order, sorted_values, groups):
     if moves > _REPAIR_LIMIT * n:
         return -1
     n_groups = 0
-    i = 0
-    i = _next_not_falling(sorted_values, i + 1)
+    i = _next(sorted_values, 1, False)
     while i < n:
         groups[n_groups, 0] = i - 1
         while i < n and sorted_values[i] == sorted_values[i - 1]:
             i += 1
         groups[n_groups, 1] = i
         n_groups += 1
-        i = _next_not_falling(sorted_values, i + 1)
+        i = _next(sorted_values, i + 1, False)
     return n_groups
 
 
 @njit(nogil=True, cache=True)
-def sort(values, bits, extremes, kept, counts, items, other, sorted_values, order, groups):
+def sort(
+    values,
+    bits,
+    extremes,
+    digit_bits,
+    kept,
+    counts,
+    items,
+    other,
+    sorted_values,
+    order,
+    groups,
+):
     """Write the stable descending order of `values` and its groups of ties; return the number of groups.
 
     A row of `groups` (n // 2, 2) receives the positions of the first pixel of a group and of the one after
     its last. Return -1, without a usable result, where another sort is faster. `bits` are the bits of
-    the values, `extremes` those of `write_extremes`. `counts` (3, 256) and what is as long as the values,
-    `kept`, `items`, `other` (of one type) and `sorted_values`, are scratch; `kept` may share memory with
-    `other`, and `items` with `sorted_values`.
+    the values, `extremes` those of `write_extremes`, `digit_bits` 8 or 12. `counts` (3, 2**digit_bits) and
+    what is as long as the values, `kept`, `items`, `other` (of one type) and `sorted_values`, are scratch;
+    `kept` may share memory with `other`, and `items` with `sorted_values`.
 
     An item holds the index of a pixel in the lower half of its bits, and the part of its key that later
     passes need. Insertion sorts what the kept bits left equal, unless that takes too many moves.
@@ -152,25 +166,36 @@ def sort(values, bits, extremes, kept, counts, items, other, sorted_values, orde
         key = bits[i] if bits[i] > sign else key_unit(~bits[i] & magnitude)
         key = key_unit((key if key < above else above) + (key if key > below else below))
         kept[i] = key_unit(key - offset) >> dropped
+    if values.size >= _LARGE and seem_few(kept, items):
+        return -1
 
     low = counts[0]
     middle = counts[1]
     high = counts[2]
     one = np.uint32(1)
-    for digit in range(256):
+    width = np.uint32(digit_bits)
+    mask = (one << width) - one
+    has_middle = 2 * digit_bits < _KEPT_BITS
+    for digit in range(np.int64(mask) + 1):
         low[digit] = 0
         middle[digit] = 0
         high[digit] = 0
-    for i in range(values.size):
-        key = kept[i]
-        low[key & _255] += one
-        middle[(key >> _8) & _255] += one
-        high[key >> _16] += one
+    if has_middle:
+        for i in range(values.size):
+            key = kept[i]
+            low[key & mask] += one
+            middle[(key >> width) & mask] += one
+            high[key >> width >> width] += one
+    else:
+        for i in range(values.size):
+            key = kept[i]
+            low[key & mask] += one
+            high[key >> width] += one
     # Replace the counts of buckets by the positions where the buckets start.
     low_start = np.uint32(0)
     middle_start = np.uint32(0)
     high_start = np.uint32(0)
-    for digit in range(256):
+    for digit in range(np.int64(mask) + 1):
         n_low = low[digit]
         n_middle = middle[digit]
         n_high = high[digit]
@@ -182,20 +207,24 @@ def sort(values, bits, extremes, kept, counts, items, other, sorted_values, orde
         high_start += n_high
     unit = items.dtype.type
     half = unit(4 * items.itemsize)
+    rest = half
     for i in range(values.size):
         key = kept[i]
-        place = low[key & _255]
-        items[place] = (unit(key >> _8) << half) | unit(i)
-        low[key & _255] = place + one
+        place = low[key & mask]
+        items[place] = (unit(key >> width) << half) | unit(i)
+        low[key & mask] = place + one
+    if has_middle:
+        for i in range(values.size):
+            item = items[i]
+            digit = (item >> half) & unit(mask)
+            place = middle[digit]
+            other[place] = item
+            middle[digit] = place + one
+        items, other = other, items
+        rest = half + unit(width)
     for i in range(values.size):
         item = items[i]
-        digit = (item >> half) & unit(255)
-        place = middle[digit]
-        other[place] = item
-        middle[digit] = place + one
-    for i in range(values.size):
-        item = other[i]
-        digit = item >> (half + unit(8))
+        digit = item >> rest
         place = high[digit]
         order[place] = item & ((unit(1) << half) - unit(1))
         high[digit] = place + one
@@ -229,22 +258,25 @@ def unpack(values, packed, index_bits, order, sorted_values, groups):
 
 
 @njit(nogil=True, cache=True)
-def write_ranks(groups, ranks, sums):
-    """Write twice the rank of each position of an order, from 1 on; ties share their average.
-
-    Write also the sums of t (t - 1) / 2 and of t**3 - t = 2**32 a + b over the groups of t pixels.
-    """
+def write_ranks(groups, ranks):
+    """Write twice the rank of each position of an order, from 1 on; ties share their average."""
     for i in range(ranks.size):
         ranks[i] = 2 * i + 2
-    pairs = np.int64(0)
-    high = np.int64(0)
-    low = np.int64(0)
     for g in range(len(groups)):
         start = np.int64(groups[g, 0])
         stop = np.int64(groups[g, 1])
         for i in range(start, stop):
             ranks[i] = start + stop + 1
-        t = stop - start
+
+
+@njit(nogil=True, cache=True)
+def write_tie_sums(groups, sums):
+    """Write the sums of t (t - 1) / 2 and of t**3 - t = 2**32 a + b over the groups of t pixels."""
+    pairs = np.int64(0)
+    high = np.int64(0)
+    low = np.int64(0)
+    for g in range(len(groups)):
+        t = np.int64(groups[g, 1]) - np.int64(groups[g, 0])
         square = t * t - 1
         pairs += t * (t - 1) // 2
         high += t * (square >> 32)

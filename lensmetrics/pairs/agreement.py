@@ -95,6 +95,7 @@ class OrderAgreement:
                 groups_p,
                 *buffers.sequences,
                 *buffers.ranks,
+                buffers.sets[0],
                 sequence,
                 ties,
             )

@@ -234,7 +234,7 @@ class MapPair:
         """
         pixels, groups = self._side(which).sorted()
         doubled = np.empty(pixels.size, np.int32)
-        order.write_ranks(groups, doubled, np.empty(3, np.int64))
+        order.write_ranks(groups, doubled)
         ranks = np.empty(pixels.size)
         ranks[pixels] = doubled / 2
         return ranks

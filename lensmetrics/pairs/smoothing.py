@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ..kernels import correlation
+from ..kernels import smoothing
 from .checks import FloatMap
 
 # Between these exponents of a map's largest value, sums over windows and their means stay in float64.
@@ -21,7 +21,7 @@ def smooth(values: FloatMap, w: int, clipped_w: int) -> npt.NDArray[np.float64]:
     area = float((2 * w + 1) ** 2)
     if w > 0:
         values = _within_range(values, area)
-    smoothed: npt.NDArray[np.float64] = correlation.smooth(values, clipped_w, area)
+    smoothed: npt.NDArray[np.float64] = smoothing.smooth(values, clipped_w, area)
     return smoothed
 
 

@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given
 
 import lensmetrics as lm
-from lensmetrics.kernels import order
+from lensmetrics.kernels import classes, order
 from tests import reference
 from tests.strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
 
@@ -63,6 +63,15 @@ def one_ulp_apart(base: float) -> Builder:
     return build
 
 
+def levels(n_levels: int, spread: float = 0) -> Builder:
+    """Make maps of so many levels, whose values are then moved by up to 8 steps of this relative size."""
+
+    def build(rng: np.random.Generator, n: int) -> Map:
+        return rng.integers(1, n_levels + 1, n) / n_levels * (1 + rng.integers(0, 8, n) * spread)
+
+    return build
+
+
 def almost_constant(rng: np.random.Generator, n: int) -> Map:
     a = np.full(n, 0.25)
     a[-1] = 0.5
@@ -90,6 +99,12 @@ BUILDERS: dict[str, Builder] = {
     "denormals": lambda rng, n: rng.integers(-5000, 5000, n) * 2.0**-1074,
     "float32 denormals": lambda rng, n: rng.integers(-5000, 5000, n) * 2.0**-149,
     "denormals and ones": lambda rng, n: rng.choice([2.0**-149, -(2.0**-149), 0.0, -0.0, 1.0, -1.0], n),
+    "31 levels": levels(31),
+    "255 levels": levels(255),
+    "2000 levels": levels(2000),
+    "31 levels, nearly equal": levels(31, 2.0**-50),
+    "3000 levels, nearly equal": levels(3000, 2.0**-50),
+    "levels of both signs": lambda rng, n: rng.integers(-9, 10, n) / 10,
     "one ulp apart": one_ulp_apart(1.0),
     "one ulp apart, negative": one_ulp_apart(-1.0),
     "two clusters": two_clusters,
@@ -114,6 +129,63 @@ def test_order_is_numpys_stable_order(shape: tuple[int, int], kind: str, dtype: 
         np.testing.assert_array_equal(pair.ranks(which), scipy.stats.rankdata(-values))
         k = n // 3 + 1
         assert set(np.flatnonzero(pair.top_k(which, k))) == set(order[:k])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["normal", "tied", "squares"])
+def test_digits_of_either_width_give_one_order(kind: str, dtype: type[np.floating[Any]]) -> None:
+    n = 4000
+    values = np.asarray(BUILDERS[kind](np.random.default_rng(0), n), dtype)
+    bits = values.view(np.uint32 if dtype is np.float32 else np.uint64)
+    extremes = np.empty(2, bits.dtype)
+    order.write_extremes(bits, extremes)
+    orders = []
+    for digit_bits in (8, 12):
+        found, groups = np.empty(n, np.uint16), np.empty((n // 2, 2), np.uint32)
+        kept, items, other = np.empty((3, n), np.uint32)
+        counts = np.empty((3, 2**digit_bits), np.uint32)
+        n_groups = order.sort(
+            values,
+            bits,
+            extremes,
+            digit_bits,
+            kept,
+            counts,
+            items,
+            other,
+            np.empty_like(values),
+            found,
+            groups,
+        )
+        assert n_groups >= 0
+        orders.append((found.tolist(), groups[:n_groups].tolist()))
+    assert orders[0] == orders[1]
+    assert orders[0][0] == np.argsort(-values, kind="stable").tolist()
+
+
+def test_a_map_of_more_values_than_have_a_place_is_not_classified() -> None:
+    values = np.random.default_rng(0).permutation(5000) % 3000 + 1.0
+    bits = values.view(np.uint64)
+    for most, expected in ((3000, 3000), (2999, -1)):
+        slots, members = np.empty(2**13, np.uint16), np.empty(5000, np.uint16)
+        sizes, examples = np.empty((2, most), np.uint32), np.empty(most)
+        found = classes.classify(values, bits, slots, np.empty(most, np.uint64), members, sizes, examples)
+        assert found == expected
+    assert members.max() == 2998
+
+
+def test_a_sample_tells_maps_of_few_values() -> None:
+    rng = np.random.default_rng(0)
+    n = 50_000
+    kinds = {
+        "two": (rng.integers(0, 2, n), True),
+        "500": (rng.integers(0, 500, n), True),
+        "all different": (rng.permutation(n), False),
+        "zeros and others": (np.where(rng.random(n) < 0.4, 0, rng.permutation(n)), False),
+        "20,000": (rng.integers(0, 20_000, n), False),
+    }
+    for name, (keys, expected) in kinds.items():
+        assert classes.seem_few(keys.astype(np.uint32), np.empty(2048, np.uint32)) == expected, name
 
 
 @each_shape((255, 257), (256, 256), (1, 65537), (3, 30000))

@@ -1,0 +1,117 @@
+"""Sort a map of few different values: sort the values, and count the pixels of each."""
+
+import numpy as np
+
+from .compiling import njit
+
+# From a sample of so many keys, no more than so many different ones are expected.
+_SAMPLE = np.uint64(512)
+_FEW = 2048
+
+_ONE = np.uint64(1)
+_2 = np.uint64(2)
+_32 = np.uint64(32)
+# Multiplied by it, keys that differ in few bits differ in the upper half: 2**64 over the golden ratio.
+_HASH = np.uint64(0x9E3779B97F4A7C15)
+
+
+@njit(nogil=True, cache=True)
+def seem_few(keys, seen):
+    """Guess from a sample whether few of the keys are different, by Chao's estimate of the classes unseen.
+
+    `seen` (2048 or more) is scratch.
+    """
+    mask = _SAMPLE * _2 - _ONE
+    for i in range(2 * (mask + _ONE)):
+        seen[i] = 0
+    step = np.uint64(keys.size) // _SAMPLE
+    n_values = np.int64(0)
+    n_once = np.int64(0)
+    n_twice = np.int64(0)
+    for i in range(_SAMPLE):
+        key = np.uint64(keys[i * step]) + _ONE
+        slot = (key * _HASH >> _32) & mask
+        while seen[slot] != 0 and seen[slot] != key:
+            slot = (slot + _ONE) & mask
+        seen[slot] = key
+        times = seen[slot + mask + _ONE]
+        seen[slot + mask + _ONE] = times + 1
+        n_values += times == 0
+        n_once += (times == 0) - (times == 1)
+        n_twice += (times == 1) - (times == 2)
+    return n_values + n_once * (n_once - 1) // (2 * n_twice + 2) <= _FEW
+
+
+@njit(nogil=True, cache=True)
+def classify(values, bits, slots, keys, classes, sizes, examples):
+    """Write the class of every pixel, of those with its value; return the number of classes.
+
+    Return -1 where there are more than `examples` has places for the values of the classes. Rows of
+    `sizes` are the sizes of the classes in the first half of the map and in the second. `slots`, of which
+    there are a power of two and more than classes, and `keys` are scratch.
+    """
+    unit = bits.dtype.type
+    sign = unit(1) << unit(8 * bits.itemsize - 1)
+    magnitude = unit(~sign)
+    mask = np.uint64(slots.size - 1)
+    for i in range(slots.size):
+        slots[i] = 0
+    n_classes = np.uint64(0)
+    half = bits.size // 2
+    for i in range(bits.size):
+        key = bits[i] if bits[i] > sign else unit(~bits[i] & magnitude)
+        slot = (np.uint64(key) * _HASH >> _32) & mask
+        while slots[slot] != 0 and keys[np.uint64(slots[slot]) - _ONE] != key:
+            slot = (slot + _ONE) & mask
+        if slots[slot] == 0:
+            if n_classes == np.uint64(examples.size):
+                return -1
+            keys[n_classes] = key
+            examples[n_classes] = values[i]
+            sizes[0, n_classes] = 0
+            sizes[1, n_classes] = 0
+            n_classes += _ONE
+            slots[slot] = n_classes
+        found = np.uint64(slots[slot]) - _ONE
+        classes[i] = found
+        sizes[np.uint64(i >= half), found] += np.uint32(1)
+    return np.int64(n_classes)
+
+
+@njit(nogil=True, cache=True)
+def merge_classes(classes, sizes, class_order, order, groups):
+    """Do what `order.sort` does with the classes of `classify` and their order, largest value first.
+
+    Leave in `sizes` something else.
+    """
+    one = np.uint32(1)
+    n_groups = 0
+    start = np.uint32(0)
+    for i in range(class_order.size):
+        j = np.uint64(class_order[i])
+        first = sizes[0, j]
+        size = first + sizes[1, j]
+        if size > one:
+            groups[n_groups, 0] = start
+            groups[n_groups, 1] = start + size
+            n_groups += 1
+        sizes[0, j] = start
+        sizes[1, j] = start + first
+        start += size
+    # Both halves of the map in turn: each pixel of a class takes the place behind the one before, and
+    # neighbours are often of one class.
+    first_places = sizes[0]
+    second_places = sizes[1]
+    half = classes.size // 2
+    for i in range(half):
+        found = np.uint64(classes[i])
+        place = first_places[found]
+        order[place] = i
+        first_places[found] = place + one
+        found = np.uint64(classes[half + i])
+        place = second_places[found]
+        order[place] = half + i
+        second_places[found] = place + one
+    if classes.size % 2:
+        order[second_places[np.uint64(classes[classes.size - 1])]] = classes.size - 1
+    return n_groups
