@@ -3,7 +3,7 @@
 import numpy as np
 
 from .compiling import njit
-from .correlation import compare, inversions
+from .correlation import inversions, rank_products, write_sequence, write_tied_sequence
 from .order import sort, write_extremes
 from .overlap import diverse_overlap, overlap
 
@@ -80,22 +80,16 @@ def survey(
             continue
         row[0] = 1
         if compares:
-            products[i], row[2] = compare(
-                order_u,
-                order_p,
-                u,
-                groups_u[:n_u],
-                groups_p[:n_p],
-                sequences[0],
-                sequences[1],
-                sequences[2],
-                ranks[0],
-                ranks[1],
-                sets[0],
-                sequences[3],
-                ties,
-            )
-            row[3] = inversions(sequences[3], np.int64(0), words, behind)
+            g_u = groups_u[:n_u]
+            g_p = groups_p[:n_p]
+            place = sequences[0]
+            starts = sequences[1]
+            following = sequences[2]
+            sequence = sequences[3]
+            if write_sequence(order_u, order_p, u, g_u, g_p, place, following, sequence) < 0:
+                write_tied_sequence(order_u, order_p, g_u, g_p, place, starts, following, sequence)
+            products[i], row[2] = rank_products(g_u, g_p, ranks[0], ranks[1], sequence, ties)
+            row[3] = inversions(sequence, np.int64(0), words, behind)
             for j in range(6):
                 row[4 + j] = ties[j // 3, j % 3]
         at = N_FIRST

@@ -16,26 +16,28 @@ _HASH = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(nogil=True, cache=True)
-def seem_few(keys, seen):
-    """Guess from a sample whether few of the keys are different, by Chao's estimate of the classes unseen.
+def seem_few(bits, seen):
+    """Guess from a sample whether a map has few different values, by Chao's estimate of classes unseen.
 
-    `seen` (2048 or more) is scratch.
+    `bits` are those of the floats; of float64, only the upper ones count. `seen` (2, 1024) is scratch.
     """
     mask = _SAMPLE * _2 - _ONE
-    for i in range(2 * (mask + _ONE)):
-        seen[i] = 0
-    step = np.uint64(keys.size) // _SAMPLE
+    for i in range(mask + _ONE):
+        seen[0, i] = 0
+        seen[1, i] = 0
+    dropped = np.uint64(0 if bits.itemsize == 4 else 28)
+    step = np.uint64(bits.size) // _SAMPLE
     n_values = np.int64(0)
     n_once = np.int64(0)
     n_twice = np.int64(0)
     for i in range(_SAMPLE):
-        key = np.uint64(keys[i * step]) + _ONE
+        key = (np.uint64(bits[i * step]) >> dropped) + _ONE
         slot = (key * _HASH >> _32) & mask
-        while seen[slot] != 0 and seen[slot] != key:
+        while seen[0, slot] != 0 and seen[0, slot] != key:
             slot = (slot + _ONE) & mask
-        seen[slot] = key
-        times = seen[slot + mask + _ONE]
-        seen[slot + mask + _ONE] = times + 1
+        seen[0, slot] = key
+        times = np.int64(seen[1, slot])
+        seen[1, slot] = times + 1
         n_values += times == 0
         n_once += (times == 0) - (times == 1)
         n_twice += (times == 1) - (times == 2)

@@ -10,10 +10,6 @@ from .order import write_ranks, write_tie_sums
 # by marking.
 _SHORT_GROUP = 32
 _LONG_PART = 256
-# Up to this part of the pixels, ties are few.
-_FEW_PART = 64
-# The products of the ranks of so many pixels add up within 64 bits.
-_INT_PRODUCTS = 2**20
 
 # To count inversions, a value is bit value % 64 of a word; 32 words make a row, 32 rows hold 2**16 values.
 _ONE = np.uint64(1)
@@ -26,8 +22,25 @@ _BEFORE = np.tril(np.ones((32, 32), np.uint16), -1)
 
 
 @njit(nogil=True, cache=True)
-def _break_ties(order_p, values_u, groups_p, place, following):
-    """Give the pixels of each short group of ties places in the order of the unperturbed map."""
+def write_sequence(order_u, order_p, values_u, groups_u, groups_p, place, following, sequence):
+    """Write the place in the perturbed order of each pixel of the unperturbed order.
+
+    This sequence is a permutation of 0 to n-1. Ties of the perturbed map are broken by the unperturbed map,
+    and ties of the unperturbed map by the perturbed one, so no pair of pixels tied in either map is an
+    inversion. Return how many pixels of the perturbed map are tied, or -1, with nothing written, where a
+    group of ties is long. `place` and `following` are scratch as long as the orders.
+    """
+    n_tied = np.int64(0)
+    for groups in (groups_u, groups_p):
+        n_tied = np.int64(0)
+        for g in range(len(groups)):
+            length = np.int64(groups[g, 1]) - np.int64(groups[g, 0])
+            if length > _SHORT_GROUP:
+                return -1
+            n_tied += length
+    n = order_u.size
+    for i in range(n):
+        place[order_p[i]] = i
     for g in range(len(groups_p)):
         start = np.int64(groups_p[g, 0])
         length = np.int64(groups_p[g, 1]) - start
@@ -40,41 +53,52 @@ def _break_ties(order_p, values_u, groups_p, place, following):
             following[j] = pixel
         for i in range(length):
             place[following[i]] = start + i
+    for i in range(n):
+        sequence[i] = place[order_u[i]]
+    for g in range(len(groups_u)):
+        _sort_by_insertion(sequence, np.int64(groups_u[g, 0]), np.int64(groups_u[g, 1]))
+    return n_tied
 
 
 @njit(nogil=True, cache=True)
-def _sort_by_marks(values, marks):
-    """Sort different integers by marking them in a set; `marks` is empty, and is left so."""
-    low = np.uint64(marks.size)
-    high = np.uint64(0)
-    for i in range(values.size):
-        value = np.uint64(values[i])
-        word = value >> _WORD
-        marks[word] |= _ONE << (value & _IN_WORD)
-        low = word if word < low else low
-        high = word if word > high else high
-    i = 0
-    for at in range(low, high + _ONE):
-        bits = marks[at]
-        marks[at] = 0
-        while bits != 0:
-            values[i] = (np.uint64(at) << _WORD) + n_ones((bits & (~bits + _ONE)) - _ONE)
-            bits &= bits - _ONE
-            i += 1
+def _sort_by_insertion(sequence, start, stop):
+    for i in range(start + 1, stop):
+        value = sequence[i]
+        j = i
+        while j > start and sequence[j - 1] > value:
+            sequence[j] = sequence[j - 1]
+            j -= 1
+        sequence[j] = value
 
 
 @njit(nogil=True, cache=True)
-def _sort_groups(groups, starts, place, following, sequence):
-    """Sort the values of each group in a time that does not depend on the lengths of the groups."""
+def _follow(order_u, order_p, groups_p, place, following, sequence):
+    """Let each pixel of the unperturbed order take the next free place of its group."""
+    for i in range(order_p.size):
+        place[order_p[i]] = i
+        following[i] = i
+    for g in range(len(groups_p)):
+        for i in range(groups_p[g, 0], groups_p[g, 1]):
+            place[order_p[i]] = groups_p[g, 0]
+    for i in range(order_u.size):
+        start = place[order_u[i]]
+        sequence[i] = following[start]
+        following[start] += 1
+
+
+@njit(nogil=True, cache=True)
+def write_tied_sequence(order_u, order_p, groups_u, groups_p, place, starts, following, sequence):
+    """Do what `write_sequence` does in a time that does not depend on the lengths of the groups."""
+    _follow(order_u, order_p, groups_p, place, following, sequence)
     n = sequence.size
     for i in range(n):
         starts[i] = i
         following[i] = i
         place[sequence[i]] = i
-    for g in range(len(groups)):
-        for i in range(groups[g, 0], groups[g, 1]):
-            starts[i] = groups[g, 0]
-    # Each value, in ascending order, goes to the next free position of its group.
+    for g in range(len(groups_u)):
+        for i in range(groups_u[g, 0], groups_u[g, 1]):
+            starts[i] = groups_u[g, 0]
+    # Each place, in ascending order, goes to the next free position of the group of its pixel.
     for i in range(n):
         start = starts[place[i]]
         sequence[following[start]] = i
@@ -82,90 +106,53 @@ def _sort_groups(groups, starts, place, following, sequence):
 
 
 @njit(nogil=True, cache=True)
-def compare(
-    order_u,
-    order_p,
-    values_u,
-    groups_u,
-    groups_p,
-    place,
-    starts,
-    following,
-    ranks_u,
-    ranks_p,
-    marks,
-    sequence,
-    sums,
-):
-    """Write the place in the perturbed order of each pixel of the unperturbed order; return rank_products.
+def write_sequence_by_marks(order_u, order_p, groups_u, groups_p, place, following, marks, sequence):
+    """Do what `write_sequence` does where each group of the unperturbed map is short or a good part of it.
 
-    This sequence is a permutation of 0 to n-1. Ties of the perturbed map are broken by the unperturbed map,
-    and ties of the unperturbed map by the perturbed one, so no pair of pixels tied in either map is an
-    inversion. Rows of `sums` (2, 3) receive the tie sums of the maps. `place` to `ranks_p` are scratch as
-    long as the orders, `marks` is scratch for a set of pixels; the ranks may share memory with the three
-    before.
+    Return False, with nothing written, elsewhere: looking through `marks`, scratch for a set of pixels,
+    would take too long.
     """
-    n = order_u.size
-    longest = np.int64(0)
-    n_tied = np.int64(0)
-    for g in range(len(groups_p)):
-        length = np.int64(groups_p[g, 1]) - np.int64(groups_p[g, 0])
-        longest = length if length > longest else longest
-        n_tied += length
-    for i in range(n):
-        place[order_p[i]] = i
-    if longest <= _SHORT_GROUP:
-        _break_ties(order_p, values_u, groups_p, place, following)
-        for i in range(n):
-            sequence[i] = place[order_u[i]]
-    else:
-        # Each pixel of the unperturbed order takes the next free place of its group.
-        for i in range(n):
-            following[i] = i
-        for g in range(len(groups_p)):
-            for i in range(groups_p[g, 0], groups_p[g, 1]):
-                place[order_p[i]] = groups_p[g, 0]
-        for i in range(n):
-            start = place[order_u[i]]
-            sequence[i] = following[start]
-            following[start] += 1
-    # Looking through a set of marks pays where a group has a good part of the pixels.
-    any_between = False
+    n = sequence.size
     for g in range(len(groups_u)):
         length = np.int64(groups_u[g, 1]) - np.int64(groups_u[g, 0])
         if length > _SHORT_GROUP and length < n // _LONG_PART:
-            any_between = True
+            return False
+    _follow(order_u, order_p, groups_p, place, following, sequence)
     for i in range(marks.size):
         marks[i] = 0
-    for g in range(0 if any_between else len(groups_u)):
+    for g in range(len(groups_u)):
         start = np.int64(groups_u[g, 0])
         stop = np.int64(groups_u[g, 1])
-        if stop - start > _SHORT_GROUP:
-            _sort_by_marks(sequence[start:stop], marks)
+        if stop - start <= _SHORT_GROUP:
+            _sort_by_insertion(sequence, start, stop)
             continue
-        for i in range(start + 1, stop):
-            value = sequence[i]
-            j = i
-            while j > start and sequence[j - 1] > value:
-                sequence[j] = sequence[j - 1]
-                j -= 1
-            sequence[j] = value
-    if any_between:
-        _sort_groups(groups_u, starts, place, following, sequence)
-    write_tie_sums(groups_u, sums[0])
-    write_tie_sums(groups_p, sums[1])
-    if n_tied <= n // _FEW_PART and n <= _INT_PRODUCTS:
-        return _rank_products_of_few_ties(groups_u, groups_p, marks, place, sequence)
-    return rank_products(groups_u, groups_p, ranks_u, ranks_p, sequence)
+        low = np.uint64(marks.size)
+        high = np.uint64(0)
+        for i in range(start, stop):
+            value = np.uint64(sequence[i])
+            word = value >> _WORD
+            marks[word] |= _ONE << (value & _IN_WORD)
+            low = word if word < low else low
+            high = word if word > high else high
+        for at in range(low, high + _ONE):
+            bits = marks[at]
+            marks[at] = 0
+            while bits != 0:
+                sequence[start] = (np.uint64(at) << _WORD) + n_ones((bits & (~bits + _ONE)) - _ONE)
+                bits &= bits - _ONE
+                start += 1
+    return True
 
 
 @njit(nogil=True, cache=True)
-def rank_products(groups_u, groups_p, ranks_u, ranks_p, sequence):
+def rank_products(groups_u, groups_p, ranks_u, ranks_p, sequence, sums):
     """Return the sum over pixels of the products of the centered, doubled ranks of both maps.
 
-    Also return the number of pairs of pixels that are tied in both maps.
+    Also return the number of pairs of pixels that are tied in both maps, and write the tie sums of both.
     """
     n = sequence.size
+    write_tie_sums(groups_u, sums[0])
+    write_tie_sums(groups_p, sums[1])
     write_ranks(groups_u, ranks_u)
     write_ranks(groups_p, ranks_p)
     # Integer sums are exact: no product is larger than n**2, and no more are added than fit in 64 bits.
@@ -203,12 +190,16 @@ def _centered_rank(groups, marks, place):
 
 
 @njit(nogil=True, cache=True)
-def _rank_products_of_few_ties(groups_u, groups_p, marks, tied, sequence):
-    """Return what `rank_products` does; without ties, ranks are places and need no look-up.
+def rank_products_of_few_ties(groups_u, groups_p, marks, tied, sequence, sums):
+    """Return what `rank_products` does: without ties, ranks are places and need no look-up.
 
-    `marks` is empty; `tied` is scratch.
+    There may be 2**20 pixels. `marks`, a set of pixels, and `tied`, as long as the sequence, are scratch.
     """
     n = sequence.size
+    write_tie_sums(groups_u, sums[0])
+    write_tie_sums(groups_p, sums[1])
+    for i in range(marks.size):
+        marks[i] = 0
     for g in range(len(groups_p)):
         for i in range(groups_p[g, 0], groups_p[g, 1]):
             place = np.uint64(i)

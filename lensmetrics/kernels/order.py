@@ -9,7 +9,6 @@ np.empty, min or max for one more type.
 
 import numpy as np
 
-from .classes import seem_few
 from .compiling import njit
 
 # The sort uses the top bits of the keys, as three digits of 8 bits or two of 12.
@@ -22,9 +21,6 @@ _OCTAVES = 64
 _REPAIR_LIMIT = 3
 # So many positions are compared without a branch.
 _STRETCH = np.uint64(64)
-
-# Maps of at least so many pixels may have so few different values that another sort is faster.
-_LARGE = 4096
 
 _ONE = np.uint64(1)
 
@@ -86,7 +82,7 @@ def finish(values, order, sorted_values, groups):
     moves = 0
     i = 0 if n_rises > 0 else n
     while i < n and moves <= _REPAIR_LIMIT * n:
-        i = _next(sorted_values, i + 1, True)
+        i = _next(sorted_values, i + 1, np.uint8(1))
         # The smallest value so far now precedes the next one, which may rise although it did not before.
         while i < n and moves <= _REPAIR_LIMIT * n and sorted_values[i] > sorted_values[i - 1]:
             value = sorted_values[i]
@@ -103,14 +99,15 @@ def finish(values, order, sorted_values, groups):
     if moves > _REPAIR_LIMIT * n:
         return -1
     n_groups = 0
-    i = _next(sorted_values, 1, False)
+    i = 0
+    i = _next(sorted_values, i + 1, np.uint8(0))
     while i < n:
         groups[n_groups, 0] = i - 1
         while i < n and sorted_values[i] == sorted_values[i - 1]:
             i += 1
         groups[n_groups, 1] = i
         n_groups += 1
-        i = _next(sorted_values, i + 1, False)
+        i = _next(sorted_values, i + 1, np.uint8(0))
     return n_groups
 
 
@@ -166,8 +163,6 @@ def sort(
         key = bits[i] if bits[i] > sign else key_unit(~bits[i] & magnitude)
         key = key_unit((key if key < above else above) + (key if key > below else below))
         kept[i] = key_unit(key - offset) >> dropped
-    if values.size >= _LARGE and seem_few(kept, items):
-        return -1
 
     low = counts[0]
     middle = counts[1]

@@ -119,7 +119,7 @@ def diverse(order, k, w, height, width, picked, chosen, near):
     """Pick up to k pixels in the given order, each outside the windows of those picked before.
 
     Write them, their set, and the union of their windows, which is their neighbourhood of half-width w;
-    return their number.
+    return their number. `picked` is as long as the order.
     """
     for i in range(near.size):
         near[i] = 0
@@ -130,28 +130,29 @@ def diverse(order, k, w, height, width, picked, chosen, near):
     while height >> (62 - shift) > 0:
         shift -= 1
     reciprocal = np.uint64((1 << shift) // width + 1)
-    candidates = np.empty(64, order.dtype)
     n_picked = 0
     for begin in range(0, order.size, 64):
-        # Leave out excluded pixels without branches, which would be mispredicted.
-        n_candidates = 0
-        for i in range(begin, min(begin + 64, order.size)):
+        # Leave out excluded pixels without branches, which would be mispredicted; the others stand behind
+        # those picked, which never reach the candidate that is looked at.
+        n_candidates = np.int64(n_picked)
+        for i in range(begin, begin + 64 if order.size - begin > 64 else order.size):
             pixel = np.uint64(order[i])
-            candidates[n_candidates] = order[i]
-            n_candidates += int(~near[pixel >> _SIX] >> (pixel & _63) & _ONE)
-        for i in range(n_candidates):
-            pixel = np.uint64(candidates[i])
+            picked[n_candidates] = order[i]
+            n_candidates += np.int64(~near[pixel >> _SIX] >> (pixel & _63) & _ONE)
+        for i in range(n_picked, n_candidates):
+            pixel = np.uint64(picked[i])
             if (near[pixel >> _SIX] >> (pixel & _63)) & _ONE:
                 continue
-            picked[n_picked] = candidates[i]
+            picked[n_picked] = picked[i]
             n_picked += 1
             chosen[pixel >> _SIX] |= _ONE << (pixel & _63)
             y = np.int64((pixel * reciprocal) >> np.uint64(shift))
             x = np.int64(pixel) - y * width
-            right = min(width, x + w + 1)
-            for left in range(max(0, x - w), right, 64):
-                pattern = ~np.uint64(0) >> np.uint64(64 - min(64, right - left))
-                for row in range(max(0, y - w), min(height, y + w + 1)):
+            right = x + w + 1 if width - x > w else width
+            bottom = y + w + 1 if height - y > w else height
+            for left in range(x - w if x > w else 0, right, 64):
+                pattern = ~np.uint64(0) >> np.uint64(64 - right + left if right - left < 64 else 0)
+                for row in range(y - w if y > w else 0, bottom):
                     start = np.uint64(row * width + left)
                     word = start >> _SIX
                     near[word] |= pattern << (start & _63)

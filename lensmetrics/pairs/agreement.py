@@ -8,6 +8,10 @@ import numpy.typing as npt
 from ..kernels import correlation
 from .ordering import Bits, SortedMap, scratch
 
+# Up to this part of the pixels, ties are few, in maps of up to so many pixels.
+_FEW_PART = 64
+_MOST_OF_FEW_TIES = 2**20
+
 
 class PixelPairs(NamedTuple):
     """Numbers of pairs of two different pixels, as tau-b needs them."""
@@ -80,24 +84,32 @@ class OrderAgreement:
         return self._sums
 
     def _comparison(self) -> tuple[npt.NDArray[Bits], float, int, list[list[int]]]:
-        """Return what the kernel `compare` does: the sequence, both rank products, and the tie sums."""
+        """Return the sequence of the kernels, the rank products, what is tied in both, the tie sums."""
         if self._compared is None:
             order_u, groups_u = self._u.sorted()
             order_p, groups_p = self._p.sorted()
+            n = order_u.size
             sequence = np.empty_like(order_u)
             ties = np.empty((2, 3), np.int64)
-            buffers = scratch.of(order_u.size)
-            products, tied_both = correlation.compare(
-                order_u,
-                order_p,
-                self._u.values,
-                groups_u,
-                groups_p,
-                *buffers.sequences,
-                *buffers.ranks,
-                buffers.sets[0],
-                sequence,
-                ties,
+            buffers = scratch.of(n)
+            place, starts, following = buffers.sequences
+            marks = buffers.sets[0]
+            n_tied = correlation.write_sequence(
+                order_u, order_p, self._u.values, groups_u, groups_p, place, following, sequence
             )
+            if n_tied < 0 and not correlation.write_sequence_by_marks(
+                order_u, order_p, groups_u, groups_p, place, following, marks, sequence
+            ):
+                correlation.write_tied_sequence(
+                    order_u, order_p, groups_u, groups_p, place, starts, following, sequence
+                )
+            if 0 <= n_tied <= n // _FEW_PART and n <= _MOST_OF_FEW_TIES:
+                products, tied_both = correlation.rank_products_of_few_ties(
+                    groups_u, groups_p, marks, place, sequence, ties
+                )
+            else:
+                products, tied_both = correlation.rank_products(
+                    groups_u, groups_p, *buffers.ranks, sequence, ties
+                )
             self._compared = sequence, products, tied_both, ties.tolist()
         return self._compared

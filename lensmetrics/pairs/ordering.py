@@ -82,6 +82,7 @@ class Scratch(threading.local):
             _aligned((1024,), np.uint64),
             _aligned((33, 32), np.uint16),
         )
+        self.sample = np.empty((2, 1024), np.uint64)
         self._views: dict[int, Buffers] = {}
 
     def of(self, n: int) -> Buffers:
@@ -158,6 +159,12 @@ class SortedMap:
         buffers = scratch.of(n)
         sorted_values = buffers.values[self.values.itemsize]
         bits = self.values.view(self._extremes.dtype)
+        is_large = n >= _CLASSES_FROM and may_classify
+        if is_large and classes.seem_few(bits, scratch.sample):
+            n_groups = self._sort_classes(bits, pixels)
+            if n_groups >= 0:
+                return pixels, buffers.groups[:n_groups].copy()
+            is_large = False
         n_groups = order.sort(
             self.values,
             bits,
@@ -171,7 +178,7 @@ class SortedMap:
             pixels,
             buffers.groups,
         )
-        if n_groups < 0 and may_classify and n >= _CLASSES_FROM:
+        if n_groups < 0 and is_large:
             n_groups = self._sort_classes(bits, pixels)
         if n_groups < 0:  # many values are nearly equal: sort by as many bits as 64 hold beside an index
             index_bits = n.bit_length()

@@ -171,7 +171,6 @@ def test_a_map_of_more_values_than_have_a_place_is_not_classified() -> None:
         sizes, examples = np.empty((2, most), np.uint32), np.empty(most)
         found = classes.classify(values, bits, slots, np.empty(most, np.uint64), members, sizes, examples)
         assert found == expected
-    assert members.max() == 2998
 
 
 def test_a_sample_tells_maps_of_few_values() -> None:
@@ -185,7 +184,8 @@ def test_a_sample_tells_maps_of_few_values() -> None:
         "20,000": (rng.integers(0, 20_000, n), False),
     }
     for name, (keys, expected) in kinds.items():
-        assert classes.seem_few(keys.astype(np.uint32), np.empty(2048, np.uint32)) == expected, name
+        bits = keys.astype(np.float32).view(np.uint32)
+        assert classes.seem_few(bits, np.empty((2, 1024), np.uint64)) == expected, name
 
 
 @each_shape((255, 257), (256, 256), (1, 65537), (3, 30000))
