@@ -119,7 +119,7 @@ def diverse(order, k, w, height, width, picked, chosen, near):
     """Pick up to k pixels in the given order, each outside the windows of those picked before.
 
     Write them, their set, and the union of their windows, which is their neighbourhood of half-width w;
-    return their number. `picked` is as long as the order.
+    return their number.
     """
     for i in range(near.size):
         near[i] = 0
@@ -130,20 +130,20 @@ def diverse(order, k, w, height, width, picked, chosen, near):
     while height >> (62 - shift) > 0:
         shift -= 1
     reciprocal = np.uint64((1 << shift) // width + 1)
+    candidates = np.empty(64, order.dtype)
     n_picked = 0
     for begin in range(0, order.size, 64):
-        # Leave out excluded pixels without branches, which would be mispredicted; the others stand behind
-        # those picked, which never reach the candidate that is looked at.
-        n_candidates = np.int64(n_picked)
+        # Leave out excluded pixels without branches, which would be mispredicted.
+        n_candidates = np.int64(0)
         for i in range(begin, begin + 64 if order.size - begin > 64 else order.size):
             pixel = np.uint64(order[i])
-            picked[n_candidates] = order[i]
+            candidates[n_candidates] = order[i]
             n_candidates += np.int64(~near[pixel >> _SIX] >> (pixel & _63) & _ONE)
-        for i in range(n_picked, n_candidates):
-            pixel = np.uint64(picked[i])
+        for i in range(n_candidates):
+            pixel = np.uint64(candidates[i])
             if (near[pixel >> _SIX] >> (pixel & _63)) & _ONE:
                 continue
-            picked[n_picked] = picked[i]
+            picked[n_picked] = candidates[i]
             n_picked += 1
             chosen[pixel >> _SIX] |= _ONE << (pixel & _63)
             y = np.int64((pixel * reciprocal) >> np.uint64(shift))
