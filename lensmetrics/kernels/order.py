@@ -112,6 +112,67 @@ def finish(values, order, sorted_values, groups):
 
 
 @njit(nogil=True, cache=True)
+def write_kept(bits, extremes, kept):
+    """Write the top bits of the keys of the floats with these bits, less the smallest key."""
+    # Keep the top bits of the keys, minus the smallest key and the gap around the key of 0. All numbers have
+    # the width of the keys, because numba turns a signed and an unsigned one into float64, and because loops
+    # over narrow numbers are faster. Sums may wrap around: the differences that remain fit.
+    key_unit = bits.dtype.type
+    sign = key_unit(1) << key_unit(8 * bits.itemsize - 1)
+    magnitude = key_unit(~sign)
+    reach = key_unit(_OCTAVES) << key_unit(23 if bits.itemsize == 4 else 52)
+    lowest = extremes[0]
+    highest = extremes[1]
+    farthest = key_unit(0)
+    if lowest < magnitude:
+        farthest = key_unit(magnitude - lowest)
+    if highest > magnitude and highest - magnitude > farthest:
+        farthest = key_unit(highest - magnitude)
+    gap = key_unit(farthest - reach) if farthest > reach else key_unit(0)
+    above = key_unit(magnitude - gap)
+    below = key_unit(magnitude + gap)
+    offset = key_unit((lowest if lowest < above else above) + (lowest if lowest > below else below))
+    span = key_unit((highest if highest < above else above) + (highest if highest > below else below))
+    span = key_unit(span - offset)
+    dropped = key_unit(0)
+    while span >> dropped >> key_unit(_KEPT_BITS) > 0:
+        dropped += key_unit(1)
+    for i in range(bits.size):
+        key = bits[i] if bits[i] > sign else key_unit(~bits[i] & magnitude)
+        key = key_unit((key if key < above else above) + (key if key > below else below))
+        kept[i] = key_unit(key - offset) >> dropped
+
+
+@njit(nogil=True, cache=True)
+def candidates(bits, extremes, k, kept, counts, found):
+    """Write the ascending indices of some pixels, with the k largest values among them; return their number.
+
+    Return -1, with nothing written, where they are more than a fourth of all. `kept`, as long as the map, and
+    `counts` (4096) are scratch; `found` is as long as the map.
+    """
+    write_kept(bits, extremes, kept)
+    for i in range(counts.size):
+        counts[i] = 0
+    half = np.uint32(_KEPT_BITS // 2)
+    for i in range(kept.size):
+        counts[kept[i] >> half] += np.uint32(1)
+    n_found = np.int64(0)
+    last = np.uint32(0)
+    for i in range(counts.size):
+        n_found += counts[i]
+        last = np.uint32(i)
+        if n_found >= k:
+            break
+    if 4 * n_found > kept.size:
+        return -1
+    place = np.uint64(0)
+    for i in range(kept.size):
+        found[place] = i
+        place += np.uint64(kept[i] >> half <= last)
+    return n_found
+
+
+@njit(nogil=True, cache=True)
 def sort(
     values,
     bits,
@@ -136,34 +197,7 @@ def sort(
     An item holds the index of a pixel in the lower half of its bits, and the part of its key that later
     passes need. Insertion sorts what the kept bits left equal, unless that takes too many moves.
     """
-    # Keep the top bits of the keys, minus the smallest key and the gap around the key of 0. All numbers have
-    # the width of the keys, because numba turns a signed and an unsigned one into float64, and because loops
-    # over narrow numbers are faster. Sums may wrap around: the differences that remain fit.
-    key_unit = bits.dtype.type
-    sign = key_unit(1) << key_unit(8 * bits.itemsize - 1)
-    magnitude = key_unit(~sign)
-    reach = key_unit(_OCTAVES) << key_unit(23 if bits.itemsize == 4 else 52)
-    lowest = extremes[0]
-    highest = extremes[1]
-    farthest = key_unit(0)
-    if lowest < magnitude:
-        farthest = key_unit(magnitude - lowest)
-    if highest > magnitude and highest - magnitude > farthest:
-        farthest = key_unit(highest - magnitude)
-    gap = key_unit(farthest - reach) if farthest > reach else key_unit(0)
-    above = key_unit(magnitude - gap)
-    below = key_unit(magnitude + gap)
-    offset = key_unit((lowest if lowest < above else above) + (lowest if lowest > below else below))
-    span = key_unit((highest if highest < above else above) + (highest if highest > below else below))
-    span = key_unit(span - offset)
-    dropped = key_unit(0)
-    while span >> dropped >> key_unit(_KEPT_BITS) > 0:
-        dropped += key_unit(1)
-    for i in range(values.size):
-        key = bits[i] if bits[i] > sign else key_unit(~bits[i] & magnitude)
-        key = key_unit((key if key < above else above) + (key if key > below else below))
-        kept[i] = key_unit(key - offset) >> dropped
-
+    write_kept(bits, extremes, kept)
     low = counts[0]
     middle = counts[1]
     high = counts[2]

@@ -283,8 +283,8 @@ class MapPair:
         """
         k, w = check_k(k, self.unperturbed.size), self.clipped(check_w(w))
         of = self._side(which)
-        self._top(of, k)  # a tie at the cut makes the diverse set doubtful too
         pixels, _ = of.sorted()
+        self._top(of, k)  # a tie at the cut makes the diverse set doubtful too
         picked = np.empty_like(pixels)
         chosen, near, *_ = scratch.of(pixels.size).sets
         n_picked = overlap.diverse(pixels, k, w, *self.shape, picked, chosen, near)
@@ -431,10 +431,10 @@ class MapPair:
         return Overlap._make(counts.tolist())
 
     def _overlap_of_diverse(self, k: int, w: int) -> Overlap:
+        order_u, order_p = self._u.sorted()[0], self._p.sorted()[0]
         # A tie at the cut makes the diverse set doubtful too.
         for of in (self._u, self._p):
             self._top(of, k)
-        order_u, order_p = self._u.sorted()[0], self._p.sorted()[0]
         buffers = scratch.of(self.unperturbed.size)
         counts = np.empty(7, np.int64)
         picked = buffers.sequences[0]
@@ -450,6 +450,16 @@ def known_pair(unperturbed: FloatMap, perturbed: FloatMap, found: Known) -> MapP
     pair._begin(found.u, found.p, identical=found.identical)
     pair._known = found
     return pair
+
+
+def needed_order(pair: MapPair) -> bool:
+    """Return whether metrics have asked for more of this pair than its pixels with the largest values."""
+    return pair._u.needed_order or pair._p.needed_order
+
+
+def expect_order(pair: MapPair) -> None:
+    """Sort the maps of this pair at once when pixels are asked for, because all will be needed."""
+    pair._u.expects_order = pair._p.expects_order = True
 
 
 def asked_of(pair: MapPair) -> Asked | None:

@@ -23,6 +23,8 @@ _MOST_VIEWS = 16
 # Rapids they take 1.9 times as long. In small maps, beginning with more buckets costs more than a pass.
 _DIGIT_BITS = 12 if get_host_cpu_name().startswith("znver") else 8
 _WIDE_DIGITS_FROM = 2**13
+# In smaller maps, selecting pixels and sorting them takes about as long as sorting all.
+_SELECTS_FROM = 4096
 # From so many pixels on, a map of at most so many different values that are nearly equal is sorted by them.
 _CLASSES_FROM = 4096
 _MOST_CLASSES = 2**14
@@ -78,7 +80,7 @@ class Scratch(threading.local):
     def __init__(self) -> None:
         self._memory = np.empty((3, 0), np.uint64)
         self._fixed = (
-            _aligned((3, 2**_DIGIT_BITS), np.uint32),
+            _aligned((3, 2**12), np.uint32),
             _aligned((1024,), np.uint64),
             _aligned((33, 32), np.uint16),
         )
@@ -144,11 +146,18 @@ class SortedMap:
         self.finite: bool = infinity < lowest and highest < minus_infinity
         self.constant: bool = lowest == highest
         self.signed: bool = highest > zero
+        self.expects_order = False  # whether all pixels will be sorted anyway
+        self.needed_order = False  # whether someone asked for all
         self._sorted: tuple[Pixels, npt.NDArray[np.uint32]] | None = None
+        self._first: Pixels | None = None
         self._tops: dict[int, tuple[Pixels, bool]] = {}
 
     def sorted(self) -> tuple[Pixels, npt.NDArray[np.uint32]]:
         """Return the flat indices, largest value first, and the start and end of each group of ties."""
+        self.needed_order = True
+        return self._all()
+
+    def _all(self) -> tuple[Pixels, npt.NDArray[np.uint32]]:
         if self._sorted is None:
             self._sorted = self._sort(may_classify=True)
         return self._sorted
@@ -208,7 +217,28 @@ class SortedMap:
         """Return the flat indices of the k largest values, and whether the next value equals the last."""
         found = self._tops.get(k)
         if found is None:
-            pixels, _ = self.sorted()
+            pixels = self._at_least(k + 1)
             tied = k < pixels.size and bool(self.values[pixels[k - 1]] == self.values[pixels[k]])
             found = self._tops[k] = pixels[:k], tied
         return found
+
+    def _at_least(self, m: int) -> Pixels:
+        """Return the flat indices of the m largest values, and perhaps of some more, in their order."""
+        n = self.values.size
+        if self._sorted is None and not self.expects_order and n >= _SELECTS_FROM and m <= n // 8:
+            if self._first is None or self._first.size < m:
+                self._first = self._select(m)
+            if self._first is not None:
+                return self._first
+        return self._all()[0]
+
+    def _select(self, m: int) -> Pixels | None:
+        """Sort only pixels that can be among the m with the largest values, if these are not many."""
+        buffers = scratch.of(self.values.size)
+        found = buffers.sequences[0]
+        bits = self.values.view(self._extremes.dtype)
+        n_found = order.candidates(bits, self._extremes, m, buffers.kept, buffers.counts[0], found)
+        if n_found < 0:
+            return None
+        pixels: Pixels = found[:n_found].copy()  # sorting takes the memory
+        return pixels[SortedMap(self.values[pixels]).sorted()[0]]

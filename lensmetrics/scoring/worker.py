@@ -18,7 +18,7 @@ from ..errors import FormatError
 from ..metrics.registry import Metric
 from ..pairfile.slices import Block, Slice
 from ..pairs.block import pairs_of
-from ..pairs.mappair import MapPair
+from ..pairs.mappair import MapPair, expect_order, needed_order
 from ..tables.known import OF_IMAGES
 
 # A block is read at once; it should still be in the cache when its last pair is scored.
@@ -68,6 +68,7 @@ def score_block(
     """
     statuses = []
     signed = False
+    sorts = True
     functions = [getattr(metric.function, "unchecked", metric.function) for metric in metrics]
     calls = [partial(f, **metric.params) for f, metric in zip(functions, metrics, strict=True)]
     indices = range(len(unperturbed))
@@ -83,6 +84,8 @@ def score_block(
                 pair = next(pairs)
             else:
                 pair = MapPair(unperturbed[i], perturbed[i], image=images[0][i], image_perturbed=images[1][i])
+            if sorts:  # the metrics needed it for the pair before, or may need it for the first
+                expect_order(pair)
             scores = []
             for call in calls:
                 scores.append(float(call(pair)))
@@ -93,6 +96,7 @@ def score_block(
         values[i] = scores
         statuses.append(pair.status)
         signed = signed or pair.signed
+        sorts = needed_order(pair)
     return statuses, signed
 
 

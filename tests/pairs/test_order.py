@@ -12,6 +12,7 @@ from hypothesis import given
 
 import lensmetrics as lm
 from lensmetrics.kernels import classes, order
+from lensmetrics.pairs.ordering import SortedMap
 from tests import reference
 from tests.strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
 
@@ -129,6 +130,46 @@ def test_order_is_numpys_stable_order(shape: tuple[int, int], kind: str, dtype: 
         np.testing.assert_array_equal(pair.ranks(which), scipy.stats.rankdata(-values))
         k = n // 3 + 1
         assert set(np.flatnonzero(pair.top_k(which, k))) == set(order[:k])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=str)
+@pytest.mark.parametrize("kind", BUILDERS)
+@each_shape((64, 64), (227, 227), (300, 300))
+def test_the_first_pixels_are_those_of_the_whole_order(
+    shape: tuple[int, int], kind: str, dtype: DType
+) -> None:
+    rng = np.random.default_rng(shape)
+    n = shape[0] * shape[1]
+    a = np.asarray(BUILDERS[kind](rng, n), dtype=np.float64).astype(dtype)
+    expected = np.argsort(-a, kind="stable")
+    pair = lm.MapPair(a.reshape(shape), rng.permutation(a).reshape(shape))
+    for k in (1, 40, n // 20, n // 9, n // 2):
+        assert pair.top_pixels("unperturbed", k).tolist() == expected[:k].tolist()
+        if not pair.constant:
+            tied = pair._u.top(k)[1]
+            assert tied == (a[expected[k - 1]] == a[expected[k]])
+
+
+def test_pixels_are_selected_only_where_no_metric_needs_the_whole_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    a = np.random.default_rng(0).random((5, 100, 100))
+    selected = []
+    select = SortedMap._select
+
+    def count(self: SortedMap, m: int) -> Any:
+        selected.append(m)
+        return select(self, m)
+
+    monkeypatch.setattr(SortedMap, "_select", count)
+    top, tau = "topk_intersection(k=100)", "kendall"
+    lm.score(a, a[::-1], [top])  # the first pair is scored without knowing
+    assert selected == [101] * 8
+    del selected[:]
+    lm.score(a, a[::-1], [top, tau])
+    assert selected == []
+    assert lm.MapPair(a[0], a[1]).top_pixels("perturbed", 5).size == 5
+    assert selected == [6]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
