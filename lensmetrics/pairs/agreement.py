@@ -5,12 +5,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..kernels import correlation
+from ..kernels import correlation, tables
 from .ordering import Bits, SortedMap, scratch
 
-# Up to this part of the pixels, ties are few, in maps of up to so many pixels.
+# Up to this part of the pixels, ties are few.
 _FEW_PART = 64
-_MOST_OF_FEW_TIES = 2**20
+# The products of the ranks of so many pixels add up within 64 bits.
+_MOST_WITHIN_64_BITS = 2**20
 
 
 class PixelPairs(NamedTuple):
@@ -52,64 +53,90 @@ class OrderAgreement:
         self._p = perturbed
         self._pixel_pairs = pixel_pairs
         self._sums = sums
-        self._compared: tuple[npt.NDArray[Bits], float, int, list[list[int]]] | None = None
+        self._compared: _Comparison | None = None
 
     def pixel_pairs(self) -> PixelPairs:
         """Count the tied and the discordant pairs of pixels."""
         if self._pixel_pairs is None:
-            sequence, _, tied_both, ties = self._comparison()
-            n = sequence.size
-            buffers = scratch.of(n)
-            first, second, _ = buffers.sequences
-            first[:] = sequence  # counting overwrites it, and another thread may be counting too
-            discordant = 0
-            half = 2**15
-            while 2 * half < n:
-                half *= 2
-            while half > 2**15:
-                discordant += correlation.split(first, second, half)
-                first, second = second, first
-                half //= 2
-            for start in range(0, n, 2**16):
-                part = first[start : start + 2**16]
-                discordant += int(correlation.inversions(part, start, buffers.words, buffers.behind))
-            self._pixel_pairs = PixelPairs(n * (n - 1) // 2, ties[0][0], ties[1][0], tied_both, discordant)
+            found = self._comparison()
+            n = self._u.values.size
+            discordant = found.discordant if found.sequence is None else _inversions(found.sequence)
+            (tied_u, *_), (tied_p, *_) = found.ties
+            self._pixel_pairs = PixelPairs(n * (n - 1) // 2, tied_u, tied_p, found.tied_both, discordant)
         return self._pixel_pairs
 
     def rank_sums(self) -> RankSums:
         """Return the covariance and both variances of the ranks, each times 4 and the number of pixels."""
         if self._sums is None:
-            sequence, products, _, ties = self._comparison()
-            self._sums = rank_sums(sequence.size, products, ties)
+            found = self._comparison()
+            self._sums = rank_sums(self._u.values.size, found.products, found.ties)
         return self._sums
 
-    def _comparison(self) -> tuple[npt.NDArray[Bits], float, int, list[list[int]]]:
-        """Return the sequence of the kernels, the rank products, what is tied in both, the tie sums."""
+    def _comparison(self) -> "_Comparison":
         if self._compared is None:
-            order_u, groups_u = self._u.sorted()
-            order_p, groups_p = self._p.sorted()
-            n = order_u.size
-            sequence = np.empty_like(order_u)
-            ties = np.empty((2, 3), np.int64)
-            buffers = scratch.of(n)
-            place, starts, following = buffers.sequences
-            marks = buffers.sets[0]
-            n_tied = correlation.write_sequence(
-                order_u, order_p, self._u.values, groups_u, groups_p, place, following, sequence
-            )
-            if n_tied < 0 and not correlation.write_sequence_by_marks(
-                order_u, order_p, groups_u, groups_p, place, following, marks, sequence
-            ):
-                correlation.write_tied_sequence(
-                    order_u, order_p, groups_u, groups_p, place, starts, following, sequence
-                )
-            if 0 <= n_tied <= n // _FEW_PART and n <= _MOST_OF_FEW_TIES:
-                products, tied_both = correlation.rank_products_of_few_ties(
-                    groups_u, groups_p, marks, place, sequence, ties
-                )
-            else:
-                products, tied_both = correlation.rank_products(
-                    groups_u, groups_p, *buffers.ranks, sequence, ties
-                )
-            self._compared = sequence, products, tied_both, ties.tolist()
+            self._compared = self._compare()
         return self._compared
+
+    def _compare(self) -> "_Comparison":
+        order_u, groups_u = self._u.sorted()
+        order_p, groups_p = self._p.sorted()
+        n = order_u.size
+        ties = np.empty((2, 3), np.int64)
+        buffers = scratch.of(n)
+        place, starts, following = buffers.sequences
+        marks = buffers.sets[0]
+        sequence = np.empty_like(order_u)
+        n_tied = correlation.write_sequence(
+            order_u, order_p, self._u.values, groups_u, groups_p, place, following, sequence
+        )
+        if n_tied < 0 and n <= _MOST_WITHIN_64_BITS:
+            n_u, n_p = (n - int((groups[:, 1] - groups[:, 0] - 1).sum()) for groups in (groups_u, groups_p))
+            if n_u * n_p <= 2 * n:
+                products, tied_both, discordant = tables.count(
+                    order_u, order_p, groups_u, groups_p, place, *np.empty((3, n_p), np.int64), ties
+                )
+                return _Comparison(None, products, tied_both, discordant, ties.tolist())
+        if n_tied < 0 and not correlation.write_sequence_by_marks(
+            order_u, order_p, groups_u, groups_p, place, following, marks, sequence
+        ):
+            correlation.write_tied_sequence(
+                order_u, order_p, groups_u, groups_p, place, starts, following, sequence
+            )
+        if 0 <= n_tied <= n // _FEW_PART and n <= _MOST_WITHIN_64_BITS:
+            products, tied_both = correlation.rank_products_of_few_ties(
+                groups_u, groups_p, marks, place, sequence, ties
+            )
+        else:
+            products, tied_both = correlation.rank_products(
+                groups_u, groups_p, *buffers.ranks, sequence, ties
+            )
+        return _Comparison(sequence, products, tied_both, 0, ties.tolist())
+
+
+class _Comparison(NamedTuple):
+    """What the kernels find: the inversions of the sequence, or its number of discordant pairs."""
+
+    sequence: npt.NDArray[Bits] | None
+    products: float
+    tied_both: int
+    discordant: int
+    ties: list[list[int]]
+
+
+def _inversions(sequence: npt.NDArray[Bits]) -> int:
+    n = sequence.size
+    buffers = scratch.of(n)
+    first, second, _ = buffers.sequences
+    first[:] = sequence  # counting overwrites it, and another thread may be counting too
+    count = 0
+    half = 2**15
+    while 2 * half < n:
+        half *= 2
+    while half > 2**15:
+        count += correlation.split(first, second, half)
+        first, second = second, first
+        half //= 2
+    for start in range(0, n, 2**16):
+        part = first[start : start + 2**16]
+        count += int(correlation.inversions(part, start, buffers.words, buffers.behind))
+    return count
