@@ -55,6 +55,13 @@ def random_pairs(n: int, side: int) -> tuple[Map, Map]:
     return unperturbed.astype(np.float32), perturbed.astype(np.float32)
 
 
+def _levels(maps: Map) -> Map:
+    """Round each map to 31 levels, as maps from pictures and of coarse arithmetic are."""
+    highest = maps.max(axis=(1, 2), keepdims=True)
+    rounded: Map = np.round(maps / highest * 30) / np.float32(30)
+    return rounded
+
+
 def score_cases(folder: Path) -> dict[str, Case]:
     """Return the calls on 227x227 and 28x28 maps, by name and size.
 
@@ -70,6 +77,10 @@ def score_cases(folder: Path) -> dict[str, Case]:
         with lm.PairWriter(path, n_samples=n, shape=(side, side), attrs={"attack": "noise"}) as writer:
             writer.write(slice(0, n), u, p)
         ours = {name: partial(lm.score, u, p, metrics) for name, metrics in _metrics(k).items()}
+        levels_u, levels_p = _levels(u), _levels(p)
+        for name in ("levels", "smoothed levels"):
+            metrics = _metrics(k)["score suite" if name == "levels" else "score smoothed"]
+            ours[f"score {name}"] = partial(lm.score, levels_u, levels_p, metrics)
         ours["evaluate suite"] = partial(lm.evaluate, path, _metrics(k)["score suite"])
         others = _others(u[0], p[0], k)
         _check_agreement(u[:1], p[:1], k, others)

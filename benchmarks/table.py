@@ -27,9 +27,12 @@ OURS = (
     ("**`lm.score`, LENS suite (18 metrics)**", "score suite"),
     ("**`lm.evaluate`, the same from a file, checksums verified**", "evaluate suite"),
     ("`lm.score`, `lens_kendall` and `lens_spearman` for w = 1, 2, 3", "score smoothed"),
+    ("`lm.score`, LENS suite on maps of 31 levels", "score levels"),
+    ("`lm.score`, `lens_kendall` and `lens_spearman` on maps of 31 levels", "score smoothed levels"),
     ("`lm.score`, `kendall`", "score kendall"),
     ("`lm.score`, `spearman`", "score spearman"),
     ("`lm.score`, `topk_intersection`", "score topk"),
+    ("`lm.score`, `topk_intersection` and LENS, 7 values", "score sets"),
 )
 OTHERS = (
     ("`scipy.stats.kendalltau`", "kendalltau"),
@@ -133,7 +136,12 @@ def scale_table(results: dict[str, Any]) -> str:
     ]
     lines = ["| many pairs, many files | | | |", "|---|---:|---:|---:|"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
-    lines += ["", f"Best of repeats, {results['date']}, {results['machine']}."]
+    lines += [
+        "",
+        f"In the long file, a pair takes {length['many over few']:.3f} times as long as in the short one. "
+        "Best of repeats; of pairs in one file, one process, medians of five. "
+        f"{results['date']}, {results['machine']}.",
+    ]
     return "\n".join(lines)
 
 
