@@ -109,14 +109,6 @@ def member_names(path: Path, file: h5py.File) -> set[str]:
     return set(kinds)
 
 
-def filter_codes(dataset: h5py.Dataset) -> list[int]:
-    """Return the codes of the HDF5 filters that a dataset was compressed with."""
-    if dataset.chunks is None:
-        return []
-    properties = dataset.id.get_create_plist()
-    return [properties.get_filter(position)[0] for position in range(properties.get_nfilters())]
-
-
 def load_filters(path: Path, codes: list[int]) -> None:
     """Make filters available in this process, or say what to install."""
     if all(map(h5py.h5z.filter_avail, codes)):
