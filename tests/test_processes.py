@@ -115,6 +115,26 @@ def test_each_path_has_its_outcome_in_order(words: list[str]) -> None:
             assert outcome == word
 
 
+def die_and_say_so(path: Path, _: object) -> None:
+    if path.name != "sound":
+        with path.open("a") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b"], ["sound", "a", "sound"], ["a", "sound"]], ids="-".join)
+def test_a_file_that_crashes_its_process_is_tried_twice(tmp_path: Path, names: list[str]) -> None:
+    with Isolated(die_and_say_so) as isolated:
+        outcomes = list(isolated.each(tmp_path / name for name in names))
+        assert [isinstance(outcome, FormatError) for outcome in outcomes] == [
+            name != "sound" for name in names
+        ]
+        with pytest.raises(FormatError, match="HDF5 crashed"):
+            isolated(tmp_path / "c")
+    for name in {*names, "c"} - {"sound"}:
+        assert (tmp_path / name).read_text() == "xx"
+
+
 def test_an_answer_that_nobody_asked_for_is_not_given_to_the_next_call() -> None:
     with Isolated(refuse) as isolated:
         for outcome in isolated.each(["a", "b", "c"]):
