@@ -14,6 +14,7 @@ import pytest
 from lensmetrics.children import Alive, Child, ChildCrashed, ChildHung, Isolated
 from lensmetrics.errors import FormatError
 from lensmetrics.pairfile.verification import verify_files
+from lensmetrics.processes import starting
 from tests.pairfile.hostile_openers import die_once, fail_oddly, hang_or_die, hold_in_a_child
 
 
@@ -175,3 +176,19 @@ def test_a_hanging_process_does_not_outlive_its_parent_for_long(tmp_path: Path) 
     while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_text():
         assert time.monotonic() - began < 20
         time.sleep(0.1)
+
+
+def test_ctrl_c_while_a_process_is_forked_takes_effect_afterwards() -> None:
+    steps = []
+
+    def fork() -> None:
+        with starting(forks=True):
+            signal.raise_signal(signal.SIGINT)
+            steps.append("forked")
+
+    with pytest.raises(KeyboardInterrupt):
+        fork()
+    assert steps == ["forked"]
+    with starting():  # the new process ignores it as this one does
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
