@@ -94,12 +94,9 @@ class Child(Generic[A, T]):
 
     def send(self, argument: A) -> None:
         """Start a call; `receive` waits for its end."""
-        process, connection = self._ready()
-        try:
+        _, connection = self._ready()
+        with contextlib.suppress(ConnectionError):  # `receive` says what a dead process has still answered
             connection.send(argument)
-        except ConnectionError as error:
-            process.join(_LEASH)
-            raise ChildCrashed(self.stop()) from error
 
     def receive(self) -> T:
         """Wait for the end of a call that `send` started."""
@@ -190,9 +187,12 @@ class Isolated(Generic[A, T]):
             self._child.__exit__(*error)
 
     def __call__(self, path: A) -> T:
+        return self._tried(path, 2)
+
+    def _tried(self, path: A, n_tries: int) -> T:
         if self._child is None:
             return self._function(path, _idle)
-        for _ in range(2):
+        for _ in range(n_tries):
             try:
                 return self._child(path)
             except ChildHung:
@@ -216,10 +216,7 @@ class Isolated(Generic[A, T]):
         try:
             for path in paths:
                 sent.append(path)
-                try:
-                    self._child.send(path)
-                except ChildCrashed:
-                    yield from self._again(sent)
+                self._child.send(path)
                 if len(sent) > 1:
                     yield from self._first(self._child, sent)
             if sent:
@@ -239,24 +236,29 @@ class Isolated(Generic[A, T]):
             outcome = self._hung(sent[0])
             sent.popleft()
             yield outcome
-            yield from self._again(sent)
+            yield from self._again(sent, crashed=False)
             return
         except ChildCrashed:
-            yield from self._again(sent)
+            yield from self._again(sent, crashed=True)
             return
         sent.popleft()
         yield outcome
 
-    def _again(self, sent: deque[A]) -> Iterator[T | FormatError | OSError]:
-        """Ask again, one by one, for what was sent to a process that is lost with its answers."""
+    def _again(self, sent: deque[A], *, crashed: bool) -> Iterator[T | FormatError | OSError]:
+        """Ask again, one by one, for what was sent to a process that is lost with its answers.
+
+        `crashed` says that it was lost over the first of them, which is then tried once more, not twice.
+        """
+        n_tries = 1 if crashed else 2
         while sent:
-            outcome = self._outcome(sent[0])
+            outcome = self._outcome(sent[0], n_tries)
             sent.popleft()
             yield outcome
+            n_tries = 2
 
-    def _outcome(self, path: A) -> T | FormatError | OSError:
+    def _outcome(self, path: A, n_tries: int = 2) -> T | FormatError | OSError:
         try:
-            return self(path)
+            return self._tried(path, n_tries)
         except (FormatError, OSError) as error:
             return error
 

@@ -46,24 +46,30 @@ def handling(handler: Handler, *signals: signal.Signals) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def starting(*, alone: bool = False) -> Iterator[None]:
+def starting(*, alone: bool = False, forks: bool = False) -> Iterator[None]:
     """Protect processes that are started in this context from Ctrl-C until they call `serve_parent`.
 
     They import nothing from the folder in which they start, which may be one of somebody else's files.
     With `alone`, they do not run the main module of this process first; they need it only if their
-    function is defined there. A main module that was read from stdin cannot be run again.
+    function is defined there. A main module that was read from stdin cannot be run again. With `forks`,
+    they are forked from a process that ignores Ctrl-C already: here it takes effect when the context ends.
     """
+    received: list[tuple[int, FrameType | None]] = []
+    in_effect = signal.getsignal(signal.SIGINT)
     with _one_starts:
         main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
     from_stdin = getattr(main, "__spec__", None) is None and file is not None and not Path(file).exists()
-    with _one_starts, handling(signal.SIG_IGN, signal.SIGINT), _safe_path():
+    handler = (lambda *interrupt: received.append(interrupt)) if forks else signal.SIG_IGN
+    with _one_starts, handling(handler, signal.SIGINT), _safe_path():
         if alone or from_stdin:
             sys.modules["__main__"] = ModuleType("__main__")
         try:
             yield
         finally:
             sys.modules["__main__"] = main
+    if received and callable(in_effect):
+        in_effect(*received[0])
 
 
 @contextlib.contextmanager

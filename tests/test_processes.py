@@ -14,6 +14,7 @@ import pytest
 from lensmetrics.children import Alive, Child, ChildCrashed, ChildHung, Isolated
 from lensmetrics.errors import FormatError
 from lensmetrics.pairfile.verification import verify_files
+from lensmetrics.processes import starting
 from tests.pairfile.hostile_openers import die_once, fail_oddly, hang_or_die, hold_in_a_child
 
 
@@ -115,6 +116,26 @@ def test_each_path_has_its_outcome_in_order(words: list[str]) -> None:
             assert outcome == word
 
 
+def die_and_say_so(path: Path, _: object) -> None:
+    if path.name != "sound":
+        with path.open("a") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b"], ["sound", "a", "sound"], ["a", "sound"]], ids="-".join)
+def test_a_file_that_crashes_its_process_is_tried_twice(tmp_path: Path, names: list[str]) -> None:
+    with Isolated(die_and_say_so) as isolated:
+        outcomes = list(isolated.each(tmp_path / name for name in names))
+        assert [isinstance(outcome, FormatError) for outcome in outcomes] == [
+            name != "sound" for name in names
+        ]
+        with pytest.raises(FormatError, match="HDF5 crashed"):
+            isolated(tmp_path / "c")
+    for name in {*names, "c"} - {"sound"}:
+        assert (tmp_path / name).read_text() == "xx"
+
+
 def test_an_answer_that_nobody_asked_for_is_not_given_to_the_next_call() -> None:
     with Isolated(refuse) as isolated:
         for outcome in isolated.each(["a", "b", "c"]):
@@ -155,3 +176,19 @@ def test_a_hanging_process_does_not_outlive_its_parent_for_long(tmp_path: Path) 
     while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_text():
         assert time.monotonic() - began < 20
         time.sleep(0.1)
+
+
+def test_ctrl_c_while_a_process_is_forked_takes_effect_afterwards() -> None:
+    steps = []
+
+    def fork() -> None:
+        with starting(forks=True):
+            signal.raise_signal(signal.SIGINT)
+            steps.append("forked")
+
+    with pytest.raises(KeyboardInterrupt):
+        fork()
+    assert steps == ["forked"]
+    with starting():  # the new process ignores it as this one does
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

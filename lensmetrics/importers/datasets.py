@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from ..pairfile.checks import check_stored
-from ..pairfile.opening import filter_codes, load_filters, open_hdf5, reading
+from ..pairfile.opening import load_filters, open_hdf5, reading
+from ..pairfile.variables import Variable
 from .columns import check_column, column_values
 from .netcdf import Decode, decoded_type, decoder
 from .scales import named_axes, reading_order
@@ -133,8 +134,9 @@ def check_dataset(
         )
     if dataset.shape == ():
         return
-    check_stored(path, dataset, dataset.shape[0])
-    load_filters(path, filter_codes(dataset))
+    variable = Variable(name, dataset.id)
+    check_stored(path, variable, dataset.shape[0])
+    load_filters(path, variable.filter_codes())
 
 
 def _is_reversed(dataset: h5py.Dataset) -> bool:

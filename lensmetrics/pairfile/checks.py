@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..errors import FormatError
 from .format import IMAGES, MAPS, OUTPUTS
-from .opening import filter_codes, load_filters
+from .opening import load_filters
+from .variables import Variable, find_variable
 
 # HDF5 allows no larger chunk, so no producer can store a larger map compressed.
 LARGEST_MAP_BYTES = 2**32
@@ -19,28 +20,9 @@ LARGEST_MAP_BYTES = 2**32
 LARGEST_DECODED_BYTES = 2**28
 
 
-def find_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
-    """Return the dataset of that name; its values must be stored in this file."""
-    try:
-        # Half the time of file[name]; a read-only dataset also caches its shape.
-        dataset = h5py.Dataset(h5py.h5d.open(file.id, name.encode()), readonly=True)
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError):
-        if name not in file:
-            held = sorted(map(repr, file))  # a name that is not UTF-8 comes as bytes
-            names = ", ".join(held[:20]) + (", ..." if len(held) > 20 else "")
-            raise FormatError(f"{path} has no dataset '{name}'; it has: {names or 'nothing'}") from None
-        dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-        raise FormatError(
-            f"{path}: '{name}' must be a dataset stored in this file, not a group, a virtual dataset or "
-            "external data; copy the values into the file"
-        )
-    return dataset
-
-
-def find_maps(path: Path, file: h5py.File) -> list[h5py.Dataset]:
-    """Return the datasets of the unperturbed and perturbed maps."""
-    maps = [find_dataset(path, file, name) for name in MAPS]
+def find_maps(path: Path, file: h5py.File) -> list[Variable]:
+    """Return the unperturbed and the perturbed maps."""
+    maps = [find_variable(path, file, name) for name in MAPS]
     first, second = maps
     if first.shape != second.shape:
         raise FormatError(f"{path}: 'unperturbed' is {first.shape} but 'perturbed' is {second.shape}")
@@ -49,9 +31,9 @@ def find_maps(path: Path, file: h5py.File) -> list[h5py.Dataset]:
             f"{path}: 'unperturbed' and 'perturbed' are {first.shape}; "
             "they must be (sample, y, x) or (sample, channel, y, x), none of them 0"
         )
-    for name, dataset in zip(MAPS, maps, strict=True):
-        if dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (4, 8):
-            raise FormatError(f"{path}: '{name}' is {dataset.dtype}; maps must be float32 or float64")
+    for maps_ in maps:
+        if maps_.dtype.kind != "f" or maps_.dtype.itemsize not in (4, 8):
+            raise FormatError(f"{path}: '{maps_.name}' is {maps_.dtype}; maps must be float32 or float64")
     if first.dtype.itemsize != second.dtype.itemsize:
         raise FormatError(
             f"{path}: 'unperturbed' is {first.dtype} but 'perturbed' is {second.dtype}; "
@@ -69,13 +51,11 @@ def read_column(
     complete: NDArray[np.bool_] | None = None,
 ) -> NDArray[Any]:
     """Read one value per sample; integers of complete samples must be in the range of that type."""
-    dataset = find_dataset(path, file, name)
+    column = find_variable(path, file, name)
     kinds, words = ("f", "floating-point numbers") if issubclass(dtype, np.floating) else ("iu", "integers")
-    held = dataset.dtype  # computed anew at each access
-    _check_column(path, dataset, n, held.kind in kinds, words)
-    stored = np.empty(n, held)
-    dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, stored)  # half the time of dataset[()]
-    if held == dtype:
+    _check_column(path, column, n, column.dtype.kind in kinds, words)
+    stored = column.read()
+    if stored.dtype == dtype:
         return stored
     if issubclass(dtype, np.integer):
         limits = np.iinfo(dtype)
@@ -91,21 +71,22 @@ def read_column(
 
 def read_names(path: Path, file: h5py.File, n: int) -> NDArray[np.object_]:
     """Read the sample names: strings of fixed or variable length, or rows of single characters."""
-    dataset = find_dataset(path, file, "name")
-    characters = dataset.dtype == np.dtype("S1") and dataset.ndim == 2
+    column = find_variable(path, file, "name")
+    characters = column.dtype == np.dtype("S1") and column.ndim == 2
     if characters:
-        if len(dataset) != n:
-            raise FormatError(f"{path}: 'name' is {dataset.shape} but 'unperturbed' has {n} samples")
-        check_stored(path, dataset, n)
-        length = dataset.shape[1]
-        if dataset.chunks is not None:
-            _check_decoded(path, dataset, n * length)
-        load_filters(path, filter_codes(dataset))
-        stored = np.ascontiguousarray(dataset[()]).view(f"S{length}").reshape(n) if length else [b""] * n
+        if len(column) != n:
+            raise FormatError(f"{path}: 'name' is {column.shape} but 'unperturbed' has {n} samples")
+        check_stored(path, column, n)
+        length = column.shape[1]
+        if column.chunks is not None:
+            _check_decoded(path, column, n * length)
+        load_filters(path, column.filter_codes())
+        letters = np.ascontiguousarray(column.dataset[()])
+        stored = letters.view(f"S{length}").reshape(n) if length else [b""] * n
     else:
-        kind = h5py.check_string_dtype(dataset.dtype)
-        _check_column(path, dataset, n, kind is not None, "texts")
-        stored = _texts(path, dataset) if dataset.dtype == object else dataset[()]
+        kind = h5py.check_string_dtype(column.dtype)
+        _check_column(path, column, n, kind is not None, "texts")
+        stored = _texts(path, column.dataset) if column.dtype == object else column.dataset[()]
     names = np.empty(n, object)
     try:
         names[:] = [item.partition(b"\0")[0].decode() for item in stored]
@@ -128,25 +109,20 @@ def _texts(path: Path, dataset: h5py.Dataset) -> list[bytes]:
     return texts
 
 
-def _check_column(path: Path, dataset: h5py.Dataset, n: int, is_right: bool, words: str) -> None:
+def _check_column(path: Path, dataset: Variable, n: int, is_right: bool, words: str) -> None:
     """Refuse a column of another length or kind, or one not stored, before memory is allocated for it."""
     if dataset.shape != (n,):
-        raise FormatError(f"{path}: '{_name(dataset)}' is {dataset.shape} but 'unperturbed' has {n} samples")
+        raise FormatError(f"{path}: '{dataset.name}' is {dataset.shape} but 'unperturbed' has {n} samples")
     if not is_right:
-        raise FormatError(f"{path}: '{_name(dataset)}' is {dataset.dtype}; it must hold {words}")
+        raise FormatError(f"{path}: '{dataset.name}' is {dataset.dtype}; it must hold {words}")
     check_stored(path, dataset, n)
     if dataset.chunks is not None:
         _check_decoded(path, dataset, n * dataset.dtype.itemsize)
-    load_filters(path, filter_codes(dataset))
+    load_filters(path, dataset.filter_codes())
 
 
-def _name(dataset: h5py.Dataset) -> str:
-    name: str = dataset.name.lstrip("/")
-    return name
-
-
-def _check_image(path: Path, dataset: h5py.Dataset, n: int) -> None:
-    name = _name(dataset)
+def _check_image(path: Path, dataset: Variable, n: int) -> None:
+    name = dataset.name
     if dataset.ndim not in (3, 4) or 0 in dataset.shape or dataset.shape[0] != n:
         raise FormatError(
             f"{path}: '{name}' is {dataset.shape}; it must be ({n}, y, x) or ({n}, channel, y, x)"
@@ -167,7 +143,7 @@ def check_samples(path: Path, sample: NDArray[np.int64], complete: NDArray[np.bo
         )
 
 
-def check_beside(path: Path, datasets: dict[str, h5py.Dataset], maps: h5py.Dataset) -> None:
+def check_beside(path: Path, datasets: dict[str, Variable], maps: Variable) -> None:
     """Check images, target and outputs against the maps."""
     n = len(maps)
     for name, dataset in datasets.items():
@@ -190,7 +166,7 @@ def check_beside(path: Path, datasets: dict[str, h5py.Dataset], maps: h5py.Datas
         raise FormatError(f"{path}: 'output' is {shapes[0]} but 'output_perturbed' is {shapes[1]}")
 
 
-def check_stored(path: Path, dataset: h5py.Dataset, n_needed: int) -> None:
+def check_stored(path: Path, dataset: Variable, n_needed: int) -> None:
     """Refuse a shape that needs more bytes than the file holds, before memory is allocated for it."""
     row_bytes = math.prod(dataset.shape[1:]) * dataset.dtype.itemsize
     if dataset.chunks is not None:
@@ -203,18 +179,18 @@ def check_stored(path: Path, dataset: h5py.Dataset, n_needed: int) -> None:
         needed = dataset.shape[0] * row_bytes if n_needed or stored else 0
     if stored < needed:
         raise FormatError(
-            f"{path} is truncated or damaged: '{_name(dataset)}' is {dataset.shape} and needs {needed} "
+            f"{path} is truncated or damaged: '{dataset.name}' is {dataset.shape} and needs {needed} "
             f"bytes, {stored} are there; regenerate or copy it again"
         )
     if row_bytes >= LARGEST_MAP_BYTES:
-        raise FormatError(f"{path}: '{_name(dataset)}' is {dataset.shape}; one sample may take at most 4 GiB")
+        raise FormatError(f"{path}: '{dataset.name}' is {dataset.shape}; one sample may take at most 4 GiB")
     if dataset.chunks is not None:
         _check_decoded(path, dataset, row_bytes)
 
 
-def _check_decoded(path: Path, dataset: h5py.Dataset, n_bytes: int) -> None:
+def _check_decoded(path: Path, dataset: Variable, n_bytes: int) -> None:
     if n_bytes > LARGEST_DECODED_BYTES:
         raise FormatError(
-            f"{path}: '{_name(dataset)}' is stored in chunks that must be decoded {n_bytes} bytes at a time; "
+            f"{path}: '{dataset.name}' is stored in chunks that must be decoded {n_bytes} bytes at a time; "
             f"at most {LARGEST_DECODED_BYTES} are allowed: store it in smaller chunks, or without chunks"
         )

@@ -16,13 +16,13 @@ from .checks import (
     check_beside,
     check_samples,
     check_stored,
-    find_dataset,
     find_maps,
     read_column,
     read_names,
 )
 from .format import BESIDE_MAPS, DEFAULT_REDUCTION, REDUCTIONS
-from .opening import filter_codes, load_filters, member_names, opened
+from .opening import load_filters, member_names, opened
+from .variables import find_variable
 
 
 @dataclass(frozen=True)
@@ -89,23 +89,21 @@ def read_header(path: Path) -> Header:
             raise FormatError(f"{path}: unknown reduction {reduction!r}; allowed: {', '.join(REDUCTIONS)}")
         maps = find_maps(path, file)
         columns = _read_columns(path, file, names, len(maps[0]))
-        beside = {name: find_dataset(path, file, name) for name in BESIDE_MAPS if name in names}
+        beside = {name: find_variable(path, file, name) for name in BESIDE_MAPS if name in names}
         check_beside(path, beside, maps[0])
         n_complete = int(columns.complete.sum())
         for dataset in (*maps, *beside.values()):
             check_stored(path, dataset, n_complete)
         dtype = maps[0].dtype.newbyteorder("<")
-        plain = all(dataset.chunks is None and dataset.dtype == dtype for dataset in maps)
-        offsets = (maps[0].id.get_offset(), maps[1].id.get_offset())
-        filters = sorted({code for dataset in (*maps, *beside.values()) for code in filter_codes(dataset)})
+        first, second = (maps_.offset if maps_.dtype == dtype else None for maps_ in maps)
+        filters = sorted({code for dataset in (*maps, *beside.values()) for code in dataset.filter_codes()})
         load_filters(path, filters)
-        # A dataset that nothing was written to may have no offset.
         layout = Layout(
             maps[0].shape[1:],
             dtype,
             reduction,
             filters,
-            offsets if plain and None not in offsets else None,
+            None if first is None or second is None else (first, second),
             sum(math.prod(dataset.shape[1:]) * dataset.dtype.itemsize for dataset in beside.values()),
         )
     check_samples(path, columns.sample, columns.complete)

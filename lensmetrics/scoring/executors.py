@@ -198,24 +198,24 @@ class _Pool(Executor):
     """
 
     def __init__(self, n_workers: int) -> None:
-        forks = sys.platform == "linux"
-        context = multiprocessing.get_context("forkserver" if forks else "spawn")
+        self._forks = sys.platform == "linux"
+        context = multiprocessing.get_context("forkserver" if self._forks else "spawn")
         with starting(), _enough_memory():
             self._processes = ProcessPoolExecutor(n_workers, mp_context=context, initializer=serve_parent)
-            if forks:
+            if self._forks:
                 from multiprocessing.forkserver import ensure_running
 
                 # The command too: processes run the main module of this one before anything else.
                 context.set_forkserver_preload(["lensmetrics.scoring.preloaded", "lensmetrics.cli"])
                 ensure_running()
-        if not forks:
+        if not self._forks:
             for _ in range(n_workers):
                 self.submit(_import_worker)
 
     def submit(self, function: Callable[..., T], /, *arguments: Any, **named: Any) -> "Future[T]":
         """Submit a call, for which a process may be started."""
         try:
-            with starting(), _enough_memory():
+            with starting(forks=self._forks), _enough_memory():
                 return self._processes.submit(function, *arguments, **named)
         except (EOFError, ConnectionError) as error:  # the process died from which others are forked
             raise BrokenProcessPool(str(error)) from error

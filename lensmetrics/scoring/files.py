@@ -169,7 +169,7 @@ def score_files(
     scores
         The table of the files that did not fail; None, and nothing is written, if all failed.
     failures
-        The files that failed, each with its error, which names the first bad sample.
+        The files that failed, in their order, each with its error, which names the first bad sample.
     """
     chosen = as_metrics(metrics)
     files = as_paths(paths)
@@ -188,7 +188,7 @@ def score_files(
             block_pixels=block_pixels,
         )
         run.score(executor, progress or Progress(shown=False))
-        failures += run.failures()
+        failures = _in_order(files, failures + run.failures())
         if raise_failures:
             _raise(failures)
         sound = [file.store for i, file in enumerate(pair_files) if i not in run.failed]
@@ -267,7 +267,13 @@ def _open_all(
         pair_files.append(PairFile(store, origin, identity))
     if not pair_files and not failures:
         raise ValueError("no pair files given: name at least one")
-    return pair_files, failures
+    return pair_files, _in_order(paths, failures)
+
+
+def _in_order(paths: Sequence[Path], failures: Sequence[Failure]) -> list[Failure]:
+    """Sort failures by the place of their files; of a file given more than once, the last counts."""
+    places = {path: i for i, path in enumerate(paths)}
+    return sorted(failures, key=lambda failure: places[failure.path])
 
 
 def _recorded(paths: Iterable[Path], states: list[os.stat_result | None]) -> Iterator[Path]:

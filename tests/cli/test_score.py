@@ -105,10 +105,10 @@ def test_bad_samples_stop_their_file_and_no_other(run: Run, option: list[str]) -
     assert status == 1
     assert err.splitlines()[1:] == [
         "lensmetrics: not scored:",
-        "  text.h5  all samples  text.h5 is not an HDF5 file; convert .npy or .npz arrays with "
-        "'lensmetrics import'",
         "  part.h5  all samples  the sample at position 4 is incomplete",
         "  bad.h5   all samples  sample 16 at position 3 does not match its checksum",
+        "  text.h5  all samples  text.h5 is not an HDF5 file; convert .npy or .npz arrays with "
+        "'lensmetrics import'",
         "lensmetrics: use --on-bad skip to score the remaining samples; lensmetrics verify lists every "
         "bad one",
     ]

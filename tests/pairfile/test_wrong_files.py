@@ -155,6 +155,39 @@ def test_attributes_as_other_programs_write_them(run: Path) -> None:
     assert type(attrs["format_version"]) is int
 
 
+@pytest.mark.parametrize("tracks", [False, True])
+def test_attributes_are_in_the_order_of_h5py(run: Path, tmp_path: Path, tracks: bool) -> None:
+    with h5py.File(run) as file, h5py.File(tmp_path / "other.h5", "w", track_order=tracks) as other:
+        for name in file:
+            file.copy(name, other)
+        for name in ("zeta", "format", "alpha", "format_version"):  # netCDF-C tracks their order
+            other.attrs[name] = file.attrs.get(name, "x")
+        names = list(other.attrs)
+    assert (names != sorted(names)) is tracks
+    assert list(PairStore(tmp_path / "other.h5").attrs) == names
+
+
+@pytest.mark.parametrize("value", [np.float32(0.1), np.array(0.1, ">f8"), np.uint64(2**63), np.array([2, 3])])
+def test_numbers_of_every_type_are_those_of_h5py(run: Path, value: Any) -> None:
+    edit(run, lambda file: file.attrs.__setitem__("odd", value))
+    assert PairStore(run).attrs["odd"] == value.tolist()
+
+
+@pytest.mark.parametrize("kind", [">i8", "<i2", "u8"])
+def test_columns_of_other_types_and_layouts(run: Path, kind: str) -> None:
+    expected = PairStore(run).sample.tolist()
+
+    def rewrite(file: h5py.File) -> None:
+        values = file["sample"][()].astype(kind)
+        del file["sample"]
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_layout(h5py.h5d.COMPACT)  # in the header: it has no offset, and no chunks
+        file.create_dataset("sample", data=values, dcpl=properties)
+
+    edit(run, rewrite)
+    assert PairStore(run).sample.tolist() == expected
+
+
 def test_samples_stored_twice(run: Path) -> None:
     edit(run, lambda file: file["sample"].__setitem__(4, 11))
     with pytest.raises(FormatError, match=r"run\.h5: sample 11 is stored twice, at positions 1 and 4"):

@@ -2,9 +2,11 @@
 
 import multiprocessing
 import os
+import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -180,3 +182,22 @@ def test_the_death_of_the_process_that_starts_workers_is_reported(monkeypatch: p
 
     with pytest.raises(RuntimeError, match="a worker process died, possibly out of memory"):
         submit()
+
+
+def draw(folder: Path) -> tuple[int, float, float]:
+    """Draw in two processes at once: no worker takes both calls."""
+    (folder / str(os.getpid())).touch()
+    deadline = time.monotonic() + 60
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return os.getpid(), np.random.random(), random.random()  # noqa: NPY002 - its state is what forks share
+
+
+def test_workers_draw_different_random_numbers(tmp_path: Path) -> None:
+    with executors.process_pool(2, []) as pool:
+        assert pool is not None
+        drawn = [pool.submit(draw, tmp_path) for _ in range(2)]
+        pids, *numbers = zip(*(future.result() for future in drawn), strict=True)
+    assert len(set(pids)) == 2
+    for pair in numbers:
+        assert len(set(pair)) == 2

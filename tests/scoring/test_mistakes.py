@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
+from lensmetrics.errors import FormatError
 from lensmetrics.scoring.files import score_files
 from tests.pairfiles import flip_byte, write_file
 from tests.scoring.executors import Inline, ReverseExecutor, UntilItFails
@@ -191,3 +192,19 @@ def test_a_name_that_no_table_holds_fails_before_scoring(tmp_path: Path) -> None
     assert re.search(r"bad\\udcff\.h5' has a name that is not UTF-8.*: rename it", str(failure.error))
     assert scores is not None
     assert len(scores) == 3
+
+
+def test_failures_are_in_the_order_of_the_files(tmp_path: Path) -> None:
+    good, damaged, empty = (tmp_path / f"{name}.h5" for name in ("good", "damaged", "empty"))
+    write_file(good, 3)
+    write_file(damaged, 3)
+    with h5py.File(damaged, "r+") as file:
+        file["perturbed"][1] = 7
+    empty.touch()
+    unnamed, missing = tmp_path / os.fsdecode(b"bad\xff.h5"), tmp_path / "missing.h5"
+    files = [damaged, good, missing, unnamed, good, empty]
+    scores, failures = score_files(files, "kendall")
+    assert scores is not None
+    assert [failure.path for failure in failures] == [damaged, missing, unnamed, good, empty]
+    with pytest.raises(FormatError, match=r"(?s)missing\.h5 .*bad.*good\.h5 was given .*empty\.h5 is empty"):
+        lm.evaluate(files, "kendall")
