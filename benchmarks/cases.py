@@ -78,6 +78,8 @@ def score_cases(folder: Path) -> dict[str, Case]:
             writer.write(slice(0, n), u, p)
         ours = {name: partial(lm.score, u, p, metrics) for name, metrics in _metrics(k).items()}
         levels_u, levels_p = _levels(u), _levels(p)
+        bytes_u, bytes_p = (np.round(255 * maps / maps.max()).astype(np.uint8) for maps in (u, p))
+        ours["score bytes"] = partial(lm.score, bytes_u, bytes_p, _metrics(k)["score suite"])
         for name in ("levels", "smoothed levels"):
             metrics = _metrics(k)["score suite" if name == "levels" else "score smoothed"]
             ours[f"score {name}"] = partial(lm.score, levels_u, levels_p, metrics)

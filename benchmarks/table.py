@@ -28,6 +28,7 @@ OURS = (
     ("**`lm.evaluate`, the same from a file, checksums verified**", "evaluate suite"),
     ("`lm.score`, `lens_kendall` and `lens_spearman` for w = 1, 2, 3", "score smoothed"),
     ("`lm.score`, LENS suite on maps of 31 levels", "score levels"),
+    ("`lm.score`, LENS suite on maps of uint8", "score bytes"),
     ("`lm.score`, `lens_kendall` and `lens_spearman` on maps of 31 levels", "score smoothed levels"),
     ("`lm.score`, `kendall`", "score kendall"),
     ("`lm.score`, `spearman`", "score spearman"),

@@ -4,15 +4,25 @@ import numpy as np
 
 from .compiling import njit
 
-# From a sample of so many keys, no more than so many different ones are expected.
+# A sample of so many pixels decides whether a map is expected to have at most so many different values.
 _SAMPLE = np.uint64(512)
 _FEW = 2048
 
 _ONE = np.uint64(1)
 _2 = np.uint64(2)
-_32 = np.uint64(32)
-# Multiplied by it, keys that differ in few bits differ in the upper half: 2**64 over the golden ratio.
+_64 = np.uint64(64)
+# 2**64 over the golden ratio. All bits of a key reach the top bits of its product with it; lower bits do not
+# depend on the top bits of the key, and small integers in float64 differ only there.
 _HASH = np.uint64(0x9E3779B97F4A7C15)
+
+
+@njit(nogil=True, cache=True)
+def _shift(mask):
+    """Return by how much to shift a word so that as many bits are left as the mask has."""
+    shift = _64
+    while mask >> (_64 - shift) > 0:
+        shift -= _ONE
+    return shift
 
 
 @njit(nogil=True, cache=True)
@@ -22,25 +32,27 @@ def seem_few(bits, seen):
     `bits` are those of the floats; of float64, only the upper ones count. `seen` (2, 1024) is scratch.
     """
     mask = _SAMPLE * _2 - _ONE
+    shift = _shift(mask)
     for i in range(mask + _ONE):
         seen[0, i] = 0
         seen[1, i] = 0
     dropped = np.uint64(0 if bits.itemsize == 4 else 28)
-    step = np.uint64(bits.size) // _SAMPLE
+    # Odd, so that the sample is not taken from a few columns.
+    step = (np.uint64(bits.size) // _SAMPLE - _ONE) | _ONE
     n_values = np.int64(0)
     n_once = np.int64(0)
     n_twice = np.int64(0)
     for i in range(_SAMPLE):
         key = (np.uint64(bits[i * step]) >> dropped) + _ONE
-        slot = (key * _HASH >> _32) & mask
+        slot = key * _HASH >> shift
         while seen[0, slot] != 0 and seen[0, slot] != key:
             slot = (slot + _ONE) & mask
         seen[0, slot] = key
         times = np.int64(seen[1, slot])
         seen[1, slot] = times + 1
-        n_values += times == 0
-        n_once += (times == 0) - (times == 1)
-        n_twice += (times == 1) - (times == 2)
+        n_values += np.int64(times == 0)
+        n_once += np.int64(times == 0) - np.int64(times == 1)
+        n_twice += np.int64(times == 1) - np.int64(times == 2)
     return n_values + n_once * (n_once - 1) // (2 * n_twice + 2) <= _FEW
 
 
@@ -56,13 +68,14 @@ def classify(values, bits, slots, keys, classes, sizes, examples):
     sign = unit(1) << unit(8 * bits.itemsize - 1)
     magnitude = unit(~sign)
     mask = np.uint64(slots.size - 1)
+    shift = _shift(mask)
     for i in range(slots.size):
         slots[i] = 0
     n_classes = np.uint64(0)
     half = bits.size // 2
     for i in range(bits.size):
         key = bits[i] if bits[i] > sign else unit(~bits[i] & magnitude)
-        slot = (np.uint64(key) * _HASH >> _32) & mask
+        slot = np.uint64(key) * _HASH >> shift
         while slots[slot] != 0 and keys[np.uint64(slots[slot]) - _ONE] != key:
             slot = (slot + _ONE) & mask
         if slots[slot] == 0:

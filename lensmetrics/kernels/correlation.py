@@ -174,8 +174,8 @@ def rank_products(groups_u, groups_p, ranks_u, ranks_p, sequence, sums):
 
 
 @njit(nogil=True, cache=True)
-def _centered_rank(groups, marks, place):
-    """Return twice the rank of a place of an order, less its mean; places of ties are marked."""
+def _doubled_place(groups, marks, place):
+    """Return twice a place of an order, from 0 on; ties, whose places are marked, share their average."""
     if (marks[place >> _WORD] >> (place & _IN_WORD)) & _ONE == 0:
         return 2 * np.int64(place)
     first = 0
@@ -216,7 +216,7 @@ def rank_products_of_few_ties(groups_u, groups_p, marks, tied, sequence, sums):
     for j in range(n_tied):
         at = np.int64(tied[j])
         place = np.uint64(sequence[at])
-        total += (2 * at + 1 - n) * (_centered_rank(groups_p, marks, place) - 2 * np.int64(place))
+        total += (2 * at + 1 - n) * (_doubled_place(groups_p, marks, place) - 2 * np.int64(place))
     tied_both = 0
     for g in range(len(groups_u)):
         start = np.int64(groups_u[g, 0])
@@ -224,7 +224,7 @@ def rank_products_of_few_ties(groups_u, groups_p, marks, tied, sequence, sums):
         run = 0
         before = np.int64(-1)
         for i in range(start, stop):
-            rank = _centered_rank(groups_p, marks, np.uint64(sequence[i]))
+            rank = _doubled_place(groups_p, marks, np.uint64(sequence[i]))
             total += (start + stop - 1 - 2 * i) * (rank + 1 - n)
             run = run + 1 if rank == before else 0
             tied_both += run

@@ -43,9 +43,10 @@ def write_extremes(bits, extremes):
 
 @njit(nogil=True, cache=True)
 def _next(values, i, rises):
-    """Return the first position from i > 0 on whose value is equal to the one before, or the size.
+    """Return the first position from i > 0 on whose value equals the one before, or the size.
 
-    With `rises`, it is larger than the one before.
+    Where `rises` is not 0, look for a value above the one before. It is a number because numba compiles a
+    function anew for each constant True or False.
     """
     # Unsigned positions, because negative ones would count from the end, which keeps loops from vectorizing.
     i = np.uint64(i)
@@ -99,8 +100,7 @@ def finish(values, order, sorted_values, groups):
     if moves > _REPAIR_LIMIT * n:
         return -1
     n_groups = 0
-    i = 0
-    i = _next(sorted_values, i + 1, np.uint8(0))
+    i = _next(sorted_values, np.int64(1), np.uint8(0))
     while i < n:
         groups[n_groups, 0] = i - 1
         while i < n and sorted_values[i] == sorted_values[i - 1]:
@@ -147,8 +147,8 @@ def write_kept(bits, extremes, kept):
 def candidates(bits, extremes, k, kept, counts, found):
     """Write the ascending indices of some pixels, with the k largest values among them; return their number.
 
-    Return -1, with nothing written, where they are more than a fourth of all. `kept`, as long as the map, and
-    `counts` (4096) are scratch; `found` is as long as the map.
+    Return -1, with nothing in `found`, where they are more than a fourth of all. `kept`, as long as the
+    map, and `counts` (4096) are scratch; `found` is as long as the map.
     """
     write_kept(bits, extremes, kept)
     for i in range(counts.size):

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ..kernels import correlation, tables
 from .ordering import Bits, SortedMap, scratch
 
-# Up to this part of the pixels, ties are few.
+# Up to this part of the pixels, ties of the perturbed map are few: only they are looked up.
 _FEW_PART = 64
 # The products of the ranks of so many pixels add up within 64 bits.
 _MOST_WITHIN_64_BITS = 2**20

@@ -25,7 +25,10 @@ _DIGIT_BITS = 12 if get_host_cpu_name().startswith("znver") else 8
 _WIDE_DIGITS_FROM = 2**13
 # In smaller maps, selecting pixels and sorting them takes about as long as sorting all.
 _SELECTS_FROM = 4096
-# From so many pixels on, a map of at most so many different values that are nearly equal is sorted by them.
+# At least this part of the pixels is selected, because metrics ask for sets of several sizes.
+_SELECTED_PART = 32
+# From so many pixels on, a map is sorted by its different values if they seem few, and if they are at most
+# so many where the faster sort failed, because many are nearly equal.
 _CLASSES_FROM = 4096
 _MOST_CLASSES = 2**14
 
@@ -226,19 +229,20 @@ class SortedMap:
         """Return the flat indices of the m largest values, and perhaps of some more, in their order."""
         n = self.values.size
         if self._sorted is None and not self.expects_order and n >= _SELECTS_FROM and m <= n // 8:
-            if self._first is None or self._first.size < m:
-                self._first = self._select(m)
-            if self._first is not None:
-                return self._first
+            first = self._first
+            if first is None:  # selecting again for each larger set would take longer than sorting
+                first = self._first = self._select(max(m, n // _SELECTED_PART))
+            if first.size >= m:
+                return first
         return self._all()[0]
 
-    def _select(self, m: int) -> Pixels | None:
-        """Sort only pixels that can be among the m with the largest values, if these are not many."""
+    def _select(self, m: int) -> Pixels:
+        """Sort the pixels that can be among the m with the largest values; return none if these are many."""
         buffers = scratch.of(self.values.size)
         found = buffers.sequences[0]
         bits = self.values.view(self._extremes.dtype)
         n_found = order.candidates(bits, self._extremes, m, buffers.kept, buffers.counts[0], found)
         if n_found < 0:
-            return None
+            return found[:0].copy()
         pixels: Pixels = found[:n_found].copy()  # sorting takes the memory
         return pixels[SortedMap(self.values[pixels]).sorted()[0]]

@@ -63,7 +63,7 @@ def score(unperturbed: Maps, perturbed: Maps, metrics: Metrics) -> pd.DataFrame:
     named = (_sample_of(maps) for maps in (unperturbed, perturbed))
     sample = next((values for values in named if values is not None), np.arange(len(u)))
     values = np.empty((len(u), len(chosen)))
-    status, _ = score_block(u, p, chosen, values, lambda i: f"sample {sample[i]}")
+    status, *_ = score_block(u, p, chosen, values, lambda i: f"sample {sample[i]}")
     scores = pd.DataFrame({"sample": sample, "status": status, **columns_of_values(values, chosen)})
     scores.attrs[METRICS] = list(map(str, chosen))
     return scores

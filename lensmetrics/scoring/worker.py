@@ -60,15 +60,17 @@ def score_block(
     name: Callable[[int], str],
     unreadable: Sequence[str] | None = None,
     images: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None,
-) -> tuple[list[str], bool]:
+    *,
+    needs_order: bool = True,
+) -> tuple[list[str], bool, bool]:
     """Write the scores of all pairs into `values` (sample, metric).
 
-    `name` returns what errors call a pair; `images` are both images of every pair, if they are at hand.
-    Return the statuses, and whether some map has a negative pixel.
+    `name` returns what errors call a pair; `images` are both images of every pair, if they are at hand;
+    `needs_order` says that the metrics need, or may need, the order of all pixels. Return the statuses,
+    whether some map has a negative pixel, and whether the metrics needed the order.
     """
     statuses = []
     signed = False
-    sorts = True
     functions = [getattr(metric.function, "unchecked", metric.function) for metric in metrics]
     calls = [partial(f, **metric.params) for f, metric in zip(functions, metrics, strict=True)]
     indices = range(len(unperturbed))
@@ -84,7 +86,7 @@ def score_block(
                 pair = next(pairs)
             else:
                 pair = MapPair(unperturbed[i], perturbed[i], image=images[0][i], image_perturbed=images[1][i])
-            if sorts:  # the metrics needed it for the pair before, or may need it for the first
+            if needs_order:
                 expect_order(pair)
             scores = []
             for call in calls:
@@ -96,8 +98,9 @@ def score_block(
         values[i] = scores
         statuses.append(pair.status)
         signed = signed or pair.signed
-        sorts = needed_order(pair)
-    return statuses, signed
+        if pair.finite and not pair.constant:  # of others nothing is asked
+            needs_order = needed_order(pair)
+    return statuses, signed, needs_order
 
 
 def score_slice(
@@ -122,14 +125,25 @@ def score_slice(
     values = np.empty((len(part), len(metrics)))
     status: list[str] = []
     signed = False
+    needs_order = True
     try:
         _check_unchanged(origin, part.path)
         for start, (first, perturbed, unreadable, images) in _blocks(part, block_pixels, prefetch=prefetch):
             stop = start + len(first)
             name = partial(_name, part, start)
-            found = score_block(first, perturbed, metrics, values[start:stop], name, unreadable, images)
+            found = score_block(
+                first,
+                perturbed,
+                metrics,
+                values[start:stop],
+                name,
+                unreadable,
+                images,
+                needs_order=needs_order,
+            )
             status += found[0]
             signed = signed or found[1]
+            needs_order = found[2]
         _check_unchanged(origin, part.path)
     except _Unreadable as error:
         return _located(error.error, part.path, origin, host)

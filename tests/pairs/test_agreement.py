@@ -43,6 +43,7 @@ def counted(u: Map, p: Map) -> PixelPairs:
     )
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("kind_p", BUILDERS)
 @pytest.mark.parametrize("kind_u", BUILDERS)
 def test_counts_equal_those_of_all_pairs_of_pixels(kind_u: str, kind_p: str) -> None:

@@ -1,6 +1,7 @@
 """Orders and ranks, on values that break fast sorts."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -13,6 +14,7 @@ from hypothesis import given
 import lensmetrics as lm
 from lensmetrics.kernels import classes, order
 from lensmetrics.pairs.ordering import SortedMap
+from lensmetrics.scoring import worker
 from tests import reference
 from tests.strategies import DTYPES, WHICH, Case, DType, Which, cases, each_shape
 
@@ -164,12 +166,52 @@ def test_pixels_are_selected_only_where_no_metric_needs_the_whole_order(
     monkeypatch.setattr(SortedMap, "_select", count)
     top, tau = "topk_intersection(k=100)", "kendall"
     lm.score(a, a[::-1], [top])  # the first pair is scored without knowing
-    assert selected == [101] * 8
+    assert selected == [312] * 8
     del selected[:]
     lm.score(a, a[::-1], [top, tau])
     assert selected == []
-    assert lm.MapPair(a[0], a[1]).top_pixels("perturbed", 5).size == 5
-    assert selected == [6]
+    a[1] = 0
+    a[3, 0] = np.nan
+    lm.score(a, a[::-1], [top, tau])
+    assert selected == []  # pairs of which nothing is asked say nothing
+    pair = lm.MapPair(a[0], a[2])
+    for k in (5, 300, 311, 312, 400, 500, 1000):
+        assert pair.top_pixels("perturbed", k).size == k
+    assert selected == [312]  # then all are sorted
+
+
+def test_what_one_block_of_a_file_needs_is_known_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large.h5"
+    a = np.random.default_rng(0).random((3, 400, 400), np.float32)
+    with lm.PairWriter(path, n_samples=3, shape=(400, 400), attrs={"attack": "noise"}) as writer:
+        writer.write(slice(0, 3), a, a[::-1])
+    needs: list[bool] = []
+    score_block = worker.score_block
+
+    def noted(*arguments: Any, needs_order: bool = True, **named: Any) -> Any:
+        needs.append(needs_order)
+        return score_block(*arguments, needs_order=needs_order, **named)
+
+    lm.evaluate(path, "topk_intersection(k=100)")  # compiles
+    monkeypatch.setattr(worker, "score_block", noted)
+    lm.evaluate(path, "topk_intersection(k=100)")
+    assert needs == [True, False, False]
+    del needs[:]
+    lm.evaluate(path, "kendall")
+    assert needs == [True, True, True]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 / 256, 1 / 255, -1.0])
+def test_classes_of_integers_do_not_share_a_slot(scale: float) -> None:
+    """They differ only in the top bits of float64."""
+    values = np.random.default_rng(0).permutation(10_000) % 256 * scale
+    slots, members = np.zeros(2**15, np.uint16), np.empty(10_000, np.uint16)
+    sizes, examples, keys = np.empty((2, 256), np.uint32), np.empty(256), np.empty(256, np.uint64)
+    assert classes.classify(values, values.view(np.uint64), slots, keys, members, sizes, examples) == 256
+    runs = "".join("x" if slot else " " for slot in slots).split()
+    assert max(map(len, runs)) < 8
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
