@@ -34,7 +34,7 @@ def own_metrics() -> Iterator[None]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "browser: drives chromium; CI has a step of its own for these")
-    config.addinivalue_line("markers", "large: maps of many thousand pixels; skipped without compilation")
+    config.addinivalue_line("markers", "large: many or large maps; skipped without compilation")
     # A shell begins background jobs with SIGINT ignored, and the commands that tests start inherit that.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -16,6 +16,7 @@ from .contents import Contents
 from .draft import Draft, writing
 from .format import IMAGES, MAPS, OPTIONAL
 from .layout import LIBVER, check_regular
+from .opening import filter_codes, opened
 from .store import PairStore
 from .verification import verify
 
@@ -51,6 +52,20 @@ def resumed(
     draft = _reopen(target, current, store, sorted(bad))
     draft.contents.rounds = dtype is not None
     return draft
+
+
+def _read_incomplete_chunks(path: Path, store: PairStore) -> None:
+    """Refuse a file if HDF5 cannot read what was compressed of incomplete samples.
+
+    A kill can leave it beyond the end that the file records, and HDF5 crashes where it is written again.
+    """
+    with opened(path) as file:
+        for dataset in filter(filter_codes, file.values()):
+            starts: list[tuple[int, ...]] = []
+            dataset.id.chunk_iter(lambda chunk, starts=starts: starts.append(chunk.chunk_offset))
+            for start in starts:
+                if not store.complete[start[0] : start[0] + dataset.chunks[0]].all():
+                    dataset.id.read_direct_chunk(start)
 
 
 def _reopen(path: Path, current: Path, store: PairStore, damaged: list[int]) -> Draft:
@@ -95,6 +110,7 @@ def _open_alone(path: Path, store: PairStore) -> h5py.File:
     """Open a file that was read a moment ago, unless it has a writer or had one since."""
     taken = f"{path} is being written by another process; wait until it ends"
     try:
+        _read_incomplete_chunks(path, store)
         with path.open("r+b") as probe:
             lock(probe)  # HDF5's own lock, taken below, does not notice another writer in this process
         file = h5py.File(path, "r+", libver=LIBVER, locking="best-effort")

@@ -68,6 +68,7 @@ def test_chance_of_fss_is_below_that_of_lens_recall() -> None:
     assert np.mean([lm.lens_recall(pair, k=1000, w=3) for pair in pairs]) == pytest.approx(0.61, abs=0.01)
 
 
+@pytest.mark.large
 def test_chance_of_iou_is_the_mean_over_hypergeometric_overlaps() -> None:
     n, k = 784, 100
     c = np.arange(k + 1)

@@ -14,6 +14,7 @@ from lensmetrics.errors import FormatError
 from lensmetrics.pairfile.store import PairStore
 from lensmetrics.pairfile.verification import verify
 from tests.pairfile.faults import ATTRS, CONTEXT, SEED, SHAPE, maps_of, once
+from tests.pairfiles import edit
 
 N_KILL = 150  # more than 64, so that an index of chunks splits
 
@@ -99,22 +100,22 @@ def test_kills(tmp_path: Path, compression: str | None, n: int) -> None:
             assert reported == N_KILL, where
         elif part.exists():
             try:
-                store = PairStore(part)
+                store, problems = PairStore(part), verify(part)
+                writer = None if path.exists() else lm.PairWriter.resume(path, ATTRS)
             except FormatError:
-                # The index of compressed maps grows while they are written, and HDF5 writes it just before
-                # the size of the file: a kill between the two leaves a file that is refused.
+                # Compressed maps and their index grow while they are written, and HDF5 writes the size of the
+                # file just after them: a kill before that leaves a file that is refused.
                 if compression is None:
                     raise
                 found["torn"] += 1
                 continue
             assert store.complete[:reported].all(), where
-            bad = [problem for problem in verify(part) if problem[2] != "incomplete"]
-            assert bad == [], where
-            if path.exists():
+            assert {problem for _, _, problem in problems} <= {"incomplete"}, where
+            if writer is None:
                 found["renamed"] += 1
             else:
                 found["closing" if reported == N_KILL else "between writes"] += 1
-                finish(lm.PairWriter.resume(path, ATTRS))
+                finish(writer)
         else:
             found["before the first write"] += 1
             assert reported == 0, where
@@ -137,3 +138,21 @@ def test_a_kill_while_the_file_gets_its_name(tmp_path: Path) -> None:
         writer.write(1, unperturbed[1], perturbed[1])
     assert [file.name for file in tmp_path.iterdir()] == ["a.h5"]
     assert verify(path) == []
+
+
+def test_maps_beyond_the_end_that_the_file_records_are_not_written_again(tmp_path: Path) -> None:
+    """HDF5 writes that end last, and crashes when it flushes such maps."""
+    path, part = tmp_path / "a.h5", tmp_path / "a.h5.part"
+    unperturbed, perturbed = maps_of(2)
+    writer = _begun(path, "gzip")
+    with contextlib.suppress(KeyboardInterrupt), writer:
+        writer.write(0, unperturbed[0], perturbed[0])
+        end = part.read_bytes()[:48]
+        writer.write(1, unperturbed[1], perturbed[1])
+        raise KeyboardInterrupt
+    edit(part, lambda file: file["complete"].__setitem__(1, 0))
+    with part.open("r+b") as file:
+        file.write(end)
+    assert verify(part)[0] == (1, 1, "incomplete")
+    with pytest.raises(FormatError, match=r"a\.h5\.part is truncated or damaged \(.*addr overflow"):
+        lm.PairWriter.resume(path, ATTRS)

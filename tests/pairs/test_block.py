@@ -9,7 +9,7 @@ import pytest
 import lensmetrics as lm
 from lensmetrics.pairs import block, known
 from lensmetrics.pairs.block import pairs_of
-from tests.strategies import DTYPES, DType, each_shape
+from tests.strategies import DTYPES, DType
 
 Maps = npt.NDArray[Any]
 
@@ -36,7 +36,17 @@ def maps_of_many_kinds(shape: tuple[int, int], dtype: DType) -> tuple[Maps, Maps
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@each_shape((28, 28), (1, 90), (5, 9), (65, 33), (1, 1))
+@pytest.mark.parametrize(
+    "shape",
+    # There are 72 pairs, so uncompiled loops take minutes over these sizes too.
+    [
+        (1, 90),
+        (5, 9),
+        (1, 1),
+        *(pytest.param(shape, marks=pytest.mark.large) for shape in ((28, 28), (65, 33))),
+    ],
+    ids=str,
+)
 def test_pairs_of_a_block_score_as_each_alone(shape: tuple[int, int], dtype: DType) -> None:
     unperturbed, perturbed = maps_of_many_kinds(shape, dtype)
     n = shape[0] * shape[1]

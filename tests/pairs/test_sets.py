@@ -73,6 +73,7 @@ def wide_cases(draw: st.DrawFn) -> tuple[Map, int, int]:
     return a, k, w
 
 
+@pytest.mark.large
 @given(case=wide_cases())
 def test_sets_on_rows_of_any_length(case: tuple[Map, int, int]) -> None:
     a, k, w = case

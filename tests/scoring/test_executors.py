@@ -18,9 +18,10 @@ import pandas as pd
 import pytest
 
 import lensmetrics as lm
+from lensmetrics.pairs import block, known
 from lensmetrics.scoring import executors
 from tests.pairfiles import write_file
-from tests.scoring.executors import BreaksDown, ReverseExecutor, UntilItFails
+from tests.scoring.executors import BreaksDown, Inline, ReverseExecutor, UntilItFails
 from tests.scoring.runs import METRICS, evaluate
 
 
@@ -40,6 +41,26 @@ def test_result_is_independent_of_executor(study: list[Path], process_pool: Exec
             found = evaluate(study, METRICS, executor=executor, task_pixels=2 * 42)
             pd.testing.assert_frame_equal(found, expected, check_exact=True)
     assert len(reverse.waiting) == n_tasks
+
+
+@pytest.mark.parametrize(("n", "expected"), [(66, [65]), (64, [])])
+def test_the_kernel_of_many_small_maps_is_compiled_before_the_work_is_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int, expected: list[int]
+) -> None:
+    write_file(tmp_path / "a.h5", n)
+    called: list[int] = []
+    before: list[int] = []
+    survey = known.survey
+
+    def counted(unperturbed: Any, perturbed: Any, asked: Any) -> Any:
+        called.append(len(unperturbed))
+        return survey(unperturbed, perturbed, asked)
+
+    monkeypatch.setattr(block, "survey", counted)
+    executor = Inline(0, lambda: before.extend(called))
+    evaluate(tmp_path / "a.h5", "kendall", executor=executor, task_pixels=40 * 42)
+    assert executor.n == 2
+    assert before == expected
 
 
 def test_threads_share_no_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
