@@ -16,8 +16,9 @@ from .contents import Contents
 from .draft import Draft, writing
 from .format import IMAGES, MAPS, OPTIONAL
 from .layout import LIBVER, check_regular
-from .opening import filter_codes, opened
+from .opening import opened
 from .store import PairStore
+from .variables import Variable
 from .verification import verify
 
 
@@ -60,7 +61,9 @@ def _read_incomplete_chunks(path: Path, store: PairStore) -> None:
     A kill can leave it beyond the end that the file records, and HDF5 crashes where it is written again.
     """
     with opened(path) as file:
-        for dataset in filter(filter_codes, file.values()):
+        for name, dataset in file.items():
+            if not Variable(name, dataset.id).filter_codes():
+                continue
             starts: list[tuple[int, ...]] = []
             dataset.id.chunk_iter(lambda chunk, starts=starts: starts.append(chunk.chunk_offset))
             for start in starts:
