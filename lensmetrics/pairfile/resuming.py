@@ -45,7 +45,7 @@ def resumed(
     stored = store.header.layout.dtype
     if dtype is not None and float_type(dtype) != stored:
         raise ValueError(f"dtype is {float_type(dtype).name}, but {current} holds {stored.name}")
-    if not os.access(current, os.W_OK):
+    if not os.access(current, os.W_OK) and current.exists():  # otherwise another process has finished it
         raise PermissionError(f"{current} may not be written: allow it with chmod, or resume a copy")
     bad = {position for position, _, problem in verify(current) if problem != "incomplete"}
     if current == target and store.complete.all() and not bad:

@@ -201,7 +201,7 @@ class _Pool(Executor):
         self._forks = sys.platform == "linux"
         context = multiprocessing.get_context("forkserver" if self._forks else "spawn")
         with starting(), _enough_memory():
-            self._processes = ProcessPoolExecutor(n_workers, mp_context=context, initializer=serve_parent)
+            self._processes = ProcessPoolExecutor(n_workers, mp_context=context, initializer=_begin)
             if self._forks:
                 from multiprocessing.forkserver import ensure_running
 
@@ -237,6 +237,14 @@ def _enough_memory() -> Iterator[None]:
             f"no worker process can be started ({error.strerror}): free space in the shared memory, "
             "/dev/shm, or use --workers 1"
         ) from error
+
+
+def _begin() -> None:
+    serve_parent()
+    import numpy as np
+
+    # Forked workers would all draw the same numbers, where a metric draws any without a seed.
+    np.random.seed()  # noqa: NPY002 - its state is what forks share
 
 
 def _import_worker() -> None:

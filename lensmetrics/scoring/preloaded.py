@@ -9,15 +9,11 @@ import gc
 
 gc.disable()  # imports make no garbage
 with contextlib.suppress(Exception):  # a worker meets the same error, and there is somebody to tell
-    import os
-
     import numpy as np
 
     from ..pairs.mappair import MapPair
     from . import worker  # noqa: F401
 
-    # Workers would all draw the same random numbers, where a metric draws any without a seed.
-    os.register_at_fork(after_in_child=np.random.seed)
     MapPair(np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32))  # the first call of any kernel
 gc.freeze()  # workers share this memory as long as nobody touches it
 gc.enable()
