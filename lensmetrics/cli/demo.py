@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with as_usage():
         demo.check_folder(arguments.output)
-    say("scoring the embedded files; the first run compiles for about 15 seconds")
+    say("scoring the embedded files; the first run compiles for about 10 seconds")
     demo.run(arguments.output, show)
     scores = arguments.output / demo.SCORES
     say(f"wrote {scores} and {arguments.output / demo.REPORT}")

@@ -194,5 +194,5 @@ def test_demo_shows_its_table_before_it_makes_the_page(
     assert "kendall" in table
     assert table == Path("out").read_text()
     first, last = said.splitlines()
-    assert first == "scoring the embedded files; the first run compiles for about 15 seconds"
+    assert first == "scoring the embedded files; the first run compiles for about 10 seconds"
     assert last == "making the page, report.html, takes some seconds"
